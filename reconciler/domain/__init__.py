@@ -1,0 +1,1 @@
+"""What a domain file means: values and pure functions, no I/O."""
