@@ -1,0 +1,1 @@
+"""Observe, plan, act: what keeps a VM as its file says."""

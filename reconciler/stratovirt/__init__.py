@@ -1,0 +1,1 @@
+"""Everything that knows StratoVirt: its command line, its QMP, its process."""
