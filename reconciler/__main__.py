@@ -1,0 +1,6 @@
+"""The program: `reconciler VERB`."""
+
+from reconciler.cli.verbs import main
+
+if __name__ == "__main__":
+    raise SystemExit(main())
