@@ -1,0 +1,1 @@
+"""A StratoVirt stand-in that is a real process."""
