@@ -64,7 +64,7 @@ def _value(kind: Any, text: str) -> Any:
 
 def read_policy(reports: Reports, root: etree._Element, defaults: Policy) -> Policy:
     """The policy of a <domain>; the on_ elements decide the restart policy where none is given."""
-    policy = replace(defaults, **_from_on(reports, root))
+    policy = replace(defaults, restart=_from_on(reports, root) or defaults.restart)
     found = root.findall(f"metadata/{{{URN}}}reconcile")
     if len(found) > 1:
         reports.error(found[1], "a second <reconcile>; accepted: one")
@@ -96,7 +96,7 @@ def read_policy(reports: Reports, root: etree._Element, defaults: Policy) -> Pol
     return replace(policy, **fields)
 
 
-def _from_on(reports: Reports, root: etree._Element) -> dict[str, RestartPolicy]:
+def _from_on(reports: Reports, root: etree._Element) -> RestartPolicy | None:
     values: dict[str, str] = {}
     for tag, accepted in _ON.items():
         node = root.find(tag)
@@ -106,9 +106,9 @@ def _from_on(reports: Reports, root: etree._Element) -> dict[str, RestartPolicy]
         if values[tag] not in accepted:
             reports.error(node, f"found '{values[tag]}', accepted: {', '.join(accepted)}")
     if not values:
-        return {}
+        return None
     off = values.get("on_poweroff", "destroy") == "restart"
     crash = values.get("on_crash", "destroy") == "restart"
-    policy = (RestartPolicy.ALWAYS if off and crash else RestartPolicy.ON_FAILURE if crash
-              else RestartPolicy.NEVER)
-    return {"restart": policy}
+    if crash:
+        return RestartPolicy.ALWAYS if off else RestartPolicy.ON_FAILURE
+    return RestartPolicy.NEVER

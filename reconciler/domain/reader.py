@@ -12,6 +12,7 @@ import re
 import uuid as uuids
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from lxml import etree
 
@@ -39,6 +40,11 @@ _NOT_BUILT = {"vsock", "rng", "hostdev", "graphics", "video"}
 _QUIET = {"input", "audio", "watchdog", "sound"}
 
 
+def _line(node: Any) -> int:
+    # Any: the stubs know nothing of sourceline.
+    return node.sourceline or 1
+
+
 @dataclass(slots=True)
 class Reading:
     """One pass over one file: the place where its problems are gathered."""
@@ -50,14 +56,14 @@ class Reading:
         """Note an error at a node; reading goes on, so that all are reported at once."""
         path = "/".join([*(str(a.tag) for a in reversed(list(node.iterancestors()))), str(node.tag)])
         self.problems.append(
-            Problem(self.file, int(node.sourceline or 0), path, message, reason=reason)
+            Problem(self.file, _line(node), path, message, reason=reason)
         )
 
     def warn(self, node: etree._Element, message: str) -> None:
         """Note something that the guest can do without."""
         path = str(node.tag)
         self.problems.append(
-            Problem(self.file, int(node.sourceline or 0), path, message, warning=True)
+            Problem(self.file, _line(node), path, message, warning=True)
         )
 
     def known(self, node: etree._Element, children: str = "", attributes: str = "") -> None:
@@ -134,7 +140,7 @@ def _parse(data: bytes, file: str) -> etree._Element:
     if root.getroottree().docinfo.internalDTD is not None:
         raise refuse(1, "a DTD is refused always")
     if root.tag != "domain":
-        raise refuse(int(root.sourceline or 1), f"found <{root.tag}>, accepted: <domain>")
+        raise refuse(_line(root), f"found <{root.tag}>, accepted: <domain>")
     if sum(1 for _ in root.iter()) and max(_depth(root), 1) > 64:
         raise refuse(1, "nested over 64 deep")
     return root
@@ -369,12 +375,13 @@ class _Builder:
                 r.error(limit, f"StratoVirt has no {limit.tag}, accepted: total_iops_sec")
             else:
                 iops = r.number(limit, limit.text, 0, 1_000_000)
+        self.place(node)
         serial = node.find("serial")
         index = ord(name[-1]) - ord("a") if name and name[-1].isalpha() else 0
         return Disk(target=name, path=path, direct=direct, aio=aio, iothread=iothread, iops=iops,
                     readonly=node.find("readonly") is not None,
                     serial=None if serial is None else r.option(serial, _text(serial)),
-                    alias=f"virtio-disk{index}", line=int(node.sourceline or 0))
+                    alias=f"virtio-disk{index}", line=_line(node))
 
     def interface(self, node: etree._Element, name: str, uuid: str, index: int) -> Interface:
         r = self.r
@@ -386,6 +393,9 @@ class _Builder:
         r.option(node if target is None else target, tap)
         if tap and len(tap) > 15:
             r.error(node, f"tap name {tap!r} is over 15 bytes")
+        self.place(node)
+        if source is not None and source.get("bridge"):
+            r.warn(source, f"the tap is not attached to bridge '{source.get('bridge')}' yet")
         digest = hashlib.sha256(f"{uuid}:{tap}".encode()).hexdigest()
         address = str(mac.get("address", "")) if mac is not None else (
             f"52:54:00:{digest[:2]}:{digest[2:4]}:{digest[4:6]}")
@@ -394,7 +404,12 @@ class _Builder:
             r.error(node, f"mac {address!r}, accepted: six bytes, not multicast")
         return Interface(tap=tap or "", mac=address, alias=f"net{index}",
                          bridge=source.get("bridge") if source is not None else None,
-                         line=int(node.sourceline or 0))
+                         line=_line(node))
+
+    def place(self, node: etree._Element) -> None:
+        address = node.find("address")
+        if address is not None:
+            self.r.warn(address, "<address> is not read yet: places are assigned automatically")
 
     def port(self, node: etree._Element, consoles: int) -> Port:
         self.r.known(node, "target source alias address protocol", "type tty")
@@ -407,12 +422,12 @@ class _Builder:
         virtio = node.tag == "console" and target is not None and target.get("type") == "virtio"
         kind = "console" if virtio else "serial"
         return Port(kind, backend, path, consoles if virtio else 0,
-                    f"{kind}{consoles}" if virtio else "serial0", int(node.sourceline or 0))
+                    f"{kind}{consoles}" if virtio else "serial0", _line(node))
 
     def controller(self, node: etree._Element) -> VirtioSerial | None:
         kind = node.get("type")
         if kind == "virtio-serial":
-            return VirtioSerial(line=int(node.sourceline or 0))
+            return VirtioSerial(line=_line(node))
         if kind == "pci" and node.get("model") in ("pcie-root", "pcie-root-port"):
             if node.get("model") == "pcie-root-port":
                 self.r.warn(node, "root ports are placed automatically")

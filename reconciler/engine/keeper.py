@@ -36,7 +36,6 @@ from reconciler.stratovirt.qmp import Qmp, QmpError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
 
     from reconciler.settings import Settings
 
@@ -125,7 +124,7 @@ class Keeper:
             while not self.forgotten:
                 self._wake.clear()
                 await self._pass()
-                if self.plan.steps and not self.plan.reason == "HoldRequested":
+                if self.plan.steps and self.plan.reason != "HoldRequested":
                     continue
                 until = self.plan.look_again_at
                 wait = self.settings.resync if until is None else max(0.01, until - now())

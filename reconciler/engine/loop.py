@@ -66,7 +66,11 @@ class Reconciler:
         if self.settings.simulated:
             self.journal.write("hypervisor.simulated", severity="warning",
                                message="no stratovirt on PATH: the simulator stands in")
-        watch = Watch(self.settings.domains, lambda: loop.call_soon_threadsafe(self._wake.set))
+
+        def wake() -> None:
+            loop.call_soon_threadsafe(self._wake.set)
+
+        watch = Watch(self.settings.domains, wake)
         for entry in os.listdir(self.settings.runtime / "vms"):
             self._keeper(entry)
         tasks = [asyncio.create_task(self._sync_forever()),

@@ -49,8 +49,7 @@ def _devices(machine: Machine) -> list[str]:
         iothread = f",iothread=iothread{disk.iothread}" if disk.iothread else ""
         serial = f",serial={disk.serial}" if disk.serial else ""
         plugged.append((["-drive", _drive(disk)],
-                        f"virtio-blk-pci,drive=drive-{disk.alias},id={disk.alias}"
-                        f"{iothread}{serial}"))
+                        f"virtio-blk-pci,drive=drive-{disk.alias},id={disk.alias}{iothread}{serial}"))
     if machine.balloon:
         options = (",deflate-on-oom=true" if machine.balloon.deflate_on_oom else "") + (
             ",free-page-reporting=true" if machine.balloon.free_page_reporting else "")

@@ -99,12 +99,17 @@ async def ended(process: Process) -> int | None:
     except ProcessLookupError:
         return None
     loop = asyncio.get_running_loop()
-    over = loop.create_future()
-    loop.add_reader(handle, lambda: over.done() or over.set_result(None))
+    over: asyncio.Future[None] = loop.create_future()
+
+    def readable() -> None:
+        if not over.done():
+            over.set_result(None)
+
+    loop.add_reader(handle, readable)
     try:
         await over
         with suppress(ChildProcessError):
-            result = os.waitid(os.P_PIDFD, handle, os.WEXITED | os.WNOHANG)
+            result = os.waitid(os.P_PIDFD, handle, os.WEXITED | os.WNOHANG)  # noqa: ASYNC222  # WNOHANG never blocks
             if result:
                 return result.si_status if result.si_code == os.CLD_EXITED else -result.si_status
     finally:
