@@ -74,7 +74,8 @@ def load(file: Path) -> Settings:
             raise BadConfig(f"{file}: unknown section '{section}'{_near(section, set(_KEYS))}")
         for key in keys or {}:
             if key not in _KEYS[section]:
-                raise BadConfig(f"{file}: unknown key '{section}.{key}'{_near(key, _KEYS[section])}")
+                near = _near(key, _KEYS[section])
+                raise BadConfig(f"{file}: unknown key '{section}.{key}'{near}")
 
     def get(section: str, key: str, default: Any) -> Any:
         variable = f"RECONCILER_{section}__{key}".upper()

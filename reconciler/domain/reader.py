@@ -54,7 +54,8 @@ class Reading:
 
     def error(self, node: etree._Element, message: str, reason: str = "InvalidDefinition") -> None:
         """Note an error at a node; reading goes on, so that all are reported at once."""
-        path = "/".join([*(str(a.tag) for a in reversed(list(node.iterancestors()))), str(node.tag)])
+        parents = reversed(list(node.iterancestors()))
+        path = "/".join(str(step.tag) for step in (*parents, node))
         self.problems.append(
             Problem(self.file, _line(node), path, message, reason=reason)
         )
@@ -338,7 +339,8 @@ class _Builder:
 
     def disk(self, node: etree._Element) -> Disk:
         r = self.r
-        r.known(node, "driver source target readonly serial boot iotune alias address", "type device")
+        r.known(node, "driver source target readonly serial boot iotune alias address",
+                "type device")
         kind = r.choice(node, "type", "file block", "file")
         r.choice(node, "device", "disk", "disk")
         source, target = node.find("source"), node.find("target")

@@ -234,9 +234,8 @@ class Keeper:
         if domain is None:
             raise process.StartFailed("no definition")
         boot = domain.machine.boot
-        if boot.nvram and boot.nvram_template and not os.path.exists(boot.nvram):
-            os.makedirs(os.path.dirname(boot.nvram), exist_ok=True)
-            await asyncio.to_thread(shutil.copyfile, boot.nvram_template, boot.nvram)
+        if boot.nvram and boot.nvram_template:
+            await asyncio.to_thread(_copy_once, boot.nvram_template, boot.nvram)
         self.directory.mkdir(parents=True, exist_ok=True, mode=0o700)
         program = [*self.settings.hypervisor,
                    *arguments(domain.machine, self.directory, paused=paused)]
@@ -269,6 +268,8 @@ class Keeper:
     async def _stop(self) -> None:
         vm, watch = self.process, self._watch
         if vm is None or watch is None:
+            if process.locked(self.directory):
+                raise QmpError("a process holds the lock and cannot be recognised")
             return
         policy = (self.applied.policy if self.applied else None)
         patience = policy.stop_timeout if policy and policy.stop is StopMode.GRACEFUL else 1.0
@@ -307,6 +308,14 @@ class Keeper:
                 "conditions": conditions, "pending": list(plan.pending),
                 "warnings": [str(w) for w in domain.warnings] if domain else [],
                 "restarts": len(self.ledger.crashes)}
+
+
+def _copy_once(template: str, target: str) -> None:
+    """Make the VM's own variables from their template; whole or not at all."""
+    if not os.path.exists(target):
+        os.makedirs(os.path.dirname(target), exist_ok=True)
+        shutil.copyfile(template, target + ".new")
+        os.replace(target + ".new", target)
 
 
 def _boot_id() -> str:

@@ -80,7 +80,7 @@ def make_plan(facts: Facts, now: float) -> Plan:
     """Decide."""
     domain, vm = facts.domain, facts.vm
     if facts.gone or domain is None:
-        return _removal(facts)
+        return _removal(facts, now)
     if vm is VmState.UNKNOWN:
         return Plan(reason="QmpTimeout", message=facts.ledger.error, ready=False,
                     look_again_at=max(now + 1, facts.ledger.retry_at))
@@ -110,12 +110,15 @@ def make_plan(facts: Facts, now: float) -> Plan:
     return Plan()
 
 
-def _removal(facts: Facts) -> Plan:
+def _removal(facts: Facts, now: float) -> Plan:
     policy = facts.applied.policy if facts.applied else None
     if not facts.gone:
         return Plan(reason="InvalidDefinition", message=facts.invalid, ready=False, stalled=True)
     if policy and policy.prune is not PrunePolicy.DESTROY and facts.vm is not VmState.ABSENT:
         return Plan(reason="Orphaned", message=f"prune policy is {policy.prune}")
+    if now < facts.ledger.retry_at:
+        return Plan(reason="StopFailed", message=facts.ledger.error, ready=False,
+                    stalled=facts.ledger.failures >= 3, look_again_at=facts.ledger.retry_at)
     if facts.vm is VmState.ABSENT:
         return Plan((Step.FORGET,), "Stopping", ready=False)
     return Plan((Step.STOP, Step.FORGET), "Stopping", ready=False)

@@ -33,10 +33,10 @@ class Qmp:
         self._task: asyncio.Task[None] | None = None
 
     @classmethod
-    async def connect(cls, path: Path, on_event: Callable[[str], None], timeout: float) -> Qmp:
-        """Connect and wait for the greeting; raises QmpError after `timeout` seconds."""
+    async def connect(cls, path: Path, on_event: Callable[[str], None], limit: float) -> Qmp:
+        """Connect and wait for the greeting; raises QmpError after `limit` seconds."""
         try:
-            async with asyncio.timeout(timeout):
+            async with asyncio.timeout(limit):
                 reader, writer = await asyncio.open_unix_connection(path)
                 greeting = json.loads(await reader.readline())
         except (OSError, ValueError, TimeoutError) as error:
@@ -65,17 +65,17 @@ class Qmp:
                 self._answer.set_exception(QmpError("the QMP connection closed"))
             self._on_event("")
 
-    async def execute(self, command: str, timeout: float) -> Any:
+    async def execute(self, command: str, limit: float) -> Any:
         """Run one command; raises QmpRefused for a no, QmpError when no answer came in time."""
         async with self._lock:
             self._answer = asyncio.get_running_loop().create_future()
             try:
                 self._writer.write(json.dumps({"execute": command}).encode() + b"\r\n")
-                async with asyncio.timeout(timeout):
+                async with asyncio.timeout(limit):
                     answer = await self._answer
             except (OSError, TimeoutError) as error:
                 self.close()  # a late answer must never be taken for the next command's
-                message = f"{command}: no answer within {timeout:g} s"
+                message = f"{command}: no answer within {limit:g} s"
                 raise QmpError(message) from error
         if "error" in answer:
             raise QmpRefused(f"{command}: {answer['error'].get('desc')}")

@@ -53,6 +53,11 @@ def test_a_failed_start_waits() -> None:
     assert (plan.steps, plan.reason, plan.look_again_at) == ((), "BackOff", 5.0)
 
 
+def test_a_failed_removal_waits() -> None:
+    ledger = Ledger(failures=1, retry_at=5.0)
+    assert not make_plan(Facts(None, DOMAIN, VmState.RUNNING, gone=True, ledger=ledger), 1.0).steps
+
+
 def test_crashes_end_in_a_slow_loop() -> None:
     ledger = Ledger()
     for second in range(6):
