@@ -28,6 +28,14 @@ def main(arguments: list[str] | None = None) -> int:
     validate = verbs.add_parser("validate", help="check domain files; exit 1 when one is invalid")
     validate.add_argument("files", nargs="+", type=Path)
     verbs.add_parser("events", help="the journal")
+    create = verbs.add_parser("create", help="put a checked file into the watched directory")
+    create.add_argument("file", type=Path)
+    for verb, text in (("destroy", "take the domain's file away"),
+                       ("suspend", "write state paused into the file"),
+                       ("resume", "write state running into the file"),
+                       ("start", "write state running into the file"),
+                       ("stop", "write state stopped into the file")):
+        verbs.add_parser(verb, help=text).add_argument("name")
     options = parser.parse_args(arguments)
 
     from reconciler.settings import BadConfig, load
@@ -41,7 +49,13 @@ def main(arguments: list[str] | None = None) -> int:
         if options.verb == "events":
             sys.stdout.write((settings.state / "events.jsonl").read_text())
             return 0
-        return _status(settings, options.output)
+        if options.verb == "status":
+            return _status(settings, options.output)
+        from reconciler.cli import files
+
+        if options.verb == "create":
+            return files.create(settings, options.file)
+        return files.change(settings, options.verb, options.name)
     except BadConfig as error:
         print(f"reconciler: {error}", file=sys.stderr)
         return 1

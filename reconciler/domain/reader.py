@@ -10,9 +10,7 @@ import difflib
 import hashlib
 import re
 import uuid as uuids
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from lxml import etree
 
@@ -27,12 +25,11 @@ from reconciler.domain.model import (
     Machine,
     Policy,
     Port,
-    Problem,
     VirtioSerial,
 )
+from reconciler.domain.reading import Reading, line_of, parse
 
 MIB = 1 << 20
-MAX_BYTES = 1 << 20
 NAMESPACE = uuids.UUID("5d5f1d1e-4f0b-5b62-9b0e-7f5c2d0d4a10")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.+-]{0,63}")
 _POWERS = {"": 1, "k": 1, "m": 2, "g": 3, "t": 4, "p": 5, "e": 6}
@@ -40,119 +37,16 @@ _NOT_BUILT = {"vsock", "rng", "hostdev", "graphics", "video"}
 _QUIET = {"input", "audio", "watchdog", "sound"}
 
 
-def _line(node: Any) -> int:
-    # Any: the stubs know nothing of sourceline.
-    return node.sourceline or 1
-
-
-@dataclass(slots=True)
-class Reading:
-    """One pass over one file: the place where its problems are gathered."""
-
-    file: str
-    problems: list[Problem] = field(default_factory=list)
-
-    def error(self, node: etree._Element, message: str, reason: str = "InvalidDefinition") -> None:
-        """Note an error at a node; reading goes on, so that all are reported at once."""
-        parents = reversed(list(node.iterancestors()))
-        path = "/".join(str(step.tag) for step in (*parents, node))
-        self.problems.append(
-            Problem(self.file, _line(node), path, message, reason=reason)
-        )
-
-    def warn(self, node: etree._Element, message: str) -> None:
-        """Note something that the guest can do without."""
-        path = str(node.tag)
-        self.problems.append(
-            Problem(self.file, _line(node), path, message, warning=True)
-        )
-
-    def known(self, node: etree._Element, children: str = "", attributes: str = "") -> None:
-        """Report what a node has beyond these blank-separated names."""
-        for kind, found, accepted in (
-            ("attribute", [str(a) for a in node.attrib], attributes.split()),
-            ("element", [str(c.tag) for c in node if isinstance(c.tag, str)], children.split()),
-        ):
-            for name in found:
-                if name in accepted:
-                    continue
-                near = difflib.get_close_matches(name, accepted, 1)
-                hint = f"; did you mean '{near[0]}'?" if near else ""
-                accepts = ", ".join(accepted) or "none"
-                self.error(node, f"unknown {kind} '{name}'{hint} (accepted: {accepts})")
-
-    def number(self, node: etree._Element, text: str | None, low: int, high: int) -> int:
-        """A decimal number in a range; the lowest one when it is not."""
-        if text is None or not re.fullmatch(r"[0-9]{1,20}", text.strip()):
-            self.error(node, f"found '{text}', accepted: a number from {low} to {high}")
-            return low
-        value = int(text)
-        if not low <= value <= high:
-            self.error(node, f"found {value}, accepted: {low} to {high}")
-            return low
-        return value
-
-    def choice(self, node: etree._Element, name: str, accepted: str, default: str) -> str:
-        """An attribute with a fixed set of values."""
-        value = str(node.get(name, default))
-        if value not in accepted.split():
-            self.error(node, f"{name}='{value}', accepted: {', '.join(accepted.split())}")
-            return default
-        return value
-
-    def option(self, node: etree._Element, value: str | None) -> str:
-        """A value that will stand inside an option list: StratoVirt has no escape for , and =."""
-        value = value or ""
-        bad = [c for c in value if c in ",=" or ord(c) < 32 or ord(c) == 127]
-        if not value:
-            self.error(node, "found nothing, accepted: a value")
-        elif bad or value.startswith("-"):
-            self.error(node, f"found {value!r}; ',' and '=', control characters and a leading '-' "
-                             "cannot be passed to StratoVirt")
-        return value
-
-
 def read_domain(data: bytes, file: str, images: Path, state: Path, arch: str,
                 defaults: Policy) -> Domain:
     """Read one file; raises InvalidDomain with every problem in it."""
     reading = Reading(file)
-    root = _parse(data, file)
+    root = parse(data, file)
     domain = _Builder(reading, images, state, arch).build(root, defaults)
     errors = tuple(p for p in reading.problems if not p.warning)
     if errors:
         raise InvalidDomain(errors)
     return domain
-
-
-def _parse(data: bytes, file: str) -> etree._Element:
-    def refuse(line: int, message: str) -> InvalidDomain:
-        return InvalidDomain((Problem(file, line, "", message),))
-
-    if len(data) > MAX_BYTES:
-        raise refuse(1, f"{len(data)} bytes, accepted: up to {MAX_BYTES}")
-    if b"<!DOCTYPE" in data or b"<!ENTITY" in data:
-        raise refuse(1, "a DTD or an entity is refused always")
-    parser = etree.XMLParser(resolve_entities=False, no_network=True, load_dtd=False,
-                             remove_comments=True, remove_pis=True, huge_tree=False)
-    try:
-        root = etree.fromstring(data, parser)
-    except etree.XMLSyntaxError as error:
-        raise refuse(int(error.lineno or 1), f"not well-formed XML: {error.msg}") from None
-    if root.getroottree().docinfo.internalDTD is not None:
-        raise refuse(1, "a DTD is refused always")
-    if root.tag != "domain":
-        raise refuse(_line(root), f"found <{root.tag}>, accepted: <domain>")
-    if sum(1 for _ in root.iter()) and max(_depth(root), 1) > 64:
-        raise refuse(1, "nested over 64 deep")
-    return root
-
-
-def _depth(root: etree._Element) -> int:
-    depth = deepest = 0
-    for event, _ in etree.iterwalk(root, events=("start", "end")):
-        depth += 1 if event == "start" else -1
-        deepest = max(deepest, depth)
-    return deepest
 
 
 def _text(node: etree._Element | None) -> str | None:
@@ -335,7 +229,8 @@ class _Builder:
         if "qemu" in Path(text).name:
             self.r.warn(node, "<emulator> of QEMU is ignored; the configured StratoVirt is used")
             return None
-        return self.r.option(node, text)
+        self.r.warn(node, "<emulator> is not used yet: the configured StratoVirt is")
+        return None
 
     def disk(self, node: etree._Element) -> Disk:
         r = self.r
@@ -383,7 +278,7 @@ class _Builder:
         return Disk(target=name, path=path, direct=direct, aio=aio, iothread=iothread, iops=iops,
                     readonly=node.find("readonly") is not None,
                     serial=None if serial is None else r.option(serial, _text(serial)),
-                    alias=f"virtio-disk{index}", line=_line(node))
+                    alias=f"virtio-disk{index}", line=line_of(node))
 
     def interface(self, node: etree._Element, name: str, uuid: str, index: int) -> Interface:
         r = self.r
@@ -406,7 +301,7 @@ class _Builder:
             r.error(node, f"mac {address!r}, accepted: six bytes, not multicast")
         return Interface(tap=tap or "", mac=address, alias=f"net{index}",
                          bridge=source.get("bridge") if source is not None else None,
-                         line=_line(node))
+                         line=line_of(node))
 
     def place(self, node: etree._Element) -> None:
         address = node.find("address")
@@ -424,12 +319,12 @@ class _Builder:
         virtio = node.tag == "console" and target is not None and target.get("type") == "virtio"
         kind = "console" if virtio else "serial"
         return Port(kind, backend, path, consoles if virtio else 0,
-                    f"{kind}{consoles}" if virtio else "serial0", _line(node))
+                    f"{kind}{consoles}" if virtio else "serial0", line_of(node))
 
     def controller(self, node: etree._Element) -> VirtioSerial | None:
         kind = node.get("type")
         if kind == "virtio-serial":
-            return VirtioSerial(line=_line(node))
+            return VirtioSerial(line=line_of(node))
         if kind == "pci" and node.get("model") in ("pcie-root", "pcie-root-port"):
             if node.get("model") == "pcie-root-port":
                 self.r.warn(node, "root ports are placed automatically")

@@ -135,3 +135,23 @@ def test_a_second_reconciler_is_refused(site: Site) -> None:
         cwd=ROOT, capture_output=True, text=True, timeout=60, check=False)
     assert second.returncode == 2
     assert "another reconciler runs" in second.stderr
+
+
+def test_the_verbs_edit_the_files(site: Site) -> None:
+    def verb(*words: str) -> int:
+        return subprocess.run(
+            [sys.executable, "-m", "reconciler", "-c", str(site.path / "config.yaml"), *words],
+            cwd=ROOT, timeout=60, check=False).returncode
+
+    fresh = site.path / "fresh.xml"
+    fresh.write_text(XML.format(state="running", memory=128))
+    assert verb("create", str(fresh)) == 0
+    site.state("running")
+    assert verb("create", str(fresh)) == 1
+    assert verb("suspend", "a") == 0
+    site.state("paused")
+    assert verb("resume", "a") == 0
+    site.state("running")
+    assert verb("destroy", "a") == 0
+    site.until(lambda d: not d)
+    assert verb("destroy", "a") == 1
