@@ -150,11 +150,14 @@ class Keeper:
         if plan.reason == "HoldRequested":
             return
         self.restart_asked = False
+        recreate = plan.reason == "Recreating"
         for step in plan.steps:
             begun = time.monotonic()
             self.journal.write("action.started", durable=True, domain=self.name, action=step,
                                reason=plan.reason, generation=self.generation)
             try:
+                if recreate and step is Step.STOP and self.domain:
+                    await asyncio.to_thread(_check_files, self.domain)
                 await self._act(step)
             except (QmpError, process.StartFailed, OSError) as error:
                 self.ledger = after_failure(self.ledger, str(error), now(),
@@ -308,6 +311,17 @@ class Keeper:
                 "conditions": conditions, "pending": list(plan.pending),
                 "warnings": [str(w) for w in domain.warnings] if domain else [],
                 "restarts": len(self.ledger.crashes)}
+
+
+def _check_files(domain: Domain) -> None:
+    """Before a VM is stopped for a new definition: all that this one needs is there (rule 7)."""
+    boot = domain.machine.boot
+    nvram = boot.nvram_template if boot.nvram and not os.path.exists(boot.nvram) else boot.nvram
+    paths = (boot.kernel, boot.initrd, boot.loader, nvram, *(d.path for d in domain.machine.disks))
+    for path in paths:
+        if path and not os.path.exists(path):
+            raise process.StartFailed(f"the new definition needs {path}, which is not there; "
+                                      "the VM runs on as before")
 
 
 def _copy_once(template: str, target: str) -> None:

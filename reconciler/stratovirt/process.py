@@ -141,7 +141,7 @@ def reason(directory: Path) -> str:
                         break
                     causes.append(cause.strip())
         if causes:
-            return "; ".join(causes)
+            return "; ".join(dict.fromkeys(causes))  # StratoVirt repeats itself
         plain = [line.strip() for line in lines if line.strip()]
         return plain[-1] if plain else "no message"
     return "no message"

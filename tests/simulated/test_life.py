@@ -155,3 +155,15 @@ def test_the_verbs_edit_the_files(site: Site) -> None:
     assert verb("destroy", "a") == 0
     site.until(lambda d: not d)
     assert verb("destroy", "a") == 1
+
+
+def test_rule_7_a_definition_that_cannot_start_leaves_the_vm_alone(site: Site) -> None:
+    site.drop()
+    pid = site.state("running")["observed"]["pid"]
+    file = site.path / "domains" / "a.xml"
+    (site.path / "fresh").write_text(file.read_text().replace("a.img", "b.img"))
+    (site.path / "fresh").replace(file)
+    found = site.until(lambda d: "b.img" in d["conditions"][0]["message"])
+    assert found["observed"]["pid"] == pid
+    site.drop()
+    assert site.state("running")["observed"]["pid"] == pid
