@@ -11,6 +11,7 @@ import signal
 from typing import TYPE_CHECKING
 
 from reconciler import __version__
+from reconciler.domain.checks import claimed
 from reconciler.domain.model import Domain, InvalidDomain, Policy
 from reconciler.domain.reader import read_domain
 from reconciler.engine.keeper import Keeper
@@ -109,7 +110,11 @@ class Reconciler:
         self.invalid = {}
         present: set[str] = set()
         owners: dict[str, str] = {}
-        for file, data in files.items():
+        claims: dict[str, str] = {}
+        # What runs comes first, so that a newcomer never takes anything from it.
+        order = sorted(files, key=lambda file: self._names.get(file, "") not in self.keepers)
+        for file in order:
+            data = files[file]
             changed = self._files.get(file) != data
             try:
                 domain = self.read(data, file)
@@ -133,6 +138,17 @@ class Reconciler:
                 self._keeper(name).invalid = self.invalid[file]
                 continue
             owners[name] = file
+            clash = next((f"{what} is also in {claims[what]}" for what in claimed(domain)
+                          if what in claims), "")
+            if clash:
+                self.invalid[file] = f"{file}: {clash}"
+                if name in self.keepers:
+                    self.keepers[name].invalid = self.invalid[file]
+                if changed:
+                    self.journal.write("domain.invalid", severity="error", reason="Conflict",
+                                       domain=name, file=file, error=clash)
+                continue
+            claims |= dict.fromkeys(claimed(domain), file)
             self._keeper(name).define(domain, data)
         self._files = files
         return self._remove(present)
