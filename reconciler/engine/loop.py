@@ -48,6 +48,7 @@ class Reconciler:
         self.held: list[str] = []
         self._files: dict[str, bytes] = {}
         self._names: dict[str, str] = {}
+        self._parsed: dict[str, Domain] = {}
         self._wake = asyncio.Event()
         self._dirty = asyncio.Event()
 
@@ -117,8 +118,10 @@ class Reconciler:
             data = files[file]
             changed = self._files.get(file) != data
             try:
-                domain = self.read(data, file)
+                domain = self._parsed.get(file) if not changed else None
+                domain = self._parsed[file] = domain or self.read(data, file)
             except InvalidDomain as error:
+                self._parsed.pop(file, None)
                 self.invalid[file] = str(error)
                 name = self._names.get(file)
                 if changed:
@@ -151,6 +154,9 @@ class Reconciler:
             claims |= dict.fromkeys(claimed(domain), file)
             self._keeper(name).define(domain, data)
         self._files = files
+        for known in (self._names, self._parsed):
+            for file in known.keys() - files.keys():
+                del known[file]
         return self._remove(present)
 
     def _remove(self, present: set[str]) -> float:
