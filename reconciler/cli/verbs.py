@@ -28,6 +28,7 @@ def main(arguments: list[str] | None = None) -> int:
     validate = verbs.add_parser("validate", help="check domain files; exit 1 when one is invalid")
     validate.add_argument("files", nargs="+", type=Path)
     verbs.add_parser("events", help="the journal")
+    verbs.add_parser("plan", help="what would be done; exit 0 nothing, 1 changes, 2 an error")
     create = verbs.add_parser("create", help="put a checked file into the watched directory")
     create.add_argument("file", type=Path)
     for verb, text in (("destroy", "take the domain's file away"),
@@ -51,6 +52,10 @@ def main(arguments: list[str] | None = None) -> int:
             return 0
         if options.verb == "status":
             return _status(settings, options.output)
+        if options.verb == "plan":
+            from reconciler.cli.plan import plan
+
+            return plan(settings)
         from reconciler.cli import files
 
         if options.verb == "create":

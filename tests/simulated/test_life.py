@@ -147,6 +147,7 @@ def test_the_verbs_edit_the_files(site: Site) -> None:
     fresh.write_text(XML.format(state="running", memory=128))
     assert verb("create", str(fresh)) == 0
     site.state("running")
+    assert verb("plan") == 0
     assert verb("create", str(fresh)) == 1
     assert verb("suspend", "a") == 0
     site.state("paused")
