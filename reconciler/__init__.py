@@ -1,3 +1,3 @@
-"""A GitOps reconciler for StratoVirt virtual machines."""
+"""A GitOps reconciler for StratoVirt virtual machines: files in, VMs that stay as the files say."""
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"

@@ -1,6 +1,8 @@
-"""The program: `reconciler VERB`."""
+"""`python -m reconciler` and the command `reconciler`."""
 
-from reconciler.cli.verbs import main
+import sys
+
+from reconciler.cli.main import main
 
 if __name__ == "__main__":
-    raise SystemExit(main())
+    sys.exit(main())

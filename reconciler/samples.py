@@ -1,7 +1,8 @@
 """Makes what the sample domains need: a firmware of 128 KiB and sparse disks, once.
 
 The firmware starts at its last 16 bytes (the reset vector), jumps back to code that prints a line
-on the serial port 0x3f8, and halts. 16-bit code, as the processor starts.
+on the serial port 0x3f8, and halts. 16-bit code, as the processor starts. It is a guest good enough
+to see VMs run, be paused and be stopped, on the real StratoVirt too.
 """
 
 from __future__ import annotations
@@ -9,36 +10,41 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-SIZE = 128 << 10
+from reconciler.settings import load
+
+SIZE = 128 << 10  # StratoVirt refuses 64 KiB
 DISK = 64 << 20
 TEXT = b"hello from the sample firmware\r\n"
+DISKS = ("running", "paused", "stopped")
 
 
 def firmware() -> bytes:
     """The image."""
-    # cs: mov si, text; mov dx, 0x3f8; next: cs lodsb; test al, al; jz end; out dx, al; jmp next
-    # end: cli; hlt; jmp end
     start = 0xFF00
-    code = bytes([0xBA, 0xF8, 0x03, 0x2E, 0xAC, 0x84, 0xC0, 0x74, 0x03, 0xEE, 0xEB, 0xF7,
-                  0xFA, 0xF4, 0xEB, 0xFC])
+    code = bytes([
+        0xBA, 0xF8, 0x03,        # mov dx, 0x3f8
+        0x2E, 0xAC,              # next: cs lodsb
+        0x84, 0xC0, 0x74, 0x03,  # test al, al; jz end
+        0xEE, 0xEB, 0xF7,        # out dx, al; jmp next
+        0xFA, 0xF4, 0xEB, 0xFC,  # end: cli; hlt; jmp end
+    ])
     text = start + 3 + len(code)
-    block = bytes([0xBE, text & 0xFF, text >> 8]) + code + TEXT + b"\0"
+    block = bytes([0xBE, text & 0xFF, text >> 8]) + code + TEXT + b"\0"  # mov si, text
     image = bytearray(b"\xff" * SIZE)
     base = SIZE - 0x10000
     image[base + start: base + start + len(block)] = block
     jump = (start - 0xFFF3) & 0xFFFF
-    image[SIZE - 16: SIZE - 13] = bytes([0xE9, jump & 0xFF, jump >> 8])
+    image[SIZE - 16: SIZE - 13] = bytes([0xE9, jump & 0xFF, jump >> 8])  # jmp start
     return bytes(image)
 
 
-def main() -> None:
-    """Make what is missing below the directory given as the only argument."""
-    images = Path(sys.argv[1])
-    images.mkdir(exist_ok=True)
+def make(images: Path) -> None:
+    """Make what is missing; what is there is never touched."""
+    images.mkdir(parents=True, exist_ok=True)
     file = images / "sample-firmware.fd"
     if not file.exists():
         file.write_bytes(firmware())
-    for name in ("running", "paused", "stopped"):
+    for name in DISKS:
         disk = images / f"sample-{name}.img"
         if not disk.exists():
             with disk.open("wb") as handle:
@@ -46,4 +52,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    make(load(Path(sys.argv[1])).images)

@@ -1,110 +1,342 @@
-"""config.yaml, checked once and frozen. An unknown key is an error that names the nearest one."""
+"""config.yaml and the environment, checked once and frozen; the lowest layer, which all may read.
+
+A section is a frozen dataclass; a key is a field with its reader and its default beside each other,
+so that a new key is one line. Unknown keys are errors that name the nearest known one.
+"""
 
 from __future__ import annotations
 
-import difflib
 import os
 import platform
-import shutil
-import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, field, fields, is_dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import yaml
+from reconciler.errors import ConfigError
+from reconciler.units import nearest, seconds, unit_bytes
 
-_KEYS: dict[str, set[str]] = {
-    "source": {"kind", "path"},
-    "hypervisor": {"path", "arguments"},
-    "paths": {"runtime", "state", "images"},
-    "reconcile": {"resync", "qmp_timeout"},
-    "prune": {"enabled", "settle", "hold_above"},
-}
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+PREFIX = "RECONCILER_"
 
 
-class BadConfig(Exception):
-    """The operator's fault: the configuration file."""
+def _key(read: Callable[[object], Any], default: object) -> Any:  # Any: a field of any type
+    return field(default=default, metadata={"read": read})
+
+
+def _section(kind: type) -> Any:  # Any: as above
+    return field(default_factory=kind, metadata={"section": kind})
+
+
+def _text(value: object) -> str:
+    if not isinstance(value, str | int | float) or isinstance(value, bool):
+        message = f"{value!r}, accepted: text"
+        raise ValueError(message)
+    return str(value)
+
+
+def _optional_text(value: object) -> str | None:
+    return None if value is None else _text(value)
+
+
+def _flag(value: object) -> bool:
+    words = {"true": True, "yes": True, "on": True, "false": False, "no": False, "off": False}
+    found = words.get(str(value).lower())
+    if found is None:
+        message = f"{value!r}, accepted: true, false"
+        raise ValueError(message)
+    return found
+
+
+def _duration(value: object) -> float:
+    return seconds(_text(value))
+
+
+def _percent(value: object) -> float:
+    text = _text(value)
+    number = text.removesuffix("%")
+    if not number.isdigit() or number == text or int(number) > 100:
+        message = f"{text!r}, accepted: 0% to 100%"
+        raise ValueError(message)
+    return int(number) / 100
+
+
+def _whole(low: int, high: int) -> Callable[[object], int]:
+    def read(value: object) -> int:
+        text = _text(value)
+        if not text.isdecimal() or not low <= int(text) <= high:
+            message = f"{text!r}, accepted: a whole number from {low} to {high}"
+            raise ValueError(message)
+        return int(text)
+
+    return read
+
+
+def _automatic(read: Callable[[object], int]) -> Callable[[object], int]:
+    """A number, or `auto`, which is 0."""
+    return lambda value: 0 if value == "auto" else read(value)
+
+
+def _choice(*accepted: str) -> Callable[[object], str]:
+    def read(value: object) -> str:
+        if isinstance(value, str) and value in accepted:
+            return value
+        message = f"{value!r}{nearest(str(value), accepted)} (accepted: {', '.join(accepted)})"
+        raise ValueError(message)
+
+    return read
+
+
+def _texts(value: object) -> tuple[str, ...]:
+    if not isinstance(value, list):
+        message = f"{value!r}, accepted: a list, such as [a, b]"
+        raise ValueError(message)  # noqa: TRY004  # one kind of error for all wrong values
+    return tuple(_text(item) for item in value)
+
+
+def _size(value: object) -> int | None:
+    """Bytes, from `8GiB` or `8 GiB`; null is no limit."""
+    if value is None:
+        return None
+    text = _text(value).strip()
+    number = text.rstrip("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ ")
+    if not number.isdecimal():
+        message = f"{text!r}, accepted: a size such as 8GiB"
+        raise ValueError(message)
+    return int(number) * unit_bytes(text[len(number):].strip() or "b")
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """Where domain files come from. `settle`: how long an unfinished write must rest, seconds."""
+
+    kind: str = _key(_choice("directory"), "directory")
+    path: str = _key(_text, "domains")
+    include: tuple[str, ...] = _key(_texts, ("*.xml",))
+    settle: float = _key(_duration, 0.2)
+
+
+@dataclass(frozen=True, slots=True)
+class Hypervisor:
+    """The StratoVirt program; `allowed` are those that an <emulator> may name instead."""
+
+    path: str = _key(_text, "auto")
+    arguments: tuple[str, ...] = _key(_texts, ())
+    allowed: tuple[str, ...] = _key(_texts, ())
+
+
+@dataclass(frozen=True, slots=True)
+class Paths:
+    """Directories; `auto` by who runs us."""
+
+    runtime: str = _key(_text, "auto")
+    state: str = _key(_text, "auto")
+    images: str = _key(_text, "images")
+
+
+@dataclass(frozen=True, slots=True)
+class Backoff:
+    """After a failed action: `initial`, doubled each time, up to `maximum`; seconds."""
+
+    initial: float = _key(_duration, 1.0)
+    maximum: float = _key(_duration, 300.0)
+
+
+@dataclass(frozen=True, slots=True)
+class Drift:
+    """How many corrections of one thing within the window are a fight."""
+
+    fight_limit: int = _key(_whole(1, 1000), 3)
+    window: float = _key(_duration, 600.0)
+
+
+@dataclass(frozen=True, slots=True)
+class Reconcile:
+    """The engine's times, in seconds; concurrency 0 is one start a processor, at most eight."""
+
+    resync: float = _key(_duration, 300.0)
+    concurrency: int = _key(_automatic(_whole(1, 1000)), 0)
+    qmp_timeout: float = _key(_duration, 10.0)
+    start_timeout: float = _key(_duration, 30.0)
+    jitter: float = _key(_percent, 0.1)
+    heartbeat: float = _key(_duration, 15.0)
+    backoff: Backoff = _section(Backoff)
+    drift: Drift = _section(Drift)
+
+
+@dataclass(frozen=True, slots=True)
+class DefaultStop:
+    """How a VM is stopped when its file does not say."""
+
+    mode: str = _key(_choice("graceful", "force"), "graceful")
+    timeout: float = _key(_duration, 30.0)
+
+
+@dataclass(frozen=True, slots=True)
+class DefaultRestart:
+    """How many exits within which window are a crash loop when the file does not say."""
+
+    limit: int = _key(_whole(1, 1000), 5)
+    window: float = _key(_duration, 600.0)
+
+
+@dataclass(frozen=True, slots=True)
+class Defaults:
+    """What holds for a file that does not say."""
+
+    update: str = _key(_choice("auto", "live", "recreate", "manual"), "auto")
+    stop: DefaultStop = _section(DefaultStop)
+    restart: DefaultRestart = _section(DefaultRestart)
+    spare_ports: int = _key(_whole(0, 64), 4)
+
+
+@dataclass(frozen=True, slots=True)
+class Prune:
+    """When removals are believed, and how many at once are held for an approval."""
+
+    enabled: bool = _key(_flag, True)  # noqa: FBT003  # a default, not a call's flag
+    hold_above: float = _key(_percent, 0.5)
+    hold_minimum: int = _key(_whole(1, 100000), 3)
+    settle: float = _key(_duration, 2.0)
+
+
+@dataclass(frozen=True, slots=True)
+class AdmissionRules:
+    """What a file may ask of this host; an empty list of paths or bridges allows all."""
+
+    paths: tuple[str, ...] = _key(_texts, ())
+    max_memory: int | None = _key(_size, None)
+    max_vcpus: int | None = _key(lambda v: None if v is None else _whole(1, 254)(v), None)
+    bridges: tuple[str, ...] = _key(_texts, ())
+    host_devices: tuple[str, ...] = _key(_texts, ())
+    require_labels: tuple[str, ...] = _key(_texts, ())
+
+
+@dataclass(frozen=True, slots=True)
+class Network:
+    """Whether taps are made, attached to their bridge and taken away by us."""
+
+    manage_taps: bool = _key(_flag, True)  # noqa: FBT003  # as above
+
+
+@dataclass(frozen=True, slots=True)
+class Log:
+    """How the log looks: `auto` is readable on a terminal, else JSON lines."""
+
+    format: str = _key(_choice("auto", "json", "text"), "auto")
+    level: str = _key(_choice("debug", "info", "warning", "error"), "info")
+    file: str | None = _key(_optional_text, None)
 
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """Times in seconds, paths absolute."""
+    """All of it; paths absolute, times in seconds."""
 
-    domains: Path
-    runtime: Path
-    state: Path
-    images: Path
-    hypervisor: tuple[str, ...]
-    simulated: bool
-    resync: float
-    qmp_timeout: float
-    prune: bool
-    settle: float
-    hold_above: float
-    arch: str
+    file: Path
+    source: Source = _section(Source)
+    hypervisor: Hypervisor = _section(Hypervisor)
+    paths: Paths = _section(Paths)
+    reconcile: Reconcile = _section(Reconcile)
+    defaults: Defaults = _section(Defaults)
+    prune: Prune = _section(Prune)
+    admission: AdmissionRules = _section(AdmissionRules)
+    network: Network = _section(Network)
+    log: Log = _section(Log)
+    arch: str = field(default_factory=platform.machine)
 
-    def vm(self, name: str) -> Path:
-        """The directory of one VM's lock, sockets and record."""
-        return self.runtime / "vms" / name
+    @property
+    def base(self) -> Path:
+        """Where relative paths of the configuration start."""
+        return self.file.parent
+
+    @property
+    def domains(self) -> Path:
+        """The watched directory."""
+        return self.base / self.source.path
+
+    @property
+    def images(self) -> Path:
+        """Where relative paths in domain files start."""
+        return self.base / self.paths.images
+
+    @property
+    def runtime(self) -> Path:
+        """Sockets, locks and records of what runs; gone after a reboot of the host."""
+        if self.paths.runtime != "auto":
+            return self.base / self.paths.runtime
+        if os.geteuid() == 0:
+            return Path("/run/stratovirt-reconciler")
+        run = os.environ.get("XDG_RUNTIME_DIR", f"/tmp/runtime-{os.geteuid()}")  # noqa: S108  # 0700 and owned, checked when made
+        return Path(run) / "stratovirt-reconciler"
+
+    @property
+    def state(self) -> Path:
+        """What outlives a reboot: records, status, journal, nvram."""
+        if self.paths.state != "auto":
+            return self.base / self.paths.state
+        if os.geteuid() == 0:
+            return Path("/var/lib/stratovirt-reconciler")
+        home = os.environ.get("XDG_STATE_HOME") or Path.home() / ".local/state"
+        return Path(home) / "stratovirt-reconciler"
+
+    @property
+    def api_socket(self) -> Path:
+        """Where commands reach the running reconciler."""
+        return self.runtime / "api.sock"
+
+    @property
+    def concurrency(self) -> int:
+        """How many VMs are started at once."""
+        return self.reconcile.concurrency or min(max(os.cpu_count() or 1, 2), 8)
 
 
-def _seconds(text: object) -> float:
-    units = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
-    value = str(text)
-    for unit in ("ms", "s", "m", "h"):
-        number = value.removesuffix(unit)
-        if number != value and number.isdigit():
-            return int(number) * units[unit]
-    raise BadConfig(f"{text!r} is no duration (accepted: 500ms, 10s, 5m, 1h)")
+def load(file: Path, environment: Mapping[str, str] | None = None) -> Settings:
+    """Read and check config.yaml; raises ConfigError. No file at the default place: defaults."""
+    from yaml import YAMLError, safe_load  # noqa: PLC0415  # 12 ms that many verbs can do without
 
-
-def _near(name: str, accepted: set[str]) -> str:
-    near = difflib.get_close_matches(name, accepted, 1)
-    return f"; did you mean '{near[0]}'?" if near else f" (accepted: {', '.join(sorted(accepted))})"
-
-
-def load(file: Path) -> Settings:
-    """Read and check; raises BadConfig."""
     try:
-        data: Any = yaml.safe_load(file.read_text()) or {}
-    except (OSError, yaml.YAMLError) as error:
-        raise BadConfig(f"{file}: {error}") from error
-    for section, keys in data.items():
-        if section not in _KEYS:
-            raise BadConfig(f"{file}: unknown section '{section}'{_near(section, set(_KEYS))}")
-        for key in keys or {}:
-            if key not in _KEYS[section]:
-                near = _near(key, _KEYS[section])
-                raise BadConfig(f"{file}: unknown key '{section}.{key}'{near}")
+        data = safe_load(file.read_text(encoding="utf-8")) or {}
+    except OSError as error:
+        raise ConfigError(f"{file}: {error.strerror}",
+                          hint="name another with --config FILE") from error
+    except (YAMLError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{file}: not YAML: {error}") from error
+    for name, value in (os.environ if environment is None else environment).items():
+        if name.startswith(PREFIX) and "__" in name:
+            _place(data, name.removeprefix(PREFIX).lower().split("__"), safe_load(value), name)
+    values = _read(Settings, data, (), str(file))
+    return Settings(file=file.resolve(), **values)
 
-    def get(section: str, key: str, default: Any) -> Any:
-        variable = f"RECONCILER_{section}__{key}".upper()
-        return os.environ.get(variable, (data.get(section) or {}).get(key, default))
 
-    if get("source", "kind", "directory") != "directory":
-        raise BadConfig(f"{file}: source.kind accepts 'directory'")
-    base = file.resolve().parent
-    root = os.geteuid() == 0
-    program = get("hypervisor", "path", "auto")
-    found = shutil.which("stratovirt") if program == "auto" else str(program)
-    simulator = Path(__file__).parent / "simulator" / "__main__.py"
-    hypervisor = [found] if found else [sys.executable, "-I", "-S", str(simulator)]
-    home = Path.home()
-    runtime = get("paths", "runtime", "auto")
-    state = get("paths", "state", "auto")
-    if runtime == "auto":
-        runtime = "/run/stratovirt-reconciler" if root else os.path.join(
-            os.environ.get("XDG_RUNTIME_DIR", f"/tmp/run-{os.geteuid()}"), "stratovirt-reconciler")
-    if state == "auto":
-        state = "/var/lib/stratovirt-reconciler" if root else (
-            home / ".local/state/stratovirt-reconciler")
-    return Settings(
-        domains=base / get("source", "path", "domains"), runtime=base / runtime,
-        state=base / state, images=base / get("paths", "images", "images"),
-        hypervisor=(*hypervisor, *(get("hypervisor", "arguments", None) or ())),
-        simulated=found is None, resync=_seconds(get("reconcile", "resync", "5m")),
-        qmp_timeout=_seconds(get("reconcile", "qmp_timeout", "10s")),
-        prune=bool(get("prune", "enabled", True)), settle=_seconds(get("prune", "settle", "2s")),
-        hold_above=float(str(get("prune", "hold_above", "50%")).rstrip("%")) / 100,
-        arch=platform.machine(),
-    )
+def _place(data: dict[str, Any], steps: list[str], value: object, name: str) -> None:
+    for step in steps[:-1]:
+        data = data.setdefault(step, {}) if isinstance(data, dict) else {}
+        if data is None or not isinstance(data, dict):
+            raise ConfigError(f"{name}: '{step}' is no section")
+    data[steps[-1]] = value
+
+
+def _read(kind: type, data: object, path: tuple[str, ...], file: str) -> dict[str, Any]:
+    """The checked values of one section, as keywords of its class."""
+    where = ".".join(path)
+    if not isinstance(data, dict):
+        raise ConfigError(f"{file}: {where or 'the file'} is {data!r}, accepted: a mapping")
+    accepted = {f.name: f for f in fields(kind) if f.metadata}
+    values: dict[str, Any] = {}
+    for key, value in data.items():
+        full = ".".join((*path, str(key)))
+        if key not in accepted:
+            hint = nearest(str(key), accepted) or f" (accepted: {', '.join(accepted)})"
+            raise ConfigError(f"{file}: unknown key '{full}'{hint}")
+        section = accepted[key].metadata.get("section")
+        if is_dataclass(section):
+            assert isinstance(section, type)
+            values[key] = section(**_read(section, value if value is not None else {},
+                                          (*path, str(key)), file))
+            continue
+        try:
+            values[key] = accepted[key].metadata["read"](value)
+        except ValueError as error:
+            raise ConfigError(f"{file}: {full}: {error}") from None
+    return values

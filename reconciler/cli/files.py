@@ -1,88 +1,212 @@
-"""The verbs that write into the watched directory: the files stay the truth."""
+"""virsh's verbs, as edits of the watched files: the files stay the truth.
+
+Only the state is touched, as text, so that a comment, a quote or an indent of somebody's never
+changes. Then, if a reconciler runs, its word on the outcome is waited for.
+"""
 
 from __future__ import annotations
 
 import os
+import re
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING
 
-from lxml import etree
-
-from reconciler.domain.metadata import URN
-from reconciler.domain.model import Domain, InvalidDomain, Policy
-from reconciler.domain.reader import read_domain
-from reconciler.sources.directory import listing
+from reconciler.cli.terminal import complain, progress
+from reconciler.cli.verb import FILES, NO, OK, Verb, with_name
+from reconciler.errors import UsageError
+from reconciler.units import nearest, seconds
 
 if TYPE_CHECKING:
-    from pathlib import Path
+    from argparse import ArgumentParser, Namespace
 
+    from reconciler.domain.model import Domain
     from reconciler.settings import Settings
 
+URN = "urn:stratovirt-reconciler:1"
 STATES = {"suspend": "paused", "resume": "running", "start": "running", "stop": "stopped"}
+_NEEDED = {"suspend": "running", "resume": "paused"}
+_TAG = re.compile(r"<(?:[\w.-]+:)?reconcile\b[^>]*?(/?)>", re.DOTALL)
+_STATE = re.compile(r"(\sstate\s*=\s*)(['\"])[^'\"]*\2")
 
 
-def _read(settings: Settings, data: bytes, file: str) -> Domain:
-    return read_domain(data, file, settings.images, settings.state, settings.arch, Policy())
+def edited(text: str, state: str) -> str:
+    """The file with another desired state, and nothing else changed."""
+    tag = _TAG.search(text)
+    if tag is not None:
+        found = _STATE.search(tag[0])
+        if found is not None:
+            fresh = _STATE.sub(rf"\g<1>\g<2>{state}\g<2>", tag[0], count=1)
+        else:
+            end = len(tag[0]) - len(tag[1]) - 1
+            fresh = f"{tag[0][:end].rstrip()} state='{state}'{tag[0][end:]}"
+        return text[:tag.start()] + fresh + text[tag.end():]
+    element = f"<r:reconcile xmlns:r='{URN}' state='{state}'/>"
+    for closing, addition in (("</metadata>", f"  {element}\n  "),
+                              ("</domain>", f"  <metadata>\n    {element}\n  </metadata>\n")):
+        where = text.rfind(closing)
+        if where >= 0:
+            return text[:where] + addition + text[where:]
+    return text
 
 
-def _names(settings: Settings) -> dict[str, str]:
-    names: dict[str, str] = {}
-    for file, data in listing(settings.domains).items():
-        try:
-            names[_read(settings, data, file).name] = file
-        except InvalidDomain:
-            continue
-    return names
-
-
-def _put(path: Path, data: bytes) -> None:
+def put(path: Path, data: bytes) -> None:
+    """Replace a file whole: no watcher ever sees half of it."""
     fresh = path.with_name(f".{path.name}.new")
     with fresh.open("wb") as file:
         file.write(data)
+        file.flush()
         os.fsync(file.fileno())
+    if path.exists():
+        fresh.chmod(path.stat().st_mode & 0o7777)
     fresh.replace(path)
 
 
-def create(settings: Settings, file: Path) -> int:
-    """Check a file and put it into the watched directory; 1 when it is invalid or taken."""
-    data = file.read_bytes()
+def _read(settings: Settings, data: bytes, file: str) -> Domain:
+    from reconciler.domain.reader import read_domain  # noqa: PLC0415  # brings lxml
+    from reconciler.engine.site import reading_host  # noqa: PLC0415
+
+    return read_domain(data, file, reading_host(settings))
+
+
+def _owners(settings: Settings) -> dict[str, Path]:
+    """The file of each domain that has a valid one, by name and by uuid."""
+    from reconciler.domain.model import InvalidDomain  # noqa: PLC0415  # as above
+    from reconciler.sources.directory import Directory  # noqa: PLC0415
+
+    found: dict[str, Path] = {}
+    directory = Directory(settings.domains, settings.source.include, 0.0)
+    for file, data in directory.listing().files.items():
+        try:
+            domain = _read(settings, data, file)
+        except InvalidDomain:
+            continue
+        found[domain.name] = found[domain.uuid] = settings.domains / file
+    return found
+
+
+def _file_of(settings: Settings, name: str) -> Path:
+    owners = _owners(settings)
+    if name not in owners:
+        raise UsageError(f"no valid file in {settings.domains} is of domain '{name}'"
+                         f"{nearest(name, owners)}", reason="NotFound",
+                         hint="`reconciler status` lists the domains, `reconciler validate` the "
+                              "errors of a file")
+    return owners[name]
+
+
+def _create(options: Namespace, settings: Settings) -> int:
+    from reconciler.domain.model import InvalidDomain  # noqa: PLC0415  # brings lxml
+
     try:
-        domain = _read(settings, data, str(file))
+        data = sys.stdin.buffer.read() if options.file == Path("-") else options.file.read_bytes()
+    except OSError as error:
+        raise UsageError(f"{options.file}: {error.strerror}") from error
+    try:
+        domain = _read(settings, data, str(options.file))
     except InvalidDomain as error:
         print(error, file=sys.stderr)
-        return 1
-    target = settings.domains / f"{domain.name}.xml"
-    owner = _names(settings).get(domain.name)
-    if owner is not None or target.exists():
-        print(f"reconciler: domain '{domain.name}' is already in {owner or target.name}; edit that "
-              f"file, or `reconciler destroy {domain.name}` first", file=sys.stderr)
-        return 1
-    _put(target, data)
-    print(f"{target} written; `reconciler status` shows the domain")
-    return 0
+        complain(f"{options.file} was not taken: it has the errors above")
+        return NO
+    owners, target = _owners(settings), settings.domains / f"{domain.name}.xml"
+    owner = owners.get(domain.name) or owners.get(domain.uuid) or (
+        target if target.exists() else None)
+    if owner is not None:
+        raise UsageError(f"domain '{domain.name}' is already in {owner}",
+                         hint=f"edit that file, or `reconciler destroy {domain.name}` first")
+    put(target, data)
+    for warning in domain.warnings:
+        print(warning, file=sys.stderr)
+    print(f"{domain.name}: {target} written")
+    return _outcome(options, settings, domain.name)
 
 
-def change(settings: Settings, verb: str, name: str) -> int:
-    """Edit or remove the file of a domain; 1 when no valid file names it."""
-    file = _names(settings).get(name)
-    if file is None:
-        print(f"reconciler: no valid file in {settings.domains} names '{name}'; "
-              "`reconciler status` lists the domains", file=sys.stderr)
-        return 1
-    path = settings.domains / file
-    if verb == "destroy":
-        path.unlink()
-        print(f"{path} removed")
-        return 0
-    parser = etree.XMLParser(resolve_entities=False, no_network=True)
-    root = etree.fromstring(path.read_bytes(), parser)
-    metadata = root.find("metadata")
-    if metadata is None:
-        metadata = etree.SubElement(root, "metadata")
-    node = metadata.find(f"{{{URN}}}reconcile")
-    if node is None:
-        node = etree.SubElement(metadata, f"{{{URN}}}reconcile", nsmap={"r": URN})
-    node.set("state", STATES[verb])
-    _put(path, etree.tostring(root.getroottree(), encoding="utf-8") + b"\n")
-    print(f"{path}: state {STATES[verb]}")
-    return 0
+def _destroy(options: Namespace, settings: Settings) -> int:
+    path = _file_of(settings, options.name)
+    path.unlink()
+    print(f"{options.name}: {path} removed (disks and nvram are kept)")
+    return _outcome(options, settings, options.name)
+
+
+def _set_state(options: Namespace, settings: Settings) -> int:
+    path, verb = _file_of(settings, options.name), options.verb
+    text = path.read_text(encoding="utf-8")
+    before = _read(settings, text.encode(), path.name)
+    state = STATES[verb]
+    needed = _NEEDED.get(verb)
+    if before.policy.state not in (state, needed or before.policy.state):
+        raise UsageError(f"'{before.name}' is wanted {before.policy.state}, not {needed}",
+                         hint=f"`reconciler start {before.name}` starts it")
+    if before.policy.state == state:
+        print(f"{before.name}: its file says {state} already")
+    else:
+        fresh = edited(text, state)
+        if _read(settings, fresh.encode(), path.name).policy.state != state:
+            raise UsageError(f"{path}: its state cannot be edited safely",
+                             hint="set state in its reconcile element by hand")
+        put(path, fresh.encode())
+        print(f"{before.name}: {path} says {state} now")
+    return _outcome(options, settings, before.name, start=verb == "start")
+
+
+def _outcome(options: Namespace, settings: Settings, name: str, *, start: bool = False) -> int:
+    """What came of it, from the reconciler that runs, if one does."""
+    from reconciler.cli.client import Unreachable, ask  # noqa: PLC0415  # 19 ms, not for --help
+
+    if options.no_wait:
+        return OK
+    wait = seconds(options.timeout)
+    try:
+        with progress(name):
+            value = ask(settings, "POST", "api", "v1", "sync", limit=wait + 30, wait=str(wait),
+                        name=name)
+            if start:
+                ask(settings, "POST", "api", "v1", "domains", name, "start")
+                value = ask(settings, "POST", "api", "v1", "sync", limit=wait + 30,
+                            wait=str(wait), name=name)
+        domains = ask(settings, "GET", "api", "v1", "status")["domains"]
+    except Unreachable as error:
+        complain(f"{error}; it takes effect when one does", error.hint)
+        return OK
+    found = next((d for d in domains if d["name"] == name), None)
+    if found is None:
+        print(f"{name}: no such VM any more")
+        return OK
+    ready = found["conditions"][0]
+    print(f"{name}: {found['observed']['state']}, {ready['reason']}"
+          f"{': ' + ready['message'] if ready['message'] else ''}")
+    return OK if ready["status"] == "True" and not value["waitingFor"] else NO
+
+
+def _waiting(parser: ArgumentParser) -> None:
+    parser.add_argument("--no-wait", action="store_true", help="do not wait for the outcome")
+    parser.add_argument("--timeout", default="1m", metavar="DURATION",
+                        help="how long to wait (default: %(default)s)")
+
+
+def _create_arguments(parser: ArgumentParser) -> None:
+    action = parser.add_argument("file", type=Path, metavar="FILE", help="a domain file, or -")
+    action.complete = FILES  # type: ignore[attr-defined]  # shtab reads it off the action
+    _waiting(parser)
+
+
+def _name_arguments(parser: ArgumentParser) -> None:
+    with_name(parser)
+    _waiting(parser)
+
+
+VERBS = (
+    Verb("create", "check a domain file and put it into the watched directory", _create,
+         _create_arguments, "  reconciler create web1.xml\n  virsh dumpxml web1 | reconciler "
+                            "create -\n"),
+    Verb("destroy", "take the domain's file away, and with it the VM", _destroy, _name_arguments,
+         "  reconciler destroy web1\n"),
+    Verb("suspend", "pause the VM: write state paused into its file", _set_state, _name_arguments,
+         "  reconciler suspend web1\n"),
+    Verb("resume", "let the VM go on: write state running into its file", _set_state,
+         _name_arguments, "  reconciler resume web1\n"),
+    Verb("start", "start the VM: write state running into its file", _set_state, _name_arguments,
+         "  reconciler start web1\n"),
+    Verb("stop", "shut the VM down: write state stopped into its file", _set_state,
+         _name_arguments, "  reconciler stop web1 --timeout 2m\n"),
+)

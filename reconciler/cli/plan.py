@@ -1,73 +1,88 @@
-"""`plan`: the very value that the engine would execute, for every file, without doing it."""
+"""`plan`: the very value that the engine executes, printed; from the running one, or without one."""
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import sys
-from typing import TYPE_CHECKING
+import json
+from typing import TYPE_CHECKING, Any
 
-from reconciler.domain.model import Domain, InvalidDomain, Policy
-from reconciler.domain.reader import read_domain
-from reconciler.engine.plan import Facts, VmState, make_plan
-from reconciler.sources.directory import Incomplete, listing
-from reconciler.stratovirt import process
-from reconciler.stratovirt.qmp import Qmp, QmpError
+from reconciler.cli.terminal import paint
+from reconciler.cli.verb import DOMAINS, ERROR, NO, OK, Verb
 
 if TYPE_CHECKING:
-    from pathlib import Path
+    from argparse import ArgumentParser, Namespace
 
     from reconciler.settings import Settings
 
+_SIGNS = {"start": "+", "start-paused": "+", "stop": "-", "forget": "-", "pause": "~",
+          "resume": "~", "check": "?"}
+_PAINTS = {"+": "green", "-": "red", "~": "yellow", "?": "blue"}
 
-async def _observe(directory: Path, limit: float) -> VmState:
-    if not process.locked(directory):
-        return VmState.ABSENT
+
+def _arguments(parser: ArgumentParser) -> None:
+    name = parser.add_argument("name", nargs="?", metavar="NAME", help="only this domain")
+    name.complete = DOMAINS  # type: ignore[attr-defined]  # shtab reads it off the action
+    parser.add_argument("-o", "--output", default="text", choices=("text", "json"))
+
+
+def _run(options: Namespace, settings: Settings) -> int:
+    value = plans(settings, options.name)
+    if options.output == "json":
+        print(json.dumps(value, indent=1))
+    else:
+        print(text(value))
+    if value["sourceError"] or value["invalid"]:
+        return ERROR
+    return NO if any(plan["changesAnything"] for plan in value["plans"]) else OK
+
+
+def plans(settings: Settings, name: str | None) -> dict[str, Any]:
+    """Every plan, from the reconciler that runs, else made here by the same function."""
+    from reconciler.cli.client import Unreachable, ask  # noqa: PLC0415  # not for --help
+
+    query = {"name": name} if name else {}
     try:
-        # The monitor for people: the reconciler holds the other one.
-        qmp = await Qmp.connect(directory / "monitor.sock", lambda _name: None, limit)
-        try:
-            answer = await qmp.execute("query-status", limit)
-        finally:
-            qmp.close()
-    except QmpError:
-        return VmState.UNKNOWN
-    return VmState.RUNNING if answer["running"] else VmState.PAUSED
+        value: dict[str, Any] = ask(settings, "GET", "api", "v1", "plan", **query)
+    except Unreachable:
+        from reconciler.engine.offline import plans as offline  # noqa: PLC0415  # the whole engine
+
+        return asyncio.run(offline(settings, name))
+    return value
 
 
-def plan(settings: Settings) -> int:
-    """Print each domain's plan; 0 nothing to do, 1 changes, 2 an error."""
-
-    def read(data: bytes, file: str) -> Domain:
-        return read_domain(data, file, settings.images, settings.state, settings.arch, Policy())
-
-    try:
-        files = listing(settings.domains)
-    except Incomplete as error:
-        print(f"reconciler: {error}", file=sys.stderr)
-        return 2
-    worst, names = 0, set()
-    for file, data in files.items():
-        try:
-            domain = read(data, file)
-        except InvalidDomain as error:
-            print(error, file=sys.stderr)
-            worst = 2
+def text(value: dict[str, Any]) -> str:
+    """For people."""
+    lines = [paint(f"source: {value['sourceError']}", "red")] if value["sourceError"] else []
+    for entry in value["invalid"]:
+        lines += [paint(error, "red") for error in entry["errors"]]
+    quiet = 0
+    for plan in value["plans"]:
+        if not plan["changesAnything"]:
+            quiet += 1
             continue
-        names.add(domain.name)
-        directory, applied = settings.vm(domain.name), None
-        with contextlib.suppress(OSError, InvalidDomain):
-            applied = read((directory / "definition.xml").read_bytes(), "applied")
-        vm = asyncio.run(_observe(directory, settings.qmp_timeout))
-        decided = make_plan(Facts(domain, applied, vm), 0.0)
-        steps = " ".join(decided.steps) or "nothing to do"
-        changes = f" ({', '.join(decided.pending)} changed)" if decided.pending else ""
-        print(f"{domain.name}: {vm} -> {domain.policy.state}: {steps}{changes}")
-        if decided.steps or decided.pending:
-            worst = max(worst, 1)
-    with contextlib.suppress(FileNotFoundError):
-        for entry in sorted((settings.runtime / "vms").iterdir()):
-            if entry.name not in names and worst < 2:
-                print(f"{entry.name}: no file: stop forget, by its prune policy")
-                worst = 1
-    return worst
+        lines += _one(plan)
+    if quiet:
+        lines.append(f"{quiet} domain{'s' if quiet > 1 else ''}: nothing to do")
+    return "\n".join(lines) or "no domains"
+
+
+def _one(plan: dict[str, Any]) -> list[str]:
+    ready = plan["conditions"][0]
+    lines = [f"{paint(plan['name'], 'bold')} ({plan['file'] or 'no file'}): {ready['reason']}, "
+             f"because of {plan['cause']}"]
+    for step in (*plan["steps"], *plan["blocked"]):
+        sign = _SIGNS.get(step["verb"], " ")
+        waits = "" if step in plan["steps"] else paint("  waits: " + ready["message"], "yellow")
+        rollback = " the last definition that came up" if step.get("rollback") else ""
+        lines.append(f"  {paint(sign, _PAINTS.get(sign, 'dim'))} {step['verb']}{rollback}{waits}")
+    for change in plan["changes"]:
+        where = f"{plan['file']}:{change['line']}  " if change["line"] else ""
+        blocked = f", waits for {change['blockedBy']}" if change["blockedBy"] else ""
+        lines.append(f"    {where}{change['path']}: {change['from']} → {change['to']}  "
+                     f"{paint(change['class'] + blocked, 'dim')}")
+    return lines
+
+
+VERBS = (Verb("plan", "what would be done now, and why", _run, _arguments,
+              "  reconciler plan\n  reconciler plan web1 -o json\n"
+              "exit: 0 nothing to do, 1 changes, 2 an error or an invalid file\n"),)

@@ -1,1 +1,1 @@
-"""What a domain file means: values and pure functions, no I/O."""
+"""What a domain file means: from bytes to a frozen Domain, or to all of its errors at once."""

@@ -1,18 +1,48 @@
-"""What two domains of one host cannot both have."""
+"""What two domains of one host cannot both have. Pure; the running one keeps it."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from reconciler.domain.model import Claim, Domain, Problem
+
 if TYPE_CHECKING:
-    from reconciler.domain.model import Domain
+    from collections.abc import Collection, Mapping
+
+_IDENTITY = ("name", "uuid")
+_READ, _WRITTEN = "read-only disk", "writable disk"
 
 
-def claimed(domain: Domain) -> tuple[str, ...]:
-    """Everything that belongs to this domain alone, in words for an error."""
-    machine = domain.machine
-    nvram = (f"nvram {machine.boot.nvram}",) if machine.boot.nvram else ()
-    return (f"uuid {machine.uuid}", *nvram,
-            *(f"writable disk {disk.path}" for disk in machine.disks if not disk.readonly),
-            *(f"mac {card.mac}" for card in machine.interfaces),
-            *(f"tap {card.tap}" for card in machine.interfaces))
+def conflicts(domains: Mapping[str, Domain],
+              in_force: Collection[str]) -> dict[str, tuple[Problem, ...]]:
+    """Problems by file: the newcomer's, with both files and lines.
+
+    `in_force` are the files whose definitions are kept now. Of two files of one identity of which
+    neither is, both are wrong: nobody can say which one is meant.
+    """
+    held: dict[tuple[str, str], tuple[str, Claim]] = {}
+    found: dict[str, list[Problem]] = {}
+    for file in sorted(domains, key=lambda name: (name not in in_force, name)):
+        clashes = [(claim, held[key]) for claim in domains[file].claims() for key in _against(claim)
+                   if key in held]
+        for claim, (other, theirs) in clashes:
+            found.setdefault(file, []).append(_problem(file, claim, other, theirs))
+            if claim.kind in _IDENTITY and other not in in_force:
+                found.setdefault(other, []).append(_problem(other, theirs, file, claim))
+        if not clashes:
+            held |= {(claim.kind, claim.value): (file, claim) for claim in domains[file].claims()}
+    return {file: tuple(dict.fromkeys(problems)) for file, problems in found.items()}
+
+
+def _against(claim: Claim) -> tuple[tuple[str, str], ...]:
+    """The claims that this one cannot stand beside."""
+    if claim.kind == _READ:
+        return ((_WRITTEN, claim.value),)
+    if claim.kind == _WRITTEN:
+        return ((_WRITTEN, claim.value), (_READ, claim.value))
+    return ((claim.kind, claim.value),)
+
+
+def _problem(file: str, claim: Claim, other: str, theirs: Claim) -> Problem:
+    return Problem(file, claim.line or 1, "domain", f"{claim.kind} '{claim.value}' is also that of "
+                   f"{other}:{theirs.line or 1}; accepted: each once on a host", reason="Conflict")

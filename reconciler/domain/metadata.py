@@ -1,114 +1,164 @@
-"""The `reconcile` element: the desired state and how the domain is looked after."""
+"""The `reconcile` element and the on_ elements: the desired state and how a domain is looked after."""
 
 from __future__ import annotations
 
-import difflib
-import re
+import datetime
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from reconciler.domain.model import (
+    DesiredState,
     Policy,
     PrunePolicy,
-    RestartPolicy,
     StopMode,
     UpdatePolicy,
-    Wanted,
 )
+from reconciler.domain.rules import (
+    DURATION,
+    TEXT,
+    YES_NO,
+    Attribute,
+    Element,
+    Type,
+    Verdict,
+    choice,
+    matching,
+    number,
+)
+from reconciler.domain.xml import Node, walk
+from reconciler.units import nearest
 
 if TYPE_CHECKING:
-    from lxml import etree
+    from collections.abc import Iterable
 
 URN = "urn:stratovirt-reconciler:1"
-_SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
-# element -> attribute -> (field of Policy, type)
-_TABLE: dict[str, dict[str, tuple[str, Any]]] = {
-    "": {"state": ("state", Wanted), "hold": ("hold", bool)},
-    "hold": {"reason": ("hold_reason", str), "until": ("hold_until", str)},
-    "update": {"policy": ("update", UpdatePolicy)},
-    "prune": {"policy": ("prune", PrunePolicy)},
-    "stop": {"mode": ("stop", StopMode), "timeout": ("stop_timeout", float)},
-    "restart": {"policy": ("restart", RestartPolicy), "limit": ("restart_limit", int),
-                "window": ("restart_window", float), "delay": ("restart_delay", float),
-                "max-delay": ("restart_max_delay", float)},
-}
-_ON = {"on_poweroff": ("destroy", "restart"), "on_reboot": ("restart", "destroy"),
-       "on_crash": ("destroy", "restart")}
 
 
-class Reports(Protocol):
-    """Where problems go."""
-
-    def error(self, node: etree._Element, message: str, reason: str = ...) -> None:
-        """Note an error at a node."""
+def _ours(name: str, *attributes: Attribute, many: bool = False,
+          verdict: Verdict = Verdict.READ) -> Element:
+    return Element(f"{{{URN}}}{name}", attributes, many=many, verdict=verdict)
 
 
-def seconds(text: str) -> float:
-    """A duration such as 500ms, 10s, 5m, 1h in seconds; raises ValueError."""
-    match = re.fullmatch(r"([0-9]+)(ms|s|m|h|d)", text.strip())
-    if match is None:
-        message = f"{text!r} is no duration (accepted: 500ms, 10s, 5m, 1h)"
-        raise ValueError(message)
-    return int(match[1]) * _SECONDS[match[2]]
+def _moment(text: str) -> str:
+    """RFC 3339, or a duration that is counted from the file's acceptance: refused, as it drifts."""
+    try:
+        found = datetime.datetime.fromisoformat(text)
+    except ValueError:
+        raise ValueError(f"found '{text}'; accepted: a time such as 2026-12-24T18:00:00Z") from None
+    if found.tzinfo is None:
+        raise ValueError(f"found '{text}'; accepted: a time with its zone, such as "
+                         "2026-12-24T18:00:00Z")
+    return text
 
 
-def _value(kind: Any, text: str) -> Any:
-    if kind is float:
-        return seconds(text)
-    if kind is int:
-        return int(text)
-    if kind is bool:
-        return {"yes": True, "no": False}[text]
-    return kind(text)
+_NAME = matching(r"[A-Za-z_][A-Za-z0-9_]*", "letters, digits and _")
+RULE = Element(f"{{{URN}}}reconcile", (
+    Attribute("state", choice(*DesiredState)), Attribute("hold", YES_NO)), (
+    _ours("hold", Attribute("reason", TEXT),
+          Attribute("until", Type("a time such as 2026-12-24T18:00:00Z", _moment))),
+    _ours("update", Attribute("policy", choice(*UpdatePolicy)),
+          Attribute("window", TEXT, Verdict.LATER),
+          Attribute("rollback", choice("last-good", "none"))),
+    _ours("prune", Attribute("policy", choice(*PrunePolicy)), Attribute("after", DURATION)),
+    _ours("stop", Attribute("mode", choice(*StopMode)), Attribute("timeout", DURATION)),
+    _ours("restart", Attribute("policy", choice("always", "on-failure", "never")),
+          Attribute("limit", number(1, 1000)), Attribute("window", DURATION),
+          Attribute("delay", DURATION), Attribute("max-delay", DURATION)),
+    _ours("start", Attribute("wave", number(0, 1000)), Attribute("delay", DURATION)),
+    _ours("ignore", Attribute("path", TEXT), many=True),
+    _ours("label", Attribute("name", _NAME), Attribute("value", TEXT), many=True),
+    _ours("placement", Attribute("host", TEXT), Attribute("require", TEXT, Verdict.LATER),
+          Attribute("failover", TEXT, Verdict.LATER)),
+    _ours("depends-on", many=True, verdict=Verdict.LATER),
+    _ours("health", many=True, verdict=Verdict.LATER)))
+# Where a value of ours goes: path in the element -> field of Policy and what makes its value.
+_FIELDS: tuple[tuple[str, str, Any], ...] = (
+    ("@state", "state", DesiredState), ("@hold", "hold", bool),
+    ("hold/@reason", "hold_reason", str), ("hold/@until", "hold_until", str),
+    ("update/@policy", "update", UpdatePolicy),
+    ("update/@rollback", "rollback", lambda text: text == "last-good"),
+    ("prune/@policy", "prune", PrunePolicy), ("prune/@after", "prune_after", float),
+    ("stop/@mode", "stop", StopMode), ("stop/@timeout", "stop_timeout", float),
+    ("restart/@limit", "restart_limit", int), ("restart/@window", "restart_window", float),
+    ("restart/@delay", "restart_delay", float),
+    ("restart/@max-delay", "restart_max_delay", float),
+    ("start/@wave", "start_wave", int), ("start/@delay", "start_delay", float),
+    ("placement/@host", "host", str))
+_RESTARTS = {"always": (True, True), "on-failure": (False, True), "never": (False, False)}
 
 
-def read_policy(reports: Reports, root: etree._Element, defaults: Policy) -> Policy:
-    """The policy of a <domain>; the on_ elements decide the restart policy where none is given."""
-    policy = replace(defaults, restart=_from_on(reports, root) or defaults.restart)
-    found = root.findall(f"metadata/{{{URN}}}reconcile")
-    if len(found) > 1:
-        reports.error(found[1], "a second <reconcile>; accepted: one")
-    if not found:
+def read_policy(domain: Node, defaults: Policy) -> Policy:
+    """The policy of a <domain>: the configuration's defaults, the on_ elements, our element."""
+    policy = _from_on(domain, defaults)
+    node = _element(domain)
+    if node is None:
         return policy
-    fields: dict[str, Any] = {}
-    for node in (found[0], *found[0]):
-        tag = "" if node is found[0] else str(node.tag).removeprefix(f"{{{URN}}}")
-        if tag not in _TABLE:
-            near = difflib.get_close_matches(tag, list(_TABLE), 1)
-            reports.error(node, f"unknown element '{tag}' in reconcile"
-                          + (f"; did you mean '{near[0]}'?" if near else ""))
-            continue
-        for name, text in node.attrib.items():
-            entry = _TABLE[tag].get(str(name))
-            if entry is None:
-                near = difflib.get_close_matches(str(name), list(_TABLE[tag]), 1)
-                reports.error(node, f"unknown attribute '{name}'"
-                              + (f"; did you mean '{near[0]}'?" if near else "")
-                              + f" (accepted: {', '.join(_TABLE[tag])})")
+    walk(node)
+    values = {name: make(found) for path, name, make in _FIELDS
+              if (found := node.value(_qualified(path))) is not None}
+    restart = node.text(_qualified("restart/@policy"))
+    if restart is not None:
+        values["restart_on_poweroff"], values["restart_on_failure"] = _RESTARTS[restart]
+    values["ignore"] = tuple(sorted(
+        found for child in node.children(f"{{{URN}}}ignore") if (found := _required(child, "path"))))
+    values["labels"] = _labels(node.children(f"{{{URN}}}label"))
+    return replace(policy, **values)
+
+
+def _labels(nodes: Iterable[Node]) -> tuple[tuple[str, str], ...]:
+    found: dict[str, str] = {}
+    for node in nodes:
+        name = _required(node, "name")
+        if name in found:
+            node.error(f"a second label '{name}'; accepted: one of a name")
+        if name:
+            found[name] = node.text("@value") or ""
+    return tuple(sorted(found.items()))
+
+
+def _required(node: Node, attribute: str) -> str | None:
+    if node.raw.get(attribute) is None:
+        node.error(f"no {attribute}; accepted: {attribute}='…'")
+    return node.text(f"@{attribute}")
+
+
+def _qualified(path: str) -> str:
+    """A path of plain names as one of our namespace."""
+    steps, _, attribute = path.rpartition("@")
+    return f"{{{URN}}}{steps}@{attribute}" if steps else path
+
+
+def _element(domain: Node) -> Node | None:
+    """Our element; anything else of our namespace in <metadata> is an error, others' is theirs."""
+    found: Node | None = None
+    for metadata in domain.raw.iterchildren("metadata"):
+        for raw in metadata.iterchildren():
+            tag = str(raw.tag)
+            if not tag.startswith("{urn:stratovirt-reconciler"):
                 continue
-            try:
-                fields[entry[0]] = _value(entry[1], str(text))
-            except (ValueError, KeyError):
-                accepted = ("yes, no" if entry[1] is bool else "a number" if entry[1] is int
-                            else "500ms, 10s, 5m, 1h" if entry[1] is float
-                            else ", ".join(entry[1]))
-                reports.error(node, f"{name}='{text}', accepted: {accepted}")
-    return replace(policy, **fields)
+            node = Node(raw, RULE, domain.report,
+                        f"{domain.path}/metadata/{tag.rpartition('}')[2]}")
+            if tag != RULE.name:
+                node.error(f"unknown element {tag}{nearest(tag, [RULE.name])}; accepted: "
+                           f"reconcile in the namespace {URN}")
+            elif found is not None:
+                node.error("a second <reconcile>; accepted: one")
+            else:
+                found = node
+    return found
 
 
-def _from_on(reports: Reports, root: etree._Element) -> RestartPolicy | None:
-    values: dict[str, str] = {}
-    for tag, accepted in _ON.items():
-        node = root.find(tag)
-        if node is None:
-            continue
-        values[tag] = (node.text or "").strip()
-        if values[tag] not in accepted:
-            reports.error(node, f"found '{values[tag]}', accepted: {', '.join(accepted)}")
-    if not values:
-        return None
-    off = values.get("on_poweroff", "destroy") == "restart"
-    crash = values.get("on_crash", "destroy") == "restart"
-    if crash:
-        return RestartPolicy.ALWAYS if off else RestartPolicy.ON_FAILURE
-    return RestartPolicy.NEVER
+def _from_on(domain: Node, defaults: Policy) -> Policy:
+    """libvirt's own elements, with libvirt's defaults for those that are not written."""
+    off, crash = domain.text("on_poweroff"), domain.text("on_crash")
+    reboot = domain.text("on_reboot")
+    if reboot == "destroy":
+        domain.at("on_reboot").warn("destroy: the guest is already starting again when StratoVirt "
+                                    "tells of its reboot")
+    policy = replace(defaults, destroy_on_reboot=reboot == "destroy")
+    if off is None and crash is None:
+        return policy
+    return replace(policy, restart_on_poweroff=off == "restart",
+                   restart_on_failure=crash == "restart")
+
+

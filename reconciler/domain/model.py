@@ -1,29 +1,25 @@
 """The values that a domain file becomes; everything after the reader works on these alone.
 
-Two Domains are equal exactly when they mean the same: line numbers and warnings do not take part
-in comparison, and devices are kept sorted by kind and key, so that the order of a file is nothing.
+Two Domains are equal exactly when they mean the same (rule 4): lines, warnings and the file's name
+do not take part in comparison, every default is filled in, and devices are sorted by kind and key.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
 from enum import StrEnum
+from pathlib import Path
+from typing import ClassVar, Self
+
+from reconciler.errors import ReconcilerError
 
 
-class Wanted(StrEnum):
+class DesiredState(StrEnum):
     """What a file may ask for."""
 
     RUNNING = "running"
     PAUSED = "paused"
     STOPPED = "stopped"
-
-
-class RestartPolicy(StrEnum):
-    """What an exit that nobody asked for leads to."""
-
-    ALWAYS = "always"
-    ON_FAILURE = "on-failure"
-    NEVER = "never"
 
 
 class UpdatePolicy(StrEnum):
@@ -50,103 +46,94 @@ class StopMode(StrEnum):
     FORCE = "force"
 
 
+class MachineType(StrEnum):
+    """StratoVirt's machines."""
+
+    Q35 = "q35"
+    VIRT = "virt"
+    MICROVM = "microvm"
+
+
+class Impact(StrEnum):
+    """What applying a change costs the guest."""
+
+    NONE = "none"  # nothing on the host or in the guest changes
+    HOST = "host"  # the host side changes, the guest does not notice
+    LIVE = "live"  # the running guest gets it
+    RECREATE = "recreate"  # needs a new process
+
+
 @dataclass(frozen=True, slots=True, order=True)
 class Place:
-    """A PCI place: bus 0 is pcie.0, bus N the root port of index N."""
+    """A PCI place: bus 0 is pcie.0, bus N is the root port of index N."""
 
     bus: int
     slot: int
     function: int = 0
 
-
-@dataclass(frozen=True, slots=True)
-class RootPort:
-    """A pcie-root-port; devices plug into bus `index`."""
-
-    index: int
-    place: Place | None
-    line: int = field(default=0, compare=False)
+    def __str__(self) -> str:
+        return f"{self.bus:02x}:{self.slot:02x}.{self.function:x}"
 
 
 @dataclass(frozen=True, slots=True)
-class Disk:
-    """A virtio disk. `direct` and `aio` None leave StratoVirt's own default (direct, native)."""
+class Need:
+    """A file that must be there before the start. `kind`: file, block, file-or-block, character.
 
-    target: str
+    With `template`, a missing file is no error: it is copied from the template, once.
+    """
+
     path: str
-    format: str = "raw"
-    direct: bool | None = None
-    aio: str | None = None
-    discard: str | None = None
-    detect_zeroes: str | None = None
-    readonly: bool = False
-    serial: str | None = None
-    boot: int | None = None
-    iothread: int | None = None
-    queues: int | None = None
-    iops: int | None = None
-    alias: str = ""
+    kind: str = "file"
+    writable: bool = False
+    template: str | None = None
+    line: int = field(default=0, compare=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """Something that no two domains of a host may both have."""
+
+    kind: str  # as in an error message: "MAC address", "writable disk", "tap"
+    value: str
+    line: int = field(default=0, compare=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Device:
+    """What all devices have. A device's module holds its class, its rules and its reader.
+
+    `place` is the one that the file gives; a device without gets one (stratovirt/addresses.py).
+    """
+
+    KIND: ClassVar[str]  # the XML tag, as shown in differences
+    RANK: ClassVar[int]  # the order among kinds, as libvirt assigns places
+    PLUGGED: ClassVar[bool] = True  # needs a PCI place
+    IMPACT: ClassVar[dict[str, Impact]] = {}  # per field, where it is not RECREATE
+
+    alias: str
     place: Place | None = None
     line: int = field(default=0, compare=False)
 
     @property
     def key(self) -> str:
-        """By what its place is remembered."""
-        return f"disk:{self.target}"
+        """What this device is recognised by within its domain, whatever the order of the file."""
+        return self.alias
 
+    def needs(self) -> tuple[Need, ...]:
+        """The files that must be there."""
+        return ()
 
-@dataclass(frozen=True, slots=True)
-class Interface:
-    """A virtio network card on a tap of the host."""
+    def claims(self) -> tuple[Claim, ...]:
+        """What nobody else on this host may have."""
+        return ()
 
-    tap: str
-    mac: str
-    bridge: str | None = None
-    queues: int | None = None
-    vhost: bool = False
-    alias: str = ""
-    place: Place | None = None
-    line: int = field(default=0, compare=False)
+    def arguments(self, place: Place | None) -> tuple[str, ...]:
+        """Its part of StratoVirt's command line, at a place."""
+        raise NotImplementedError  # abstract; not an ABC because slots and ABCMeta clash with super
 
-    @property
-    def key(self) -> str:
-        """By what its place is remembered."""
-        return f"interface:{self.mac}"
-
-
-@dataclass(frozen=True, slots=True)
-class Port:
-    """A serial line, a virtio console or a channel: kind serial, console, channel."""
-
-    kind: str
-    backend: str  # pty, file, unix
-    path: str | None = None
-    nr: int = 0
-    alias: str = ""
-    line: int = field(default=0, compare=False)
-
-
-@dataclass(frozen=True, slots=True)
-class VirtioSerial:
-    """The controller that virtio consoles and channels plug into."""
-
-    max_ports: int | None = None
-    alias: str = "virtio-serial0"
-    place: Place | None = None
-    key: str = "virtio-serial"
-    line: int = field(default=0, compare=False)
-
-
-@dataclass(frozen=True, slots=True)
-class Balloon:
-    """The memory balloon."""
-
-    deflate_on_oom: bool = False
-    free_page_reporting: bool = False
-    alias: str = "balloon0"
-    place: Place | None = None
-    key: str = "memballoon"
-    line: int = field(default=0, compare=False)
+    def sort_key(self) -> tuple[int, str]:
+        """By kind, then by key."""
+        return (self.RANK, self.key)
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,19 +151,25 @@ class Boot:
 
 @dataclass(frozen=True, slots=True)
 class Policy:
-    """The `reconcile` metadata: how the domain is looked after. Durations in seconds."""
+    """The `reconcile` metadata and the on_ elements: how the domain is looked after.
 
-    state: Wanted = Wanted.RUNNING
+    Durations in seconds. `hold_until` is RFC 3339 text.
+    """
+
+    state: DesiredState = DesiredState.RUNNING
     hold: bool = False
     hold_reason: str | None = None
     hold_until: str | None = None
     update: UpdatePolicy = UpdatePolicy.AUTO
+    window: str | None = None
     rollback: bool = True
     prune: PrunePolicy = PrunePolicy.DESTROY
     prune_after: float = 0.0
     stop: StopMode = StopMode.GRACEFUL
     stop_timeout: float = 30.0
-    restart: RestartPolicy = RestartPolicy.ALWAYS
+    restart_on_poweroff: bool = True
+    restart_on_failure: bool = True
+    destroy_on_reboot: bool = False
     restart_limit: int = 5
     restart_window: float = 600.0
     restart_delay: float = 1.0
@@ -185,27 +178,7 @@ class Policy:
     start_delay: float = 0.0
     ignore: tuple[str, ...] = ()
     labels: tuple[tuple[str, str], ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class Machine:
-    """All that needs a new process when it changes."""
-
-    name: str
-    uuid: str
-    type: str  # q35, virt, microvm
-    memory: int  # bytes, a multiple of one MiB
-    vcpus: int
-    boot: Boot = Boot()
-    gic: bool = False
-    emulator: str | None = None
-    iothreads: tuple[int, ...] = ()
-    root_ports: tuple[RootPort, ...] = ()
-    disks: tuple[Disk, ...] = ()
-    interfaces: tuple[Interface, ...] = ()
-    virtio_serial: VirtioSerial | None = None
-    ports: tuple[Port, ...] = ()
-    balloon: Balloon | None = None
+    host: str | None = None  # placement: the only host that keeps this domain
 
 
 @dataclass(frozen=True, slots=True)
@@ -214,7 +187,7 @@ class Problem:
 
     file: str
     line: int
-    path: str
+    path: str  # the element path, such as domain/devices/disk[2]/driver
     message: str
     warning: bool = False
     reason: str = "InvalidDefinition"
@@ -229,25 +202,72 @@ class Problem:
 class Domain:
     """One file, complete: every default filled in."""
 
-    machine: Machine
+    name: str
+    uuid: str
+    machine: MachineType
+    memory: int  # bytes, a multiple of one MiB
+    vcpus: int
+    boot: Boot = Boot()
+    gic: bool = False
+    emulator: str | None = None
+    iothreads: tuple[int, ...] = ()
+    devices: tuple[Device, ...] = ()  # sorted by Device.sort_key
+    title: str | None = None
+    description: str | None = None
     policy: Policy = Policy()
     file: str = field(default="", compare=False)
     warnings: tuple[Problem, ...] = field(default=(), compare=False)
+    lines: tuple[tuple[str, int], ...] = field(default=(), compare=False)  # field name -> line
 
-    @property
-    def name(self) -> str:
-        """The libvirt name, unique on a host."""
-        return self.machine.name
+    def needs(self) -> tuple[Need, ...]:
+        """Every file that must be there before the start."""
+        boot, lines = self.boot, dict(self.lines)
+        plain = ((boot.kernel, "kernel"), (boot.initrd, "initrd"), (boot.loader, "loader"))
+        found = [Need(path, line=lines.get(name, 0)) for path, name in plain if path]
+        if boot.nvram:
+            found.append(Need(boot.nvram, writable=True, template=boot.nvram_template,
+                              line=lines.get("nvram", 0)))
+        return (*found, *(need for device in self.devices for need in device.needs()))
 
-    @property
-    def uuid(self) -> str:
-        """The identity."""
-        return self.machine.uuid
+    def claims(self) -> tuple[Claim, ...]:
+        """Everything that belongs to this domain alone."""
+        lines = dict(self.lines)
+        own = [Claim("name", self.name, lines.get("name", 0)),
+               Claim("uuid", self.uuid, lines.get("uuid", 0))]
+        if self.boot.nvram:
+            own.append(Claim("nvram file", self.boot.nvram, lines.get("nvram", 0)))
+        return (*own, *(claim for device in self.devices for claim in device.claims()))
 
 
-class InvalidDomain(Exception):
+@dataclass(frozen=True, slots=True)
+class ReadingHost:
+    """What a file is read against: the host's architecture and the configuration's defaults."""
+
+    arch: str  # x86_64 or aarch64
+    images: Path  # where relative paths start
+    nvram: Path  # where variables live whose file is not given
+    defaults: Policy = Policy()
+    emulators: tuple[str, ...] = ()  # programs that <emulator> may name
+    lenient: bool = False  # unknown names are warnings
+    strict: bool = False  # every warning is an error
+
+    def keep(self) -> dict[str, str]:
+        """What a recorded definition must be read with again, to mean the same."""
+        return {"arch": self.arch, "images": str(self.images), "nvram": str(self.nvram)}
+
+    def as_of(self, kept: dict[str, str]) -> Self:
+        """This host, with what was kept when a definition was applied."""
+        return type(self)(kept.get("arch", self.arch), Path(kept.get("images", self.images)),
+                          Path(kept.get("nvram", self.nvram)), self.defaults, self.emulators,
+                          lenient=True)
+
+
+class InvalidDomain(ReconcilerError):
     """The file's fault: all of its errors at once."""
 
+    reason = "InvalidDefinition"
+
     def __init__(self, problems: tuple[Problem, ...]) -> None:
-        super().__init__("\n".join(str(problem) for problem in problems))
+        super().__init__("\n".join(str(problem) for problem in problems),
+                         reason=problems[0].reason)
         self.problems = problems

@@ -1,342 +1,333 @@
-"""From the bytes of a domain file to a Domain, or to all of its errors at once.
+"""From the bytes of a file to a Domain, or to all of its errors at once.
 
-Every element and attribute that is read is taken out of a list of accepted names; what is left
-over is an error that names the nearest known one, because libvirt would silently drop it.
+First one walk over the tables, which knows every name and every single value; then what takes
+several values to see. Nothing of a file is ever dropped without a word.
 """
 
 from __future__ import annotations
 
-import difflib
-import hashlib
 import re
 import uuid as uuids
-from pathlib import Path
+from dataclasses import replace
+from typing import TYPE_CHECKING
 
-from lxml import etree
-
-from reconciler.domain.metadata import read_policy
+from reconciler.domain.consistency import check
+from reconciler.domain.devices import VirtioSerial, character, controller, disk, interface
+from reconciler.domain.devices import memballoon as balloon
 from reconciler.domain.model import (
-    Balloon,
     Boot,
-    Disk,
+    Device,
     Domain,
-    Interface,
     InvalidDomain,
-    Machine,
-    Policy,
-    Port,
-    VirtioSerial,
+    MachineType,
+    Problem,
+    ReadingHost,
 )
-from reconciler.domain.reading import Reading, line_of, parse
+from reconciler.domain.metadata import read_policy
+from reconciler.domain.reading import Reading, path
+from reconciler.domain.table import DOMAIN
+from reconciler.domain.xml import Node, Report, parse, walk
+from reconciler.units import MIB, show_bytes, unit_bytes
 
-MIB = 1 << 20
-NAMESPACE = uuids.UUID("5d5f1d1e-4f0b-5b62-9b0e-7f5c2d0d4a10")
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.+-]{0,63}")
-_POWERS = {"": 1, "k": 1, "m": 2, "g": 3, "t": 4, "p": 5, "e": 6}
-_NOT_BUILT = {"vsock", "rng", "hostdev", "graphics", "video"}
-_QUIET = {"input", "audio", "watchdog", "sound"}
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+NAMESPACE = uuids.UUID("5d5f1d1e-4f0b-5b62-9b0e-7f5c2d0d4a10")  # of uuids that a file leaves to us
+LEAST, MOST = 128 * MIB, 512 << 30  # StratoVirt's own range
+_LONGEST_WORD = 255  # of the kernel's command line
+_VERSIONED = re.compile(r"(?:pc-)?(q35|virt)(?:-[0-9.]+)?")
+_MACHINES = {"x86_64": (MachineType.Q35, MachineType.MICROVM),
+             "aarch64": (MachineType.VIRT, MachineType.MICROVM)}
+_LINES = ("name", "uuid", "memory", "vcpu", "iothreads", "title", "description")
+_BOOT_LINES = ("kernel", "initrd", "cmdline", "loader", "nvram")
 
 
-def read_domain(data: bytes, file: str, images: Path, state: Path, arch: str,
-                defaults: Policy) -> Domain:
+def read_domain(data: bytes, file: str, host: ReadingHost) -> Domain:
     """Read one file; raises InvalidDomain with every problem in it."""
-    reading = Reading(file)
-    root = parse(data, file)
-    domain = _Builder(reading, images, state, arch).build(root, defaults)
-    errors = tuple(p for p in reading.problems if not p.warning)
-    if errors:
-        raise InvalidDomain(errors)
-    return domain
+    report = Report(file, host.lenient)
+    node = Node(parse(data, file), DOMAIN, report, "domain")
+    walk(node)
+    domain = _domain(node, host)
+    problems = tuple(sorted(dict.fromkeys(report.problems), key=lambda p: p.line))
+    if host.strict:
+        problems = tuple(replace(problem, warning=False) for problem in problems)
+    errors = tuple(problem for problem in problems if not problem.warning)
+    if errors or domain is None:
+        raise InvalidDomain(errors or (Problem(file, 1, "domain", "it cannot be read"),))
+    return replace(domain, warnings=problems)
 
 
-def _text(node: etree._Element | None) -> str | None:
-    return None if node is None or node.text is None else node.text.strip()
+def _domain(node: Node, host: ReadingHost) -> Domain | None:
+    kind = node.text("@type")
+    if kind not in (None, "kvm"):
+        node.error(f"type='{kind}'; accepted: kvm (StratoVirt needs it)")
+    name = node.text("name") or ""
+    if node.child("name") is None:
+        node.error("no <name>; accepted: one")
+    uuid = _uuid(node, name)
+    machine = _machine(node, host)
+    reading = Reading(host, uuid, machine)
+    devices = tuple(sorted(_devices(node, reading), key=Device.sort_key))
+    domain = Domain(
+        name=name, uuid=uuid, machine=machine, memory=_memory(node), vcpus=_vcpus(node),
+        boot=_boot(node, reading, name), gic=_gic(node, host), emulator=_emulator(node, host),
+        iothreads=_iothreads(node), devices=devices, title=node.text("title"),
+        description=node.text("description"), policy=read_policy(node, host.defaults),
+        file=node.report.file, lines=tuple(_lines(node)))
+    _cpu(node, domain.vcpus)
+    _left_overs(node)
+    return check(node, domain)
 
 
-class _Builder:
-    """Reads one tree; each method reads one system."""
+def _uuid(node: Node, name: str) -> str:
+    given = node.text("uuid")
+    return str(uuids.UUID(given)) if given else str(uuids.uuid5(NAMESPACE, name))
 
-    def __init__(self, reading: Reading, images: Path, state: Path, arch: str) -> None:
-        self.r = reading
-        self.images = images
-        self.state = state
-        self.arch = arch
 
-    def build(self, root: etree._Element, defaults: Policy) -> Domain:
-        r = self.r
-        r.known(root, "name uuid title description metadata memory currentMemory vcpu os features "
-                      "cpu clock pm on_poweroff on_reboot on_crash devices iothreads memoryBacking",
-                "type id")
-        for tag in ("memoryBacking",):
-            for node in root.findall(tag):
-                r.error(node, f"<{tag}> is not built yet", "Unsupported")
-        if root.get("type", "kvm") != "kvm":
-            r.error(root, f"type='{root.get('type')}'; StratoVirt needs type='kvm'")
-        name = _text(root.find("name")) or ""
-        if not _NAME.fullmatch(name):
-            r.error(root, f"<name> is {name!r}, accepted: [A-Za-z0-9][A-Za-z0-9_.+-]*, up to 64")
-        uuid = self.uuid(root, name)
-        policy = read_policy(r, root, defaults)
-        machine_type, boot, gic = self.boot(root, name)
-        devices = root.find("devices")
-        disks: list[Disk] = []
-        interfaces: list[Interface] = []
-        ports: list[Port] = []
-        serial: VirtioSerial | None = None
-        balloon: Balloon | None = Balloon()
-        emulator = None
-        for node in () if devices is None else devices:
-            tag = str(node.tag)
-            if tag == "disk":
-                disks.append(self.disk(node))
-            elif tag == "interface":
-                interfaces.append(self.interface(node, name, uuid, len(interfaces)))
-            elif tag in ("serial", "console"):
-                ports.append(self.port(node, sum(p.kind == "console" for p in ports)))
-            elif tag == "controller":
-                serial = self.controller(node) or serial
-            elif tag == "memballoon":
-                balloon = self.balloon(node)
-            elif tag == "emulator":
-                emulator = self.emulator(node)
-            elif tag in _NOT_BUILT or tag == "channel":
-                r.error(node, f"<{tag}> is not built yet", "Unsupported")
-            elif tag in _QUIET:
-                r.warn(node, f"<{tag}> is ignored: StratoVirt has no such device")
-            else:
-                near = difflib.get_close_matches(tag, ["disk", "interface", "console", "serial",
-                                                       "controller", "memballoon", "emulator"], 1)
-                r.error(node, f"unknown device <{tag}>"
-                        + (f"; did you mean <{near[0]}>?" if near else ""))
-        if serial is None and any(p.kind == "console" for p in ports):
-            serial = VirtioSerial()
-        self.unique(devices, "disk target", [(d.target, d.line) for d in disks])
-        self.unique(devices, "disk file", [(d.path, d.line) for d in disks if not d.readonly])
-        self.unique(devices, "tap", [(i.tap, i.line) for i in interfaces])
-        if machine_type == "q35" and not disks and not boot.initrd:
-            r.error(root, "StratoVirt starts nothing without an <initrd> or a <disk>")
-        machine = Machine(
-            name=name, uuid=uuid, type=machine_type, memory=self.memory(root),
-            vcpus=self.vcpus(root), boot=boot, gic=gic, emulator=emulator,
-            iothreads=self.iothreads(root),
-            disks=tuple(sorted(disks, key=lambda d: d.key)),
-            interfaces=tuple(sorted(interfaces, key=lambda i: i.key)),
-            virtio_serial=serial, ports=tuple(ports), balloon=balloon,
-        )
-        warnings = tuple(p for p in r.problems if p.warning)
-        return Domain(machine, policy, r.file, warnings)
+def _lines(node: Node) -> Iterator[tuple[str, int]]:
+    for name in _LINES:
+        child = node.child(name)
+        if child is not None:
+            yield ("vcpus" if name == "vcpu" else name), child.line
+    for name in _BOOT_LINES:
+        child = node.child(f"os/{name}")
+        if child is not None:
+            yield name, child.line
+    metadata = node.raw.find("metadata")
+    if metadata is not None:
+        yield "policy", int(metadata.sourceline or 1)
 
-    def unique(self, node: etree._Element | None, what: str, found: list[tuple[str, int]]) -> None:
-        seen: dict[str, int] = {}
-        for value, line in found:
-            if value in seen and node is not None:
-                self.r.error(node, f"{what} '{value}' twice, lines {seen[value]} and {line}")
-            seen[value] = line
 
-    def uuid(self, root: etree._Element, name: str) -> str:
-        text = _text(root.find("uuid"))
-        if not text:
-            return str(uuids.uuid5(NAMESPACE, name))
-        try:
-            return str(uuids.UUID(text))
-        except ValueError:
-            self.r.error(root, f"<uuid> is {text!r}, accepted: 32 hexadecimal digits")
-            return text
+# Memory and processors
 
-    def memory(self, root: etree._Element) -> int:
-        node = root.find("memory")
-        if node is None:
-            self.r.error(root, "<memory> is missing")
-            return 128 * MIB
-        self.r.known(node, "", "unit dumpCore")
-        unit = str(node.get("unit", "KiB")).lower()
-        if unit in ("b", "byte", "bytes"):
-            scale = 1
+
+def _bytes(node: Node) -> int | None:
+    """A size as libvirt reads it: KiB without a unit."""
+    size = node.number("")
+    unit = node.raw.get("unit")
+    try:
+        return None if size is None else size * unit_bytes(str(unit or "KiB"))
+    except ValueError:
+        return None  # the walk has reported the unit
+
+
+def _memory(node: Node) -> int:
+    child = node.child("memory")
+    if child is None:
+        node.error("no <memory>; accepted: 128 MiB to 512 GiB, such as <memory unit='GiB'>2</memory>")
+        return LEAST
+    size = _bytes(child)
+    if size is None:
+        return LEAST
+    size = -(-size // MIB) * MIB
+    if not LEAST <= size <= MOST:
+        child.error(f"found {show_bytes(size)}; accepted: 128 MiB to 512 GiB")
+    current = node.child("currentMemory")
+    now = _bytes(current) if current is not None else None
+    if current is not None and now is not None and -(-now // MIB) * MIB < size:
+        current.error("less than <memory> is not built yet (it needs the balloon)", "Unsupported")
+    return size
+
+
+def _vcpus(node: Node) -> int:
+    child = node.child("vcpu")
+    if child is None:
+        return 1
+    count = child.number("") or 1
+    if child.text("@placement") == "auto":
+        child.error("placement='auto'; accepted: static")
+    current = child.number("@current")
+    if current is not None and current != count:
+        child.error(f"current='{current}' of {count} is not built yet", "Unsupported")
+    return count
+
+
+def _cpu(node: Node, vcpus: int) -> None:
+    cpu = node.child("cpu")
+    if cpu is None:
+        return
+    if cpu.text("@mode") == "custom" or cpu.child("model") is not None:
+        cpu.warn("a model is ignored: StratoVirt gives the guest the host's processor")
+    for feature in cpu.children("feature"):
+        feature.warn("a feature is ignored: StratoVirt gives the guest the host's processor")
+    topology = cpu.child("topology")
+    if topology is not None:
+        product = 1
+        for name in ("sockets", "dies", "clusters", "cores", "threads"):
+            product *= topology.number(f"@{name}") or 1
+        if product != vcpus:
+            topology.error(f"{product} processors in all; accepted: as many as <vcpu>, {vcpus}")
+        elif product > 1 and (topology.number("@sockets") or 1) != product:
+            topology.error("a topology other than sockets is not built yet", "Unsupported")
+
+
+def _iothreads(node: Node) -> tuple[int, ...]:
+    ids = {found for ids in node.children("iothreadids") for child in ids.children("iothread")
+           if (found := child.number("@id")) is not None}
+    count = max(node.number("iothreads") or 0, len(ids))
+    free = (number for number in range(1, 256) if number not in ids)
+    while len(ids) < count:
+        ids.add(next(free))
+    if len(ids) > 8:
+        node.at("iothreadids").error(f"{len(ids)} I/O threads; accepted: up to 8")
+    return tuple(sorted(ids))
+
+
+# The machine and what it starts from
+
+
+def _machine(node: Node, host: ReadingHost) -> MachineType:
+    accepted = _MACHINES.get(host.arch, _MACHINES["x86_64"])
+    kind = node.child("os/type")
+    if kind is None:
+        node.at("os").error("no <os><type>; accepted: <type arch='x86_64' machine='q35'>hvm</type>")
+        return accepted[0]
+    if not (kind.raw.text or "").strip():
+        kind.error("found nothing; accepted: hvm")
+    arch, machine = kind.text("@arch"), kind.text("@machine")
+    if arch not in (None, host.arch):
+        kind.error(f"arch='{arch}'; accepted: {host.arch} (this host's)")
+        return accepted[0]
+    if machine is None:
+        return accepted[0]
+    versioned = _VERSIONED.fullmatch(machine)
+    name = versioned[1] if versioned else machine
+    if name not in accepted:
+        kind.error(f"machine='{machine}'; accepted: {', '.join(accepted)}")
+        return accepted[0]
+    return MachineType(name)
+
+
+def _gic(node: Node, host: ReadingHost) -> bool:
+    gic = node.child("features/gic")
+    if gic is None:
+        return False
+    if host.arch != "aarch64":
+        gic.error("a gic is aarch64's; accepted: none on x86_64")
+    elif gic.text("@version") not in (None, "3"):
+        gic.error(f"version='{gic.text('@version')}'; accepted: 3")
+    return True
+
+
+def _emulator(node: Node, host: ReadingHost) -> str | None:
+    child = node.child("devices/emulator")
+    text = child.text("") if child is not None else None
+    if child is None or text is None:
+        return None
+    if "qemu" in text.rpartition("/")[2] or text.endswith("/kvm"):
+        child.warn("QEMU is ignored: the configured StratoVirt is used")
+        return None
+    if text not in host.emulators:
+        accepted = ", ".join(host.emulators) or "none; the configured StratoVirt is used without it"
+        child.error(f"found '{text}'; accepted: {accepted} (hypervisor.allowed)", "NotAllowed")
+    return text
+
+
+def _boot(node: Node, reading: Reading, name: str) -> Boot:
+    os_ = node.child("os")
+    if os_ is None:
+        return Boot()
+    cmdline, loader, nvram = os_.text("cmdline"), os_.child("loader"), os_.child("nvram")
+    if cmdline and any(len(word.encode()) > _LONGEST_WORD for word in cmdline.split()):
+        os_.at("cmdline").error(f"a word of over {_LONGEST_WORD} bytes; accepted: shorter ones")
+    if os_.text("@firmware") is not None and (loader is None or not loader.text("")):
+        os_.error("firmware='…' without files; accepted: <loader type='pflash' readonly='yes'>FILE"
+                  "</loader> and <nvram template='FILE'/>")
+    if loader is not None:
+        if loader.text("@type") == "rom":
+            loader.error("type='rom'; accepted: pflash")
+        if loader.flag("@secure"):
+            loader.error("secure='yes'; accepted: no (StratoVirt has no SMM)")
+    for boot in os_.children("boot"):
+        if boot.text("@dev") in ("cdrom", "network", "fd"):
+            boot.error(f"dev='{boot.text('@dev')}'; accepted: hd (StratoVirt boots from disks)")
+    variables = None
+    if nvram is not None:
+        variables = path(reading, nvram.text("")) or str(reading.host.nvram / f"{name}_VARS.fd")
+        if nvram.raw.get("template") is None and not nvram.text(""):
+            nvram.error("neither a file nor a template; accepted: <nvram template='FILE'/>")
+    return Boot(
+        kernel=path(reading, os_.text("kernel")), initrd=path(reading, os_.text("initrd")),
+        cmdline=cmdline, loader=path(reading, os_.text("loader")),
+        loader_readonly=loader is None or loader.flag("@readonly") is not False,
+        nvram=variables,
+        nvram_template=path(reading, nvram.text("@template")) if nvram is not None else None)
+
+
+# Devices
+
+
+def _devices(node: Node, reading: Reading) -> list[Device]:
+    parent = node.child("devices")
+    found: list[Device | None] = []
+    if parent is not None:
+        disks = [disk.read(child, reading) for child in parent.children("disk")]
+        found += _boot_first(node, [d for d in disks if d is not None])
+        cards = [interface.read(child, reading, index)
+                 for index, child in enumerate(parent.children("interface"))]
+        found += _named(sorted((c for c in cards if c is not None), key=lambda c: c.key))
+        found += [controller.read(child, reading) for child in parent.children("controller")]
+        found += _characters(parent, reading)
+    balloons = list(parent.children("memballoon")) if parent is not None else []
+    found += [balloon.read(child, reading) for child in balloons[:1]] or [balloon.default()]
+    devices = [device for device in found if device is not None]
+    needs_serial = any(isinstance(d, character.Console | character.Channel) for d in devices)
+    if needs_serial and not any(isinstance(d, VirtioSerial) for d in devices):
+        devices.append(VirtioSerial(alias="virtio-serial0"))
+    return devices
+
+
+def _boot_first(node: Node, disks: list[disk.Disk]) -> list[disk.Disk]:
+    """<boot dev='hd'/>: the first disk, by target, unless disks have orders of their own."""
+    wanted = any(boot.text("@dev") == "hd" for os_ in node.children("os")
+                 for boot in os_.children("boot"))
+    if not wanted or not disks or any(d.boot is not None for d in disks):
+        return disks
+    first = min(disks, key=lambda d: d.target)
+    return [replace(d, boot=1) if d is first else d for d in disks]
+
+
+def _named(cards: list[interface.Interface]) -> list[interface.Interface]:
+    """net0, net1, … by MAC, so that the order of a file means nothing."""
+    taken = {card.alias for card in cards}
+    free = (f"net{number}" for number in range(len(cards) * 2) if f"net{number}" not in taken)
+    return [card if card.alias else replace(card, alias=next(free)) for card in cards]
+
+
+def _characters(parent: Node, reading: Reading) -> list[Device | None]:
+    """One serial port, virtio consoles, the agent's channel; libvirt writes the serial twice."""
+    serials = [character.read_serial(child, reading) for child in parent.children("serial")]
+    consoles: list[Device | None] = []
+    for child in parent.children("console"):
+        read = character.read_console(child, reading, len(consoles))
+        if isinstance(read, character.Serial):
+            serials = serials or [read]
+        elif read is not None:
+            consoles.append(read)
+    if len(serials) > 1:
+        list(parent.children("serial"))[1].error("a second serial port; accepted: one")
+    channels = [character.read_channel(child, reading) for child in parent.children("channel")]
+    return [*serials[:1], *consoles, *channels]
+
+
+def _left_overs(node: Node) -> None:
+    """What one value decides between harmless and not."""
+    offset = node.text("clock/@offset")
+    if offset not in (None, "utc"):
+        node.at("clock").warn(f"offset='{offset}' is ignored: StratoVirt's clock is UTC")
+    for label in node.children("seclabel"):
+        if label.text("@type") not in (None, "none"):
+            label.warn("is ignored: labels are the host's own policy")
+    devices = node.child("devices")
+    if devices is None:
+        return
+    for child in devices.children("graphics"):
+        if child.text("@type") == "vnc":
+            child.error("type='vnc' is not built yet", "Unsupported")
         else:
-            match = re.fullmatch(r"([kmgtpe])(ib|b)?", unit)
-            if match is None:
-                self.r.error(node, f"unit='{unit}', accepted: b, K to E, KiB to EiB, KB to EB")
-                return 128 * MIB
-            scale = (1000 if match[2] == "b" else 1024) ** _POWERS[match[1]]
-        size = self.r.number(node, node.text, 0, 1 << 62) * scale
-        size = -(-size // MIB) * MIB
-        if not 128 * MIB <= size <= 524288 * MIB:
-            self.r.error(node, f"found {size // MIB} MiB, accepted: 128 MiB to 512 GiB")
-        return size
-
-    def vcpus(self, root: etree._Element) -> int:
-        node = root.find("vcpu")
-        if node is None:
-            return 1
-        self.r.known(node, "", "placement")
-        return self.r.number(node, node.text, 1, 254)
-
-    def iothreads(self, root: etree._Element) -> tuple[int, ...]:
-        node = root.find("iothreads")
-        if node is None:
-            return ()
-        return tuple(range(1, self.r.number(node, node.text, 0, 8) + 1))
-
-    def boot(self, root: etree._Element, name: str) -> tuple[str, Boot, bool]:
-        node = root.find("os")
-        if node is None:
-            self.r.error(root, "<os> is missing")
-            return "q35", Boot(), False
-        self.r.known(node, "type kernel initrd cmdline loader nvram boot")
-        kind = node.find("type")
-        default = "q35" if self.arch == "x86_64" else "virt"
-        machine = default
-        if kind is not None:
-            self.r.known(kind, "", "arch machine")
-            if kind.get("arch", self.arch) != self.arch:
-                self.r.error(kind, f"arch='{kind.get('arch')}', this host is {self.arch}")
-            machine = re.sub(r"^(pc-)?(q35|virt)(-[0-9.]+)?$", r"\2", kind.get("machine", default))
-        if machine != default:
-            self.r.error(kind if kind is not None else node,
-                         f"machine='{machine}', accepted now: {default}")
-        cmdline = _text(node.find("cmdline"))
-        if cmdline and (cmdline.startswith("-") or any(len(w) > 255 for w in cmdline.split())):
-            self.r.error(node, "<cmdline> starts with '-' or has a word over 255 bytes")
-        loader, nvram = node.find("loader"), node.find("nvram")
-        nvram_path = template = None
-        if nvram is not None:
-            self.r.known(nvram, "", "template")
-            template = self.path(nvram, nvram.get("template")) if nvram.get("template") else None
-            nvram_path = (self.path(nvram, nvram.text) if _text(nvram)
-                          else str(self.state / "nvram" / f"{name}_VARS.fd"))
-        if loader is not None:
-            self.r.known(loader, "", "readonly type secure")
-            self.r.choice(loader, "type", "pflash", "pflash")
-            self.r.choice(loader, "secure", "no", "no")
-        gic = root.find("features/gic") is not None
-        return machine, Boot(
-            kernel=self.optional(node, "kernel"), initrd=self.optional(node, "initrd"),
-            cmdline=cmdline, loader=self.optional(node, "loader"),
-            loader_readonly=loader is None or loader.get("readonly", "yes") == "yes",
-            nvram=nvram_path, nvram_template=template,
-        ), gic
-
-    def optional(self, node: etree._Element, tag: str) -> str | None:
-        child = node.find(tag)
-        return None if child is None else self.path(child, child.text)
-
-    def path(self, node: etree._Element, text: str | None) -> str:
-        value = self.r.option(node, text.strip() if text else None)
-        return str(self.images / value) if value else ""
-
-    def emulator(self, node: etree._Element) -> str | None:
-        text = _text(node) or ""
-        if "qemu" in Path(text).name:
-            self.r.warn(node, "<emulator> of QEMU is ignored; the configured StratoVirt is used")
-            return None
-        self.r.warn(node, "<emulator> is not used yet: the configured StratoVirt is")
-        return None
-
-    def disk(self, node: etree._Element) -> Disk:
-        r = self.r
-        r.known(node, "driver source target readonly serial boot iotune alias address",
-                "type device")
-        kind = r.choice(node, "type", "file block", "file")
-        r.choice(node, "device", "disk", "disk")
-        source, target = node.find("source"), node.find("target")
-        path = "" if source is None else self.path(source, source.get(
-            "file" if kind == "file" else "dev"))
-        if source is None:
-            r.error(node, "<source> is missing")
-        name = "" if target is None else r.option(target, target.get("dev"))
-        if target is None:
-            r.error(node, "<target> is missing")
-        elif target.get("bus", "virtio") != "virtio":
-            r.error(target, f"bus='{target.get('bus')}', accepted: virtio")
-        direct, aio, iothread = None, None, None
-        driver = node.find("driver")
-        if driver is not None:
-            r.known(driver, "", "name type cache io discard iothread")
-            r.choice(driver, "type", "raw", "raw")
-            cache = driver.get("cache")
-            if cache in ("none", "directsync"):
-                direct = True
-            elif cache in ("writeback", "writethrough", "unsafe"):
-                direct, aio = False, "off"
-            elif cache not in (None, "default"):
-                r.error(driver, f"cache='{cache}', accepted: none, directsync, writeback, "
-                                "writethrough, unsafe")
-            aio = driver.get("io", aio)
-            if aio == "native" and direct is False:
-                r.error(driver, "io='native' needs cache='none' or 'directsync'")
-            if driver.get("iothread"):
-                iothread = r.number(driver, driver.get("iothread"), 1, 8)
-        iops = None
-        for limit in node.iterfind("iotune/*"):
-            if limit.tag != "total_iops_sec":
-                r.error(limit, f"StratoVirt has no {limit.tag}, accepted: total_iops_sec")
-            else:
-                iops = r.number(limit, limit.text, 0, 1_000_000)
-        self.place(node)
-        serial = node.find("serial")
-        index = ord(name[-1]) - ord("a") if name and name[-1].isalpha() else 0
-        return Disk(target=name, path=path, direct=direct, aio=aio, iothread=iothread, iops=iops,
-                    readonly=node.find("readonly") is not None,
-                    serial=None if serial is None else r.option(serial, _text(serial)),
-                    alias=f"virtio-disk{index}", line=line_of(node))
-
-    def interface(self, node: etree._Element, name: str, uuid: str, index: int) -> Interface:
-        r = self.r
-        r.known(node, "source target mac model alias address", "type")
-        if node.get("type") not in ("ethernet", "bridge"):
-            r.error(node, f"type='{node.get('type')}', accepted: ethernet, bridge")
-        source, target, mac = node.find("source"), node.find("target"), node.find("mac")
-        tap = target.get("dev") if target is not None else f"sv-{uuid[:8]}{index}"
-        r.option(node if target is None else target, tap)
-        if tap and len(tap) > 15:
-            r.error(node, f"tap name {tap!r} is over 15 bytes")
-        self.place(node)
-        if source is not None and source.get("bridge"):
-            r.warn(source, f"the tap is not attached to bridge '{source.get('bridge')}' yet")
-        digest = hashlib.sha256(f"{uuid}:{tap}".encode()).hexdigest()
-        address = str(mac.get("address", "")) if mac is not None else (
-            f"52:54:00:{digest[:2]}:{digest[2:4]}:{digest[4:6]}")
-        address = address.lower()
-        if not re.fullmatch(r"([0-9a-f]{2}:){5}[0-9a-f]{2}", address) or int(address[:2], 16) & 1:
-            r.error(node, f"mac {address!r}, accepted: six bytes, not multicast")
-        return Interface(tap=tap or "", mac=address, alias=f"net{index}",
-                         bridge=source.get("bridge") if source is not None else None,
-                         line=line_of(node))
-
-    def place(self, node: etree._Element) -> None:
-        address = node.find("address")
-        if address is not None:
-            self.r.warn(address, "<address> is not read yet: places are assigned automatically")
-
-    def port(self, node: etree._Element, consoles: int) -> Port:
-        self.r.known(node, "target source alias address protocol", "type tty")
-        backend = self.r.choice(node, "type", "pty file", "pty")
-        source, target = node.find("source"), node.find("target")
-        path = None
-        if backend != "pty":
-            path = self.path(node if source is None else source,
-                             None if source is None else source.get("path"))
-        virtio = node.tag == "console" and target is not None and target.get("type") == "virtio"
-        kind = "console" if virtio else "serial"
-        return Port(kind, backend, path, consoles if virtio else 0,
-                    f"{kind}{consoles}" if virtio else "serial0", line_of(node))
-
-    def controller(self, node: etree._Element) -> VirtioSerial | None:
-        kind = node.get("type")
-        if kind == "virtio-serial":
-            return VirtioSerial(line=line_of(node))
-        if kind == "pci" and node.get("model") in ("pcie-root", "pcie-root-port"):
-            if node.get("model") == "pcie-root-port":
-                self.r.warn(node, "root ports are placed automatically")
-            return None
-        if kind == "usb" and node.get("model") == "none":
-            return None
-        self.r.error(node, f"controller type='{kind}', accepted: pci, virtio-serial", "Unsupported")
-        return None
-
-    def balloon(self, node: etree._Element) -> Balloon | None:
-        self.r.known(node, "alias address stats", "model autodeflate freePageReporting")
-        if self.r.choice(node, "model", "virtio none", "virtio") == "none":
-            return None
-        return Balloon(deflate_on_oom=node.get("autodeflate") == "on",
-                       free_page_reporting=node.get("freePageReporting") == "on")
+            child.warn("is ignored: StratoVirt has no desktop devices")
+    for child in devices.children("video"):
+        if child.text("model/@type") == "virtio":
+            child.error("a virtio model is not built yet", "Unsupported")
+        else:
+            child.warn("is ignored: StratoVirt has no desktop devices")

@@ -1,1 +1,1 @@
-"""Observe, plan, act: what keeps a VM as its file says."""
+"""Observe, plan, act: what keeps every VM as its file says."""

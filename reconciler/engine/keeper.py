@@ -1,337 +1,394 @@
-"""One domain's keeper: observes, asks the plan, acts, and does so again whenever it is woken.
+"""One domain's keeper: observes, asks the plan, acts, observes again, until nothing is to be done.
 
-One task a domain, so that a slow or hung VM delays nobody else (rule 8). Waking carries no
-message: the pass looks at everything anew.
+It holds what is known of the domain, and survives its VM. All of its decisions are the plan's.
 """
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import json
-import os
-import random
-import shutil
-import signal
 import time
-from dataclasses import asdict, replace
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from reconciler.domain.model import Domain, StopMode, Wanted
-from reconciler.engine.plan import (
-    Facts,
-    Ledger,
+from reconciler.engine import ledger as ledgers
+from reconciler.engine.act import Actor
+from reconciler.engine.case import (
+    Case,
+    Cause,
+    Exit,
+    ExitKind,
+    Hold,
+    Now,
     Plan,
-    Step,
+    Removal,
+    Truth,
+    Verb,
+    Vm,
     VmState,
-    after_exit,
-    after_failure,
-    make_plan,
 )
-from reconciler.report.events import Journal, timestamp
-from reconciler.report.status import condition
-from reconciler.stratovirt import process
-from reconciler.stratovirt.command_line import arguments
-from reconciler.stratovirt.qmp import Qmp, QmpError
+from reconciler.engine.plan import plan
+from reconciler.engine.queue import Urgency
+from reconciler.engine.store import Memory, Text
+from reconciler.errors import HostError, HypervisorError, QmpError
+from reconciler.report.events import timestamp
+from reconciler.stratovirt.observation import Traces, classify
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from reconciler.settings import Settings
+    from reconciler.domain.model import Domain
+    from reconciler.engine.context import Context
 
-START_TIMEOUT = 30.0
+MOST_ROUNDS = 20  # passes without rest; more is a fault of ours, and is told as one
 
 
-def now() -> float:
-    """Seconds since boot, suspended time included: right across our own restarts."""
-    return time.clock_gettime(time.CLOCK_BOOTTIME)
+@dataclass(frozen=True, slots=True)
+class Fresh:
+    """A definition that was just accepted."""
+
+    domain: Domain
+    text: Text
 
 
 class Keeper:
-    """Keeps one VM as its file says."""
+    """Keeps one VM as its file says. `wake` asks for a pass; `changed` tells of a new status."""
 
-    def __init__(self, name: str, settings: Settings, journal: Journal,
-                 read: Callable[[bytes, str], Domain], changed: Callable[[], None]) -> None:
-        self.name = name
-        self.settings = settings
-        self.directory = settings.vm(name)
-        self.journal = journal
-        self.changed = changed
-        self.domain: Domain | None = None
-        self.text = b""
+    def __init__(self, memory: Memory, context: Context,
+                 wake: Callable[[Urgency], None]) -> None:
+        self.context = context
+        self.memory = memory
+        self.domain: Domain | None = context.read(memory.definition)
+        self.good: Domain | None = context.read(memory.good)
         self.applied: Domain | None = None
         self.invalid = ""
-        self.gone = False
+        self.invalid_reason = "InvalidDefinition"
+        self.removal = Removal.NONE
+        self.removal_since = 0.0
         self.restart_asked = False
-        self.ledger = Ledger()
-        self.generation = 0
-        self.vm = VmState.UNKNOWN
-        self.process: process.Process | None = None
-        self.qmp: Qmp | None = None
-        self.plan = Plan(reason="Adopting", ready=False)
-        self.since = timestamp()
+        self.vm = Vm()
+        self.plan = Plan(conditions=())
+        self.since: dict[str, tuple[str, str]] = {}  # condition type -> its status, since when
+        self.last_action: dict[str, Any] | None = None
+        self.consoles: dict[str, str] = {}
+        self.words: tuple[str, ...] = ()  # pid and command line of the process, read once
         self.forgotten = False
-        self._wake = asyncio.Event()
-        self._watch: asyncio.Task[None] | None = None
-        self._stopping = False
-        self._load(read)
+        self.wake = wake
+        self.actor = Actor(self)
+        self.machine = context.machine(memory.name, self)
+        self._newer = asyncio.Event()
+        self._ends: list[Callable[[], None]] = []
+        self._needs: tuple[object, ...] = ()
+        self._load_applied()
 
-    def _load(self, read: Callable[[bytes, str], Domain]) -> None:
-        self.directory.mkdir(parents=True, exist_ok=True, mode=0o700)
-        with contextlib.suppress(OSError, ValueError, KeyError):
-            record = json.loads((self.directory / "record.json").read_text())
-            self.generation = record["generation"]
-            if record["boot"] == _boot_id():
-                saved = record["ledger"]
-                self.ledger = Ledger(**{**saved, "crashes": tuple(saved["crashes"]),
-                                        "fights": tuple(saved["fights"])})
-        with contextlib.suppress(Exception):  # an unreadable record is no reason to lose a VM
-            self.applied = read((self.directory / "definition.xml").read_bytes(), "applied")
+    # What it is told
 
-    def _save(self) -> None:
-        if self.forgotten:
+    @property
+    def name(self) -> str:
+        """The domain's name; the newest accepted one."""
+        return self.memory.name
+
+    @property
+    def uuid(self) -> str:
+        """The identity."""
+        return self.memory.uuid
+
+    @property
+    def ledger(self) -> ledgers.Ledger:
+        """The counters."""
+        return self.memory.ledger
+
+    def define(self, fresh: Fresh) -> None:
+        """A valid file. What means the same changes nothing (rule 4)."""
+        was_invalid, self.invalid = bool(self.invalid), ""
+        self.removal = Removal.NONE
+        same = self.domain == fresh.domain
+        kept = self.memory.definition
+        if same and kept is not None and kept.text == fresh.text.text and (
+                kept.file == fresh.text.file) and not was_invalid:
             return
-        record = {"generation": self.generation, "boot": _boot_id(), "ledger": asdict(self.ledger),
-                  "pid": self.process.pid if self.process else 0,
-                  "started": self.process.started if self.process else 0}
-        fresh = self.directory / "record.new"
-        fresh.write_text(json.dumps(record))
-        fresh.replace(self.directory / "record.json")
-
-    def wake(self) -> None:
-        """Look again soon."""
-        self._wake.set()
-
-    def define(self, domain: Domain, text: bytes) -> None:
-        """A valid file; the same meaning changes nothing (rule 4)."""
-        known = self.domain or self.applied
-        same = known == domain
-        self.gone, self.invalid = False, ""
-        if same and self.domain is not None:
-            self.domain = domain
-            return
+        self.domain = fresh.domain
+        self.memory = replace(self.memory, definition=fresh.text, name=fresh.domain.name,
+                              uuid=fresh.domain.uuid)
         if not same:
-            self.generation += 1
-            self.ledger = Ledger()
-            self.journal.write("domain.accepted", domain=self.name, uuid=domain.uuid,
-                               file=domain.file, generation=self.generation)
-        self.domain, self.text = domain, text
-        self.wake()
+            self.memory = replace(self.memory, generation=self.memory.generation + 1,
+                                  ledger=ledgers.changed(self.ledger))
+            self._newer.set()
+            self.tell("domain.accepted", file=fresh.text.file, revision=fresh.text.revision)
+        self.wake(Urgency.FILE)
 
-    async def run(self) -> None:
-        """Until forgotten or cancelled."""
-        try:
-            while not self.forgotten:
-                self._wake.clear()
-                await self._pass()
-                if self.plan.steps and self.plan.reason != "HoldRequested":
-                    continue
-                until = self.plan.look_again_at
-                wait = self.settings.resync if until is None else max(0.01, until - now())
-                with contextlib.suppress(TimeoutError):
-                    async with asyncio.timeout(wait):
-                        await self._wake.wait()
-        finally:
-            if self._watch:
-                self._watch.cancel()
-            if self.qmp:
-                self.qmp.close()
-
-    async def _pass(self) -> None:
-        await self._observe()
-        plan = make_plan(self.facts(), now())
-        if plan.ready != self.plan.ready or plan.reason != self.plan.reason:
-            self.since = timestamp()
-            if plan.stalled:
-                self.journal.write("domain.stalled", severity="error", domain=self.name,
-                                   reason=plan.reason, message=plan.message)
-        self.plan = plan
-        self.changed()
-        if plan.reason == "HoldRequested":
+    def reject(self, reason: str, message: str, file: str) -> None:
+        """Its newest file is invalid: the last good definition stays in force (rule 3)."""
+        self.removal = Removal.NONE
+        if (self.invalid, self.invalid_reason) == (message, reason):
             return
-        self.restart_asked = False
-        recreate = plan.reason == "Recreating"
-        for step in plan.steps:
-            begun = time.monotonic()
-            self.journal.write("action.started", durable=True, domain=self.name, action=step,
-                               reason=plan.reason, generation=self.generation)
-            try:
-                if recreate and step is Step.STOP and self.domain:
-                    await asyncio.to_thread(_check_files, self.domain)
-                await self._act(step)
-            except (QmpError, process.StartFailed, OSError) as error:
-                self.ledger = after_failure(self.ledger, str(error), now(),
-                                            random.uniform(0.9, 1.1))
-                self._save()
-                self.journal.write("action.failed", severity="error", domain=self.name,
-                                   action=step, attempt=self.ledger.failures, error=str(error))
-                return
-            self.journal.write("action.finished", domain=self.name, action=step,
-                               pid=self.process.pid if self.process else None,
-                               durationMs=round((time.monotonic() - begun) * 1000, 1))
-            self.ledger = replace(self.ledger, failures=0, retry_at=0.0)
-            self._save()
+        self.invalid, self.invalid_reason = message, reason
+        self.tell("domain.invalid", severity="error", reason=reason, file=file, error=message)
+        self.wake(Urgency.FILE)
 
-    def facts(self) -> Facts:
+    def judge(self, removal: Removal, since: float) -> None:
+        """What is believed of its file's absence."""
+        if self.removal is not removal:
+            self.removal, self.removal_since = removal, since
+            if removal is not Removal.NONE:
+                self.remember(ledger=ledgers.changed(self.ledger))
+            self.wake(Urgency.FILE)
+
+    def ask_restart(self) -> None:
+        """Somebody wants it started, or started anew, now: every patience begins anew."""
+        self.restart_asked = True
+        self.remember(ledger=ledgers.changed(self.ledger))
+        self._newer.set()
+        self.wake(Urgency.COMMAND)
+
+    def hold(self, hold: Hold | None) -> None:
+        """Leave it alone, or no longer."""
+        self.remember(hold=hold)
+        self.wake(Urgency.COMMAND)
+
+    def retry(self) -> None:
+        """A file that it needs changed: the waits of failed actions are over."""
+        if self.domain is not None and self.context.signature(self.domain) != self._needs:
+            self.remember(ledger=replace(self.ledger, failures=ledgers.Limiter()))
+            self.wake(Urgency.FILE)
+
+    # What StratoVirt tells (stratovirt.machine.Listener)
+
+    def on_event(self, name: str, data: dict[str, Any]) -> None:
+        """A QMP event: look, whatever it was."""
+        if name == "RESET" and self.applied is not None and self.applied.policy.destroy_on_reboot:
+            self.remember(ledger=replace(self.ledger, down="PoweredOff"))
+        self.wake(Urgency.DRIFT)
+
+    def on_disconnect(self) -> None:
+        """The connection closed: look, the process may be ending."""
+        self.wake(Urgency.DRIFT)
+
+    def on_end(self, traces: Traces, *, asked: bool) -> None:
+        """The process ended."""
+        self.vm = Vm(VmState.ABSENT)
+        self.consoles = {}
+        if not asked and not self.actor.starting:
+            self.count_exit(classify(traces, self.context.now().clock))
+        self.wake(Urgency.EXIT)
+
+    def count_exit(self, end: Exit) -> None:
+        """An exit that nobody here asked for: classified, counted, told."""
+        policy = (self.applied or self.domain)
+        if policy is not None:
+            self.remember(ledger=ledgers.exited(self.ledger, end, policy.policy,
+                                                jitter=self.context.jitter()))
+        self.tell("domain.exited", severity="warning", reason=end.kind, cause="exit",
+                  code=end.code, signal=end.signal, message=end.message)
+
+    # The pass
+
+    async def reconcile(self, urgency: Urgency) -> float | None:
+        """Converge; returns seconds until it should be looked at again, if ever."""
+        for _ in range(MOST_ROUNDS):
+            self._newer.clear()
+            self.vm = await self.machine.observe()
+            now = self.context.now()
+            self._note_adoption()
+            self.plan = plan(self.case(), now)
+            self._settle(now)
+            self.context.changed(self.uuid)
+            if not self.plan.steps:
+                return self._rest(now)
+            await self._carry_out(self.plan, urgency)
+            if self.forgotten:
+                return None
+        message = f"{self.name}: {MOST_ROUNDS} rounds without rest, last {self.plan.steps}"
+        raise RuntimeError(message)
+
+    def case(self) -> Case:
         """What the plan decides on."""
-        return Facts(self.domain or (self.applied if self.invalid else None), self.applied, self.vm,
-                     self.gone, self.invalid, self.ledger, self.restart_asked)
+        applied = self.applied if self.vm.state is not VmState.ABSENT else None
+        return Case(domain=self.domain, vm=self.vm, generation=self.memory.generation,
+                    applied=applied, good=self.good, ledger=self.ledger, invalid=self.invalid,
+                    invalid_reason=self.invalid_reason, removal=self.removal,
+                    removal_since=self.removal_since, hold=self._hold(),
+                    restart_asked=self.restart_asked)
 
-    async def _observe(self) -> None:
-        if self.process is None:
-            self.process = process.find(self.directory, self.name)
-            if self.process:
-                self.journal.write("domain.adopted", domain=self.name, pid=self.process.pid)
-                self._follow(self.process)
-            else:
-                self.vm = VmState.UNKNOWN if process.locked(self.directory) else VmState.ABSENT
+    def _hold(self) -> Hold | None:
+        if self.memory.hold is not None:
+            return self.memory.hold
+        policy = self.domain.policy if self.domain else None
+        if policy is None or not policy.hold:
+            return None
+        until = self.context.moment(policy.hold_until) if policy.hold_until else None
+        return Hold(policy.hold_reason or "", "its file", until)
+
+    async def _carry_out(self, decided: Plan, urgency: Urgency) -> None:
+        """Every step of a plan, journalled before it is taken (rule 10)."""
+        self._announce(decided)
+        steps = decided.steps
+        asked, self.restart_asked = self.restart_asked, False
+        for step in steps:
+            begun = time.monotonic()
+            try:
+                done = await self.actor.act(step, decided, urgency)
+            except (HypervisorError, HostError, OSError) as error:
+                self._failed(step.verb, error, decided)
                 return
-        try:
-            if self.qmp is None:
-                self.qmp = await Qmp.connect(self.directory / "qmp.sock", self._event,
-                                             self.settings.qmp_timeout)
-            answer = await self.qmp.execute("query-status", self.settings.qmp_timeout)
-            self.vm = VmState.RUNNING if answer["running"] else VmState.PAUSED
-        except QmpError as error:
-            self.qmp = None
-            self.vm = VmState.UNKNOWN if self.process else VmState.ABSENT
-            self.ledger = replace(self.ledger, error=str(error))
+            if not done:
+                self.restart_asked = asked
+                return  # a newer definition came while it waited
+            self.last_action = {
+                "name": step.verb, "at": timestamp(), "cause": decided.cause, "result": "ok",
+                "revision": self._revision(),
+                "durationMs": round((time.monotonic() - begun) * 1000, 1)}
+        if not self.forgotten:
+            self.remember(ledger=ledgers.succeeded(self.ledger))
 
-    def _event(self, name: str) -> None:
-        if name == "":
-            self.qmp = None
-        self.wake()
+    def _announce(self, decided: Plan) -> None:
+        verbs = [step.verb for step in decided.steps]
+        now = self.context.now()
+        if Verb.CHECK in verbs:
+            self.remember(ledger=replace(self.ledger, recreating=self.memory.generation))
+            event = "domain.restarting" if self.restart_asked else "domain.recreating"
+            self.tell(event, cause=decided.cause, message=decided.ready.message)
+        if decided.cause is Cause.DRIFT:
+            what = "state"
+            self.tell("domain.drifted", severity="warning", cause=Cause.DRIFT, reason="Drifted",
+                      message=f"{what} is {self.vm.state}")
+            if Verb.STOP not in verbs:
+                self.remember(ledger=ledgers.drifted(
+                    self.ledger, what, self.context.patience, now=now.clock,
+                    jitter=self.context.jitter()))
+                if self.ledger.drift.count:
+                    self.tell("domain.contested", severity="warning", reason="DriftFight",
+                              message=self.ledger.drift.message)
 
-    def _follow(self, vm: process.Process) -> None:
-        self._watch = asyncio.create_task(self._until_end(vm))
-
-    async def _until_end(self, vm: process.Process) -> None:
-        code = await process.ended(vm)
-        self.process, self.vm = None, VmState.ABSENT
-        if not self._stopping and self.applied is not None:
-            self.ledger = after_exit(self.applied, self.ledger, code, now())
-            self._save()
-            self.journal.write("domain.exited", severity="warning", domain=self.name, pid=vm.pid,
-                               code=code, cause="exit")
-        self.wake()
-
-    async def _act(self, step: Step) -> None:
-        if step in (Step.START, Step.START_PAUSED):
-            await self._start(paused=step is Step.START_PAUSED)
-        elif step is Step.STOP:
-            await self._stop()
-        elif step is Step.FORGET:
-            self.forgotten = True
-            shutil.rmtree(self.directory, ignore_errors=True)
-            self.journal.write("domain.destroyed", domain=self.name)
-        elif self.qmp is None:
-            raise QmpError("no QMP connection")
+    def _failed(self, verb: Verb, error: Exception, decided: Plan) -> None:
+        reason = getattr(error, "reason", "MissingFile")
+        message = str(error) or type(error).__name__
+        if isinstance(error, QmpError) and verb is Verb.PAUSE:
+            reason = "PauseFailed"
+        recreating = self.ledger.recreating == self.memory.generation and verb in (
+            Verb.START, Verb.START_PAUSED)
+        now = self.context.now()
+        if recreating and self._can_roll_back():
+            self.remember(ledger=ledgers.refused(self.ledger, self.memory.generation,
+                                                 f"the new definition did not come up: {message}"))
+            self.tell("domain.rolledback", severity="error", reason="RolledBack", error=message)
         else:
-            await self.qmp.execute("stop" if step is Step.PAUSE else "cont",
-                                   self.settings.qmp_timeout)
-            self.journal.write("domain.paused" if step is Step.PAUSE else "domain.resumed",
-                               domain=self.name)
+            self.remember(ledger=ledgers.failed(self.ledger, reason, message,
+                                                self.context.patience, now=now.clock,
+                                                jitter=self.context.jitter()))
+        self.last_action = {"name": verb, "at": timestamp(), "cause": decided.cause,
+                            "result": "failed", "error": message}
+        self.tell("action.failed", severity="error", action=verb, reason=reason, error=message,
+                  attempt=self.ledger.failures.count, cause=decided.cause,
+                  hint=getattr(error, "hint", ""))
 
-    async def _start(self, *, paused: bool) -> None:
-        domain = self.domain or self.applied
-        if domain is None:
-            raise process.StartFailed("no definition")
-        boot = domain.machine.boot
-        if boot.nvram and boot.nvram_template:
-            await asyncio.to_thread(_copy_once, boot.nvram_template, boot.nvram)
-        self.directory.mkdir(parents=True, exist_ok=True, mode=0o700)
-        program = [*self.settings.hypervisor,
-                   *arguments(domain.machine, self.directory, paused=paused)]
-        if self.domain is not None and self.text:
-            (self.directory / "definition.xml").write_bytes(self.text)
-        self.applied = domain
-        self._stopping = True  # until it is up, an end is a failed start, not an exit
-        try:
-            vm = self.process = process.launch(program, self.directory)
-            self._save()
-            self._follow(vm)
-            deadline = time.monotonic() + START_TIMEOUT
-            while self.qmp is None:
-                if self.process is None:
-                    raise process.StartFailed(process.reason(self.directory))
-                with contextlib.suppress(QmpError):
-                    self.qmp = await Qmp.connect(self.directory / "qmp.sock", self._event,
-                                                 self.settings.qmp_timeout)
-                    break
-                if time.monotonic() > deadline:
-                    await self._stop()
-                    raise process.StartFailed("no QMP socket in time")
-                await asyncio.sleep(0.002)
-        finally:
-            self._stopping = False
-        self.vm = VmState.PAUSED if paused else VmState.RUNNING
-        self.ledger = replace(self.ledger, error="")
-        self.journal.write("domain.started", domain=self.name, pid=vm.pid, paused=paused)
+    def _can_roll_back(self) -> bool:
+        domain = self.domain
+        return self.good is not None and domain is not None and domain.policy.rollback and (
+            replace(self.good, policy=domain.policy) != domain)
 
-    async def _stop(self) -> None:
-        vm, watch = self.process, self._watch
-        if vm is None or watch is None:
-            if process.locked(self.directory):
-                raise QmpError("a process holds the lock and cannot be recognised")
+    # Between passes
+
+    def _settle(self, now: Now) -> None:
+        """Note when conditions changed, and that this generation ended Ready or Stalled."""
+        stalled = self.plan.condition("Stalled")
+        before = self.since
+        self.since = {}
+        for condition in self.plan.conditions:
+            old = before.get(condition.type)
+            same = old is not None and old[0] == condition.status
+            self.since[condition.type] = old if old and same else (condition.status, timestamp())
+        if stalled is not None and "Stalled" not in before:
+            self.tell("domain.stalled", severity="error", reason=stalled.reason,
+                      message=stalled.message)
+        ready = self.plan.ready.status is Truth.TRUE
+        if (ready or stalled) and self.domain is not None:
+            state = self.domain.policy.state if ready else self.ledger.in_force
+            fresh = ledgers.settled(self.ledger, self.memory.generation, state)
+            if ready:
+                fresh = ledgers.quiet(fresh, self.domain.policy, self.context.patience,
+                                      now=now.clock)
+            if fresh != self.ledger:
+                self.remember(ledger=fresh)
+            elif self.memory.boot_id == "":
+                self.remember()
+
+    def _rest(self, now: Now) -> float | None:
+        self._watch_needs()
+        resync = self.context.resync()
+        again = self.plan.look_again_at
+        hold = self._hold()
+        if hold is not None and hold.until is not None:
+            resync = min(resync, max(hold.until - now.wall, 0.0) + 0.05)
+        if again is None:
+            return resync
+        return min(max(again - self.context.now().clock, 0.0) + 0.005, resync)
+
+    def _watch_needs(self) -> None:
+        """While an action fails, a change of a file that the domain needs is worth a try."""
+        waiting = self.domain is not None and self.ledger.failures.count > 0
+        if waiting and not self._ends and self.domain is not None:
+            paths = {path for need in self.domain.needs()
+                     for path in (need.path, need.template) if path}
+            self._needs = self.context.signature(self.domain)
+            self._ends = self.context.watch_files(paths, self.retry)
+        elif not waiting:
+            while self._ends:
+                self._ends.pop()()
+
+    def _note_adoption(self) -> None:
+        """The first look at what ran before us (rule 2): adopted, or gone while we were away."""
+        if self.plan.conditions:
             return
-        policy = (self.applied.policy if self.applied else None)
-        patience = policy.stop_timeout if policy and policy.stop is StopMode.GRACEFUL else 1.0
-        self._stopping = True
-        try:
-            if self.qmp:
-                with contextlib.suppress(QmpError):
-                    await self.qmp.execute("quit", min(patience, self.settings.qmp_timeout))
-            for number in (signal.SIGTERM, signal.SIGKILL, None):
-                with contextlib.suppress(TimeoutError):
-                    async with asyncio.timeout(patience):
-                        await asyncio.shield(watch)
-                    break
-                if number:
-                    process.send(vm, number)
-        finally:
-            self._stopping = False
-        if self.process is not None:
-            raise QmpError("the process does not end, not even by SIGKILL")
-        self.journal.write("domain.stopped", domain=self.name, pid=vm.pid)
+        record = self.machine.record
+        if self.vm.pid is not None:
+            self.tell("domain.adopted")
+        elif record is not None and record.pid is not None:
+            if record.boot_id != self.context.boot_id:
+                self.count_exit(Exit(ExitKind.REBOOT, self.context.now().clock,
+                                     message="the host was started anew"))
+            elif not record.intent:
+                self.count_exit(classify(self.machine.traces(), self.context.now().clock))
+            self.machine.note_gone()
 
-    def status(self) -> dict[str, Any]:
-        """This domain's part of status.json."""
-        domain, plan = self.domain or self.applied, self.plan
-        ready = "True" if plan.ready else "Unknown" if plan.steps else "False"
-        conditions = [condition("Ready", ready, plan.reason, plan.message, self.since)]
-        if plan.stalled:
-            conditions.append(condition("Stalled", "True", plan.reason, plan.message, self.since))
-        if self.invalid:
-            conditions.append(condition("Valid", "False", "InvalidDefinition", self.invalid,
-                                        self.since))
-        return {"name": self.name, "uuid": domain.uuid if domain else None,
-                "file": domain.file if domain else None, "generation": self.generation,
-                "desired": {"state": domain.policy.state if domain else Wanted.STOPPED},
-                "observed": {"state": self.vm, "pid": self.process.pid if self.process else None},
-                "conditions": conditions, "pending": list(plan.pending),
-                "warnings": [str(w) for w in domain.warnings] if domain else [],
-                "restarts": len(self.ledger.crashes)}
+    def _load_applied(self) -> None:
+        """What the process that runs was started with, read by today's code (rule 4)."""
+        record = self.machine.record
+        if record is None:
+            return
+        with suppress(OSError):
+            text = (self.machine.home / "definition.xml").read_text(encoding="utf-8")
+            self.applied = self.context.read(Text(text, record.file, "", record.read_with))
+        if record.places and not self.memory.places:
+            self.memory = replace(self.memory, places=record.places)
+        if record.generation > self.memory.generation:
+            self.memory = replace(self.memory, generation=record.generation)
 
+    def adopt_home(self) -> None:
+        """Its process lives in another directory than its name says: it was renamed."""
+        self._load_applied()
 
-def _check_files(domain: Domain) -> None:
-    """Before a VM is stopped for a new definition: all that this one needs is there (rule 7)."""
-    boot = domain.machine.boot
-    nvram = boot.nvram_template if boot.nvram and not os.path.exists(boot.nvram) else boot.nvram
-    paths = (boot.kernel, boot.initrd, boot.loader, nvram, *(d.path for d in domain.machine.disks))
-    for path in paths:
-        if path and not os.path.exists(path):
-            raise process.StartFailed(f"the new definition needs {path}, which is not there; "
-                                      "the VM runs on as before")
+    def remember(self, **values: Any) -> None:  # noqa: ANN401  # the fields of Memory
+        """Change what is kept, and keep it; a full disk stops nothing."""
+        self.memory = replace(self.memory, boot_id=self.context.boot_id, **values)
+        if not self.forgotten:
+            self.context.save(self.memory)
 
+    def tell(self, event: str, **values: Any) -> None:  # noqa: ANN401  # whatever the event has
+        """Into the journal, with who and which generation."""
+        values.setdefault("pid", self.vm.pid)
+        self.context.journal.write(event, domain=self.name, uuid=self.uuid,
+                                   generation=self.memory.generation, **values)
 
-def _copy_once(template: str, target: str) -> None:
-    """Make the VM's own variables from their template; whole or not at all."""
-    if not os.path.exists(target):
-        os.makedirs(os.path.dirname(target), exist_ok=True)
-        shutil.copyfile(template, target + ".new")
-        os.replace(target + ".new", target)
+    def newer(self) -> asyncio.Event:
+        """Set when a newer definition makes waiting pointless."""
+        return self._newer
 
+    def _revision(self) -> str:
+        return self.memory.definition.revision if self.memory.definition else ""
 
-def _boot_id() -> str:
-    with open("/proc/sys/kernel/random/boot_id") as file:
-        return file.read().strip()
+    def close(self) -> None:
+        """Let go; the VM lives on."""
+        for end in self._ends:
+            end()
+        self.machine.close()

@@ -1,219 +1,235 @@
-"""The reconciler: listings in, a keeper for each domain, the status out."""
+"""The reconciler: the source in, a keeper for each domain, commands, the status out.
+
+Owns every task. One reconciler has its directories: a lock says so. Stopping it leaves the VMs.
+"""
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import fcntl
 import os
-import platform
 import signal
-from typing import TYPE_CHECKING
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any
 
 from reconciler import __version__
-from reconciler.domain.checks import claimed
-from reconciler.domain.model import Domain, InvalidDomain, Policy
-from reconciler.domain.reader import read_domain
+from reconciler.engine.commands import Commands
+from reconciler.engine.context import Context
 from reconciler.engine.keeper import Keeper
-from reconciler.report import status
-from reconciler.report.events import Journal, timestamp
-from reconciler.sources.directory import Incomplete, Watch, listing
+from reconciler.engine.queue import Urgency, WorkQueue
+from reconciler.engine.store import Memory, Store
+from reconciler.engine.sync import Sync
+from reconciler.errors import AlreadyRunning, HostError
+from reconciler.host.notify import Notifier
+from reconciler.report.publisher import Publisher
+from reconciler.report.server import Server
+from reconciler.sources.watch import Watch
+from reconciler.stratovirt.machine import Limits, Listener, VirtualMachine
+from reconciler.stratovirt.record import boot_id, load
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from reconciler.domain.model import Domain, ReadingHost
+    from reconciler.report.events import Journal
     from reconciler.settings import Settings
+    from reconciler.stratovirt.binary import Binary
 
-
-class AlreadyRunning(Exception):
-    """Another reconciler has these directories."""
+PATIENCE = 0.8  # seconds that running steps get at a stop; what is cut short is looked at next time
+FAULT_PAUSE = 30.0
 
 
 class Reconciler:
-    """Owns the keepers and the source."""
+    """Everything together; `run` until a signal, or `once`."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, binary: Binary, journal: Journal, host: ReadingHost,
+                 read: Callable[[bytes, str, ReadingHost], Domain]) -> None:
         self.settings = settings
-        for path in (settings.runtime / "vms", settings.state):
-            path.mkdir(parents=True, exist_ok=True, mode=0o700)
-        self._lock = os.open(settings.runtime / "reconciler.lock", os.O_RDWR | os.O_CREAT, 0o600)
-        try:
-            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise AlreadyRunning(f"another reconciler runs on {settings.runtime}") from None
-        self.journal = Journal(settings.state / "events.jsonl")
-        self.keepers: dict[str, Keeper] = {}
-        self.tasks: dict[str, asyncio.Task[None]] = {}
-        self.missing: dict[str, float] = {}
-        self.invalid: dict[str, str] = {}
-        self.source_error = ""
-        self.held: list[str] = []
-        self._files: dict[str, bytes] = {}
-        self._names: dict[str, str] = {}
-        self._parsed: dict[str, Domain] = {}
-        self._wake = asyncio.Event()
-        self._dirty = asyncio.Event()
-
-    def read(self, data: bytes, file: str) -> Domain:
-        """One file, with this host's defaults."""
-        s = self.settings
-        return read_domain(data, file, s.images, s.state, s.arch, Policy())
+        self.binary = binary
+        self.journal = journal
+        self.vms = settings.runtime / "vms"
+        self.vms.mkdir(parents=True, exist_ok=True, mode=0o700)
+        self._locks = take_locks(settings)
+        self.notifier = Notifier()
+        self.keepers: dict[str, Keeper] = {}  # by uuid
+        self.context = Context(
+            settings=settings, journal=journal, store=Store(settings.state / "domains"), host=host,
+            program=[*binary.program, *settings.hypervisor.arguments], boot_id=boot_id(),
+            machine=self._machine, read_text=read, changed=self._changed,
+            watch_files=self.notifier.watch_files)
+        self.queue = WorkQueue(self._pass, self._fault)
+        self.sync = Sync(self, read)
+        self.publisher = Publisher(self)
+        self.server = Server(settings.api_socket, Commands(self))
+        self._over = asyncio.Event()
+        self._tasks: list[asyncio.Task[None]] = []
 
     async def run(self) -> None:
-        """Until SIGTERM or SIGINT; the VMs live on (rule 2)."""
+        """Until SIGTERM or SIGINT. The VMs live on (rule 2)."""
         loop = asyncio.get_running_loop()
-        over = asyncio.Event()
         for number in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(number, over.set)
-        self.journal.write("reconciler.started", version=__version__, pid=os.getpid(),
-                           simulated=self.settings.simulated)
-        if self.settings.simulated:
-            self.journal.write("hypervisor.simulated", severity="warning",
-                               message="no stratovirt on PATH: the simulator stands in")
-
-        def wake() -> None:
-            loop.call_soon_threadsafe(self._wake.set)
-
-        watch = Watch(self.settings.domains, wake)
-        for entry in os.listdir(self.settings.runtime / "vms"):
-            self._keeper(entry)
-        tasks = [asyncio.create_task(self._sync_forever()),
-                 asyncio.create_task(self._write_status())]
-        stop = asyncio.create_task(over.wait())
-        done, _ = await asyncio.wait({stop, *tasks}, return_when=asyncio.FIRST_COMPLETED)
-        for task in (*tasks, *self.tasks.values(), stop):
-            task.cancel()
-        await asyncio.gather(*tasks, *self.tasks.values(), return_exceptions=True)
-        watch.stop()
-        self.journal.write("reconciler.stopped")
-        for task in done - {stop}:
-            task.result()
-
-    async def _sync_forever(self) -> None:
-        while True:
-            self._wake.clear()
-            again = self.sync()
-            self._dirty.set()
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(again):
-                    await self._wake.wait()
-
-    def sync(self) -> float:
-        """One complete listing; returns the seconds until the next is due."""
-        s = self.settings
+            loop.add_signal_handler(number, self._over.set)
+        watch = Watch(self.sync.directory, self._wake_source, self.settings.source.settle)
+        self.sync.watch = watch
         try:
-            files = listing(s.domains)
-        except Incomplete as error:
-            if str(error) != self.source_error:
-                self.journal.write("source.failed", severity="error", error=str(error))
-            self.source_error = str(error)
-            self.missing.clear()
-            return 5.0
-        self.source_error = ""
-        self.invalid = {}
-        present: set[str] = set()
-        owners: dict[str, str] = {}
-        claims: dict[str, str] = {}
-        # What runs comes first, so that a newcomer never takes anything from it.
-        order = sorted(files, key=lambda file: self._names.get(file, "") not in self.keepers)
-        for file in order:
-            data = files[file]
-            changed = self._files.get(file) != data
-            try:
-                domain = self._parsed.get(file) if not changed else None
-                domain = self._parsed[file] = domain or self.read(data, file)
-            except InvalidDomain as error:
-                self._parsed.pop(file, None)
-                self.invalid[file] = str(error)
-                name = self._names.get(file)
-                if changed:
-                    self.journal.write("domain.invalid", severity="error", file=file,
-                                       domain=name, error=str(error))
-                # Whose file it was is unknown after a restart: then nothing counts as removed.
-                present |= {name} if name else set(self.keepers)
-                if name in self.keepers:
-                    self.keepers[name].invalid = str(error)
-                    self.keepers[name].wake()
-                continue
-            name = domain.name
-            present.add(name)
-            self._names[file] = name
-            if name in owners:
-                self.invalid[file] = f"{file}: domain '{name}' is also in {owners[name]}"
-                self._keeper(name).invalid = self.invalid[file]
-                continue
-            owners[name] = file
-            clash = next((f"{what} is also in {claims[what]}" for what in claimed(domain)
-                          if what in claims), "")
-            if clash:
-                self.invalid[file] = f"{file}: {clash}"
-                if name in self.keepers:
-                    self.keepers[name].invalid = self.invalid[file]
-                if changed:
-                    self.journal.write("domain.invalid", severity="error", reason="Conflict",
-                                       domain=name, file=file, error=clash)
-                continue
-            claims |= dict.fromkeys(claimed(domain), file)
-            self._keeper(name).define(domain, data)
-        self._files = files
-        for known in (self._names, self._parsed):
-            for file in known.keys() - files.keys():
-                del known[file]
-        return self._remove(present)
+            await self._begin()
+            await self.server.start()
+            self._own(self.sync.forever(), "source")
+            self._own(self.publisher.heartbeat(), "heartbeat")
+            stop = asyncio.create_task(self._over.wait(), name="until a signal")
+            done, _ = await asyncio.wait({stop, *self._tasks},
+                                         return_when=asyncio.FIRST_COMPLETED)
+            stop.cancel()
+            for task in done - {stop}:
+                task.result()  # a task that ended by itself has a fault: let it be seen
+        finally:
+            watch.stop()
+            await self._end()
 
-    def _remove(self, present: set[str]) -> float:
-        """Two complete listings apart by `settle`, then the breaker (rule 6)."""
-        s, clock = self.settings, asyncio.get_running_loop().time()
-        absent = {name for name in self.keepers if name not in present}
-        self.missing = {name: self.missing.get(name, clock) for name in absent}
-        ripe = [name for name, at in self.missing.items() if clock - at >= s.settle]
-        held = s.prune and len(absent) >= 3 and len(absent) > s.hold_above * len(self.keepers)
-        if held and sorted(absent) != self.held:
-            self.journal.write("prune.held", severity="warning", reason="MassRemoval",
-                               domains=sorted(absent))
-        self.held = sorted(absent) if held else []
-        if s.prune and not held:
-            for name in ripe:
-                self.keepers[name].gone = True
-                self.keepers[name].wake()
-        return s.settle + 0.01 if len(ripe) < len(absent) else s.resync
+    async def once(self) -> bool:
+        """Converge, as far as it goes without waiting, and leave; whether all is Ready."""
+        await self._begin()
+        try:
+            await self.sync.once(settle=True)
+            while not self.queue.idle:
+                await asyncio.sleep(0.01)  # passes end by themselves; nothing else announces it
+            self.publisher.write()
+            return all(k.plan.ready.status == "True" for k in self.keepers.values()) and (
+                not self.sync.rejected and not self.sync.error)
+        finally:
+            await self._end()
 
-    def _keeper(self, name: str) -> Keeper:
-        if name not in self.keepers:
-            keeper = Keeper(name, self.settings, self.journal, self.read, self._dirty.set)
-            self.keepers[name] = keeper
-            task = asyncio.create_task(keeper.run())
-            task.add_done_callback(lambda done: self._ended(name, done))
-            self.tasks[name] = task
-        return self.keepers[name]
+    async def _begin(self) -> None:
+        self._own(self.notifier.run(), "inotify")
+        self.journal.write("reconciler.started", version=__version__, pid=os.getpid(),
+                           hypervisor=self.binary.program[0], simulated=self.binary.simulated)
+        if self.binary.simulated:
+            self.journal.write(
+                "hypervisor.simulated", severity="warning",
+                message="no stratovirt on PATH: a simulator stands in, and no guest really runs")
+        self._remember_all()
+        for keeper in tuple(self.keepers.values()):
+            self.queue.wake(keeper.uuid, Urgency.RESYNC)
 
-    def _ended(self, name: str, task: asyncio.Task[None]) -> None:
-        del self.keepers[name], self.tasks[name]
-        self._dirty.set()
-        if not task.cancelled() and (error := task.exception()):
-            self.journal.write("domain.stalled", severity="error", domain=name,
-                               error=f"a fault of the reconciler: {error!r}")
-            self._wake.set()
+    def _remember_all(self) -> None:
+        """A keeper for each domain that was kept before, or whose process is there."""
+        memories = {m.uuid: m for m in self.context.store.all(self.context.boot_id)}
+        names = {m.name for m in memories.values()}
+        for home in sorted(self.vms.iterdir()):
+            record = load(home)
+            if record is not None and record.uuid in memories:
+                memory = memories[record.uuid]
+                if record.name != memory.name:  # renamed, and not yet recreated
+                    keeper = self._add(memory)
+                    keeper.machine = self.context.machine(record.name, keeper)
+                    keeper.adopt_home()
+            elif record is not None and home.name not in names:
+                self._add(Memory(record.uuid, record.name, record.generation,
+                                 places=record.places))
+        for memory in memories.values():
+            if memory.uuid not in self.keepers:
+                self._add(memory)
 
-    async def _write_status(self) -> None:
-        while True:
-            await self._dirty.wait()
-            self._dirty.clear()
-            status.write(self.settings.state / "status.json", self.status())
-            await asyncio.sleep(0.05)  # many changes at once are one write
+    async def _end(self) -> None:
+        await self.queue.close(PATIENCE)
+        await self.server.stop()
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        for keeper in self.keepers.values():
+            keeper.close()
+        self.publisher.write()
+        self.journal.write("reconciler.stopped", pid=os.getpid())
+        for lock in self._locks:
+            os.close(lock)
 
-    def status(self) -> dict[str, object]:
-        """status.json as a value."""
-        s = self.settings
-        domains = [self.keepers[name].status() for name in sorted(self.keepers)]
-        ready = sum(d["conditions"][0]["status"] == "True" for d in domains)
-        return {
-            "apiVersion": "reconciler/v1", "kind": "Status", "generatedAt": timestamp(),
-            "reconciler": {"version": __version__, "pid": os.getpid()},
-            "host": {"name": platform.node(), "arch": s.arch, "kvm": os.path.exists("/dev/kvm"),
-                     "hypervisor": {"path": s.hypervisor[0], "simulated": s.simulated}},
-            "source": {"kind": "directory", "path": str(s.domains), "error": self.source_error,
-                       "invalid": self.invalid},
-            "summary": {"domains": len(domains), "ready": ready,
-                        **{state: sum(d["observed"]["state"] == state for d in domains)
-                           for state in ("running", "paused")}},
-            "pruneHeld": self.held, "domains": domains,
-        }
+    # Keepers
+
+    def keep(self, memory: Memory) -> Keeper:
+        """A new domain."""
+        return self._add(memory)
+
+    def rename(self, old: str, keeper: Keeper) -> None:
+        """A domain got another uuid: it is the same one, by its name."""
+        del self.keepers[old]
+        self.queue.forget(old)
+        self.context.store.remove(old)
+        self.keepers[keeper.uuid] = keeper
+
+    def _add(self, memory: Memory) -> Keeper:
+        keeper = Keeper(memory, self.context, lambda urgency: self._wake(keeper, urgency))
+        self.keepers[memory.uuid] = keeper
+        return keeper
+
+    def _wake(self, keeper: Keeper, urgency: Urgency) -> None:
+        if self.keepers.get(keeper.uuid) is keeper:
+            self.queue.wake(keeper.uuid, urgency)
+
+    async def _pass(self, uuid: str, urgency: Urgency) -> float | None:
+        keeper = self.keepers.get(uuid)
+        if keeper is None:
+            return None
+        delay = await keeper.reconcile(urgency)
+        if keeper.forgotten:
+            self.keepers.pop(uuid, None)
+            keeper.close()
+            self.queue.forget(uuid)
+            self._changed(uuid)
+            self.sync.wake()  # its file may be back already
+        return delay
+
+    def _fault(self, uuid: str, error: Exception) -> float:
+        """A fault of ours in one domain's pass: told with all that helps to mend it."""
+        import traceback  # noqa: PLC0415  # only when something is wrong
+
+        keeper = self.keepers.get(uuid)
+        self.journal.write("domain.stalled", severity="error", reason="InternalError",
+                           domain=keeper.name if keeper else uuid, uuid=uuid, error=repr(error),
+                           traceback="".join(traceback.format_exception(error)))
+        return FAULT_PAUSE
+
+    def _machine(self, name: str, listener: Listener) -> VirtualMachine:
+        limits = self.settings.reconcile
+        return VirtualMachine(self.vms / name, listener, self.notifier,
+                              Limits(limits.qmp_timeout, limits.start_timeout))
+
+    def _changed(self, uuid: str) -> None:
+        self.publisher.changed(uuid)
+
+    # The outside
+
+    def _wake_source(self, delay: float) -> None:
+        """From watchdog's thread."""
+        loop = self.sync.loop
+        if loop is not None:
+            with suppress(RuntimeError):  # the loop has just been closed
+                loop.call_soon_threadsafe(self.sync.wake, delay)
+
+    def _own(self, work: Any, name: str) -> None:  # noqa: ANN401  # a coroutine of any kind
+        self._tasks.append(asyncio.create_task(work, name=name))
+
+
+def take_locks(settings: Settings) -> list[int]:
+    """One reconciler for its directories; raises AlreadyRunning."""
+    for directory in (settings.runtime, settings.state):
+        try:
+            directory.mkdir(parents=True, exist_ok=True, mode=0o700)
+        except OSError as error:
+            message = f"{directory} cannot be made: {error.strerror}"
+            raise HostError(message, hint="set paths.runtime and paths.state in config.yaml to "
+                                          "directories that you may write") from error
+    handles: list[int] = []
+    for directory in (settings.runtime, settings.state):
+        handle = os.open(directory / "reconciler.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC,
+                         0o600)
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            owner = os.read(handle, 20).decode(errors="replace").strip()
+            message = f"another reconciler (process {owner or 'unknown'}) has {directory}"
+            raise AlreadyRunning(message, hint="`reconciler status` shows what it does; two need "
+                                               "their own paths.runtime and paths.state") from None
+        os.ftruncate(handle, 0)
+        os.write(handle, f"{os.getpid()}\n".encode())
+        handles.append(handle)
+    return handles

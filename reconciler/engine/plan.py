@@ -1,170 +1,298 @@
-"""The decision: one pure function from what is wanted and what is there to the steps to take.
+"""The decision: one pure function from a Case to a Plan. No I/O, no clock, no randomness.
 
-All decisions are made here and nowhere else; no I/O, no clock, no randomness. The `plan` command
-prints the very value that the engine executes.
+All decisions about a VM are made here and nowhere else. The engine executes the Plan, the command
+`plan` prints it, the status shows its conditions: the three cannot disagree.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, fields
-from enum import StrEnum
+from dataclasses import dataclass, replace
 
-from reconciler.domain.model import Domain, PrunePolicy, RestartPolicy, UpdatePolicy, Wanted
+from reconciler.domain.difference import differences
+from reconciler.domain.model import DesiredState, Domain, Impact, PrunePolicy, UpdatePolicy
+from reconciler.engine.case import (
+    Case,
+    Cause,
+    Condition,
+    ExitKind,
+    Limiter,
+    Now,
+    Pending,
+    Plan,
+    Removal,
+    Step,
+    Truth,
+    Verb,
+    VmState,
+)
+from reconciler.engine.ledger import STALLED_AFTER, crash_loop
+from reconciler.units import show_seconds
 
-
-class VmState(StrEnum):
-    """What a VM is observed to be."""
-
-    ABSENT = "absent"
-    RUNNING = "running"
-    PAUSED = "paused"
-    UNKNOWN = "unknown"
-
-
-class Step(StrEnum):
-    """What the engine can do."""
-
-    START = "start"
-    START_PAUSED = "start-paused"
-    PAUSE = "pause"
-    RESUME = "resume"
-    STOP = "stop"
-    FORGET = "forget"
-
-
-@dataclass(frozen=True, slots=True)
-class Ledger:
-    """What is counted and survives our restart; times in seconds on the boot-time clock."""
-
-    crashes: tuple[float, ...] = ()
-    failures: int = 0
-    retry_at: float = 0.0
-    fights: tuple[float, ...] = ()
-    stays_off: str = ""  # the reason why an exit left it down
-    error: str = ""
+STOP = Step(Verb.STOP)
+RECREATE_FIRST = (Step(Verb.CHECK), STOP)
+UNKNOWN_AGAIN = 5.0  # seconds until a VM that does not answer is asked again, at first
 
 
 @dataclass(frozen=True, slots=True)
-class Facts:
-    """Everything that a decision rests on."""
-
-    domain: Domain | None
-    applied: Domain | None
-    vm: VmState
-    gone: bool = False  # two complete listings without its file, and the breaker agreed
-    invalid: str = ""
-    ledger: Ledger = Ledger()
-    restart_asked: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Plan:
-    """The steps, why, and when to look again although nothing happened."""
+class Intent:
+    """What ought to be done, and under which name."""
 
     steps: tuple[Step, ...] = ()
     reason: str = "InSync"
+    cause: Cause = Cause.FILE
     message: str = ""
-    ready: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Wait:
+    """What keeps an intent from being carried out now."""
+
+    reason: str
+    message: str
+    until: float | None
     stalled: bool = False
-    look_again_at: float | None = None
-    pending: tuple[str, ...] = field(default=())
+    contested: bool = False
 
 
-def differences(old: Domain, new: Domain) -> tuple[str, ...]:
-    """The names of the machine's parts that mean something else; each needs a new process."""
-    return tuple(f.name for f in fields(new.machine)
-                 if getattr(old.machine, f.name) != getattr(new.machine, f.name))
+def plan(case: Case, now: Now) -> Plan:
+    """Decide about one domain."""
+    domain = case.domain
+    if case.removal in (Removal.PROVEN, Removal.APPROVED):
+        return _removal(case, now)
+    if domain is None:
+        return _nothing_in_force(case)
+    pending = _pending(case, domain)
+    intent = _intent(case, domain, pending)
+    if case.hold is not None and (case.hold.until is None or now.wall < case.hold.until):
+        return _held(case, intent, pending)
+    wait = _wait(case, domain, intent, now)
+    conditions = _conditions(case, domain, intent, wait, pending)
+    if wait is not None:
+        return Plan((), intent.cause, conditions, pending, wait.until, blocked=intent.steps)
+    return Plan(intent.steps, intent.cause, conditions, pending)
 
 
-def make_plan(facts: Facts, now: float) -> Plan:
-    """Decide."""
-    domain, vm = facts.domain, facts.vm
-    if facts.gone or domain is None:
-        return _removal(facts, now)
-    if vm is VmState.UNKNOWN:
-        return Plan(reason="QmpTimeout", message=facts.ledger.error, ready=False,
-                    look_again_at=max(now + 1, facts.ledger.retry_at))
-    pending = () if facts.applied is None or vm is VmState.ABSENT else differences(
-        facts.applied, domain)
-    steps, reason = _steps(facts, domain, pending)
-    if domain.policy.hold:
-        return Plan(reason="HoldRequested", message=", ".join(steps), ready=not steps,
-                    pending=pending)
-    if steps and now < facts.ledger.retry_at and not facts.restart_asked:
-        stalled = facts.ledger.failures >= 3 or _crash_loop(facts, now)
-        return Plan(reason="CrashLoop" if _crash_loop(facts, now) else
-                    "StartFailed" if stalled else "BackOff", message=facts.ledger.error,
-                    ready=False, stalled=stalled, look_again_at=facts.ledger.retry_at,
-                    pending=pending)
-    if facts.invalid:
-        return Plan(steps, "InvalidDefinition", facts.invalid, ready=False, stalled=True)
-    if steps:
-        return Plan(steps, reason, ready=False, pending=pending)
-    if facts.ledger.stays_off and domain.policy.state is not Wanted.STOPPED:
-        off = facts.ledger.stays_off
-        return Plan(reason=off, message="stays down until its file changes or somebody starts it",
-                    ready=off == "PoweredOff")
+# What ought to be done
+
+
+def _intent(case: Case, domain: Domain, pending: tuple[Pending, ...]) -> Intent:
+    wanted, state = domain.policy.state, case.vm.state
+    if state is VmState.STOPPING:
+        return Intent(reason="Stopping")
+    if wanted is DesiredState.STOPPED:
+        if state is VmState.ABSENT:
+            return Intent()
+        return Intent((STOP,), "Stopping", _cause(case, wanted))
+    if state is VmState.ABSENT:
+        return _to_start(case, domain)
+    start = Step(_start_verb(wanted))
+    if case.restart_asked:
+        return Intent((*RECREATE_FIRST, start), "Recreating", Cause.COMMAND)
+    if any(not p.blocked_by for p in pending):
+        return Intent((*RECREATE_FIRST, start), "Recreating", Cause.FILE, _changes(pending))
+    if state is VmState.STARTING:
+        return Intent(reason="Starting")
+    if wanted is DesiredState.RUNNING and state is VmState.PAUSED:
+        return Intent((Step(Verb.RESUME),), "Resuming", _cause(case, wanted))
+    if wanted is DesiredState.PAUSED and state is VmState.RUNNING:
+        return Intent((Step(Verb.PAUSE),), "Pausing", _cause(case, wanted))
+    return Intent()
+
+
+def _to_start(case: Case, domain: Domain) -> Intent:
+    ledger, verb = case.ledger, _start_verb(domain.policy.state)
+    if ledger.down and not case.restart_asked:
+        return Intent(reason=ledger.down)
+    if ledger.refused == case.generation and case.good is not None:
+        return Intent((Step(verb, rollback=True),), "Starting", Cause.ROLLBACK)
+    return Intent((Step(verb),), "Starting", _cause(case, domain.policy.state))
+
+
+def _start_verb(wanted: DesiredState) -> Verb:
+    return Verb.START_PAUSED if wanted is DesiredState.PAUSED else Verb.START
+
+
+def _cause(case: Case, wanted: DesiredState) -> Cause:
+    """Why: the file changed since all was well, or something else did."""
+    ledger = case.ledger
+    if case.restart_asked:
+        return Cause.COMMAND
+    if ledger.settled != case.generation or ledger.in_force != wanted:
+        return Cause.FILE
+    if case.vm.state is VmState.ABSENT and ledger.last_exit is not None:
+        return Cause.BOOT if ledger.last_exit.kind is ExitKind.REBOOT else Cause.EXIT
+    return Cause.DRIFT
+
+
+def _pending(case: Case, domain: Domain) -> tuple[Pending, ...]:
+    """Every change that the running process has not got, with what holds it back."""
+    if case.applied is None or case.vm.state is VmState.ABSENT:
+        return ()
+    policy = domain.policy.update
+    blocked = ""
+    if case.ledger.refused == case.generation:
+        blocked = "rolled-back"
+    elif policy in (UpdatePolicy.LIVE, UpdatePolicy.MANUAL):
+        blocked = f"update-policy:{policy}"
+    return tuple(Pending(change, blocked) for change in differences(case.applied, domain)
+                 if change.impact is not Impact.NONE)
+
+
+def _changes(pending: tuple[Pending, ...]) -> str:
+    return ", ".join(f"{p.change.path}: {p.change.old} → {p.change.new}" for p in pending)
+
+
+# What keeps it from being done
+
+
+def _wait(case: Case, domain: Domain, intent: Intent, now: Now) -> Wait | None:
+    if case.vm.state is VmState.UNKNOWN and STOP not in intent.steps:
+        return _unanswering(case, now)
+    if not intent.steps:
+        return None
+    ledger = case.ledger
+    if now.clock < ledger.failures.retry_at:
+        return _backing_off(ledger.failures, "action", now)
+    verbs = {step.verb for step in intent.steps}
+    if verbs & {Verb.START, Verb.START_PAUSED} and now.clock < ledger.crashes.retry_at:
+        looping = crash_loop(ledger, domain.policy, now.clock)
+        wait = _backing_off(ledger.crashes, "start", now)
+        return replace(wait, reason="CrashLoop" if looping else "BackOff", stalled=looping)
+    if intent.cause is Cause.DRIFT and now.clock < ledger.drift.retry_at:
+        wait = _backing_off(ledger.drift, "correction", now)
+        return replace(wait, reason="DriftFight", stalled=False, contested=True)
+    return None
+
+
+def _backing_off(limiter: Limiter, what: str, now: Now) -> Wait:
+    stalled = limiter.count >= STALLED_AFTER
+    message = (f"{limiter.message}; {what} {limiter.count + 1} follows in "
+               f"{show_seconds(limiter.retry_at - now.clock)}")
+    return Wait(limiter.reason if stalled else "BackOff", message, limiter.retry_at, stalled)
+
+
+def _unanswering(case: Case, now: Now) -> Wait:
+    failures = case.ledger.failures
+    return Wait("QmpTimeout", case.vm.problem or "not observed yet",
+                max(failures.retry_at, now.clock + UNKNOWN_AGAIN),
+                stalled=failures.count >= STALLED_AFTER)
+
+
+# What is true of it
+
+
+def _conditions(case: Case, domain: Domain, intent: Intent, wait: Wait | None,
+                pending: tuple[Pending, ...]) -> tuple[Condition, ...]:
+    found = [_ready(case, domain, intent, wait, pending)]
+    if intent.steps or intent.reason in ("Starting", "Stopping"):
+        reason, message = (wait.reason, wait.message) if wait else (intent.reason, intent.message)
+        if not (wait and wait.stalled):
+            found.append(Condition("Reconciling", Truth.TRUE, reason, message))
+    if wait and wait.stalled:
+        found.append(Condition("Stalled", Truth.TRUE, wait.reason, wait.message))
+    elif case.invalid:
+        found.append(Condition("Stalled", Truth.TRUE, case.invalid_reason, case.invalid))
+    elif case.ledger.refused == case.generation:
+        found.append(Condition("Stalled", Truth.TRUE, "RolledBack", case.ledger.refused_because))
+    drift = case.ledger.drift
+    if drift.message and drift.count:
+        found.append(Condition("Contested", Truth.TRUE, "DriftFight", drift.message))
+    if any(p.blocked_by.startswith("update-policy") for p in pending):
+        found.append(Condition("RestartRequired", Truth.TRUE, "ChangesDeferred", _changes(pending)))
+    return (*found, _valid(case), *_removal_held(case))
+
+
+def _ready(case: Case, domain: Domain, intent: Intent, wait: Wait | None,
+           pending: tuple[Pending, ...]) -> Condition:
+    if case.invalid:
+        return Condition("Ready", Truth.FALSE, case.invalid_reason, case.invalid)
+    if wait is not None:
+        unknown = case.vm.state is VmState.UNKNOWN
+        return Condition("Ready", Truth.UNKNOWN if unknown else Truth.FALSE, wait.reason,
+                         wait.message)
+    if intent.steps or intent.reason in ("Starting", "Stopping"):
+        return Condition("Ready", Truth.UNKNOWN, intent.reason, intent.message)
+    if case.ledger.refused == case.generation:
+        return Condition("Ready", Truth.FALSE, "RolledBack", case.ledger.refused_because)
+    if intent.reason != "InSync":
+        meant = intent.reason == "PoweredOff"
+        return Condition("Ready", Truth.TRUE if meant else Truth.FALSE, intent.reason,
+                         "it stays down until its file changes or `reconciler start "
+                         f"{domain.name}`")
     if pending:
-        return Plan(reason="ChangesDeferred", message=f"{', '.join(pending)} wait for a restart",
-                    pending=pending)
-    return Plan()
+        return Condition("Ready", Truth.TRUE, "ChangesDeferred",
+                         f"{case.vm.state}; {len(pending)} changes wait for `reconciler restart "
+                         f"{domain.name}`")
+    return Condition("Ready", Truth.TRUE, "InSync")
 
 
-def _removal(facts: Facts, now: float) -> Plan:
-    policy = facts.applied.policy if facts.applied else None
-    if not facts.gone:
-        return Plan(reason="InvalidDefinition", message=facts.invalid, ready=False, stalled=True)
-    if policy and policy.prune is not PrunePolicy.DESTROY and facts.vm is not VmState.ABSENT:
-        return Plan(reason="Orphaned", message=f"prune policy is {policy.prune}")
-    if now < facts.ledger.retry_at:
-        return Plan(reason="StopFailed", message=facts.ledger.error, ready=False,
-                    stalled=facts.ledger.failures >= 3, look_again_at=facts.ledger.retry_at)
-    if facts.vm is VmState.ABSENT:
-        return Plan((Step.FORGET,), "Stopping", ready=False)
-    return Plan((Step.STOP, Step.FORGET), "Stopping", ready=False)
+def _valid(case: Case) -> Condition:
+    if case.invalid:
+        return Condition("Valid", Truth.FALSE, case.invalid_reason, case.invalid)
+    return Condition("Valid", Truth.TRUE, "Accepted")
 
 
-def _steps(facts: Facts, domain: Domain, pending: tuple[str, ...]) -> tuple[tuple[Step, ...], str]:
-    wanted, vm, policy = domain.policy.state, facts.vm, domain.policy
-    if wanted is Wanted.STOPPED:
-        return ((), "InSync") if vm is VmState.ABSENT else ((Step.STOP,), "Stopping")
-    start = Step.START if wanted is Wanted.RUNNING else Step.START_PAUSED
-    if vm is VmState.ABSENT:
-        return ((), "InSync") if facts.ledger.stays_off else ((start,), "Starting")
-    if facts.restart_asked or (
-            pending and policy.update in (UpdatePolicy.AUTO, UpdatePolicy.RECREATE)):
-        return (Step.STOP, start), "Recreating"
-    if wanted is Wanted.RUNNING and vm is VmState.PAUSED:
-        return (Step.RESUME,), "Resuming"
-    if wanted is Wanted.PAUSED and vm is VmState.RUNNING:
-        return (Step.PAUSE,), "Pausing"
-    return (), "InSync"
+def _removal_held(case: Case) -> tuple[Condition, ...]:
+    if case.removal is not Removal.HELD:
+        return ()
+    return (Condition("PruneHeld", Truth.TRUE, "MassRemoval",
+                      "its file is gone together with many others; `reconciler approve` removes "
+                      "them, or the files come back"),)
 
 
-def _crash_loop(facts: Facts, now: float) -> bool:
-    policy = facts.domain.policy if facts.domain else None
-    return policy is not None and sum(
-        now - at < policy.restart_window for at in facts.ledger.crashes) > policy.restart_limit
+def _held(case: Case, intent: Intent, pending: tuple[Pending, ...]) -> Plan:
+    """Left alone: only told what differs."""
+    hold = case.hold
+    assert hold is not None  # noqa: S101  # the caller's condition
+    differs = bool(intent.steps or pending or case.vm.state is VmState.UNKNOWN)
+    message = f"held by {hold.by}{f': {hold.reason}' if hold.reason else ''}"
+    ready = Condition("Ready", Truth.FALSE if differs else Truth.TRUE,
+                      "HoldRequested" if differs else "InSync", message)
+    drifted = (Condition("Drifted", Truth.TRUE, "Drifted",
+                         ", ".join(step.verb for step in intent.steps) or "changes wait"),)
+    return Plan((), intent.cause,
+                (ready, Condition("Held", Truth.TRUE, "HoldRequested", message),
+                 *(drifted if differs else ()), _valid(case), *_removal_held(case)),
+                pending, blocked=intent.steps)
 
 
-def after_exit(domain: Domain, ledger: Ledger, code: int | None, now: float) -> Ledger:
-    """What an exit that nobody asked for leads to; `code` None: not known."""
-    policy = domain.policy
-    clean = code == 0
-    if policy.restart is RestartPolicy.NEVER or (
-            policy.restart is RestartPolicy.ON_FAILURE and clean):
-        return Ledger(ledger.crashes, stays_off="PoweredOff" if clean else "Killed")
-    recent = (*(at for at in ledger.crashes if now - at < policy.restart_window), now)
-    wait = 0.1 if len(recent) == 1 else min(
-        policy.restart_delay * 2 ** (len(recent) - 2), policy.restart_max_delay)
-    if len(recent) > policy.restart_limit:
-        wait = policy.restart_max_delay
-    error = f"the process ended by itself, exit code {code}, {len(recent)} times in the window"
-    return Ledger(recent[-(policy.restart_limit + 1):], retry_at=now + wait, error=error,
-                  fights=ledger.fights)
+def _nothing_in_force(case: Case) -> Plan:
+    """No file of this domain was ever valid: what runs, if anything, is left as it is."""
+    message = case.invalid or "no definition was accepted yet"
+    reason = case.invalid_reason if case.invalid else "Adopting"
+    stalled = (Condition("Stalled", Truth.TRUE, reason, message),) if case.invalid else ()
+    return Plan(conditions=(Condition("Ready", Truth.FALSE if case.invalid else Truth.UNKNOWN,
+                                      reason, message), *stalled, _valid(case)))
 
 
-def after_failure(ledger: Ledger, error: str, now: float, jitter: float) -> Ledger:
-    """A failed action: 1 s, doubled up to 5 minutes, times `jitter` (0.9 to 1.1)."""
-    wait = min(2.0 ** ledger.failures, 300.0) * jitter
-    return Ledger(ledger.crashes, ledger.failures + 1, now + wait, ledger.fights, error=error)
+# When the file is gone
+
+
+def _removal(case: Case, now: Now) -> Plan:
+    domain = case.domain or case.applied
+    policy = domain.policy if domain else None
+    alive = case.vm.state is not VmState.ABSENT
+    if policy and policy.prune is PrunePolicy.KEEP and alive:
+        return Plan(conditions=(
+            Condition("Ready", Truth.TRUE, "Orphaned", "its file is gone; prune policy: keep"),
+            Condition("Orphaned", Truth.TRUE, "Orphaned", "its file is gone; prune policy: keep")))
+    if policy and policy.prune is PrunePolicy.CONFIRM and case.removal is not Removal.APPROVED:
+        message = "its file is gone; `reconciler approve` removes it, or the file comes back"
+        return Plan(conditions=(
+            Condition("Ready", Truth.FALSE, "ConfirmRequired", message),
+            Condition("PruneHeld", Truth.TRUE, "ConfirmRequired", message)))
+    forget_at = case.removal_since + (policy.prune_after if policy else 0.0)
+    steps = ((STOP,) if alive else ()) + (
+        (Step(Verb.FORGET),) if now.clock >= forget_at else ())
+    cause = Cause.APPROVAL if case.removal is Removal.APPROVED else Cause.FILE
+    conditions: tuple[Condition, ...] = (
+        Condition("Ready", Truth.UNKNOWN, "Stopping", "its file is gone"),
+        Condition("Terminating", Truth.TRUE, "Stopping", "its file is gone"))
+    failures = case.ledger.failures
+    if steps and now.clock < failures.retry_at:
+        wait = _backing_off(failures, "try", now)
+        stalled = (Condition("Stalled", Truth.TRUE, wait.reason, wait.message),)
+        return Plan((), cause, (*conditions, *(stalled if wait.stalled else ())), (),
+                    failures.retry_at, blocked=steps)
+    again = forget_at if now.clock < forget_at else None
+    return Plan(steps, cause, conditions, look_again_at=None if steps else again)

@@ -1,1 +1,1 @@
-"""What happened and what is true: events and status."""
+"""What happened (events) and what is true (status); everything shown to anybody comes from these."""

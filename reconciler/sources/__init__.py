@@ -1,1 +1,1 @@
-"""Where files come from."""
+"""Where domain files come from: complete listings with a revision, or an error; never a part."""

@@ -1,58 +1,128 @@
-"""A watched directory: complete listings of its domain files, or an error; never a part of them.
+"""A watched directory as a source: complete listings, read only where something changed.
 
-Editors' temporary files are no domain files. watchdog only wakes; the listing is the truth.
+A listing counts as evidence only if the directory itself was readable as a whole and is still the
+one that it was: an empty directory where another one was is an unmounted disk, not a removal
+(rule 3). Half-written files are left out of judgement until they are finished: closed, renamed
+into place, or at rest for `settle` seconds.
 """
 
 from __future__ import annotations
 
+import fnmatch
+import os
+import stat
+import time
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from watchdog.events import FileSystemEvent, FileSystemEventHandler
-from watchdog.observers import Observer
+from reconciler.errors import SourceError
+from reconciler.sources.listing import Listing
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from pathlib import Path
 
-
-class Incomplete(Exception):
-    """The listing could not be completed: no evidence of anything (rule 3)."""
-
-
-def is_domain_file(name: str) -> bool:
-    """Only *.xml that is no hidden, backup or temporary file."""
-    return name.endswith(".xml") and name[0] not in ".#~"
+LONGEST = 1 << 20  # a domain file has at most 1 MiB; of a longer one, enough to be refused is read
+_ATTEMPTS = 3
 
 
-def listing(path: Path) -> dict[str, bytes]:
-    """Every domain file with its bytes; raises Incomplete when any of it cannot be read."""
-    try:
-        return {file.name: file.read_bytes() for file in sorted(path.iterdir())
-                if is_domain_file(file.name)}
-    except OSError as error:
-        message = f"{path} cannot be read completely: {error.strerror}"
-        raise Incomplete(message) from error
+@dataclass(frozen=True, slots=True)
+class Signature:
+    """Changes whenever a file's contents do."""
+
+    inode: int
+    modified: int  # nanoseconds
+    size: int
+
+    @classmethod
+    def of(cls, found: os.stat_result) -> Signature:
+        """From a stat."""
+        return cls(found.st_ino, found.st_mtime_ns, found.st_size)
 
 
-class _Wake(FileSystemEventHandler):
-    def __init__(self, wake: Callable[[], None]) -> None:
-        self._wake = wake
+@dataclass(frozen=True, slots=True)
+class Root:
+    """Which directory it was: a mount that goes away changes it."""
 
-    def on_any_event(self, event: FileSystemEvent) -> None:
-        # A write that is not closed yet is half a file; opening and reading are nobody's news.
-        if event.event_type in ("closed", "moved", "deleted"):
-            self._wake()
+    device: int
+    inode: int
 
 
-class Watch:
-    """Calls `wake`, from a thread of watchdog's, whenever something was finished in `path`."""
+class Directory:
+    """Reads `path`. `finished` is filled by the watch: files whose writer has closed them."""
 
-    def __init__(self, path: Path, wake: Callable[[], None]) -> None:
-        self._observer = Observer()
-        self._observer.schedule(_Wake(wake), str(path.parent), recursive=True)
-        self._observer.start()
+    def __init__(self, path: Path, include: tuple[str, ...], settle: float,
+                 root: Root | None = None) -> None:
+        self.path = path
+        self.root = root
+        self.finished: dict[str, Signature] = {}
+        self.reads = 0  # how many files were read at all; tests hold it down
+        self._include = include
+        self._settle = settle
+        self._seen: dict[str, tuple[Signature, bytes]] = {}
 
-    def stop(self) -> None:
-        """End the thread."""
-        self._observer.stop()
-        self._observer.join(2)
+    def is_domain_file(self, name: str) -> bool:
+        """What matches `include` and is no hidden, backup or temporary file of an editor."""
+        return name[0] not in ".#~" and not name.endswith("~") and any(
+            fnmatch.fnmatchcase(name, pattern) for pattern in self._include)
+
+    def listing(self) -> Listing:
+        """Every domain file; raises SourceError when any of it cannot be known."""
+        for _ in range(_ATTEMPTS):
+            try:
+                return self._once()
+            except FileNotFoundError as error:
+                if not self.path.is_dir():
+                    raise SourceError(f"{self.path}: {error.strerror}", reason="Incomplete",
+                                      hint="the VMs stay as they are until it is back") from error
+                continue  # a file went between the listing and its reading: look anew
+            except OSError as error:
+                raise SourceError(f"{error.filename or self.path}: {error.strerror}") from error
+        message = f"{self.path}: it changes faster than it can be read"
+        raise SourceError(message)
+
+    def _once(self) -> Listing:
+        handle = os.open(self.path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            here = os.fstat(handle)
+            found: dict[str, tuple[Signature, bytes]] = {}
+            unfinished: set[str] = set()
+            waits: list[float] = []
+            for name in sorted(filter(self.is_domain_file, os.listdir(handle))):
+                rest = self._take(handle, name, found)
+                if rest is not None:
+                    unfinished.add(name)
+                    waits.append(rest)
+            self._still_the_same(Root(here.st_dev, here.st_ino), bool(found or unfinished))
+        finally:
+            os.close(handle)
+        self._seen = found
+        self.finished = {name: s for name, s in self.finished.items() if name in found}
+        return Listing({name: data for name, (_, data) in found.items() if name not in unfinished},
+                       frozenset(unfinished), max(waits) if waits else None)
+
+    def _take(self, handle: int, name: str,
+              found: dict[str, tuple[Signature, bytes]]) -> float | None:
+        """Read one file unless it is known; how long it must still rest when it is unfinished."""
+        status = os.stat(name, dir_fd=handle)
+        if not stat.S_ISREG(status.st_mode):
+            return None
+        signature, known = Signature.of(status), self._seen.get(name)
+        if known is None or known[0] != signature:
+            self.reads += 1
+            reader = os.open(name, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK, dir_fd=handle)
+            with open(reader, "rb") as file:
+                known = (signature, file.read(LONGEST + 1))
+            rest = self._settle - (time.time() - status.st_mtime)
+            if self.finished.get(name) != signature and 0 < rest <= self._settle:
+                found[name] = (Signature(0, 0, 0), known[1])  # not to be taken for known
+                return rest
+        found[name] = known
+        return None
+
+    def _still_the_same(self, here: Root, anything: bool) -> None:
+        if self.root is not None and here != self.root and not anything:
+            raise SourceError(f"{self.path}: it is empty, and another directory than before; "
+                              "is a disk not mounted?", reason="SourceChanged",
+                              hint="the VMs stay as they are; put a file there to say that it is "
+                                   "meant")
+        self.root = here

@@ -1,14 +1,14 @@
-"""The process of a VM: started with an inherited lock, known again by it, ended with patience.
+"""The process of a VM: started with an inherited lock, known again by it, signalled safely.
 
-The lock (rule 1) is an flock on an open file that the VM inherits: the kernel holds it exactly as
-long as the VM lives, whatever becomes of us.
+The lock (rule 1) is an flock on an open file that the VM inherits: the kernel holds it for exactly
+as long as the VM lives, whatever becomes of us. A process is ours if it holds that lock and its
+command line has our socket; a pid alone is never trusted, since pids are used again.
 """
 
 from __future__ import annotations
 
 import asyncio
 import fcntl
-import json
 import os
 import signal
 import subprocess
@@ -16,12 +16,17 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from reconciler.errors import StartFailed
+from reconciler.stratovirt.command_line import MONITOR_SOCKET, QMP_SOCKET, qmp_argument
+
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
-
-class StartFailed(Exception):
-    """StratoVirt ended before it was up, with its own reason."""
+LOCK = "lock"
+STDERR = "stderr"
+_BACKTRACE = "Stack backtrace:"
+_TAIL = 64 << 10  # StratoVirt's reason for a failed start stands in the last few kB
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,20 +37,37 @@ class Process:
     started: int
 
 
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """How a process ended: an exit code, a signal, or neither where only its parent could know."""
+
+    code: int | None = None
+    signal: int | None = None
+
+
 def start_time(pid: int) -> int | None:
-    """Field 22 of /proc/PID/stat, or None when there is no such process (or a zombie)."""
+    """Field 22 of /proc/PID/stat; None when there is no such process, or only a zombie."""
     try:
         with open(f"/proc/{pid}/stat", "rb") as file:
             fields = file.read().rpartition(b")")[2].split()
     except OSError:
         return None
-    return None if fields[0] == b"Z" else int(fields[19])
+    return None if fields[0] in (b"Z", b"X") else int(fields[19])
 
 
-def locked(directory: Path) -> bool:
-    """Whether a VM holds the lock of this directory."""
+def command_line(pid: int) -> list[str]:
+    """The words of its command line, from the kernel; none when it is gone."""
     try:
-        handle = os.open(directory / "lock", os.O_RDWR | os.O_CLOEXEC)
+        with open(f"/proc/{pid}/cmdline", "rb") as file:
+            return os.fsdecode(file.read()).split("\0")[:-1]
+    except OSError:
+        return []
+
+
+def locked(home: Path) -> bool:
+    """Whether some process holds the lock of this VM's directory."""
+    try:
+        handle = os.open(home / LOCK, os.O_RDWR | os.O_CLOEXEC)
     except FileNotFoundError:
         return False
     try:
@@ -57,65 +79,66 @@ def locked(directory: Path) -> bool:
     return False
 
 
-def launch(program: list[str], directory: Path) -> Process:
-    """Take the lock and start; raises BlockingIOError when a VM already holds it."""
-    handle = os.open(directory / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+def launch(program: Sequence[str], home: Path) -> Process:
+    """Take the lock and start; raises StartFailed, also when somebody already holds the lock."""
+    handle = os.open(home / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        for name in ("qmp.sock", "monitor.sock"):
-            (directory / name).unlink(missing_ok=True)
-        with open(directory / "stderr", "wb") as errors:
-            child = subprocess.Popen(program, stdin=subprocess.DEVNULL, stdout=errors,
-                                     stderr=errors, pass_fds=(handle,), start_new_session=True)
+        for name in (QMP_SOCKET, MONITOR_SOCKET):
+            (home / name).unlink(missing_ok=True)
+        with open(home / STDERR, "wb") as errors:
+            child = subprocess.Popen(program, stdin=subprocess.DEVNULL, stdout=errors,  # noqa: S603  # a list, never a shell
+                                     stderr=errors, pass_fds=(handle,), start_new_session=True,
+                                     cwd="/")
+    except BlockingIOError:
+        message = "a process already holds this VM's lock"
+        raise StartFailed(message) from None
+    except OSError as error:
+        message = f"{program[0]}: {error.strerror}"
+        raise StartFailed(message) from error
     finally:
         os.close(handle)
-    child.returncode = 0  # reaped through the pidfd, not by the Popen object
+    child.returncode = 0  # it is reaped through its pidfd, not by this object
     return Process(child.pid, start_time(child.pid) or 0)
 
 
-def find(directory: Path, name: str) -> Process | None:
-    """The VM that holds the lock: by its record, else by its command line (rule 2)."""
-    if not locked(directory):
-        return None
-    with suppress(OSError, ValueError, KeyError):
-        record = json.loads((directory / "record.json").read_text())
-        if start_time(record["pid"]) == record["started"]:
-            return Process(record["pid"], record["started"])
-    wanted = f"unix:{directory / 'qmp.sock'},server,nowait".encode()
+def find(home: Path, pid: int | None, started: int | None) -> Process | None:
+    """The process that is this VM: the recorded one if it still is, else by command line."""
+    wanted = qmp_argument(home)
+    if pid is not None and start_time(pid) == started is not None and wanted in command_line(pid):
+        return Process(pid, started)
     for entry in os.listdir("/proc"):
-        if entry.isdigit():
-            with suppress(OSError), open(f"/proc/{entry}/cmdline", "rb") as file:
-                words = file.read().split(b"\0")
-                started = start_time(int(entry))
-                if wanted in words and name.encode() in words and started is not None:
-                    return Process(int(entry), started)
+        if entry.isdigit() and wanted in command_line(int(entry)):
+            found = start_time(int(entry))
+            if found is not None:
+                return Process(int(entry), found)
     return None
 
 
-async def ended(process: Process) -> int | None:
-    """Wait for the end, of a child or not; the exit code where it can be known."""
+async def ended(process: Process) -> Ended:
+    """Wait for the end, whether it is our child or not; the kernel wakes us by its pidfd."""
     try:
         handle = os.pidfd_open(process.pid)
     except ProcessLookupError:
-        return None
+        return Ended()
     loop = asyncio.get_running_loop()
-    over: asyncio.Future[None] = loop.create_future()
-
-    def readable() -> None:
-        if not over.done():
-            over.set_result(None)
-
-    loop.add_reader(handle, readable)
+    over = asyncio.Event()
     try:
-        await over
-        with suppress(ChildProcessError):
-            result = os.waitid(os.P_PIDFD, handle, os.WEXITED | os.WNOHANG)  # noqa: ASYNC222  # WNOHANG never blocks
-            if result:
-                return result.si_status if result.si_code == os.CLD_EXITED else -result.si_status
+        if start_time(process.pid) not in (process.started, None):
+            return Ended()  # the pid is somebody else's already
+        loop.add_reader(handle, over.set)
+        await over.wait()
+        loop.remove_reader(handle)
+        with suppress(ChildProcessError):  # not our child: how it ended, only its parent knows
+            result = os.waitid(os.P_PIDFD, handle, os.WEXITED | os.WNOHANG)  # noqa: ASYNC222  # WNOHANG
+            if result is not None:
+                if result.si_code == os.CLD_EXITED:
+                    return Ended(code=result.si_status)
+                return Ended(signal=result.si_status)
     finally:
         loop.remove_reader(handle)
         os.close(handle)
-    return None
+    return Ended()
 
 
 def send(process: Process, number: signal.Signals) -> None:
@@ -129,19 +152,32 @@ def send(process: Process, number: signal.Signals) -> None:
             os.close(handle)
 
 
-def reason(directory: Path) -> str:
-    """StratoVirt's own words: its `Caused by:` lines, else its last line."""
-    with suppress(OSError):
-        lines = (directory / "stderr").read_text(errors="replace").splitlines()
-        causes: list[str] = []
-        for number, line in enumerate(lines):
-            if line.strip() == "Caused by:":
-                for cause in lines[number + 1:]:
-                    if not cause.strip() or "backtrace" in cause.lower():
-                        break
-                    causes.append(cause.strip())
-        if causes:
-            return "; ".join(dict.fromkeys(causes))  # StratoVirt repeats itself
-        plain = [line.strip() for line in lines if line.strip()]
-        return plain[-1] if plain else "no message"
-    return "no message"
+def reason(home: Path) -> str:
+    """Why StratoVirt says that it ended: its `Caused by:` lines, else its last line."""
+    try:
+        with open(home / STDERR, "rb") as file:
+            file.seek(max(0, os.fstat(file.fileno()).st_size - _TAIL))
+            lines = file.read().decode(errors="replace").splitlines()
+    except OSError:
+        return "it left no message"
+    causes: list[str] = []
+    for number, line in enumerate(lines):
+        if line.strip() == "Caused by:":
+            causes += _block(lines[number + 1:])
+    if causes:
+        return "; ".join(dict.fromkeys(causes))  # StratoVirt tells it more than once
+    end = next((n for n, line in enumerate(lines) if line.startswith(_BACKTRACE)), len(lines))
+    plain = [line.strip() for line in lines[:end] if line.strip()]
+    return plain[-1] if plain else "it left no message"
+
+
+def _block(lines: list[str]) -> list[str]:
+    """The causes below a `Caused by:`, without numbers, up to the backtrace."""
+    found: list[str] = []
+    for line in lines:
+        text = line.strip()
+        if not text or text.startswith(_BACKTRACE):
+            break
+        number, _, rest = text.partition(": ")
+        found.append(rest if number.isdigit() else text)
+    return found

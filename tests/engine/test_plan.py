@@ -1,66 +1,188 @@
-"""The plan: rules 3, 4 and 6 on values."""
+"""The decision, on values alone."""
 
 from dataclasses import replace
 
 import pytest
 
-from reconciler.domain.model import Domain, Machine, Policy, UpdatePolicy, Wanted
-from reconciler.engine.plan import Facts, Ledger, Step, VmState, after_exit, make_plan
+from reconciler.domain.model import DesiredState, PrunePolicy, UpdatePolicy
+from reconciler.engine.case import (
+    Cause,
+    Hold,
+    Ledger,
+    Limiter,
+    Now,
+    Removal,
+    Step,
+    Truth,
+    Verb,
+    VmState,
+)
+from reconciler.engine.plan import plan
+from tests.values import NOW, case, domain
 
-DOMAIN = Domain(Machine("a", "u", "q35", 1 << 30, 1))
-BIGGER = replace(DOMAIN, machine=replace(DOMAIN.machine, memory=2 << 30))
+RUNNING, PAUSED, STOPPED = DesiredState.RUNNING, DesiredState.PAUSED, DesiredState.STOPPED
 
 
-def wanted(state: Wanted) -> Domain:
-    """The domain with this desired state."""
-    return replace(DOMAIN, policy=Policy(state=state))
+def verbs(decided):
+    return [step.verb for step in decided.steps]
 
 
-@pytest.mark.parametrize(("state", "vm", "steps"), [
-    (Wanted.RUNNING, VmState.ABSENT, (Step.START,)),
-    (Wanted.RUNNING, VmState.PAUSED, (Step.RESUME,)),
-    (Wanted.RUNNING, VmState.RUNNING, ()),
-    (Wanted.PAUSED, VmState.ABSENT, (Step.START_PAUSED,)),
-    (Wanted.PAUSED, VmState.RUNNING, (Step.PAUSE,)),
-    (Wanted.PAUSED, VmState.PAUSED, ()),
-    (Wanted.STOPPED, VmState.ABSENT, ()),
-    (Wanted.STOPPED, VmState.RUNNING, (Step.STOP,)),
-    (Wanted.STOPPED, VmState.UNKNOWN, ()),
+@pytest.mark.parametrize(("wanted", "state", "expected"), [
+    (RUNNING, VmState.ABSENT, [Verb.START]),
+    (RUNNING, VmState.RUNNING, []),
+    (RUNNING, VmState.PAUSED, [Verb.RESUME]),
+    (RUNNING, VmState.STARTING, []),
+    (PAUSED, VmState.ABSENT, [Verb.START_PAUSED]),
+    (PAUSED, VmState.RUNNING, [Verb.PAUSE]),
+    (PAUSED, VmState.PAUSED, []),
+    (STOPPED, VmState.ABSENT, []),
+    (STOPPED, VmState.RUNNING, [Verb.STOP]),
+    (STOPPED, VmState.PAUSED, [Verb.STOP]),
+    (STOPPED, VmState.UNKNOWN, [Verb.STOP]),
+    (RUNNING, VmState.UNKNOWN, []),
 ])
-def test_every_state(state: Wanted, vm: VmState, steps: tuple[Step, ...]) -> None:
-    domain = wanted(state)
-    plan = make_plan(Facts(domain, domain, vm), 0.0)
-    assert plan.steps == steps
-    assert plan.ready == (not steps and vm is not VmState.UNKNOWN)
+def test_every_wanted_state_from_every_observed_one(wanted, state, expected):
+    assert verbs(plan(case(domain(wanted), state), NOW)) == expected
 
 
-def test_rule_6_no_destroy_without_evidence() -> None:
-    for vm in VmState:
-        assert make_plan(Facts(None, DOMAIN, vm), 0.0).steps == ()
-    assert make_plan(Facts(DOMAIN, DOMAIN, VmState.RUNNING, gone=True), 0.0).steps == (
-        Step.STOP, Step.FORGET)
+@pytest.mark.parametrize(("wanted", "state"), [
+    (RUNNING, VmState.RUNNING), (PAUSED, VmState.PAUSED), (STOPPED, VmState.ABSENT)])
+def test_ready_means_observed_equals_desired_for_stopped_too(wanted, state):
+    decided = plan(case(domain(wanted), state), NOW)
+    assert decided.ready.status is Truth.TRUE
+    assert decided.ready.reason == "InSync"
+    assert not decided.changes_anything
 
 
-def test_a_change_is_a_recreate_unless_the_file_defers_it() -> None:
-    assert make_plan(Facts(BIGGER, DOMAIN, VmState.RUNNING), 0.0).steps == (Step.STOP, Step.START)
-    manual = replace(BIGGER, policy=Policy(update=UpdatePolicy.MANUAL))
-    plan = make_plan(Facts(manual, DOMAIN, VmState.RUNNING), 0.0)
-    assert (plan.steps, plan.pending, plan.ready) == ((), ("memory",), True)
+def test_rule_9_a_vm_that_does_not_answer_is_unknown():
+    decided = plan(case(state=VmState.UNKNOWN), NOW)
+    assert decided.ready.status is Truth.UNKNOWN
+    assert decided.look_again_at > NOW.clock
 
 
-def test_a_failed_start_waits() -> None:
-    plan = make_plan(Facts(DOMAIN, None, VmState.ABSENT, ledger=Ledger(retry_at=5.0)), 1.0)
-    assert (plan.steps, plan.reason, plan.look_again_at) == ((), "BackOff", 5.0)
+def test_a_change_of_meaning_recreates_after_a_check():
+    decided = plan(case(domain(memory=256), VmState.RUNNING, applied=domain()), NOW)
+    assert verbs(decided) == [Verb.CHECK, Verb.STOP, Verb.START]
+    assert [p.change.path for p in decided.pending] == ["memory"]
 
 
-def test_a_failed_removal_waits() -> None:
-    ledger = Ledger(failures=1, retry_at=5.0)
-    assert not make_plan(Facts(None, DOMAIN, VmState.RUNNING, gone=True, ledger=ledger), 1.0).steps
+@pytest.mark.parametrize("policy", [UpdatePolicy.LIVE, UpdatePolicy.MANUAL])
+def test_a_deferred_change_is_ready_and_pending_and_told(policy):
+    changed = domain(memory=256, update=policy)
+    decided = plan(case(changed, VmState.RUNNING, applied=domain()), NOW)
+    assert verbs(decided) == []
+    assert decided.ready == replace(decided.ready, status=Truth.TRUE, reason="ChangesDeferred")
+    assert decided.condition("RestartRequired").status is Truth.TRUE
+    assert decided.changes_anything
+    asked = plan(case(changed, VmState.RUNNING, applied=domain(), restart_asked=True), NOW)
+    assert verbs(asked) == [Verb.CHECK, Verb.STOP, Verb.START]
+    assert asked.cause is Cause.COMMAND
 
 
-def test_crashes_end_in_a_slow_loop() -> None:
-    ledger = Ledger()
-    for second in range(6):
-        ledger = after_exit(DOMAIN, ledger, 1, float(second))
-    plan = make_plan(Facts(DOMAIN, DOMAIN, VmState.ABSENT, ledger=ledger), 5.0)
-    assert (plan.reason, plan.stalled, plan.look_again_at) == ("CrashLoop", True, 305.0)
+def test_a_policy_alone_changes_nothing_of_the_vm():
+    decided = plan(case(domain(stop_timeout=99.0), VmState.RUNNING, applied=domain()), NOW)
+    assert not decided.changes_anything
+
+
+def test_rule_3_an_invalid_file_leaves_the_last_good_definition_in_force():
+    decided = plan(case(state=VmState.RUNNING, invalid="a.xml:3: error"), NOW)
+    assert verbs(decided) == []
+    assert decided.ready.status is Truth.FALSE
+    assert decided.condition("Valid").status is Truth.FALSE
+    died = plan(case(state=VmState.ABSENT, invalid="a.xml:3: error"), NOW)
+    assert verbs(died) == [Verb.START]
+
+
+def test_rule_6_only_proof_removes():
+    for removal in (Removal.NONE, Removal.HELD):
+        assert verbs(plan(case(state=VmState.RUNNING, removal=removal), NOW)) == []
+    proven = plan(case(state=VmState.RUNNING, removal=Removal.PROVEN), NOW)
+    assert verbs(proven) == [Verb.STOP, Verb.FORGET]
+
+
+def test_prune_keep_and_confirm():
+    keep = domain(prune=PrunePolicy.KEEP)
+    decided = plan(case(keep, VmState.RUNNING, removal=Removal.PROVEN), NOW)
+    assert verbs(decided) == []
+    assert decided.condition("Orphaned").status is Truth.TRUE
+    confirm = domain(prune=PrunePolicy.CONFIRM)
+    held = plan(case(confirm, VmState.RUNNING, removal=Removal.PROVEN), NOW)
+    assert verbs(held) == []
+    assert held.condition("PruneHeld").reason == "ConfirmRequired"
+    approved = plan(case(confirm, VmState.RUNNING, removal=Removal.APPROVED), NOW)
+    assert verbs(approved) == [Verb.STOP, Verb.FORGET]
+
+
+def test_prune_after_stops_now_and_forgets_later():
+    later = domain(prune_after=60.0)
+    now = plan(case(later, VmState.RUNNING, removal=Removal.PROVEN, removal_since=1000.0), NOW)
+    assert verbs(now) == [Verb.STOP]
+    waiting = plan(case(later, removal=Removal.PROVEN, removal_since=1000.0), NOW)
+    assert verbs(waiting) == []
+    assert waiting.look_again_at == 1060.0
+    over = plan(case(later, removal=Removal.PROVEN, removal_since=1000.0), Now(1060.0, 0.0))
+    assert verbs(over) == [Verb.FORGET]
+
+
+def test_held_only_tells():
+    hold = Hold("repair", "me@pts0", None)
+    decided = plan(case(domain(PAUSED), VmState.RUNNING, hold=hold), NOW)
+    assert verbs(decided) == []
+    assert [s.verb for s in decided.blocked] == [Verb.PAUSE]
+    assert decided.condition("Drifted").status is Truth.TRUE
+    over = Hold("repair", "me", NOW.wall - 1)
+    assert verbs(plan(case(domain(PAUSED), VmState.RUNNING, hold=over), NOW)) == [Verb.PAUSE]
+
+
+def test_a_failed_action_waits_and_stalls_after_three_tries():
+    waiting = Limiter((), 1, 1001.0, "StartFailed", "no firmware")
+    decided = plan(case(ledger=Ledger(failures=waiting)), NOW)
+    assert verbs(decided) == []
+    assert decided.ready.reason == "BackOff"
+    assert decided.look_again_at == 1001.0
+    stalled = plan(case(ledger=Ledger(failures=replace(waiting, count=3))), NOW)
+    assert stalled.condition("Stalled").reason == "StartFailed"
+    assert "no firmware" in stalled.ready.message
+    assert verbs(plan(case(ledger=Ledger(failures=waiting)), Now(1001.0, 0.0))) == [Verb.START]
+
+
+def test_a_crash_loop_is_slow_and_said():
+    times = (995.0, 996.0, 997.0, 998.0, 999.0, 999.5)
+    crashes = Limiter(times, 6, 1299.0, "Killed", "killed")
+    decided = plan(case(ledger=Ledger(crashes=crashes)), NOW)
+    assert verbs(decided) == []
+    assert decided.condition("Stalled").reason == "CrashLoop"
+
+
+def test_a_drift_fight_is_damped_and_said():
+    drift = Limiter((998.0, 999.0, 999.5), 1, 1002.0, "DriftFight", "state was changed")
+    ledger = Ledger(drift=drift, settled=1, in_force="running")
+    decided = plan(case(state=VmState.PAUSED, ledger=ledger), NOW)
+    assert verbs(decided) == []
+    assert decided.condition("Contested").status is Truth.TRUE
+    assert verbs(plan(case(state=VmState.PAUSED, ledger=ledger), Now(1002.0, 0.0))) == [Verb.RESUME]
+    # What the file wants newly is no drift, and waits for nothing.
+    fresh = replace(ledger, settled=0)
+    assert verbs(plan(case(state=VmState.PAUSED, ledger=fresh), NOW)) == [Verb.RESUME]
+
+
+def test_rule_7_what_did_not_come_up_is_rolled_back_and_takes_a_fix_at_once():
+    good, bad = domain(), domain(memory=256)
+    ledger = Ledger(refused=1, refused_because="it did not come up")
+    decided = plan(case(bad, good=good, ledger=ledger), NOW)
+    assert decided.steps == (Step(Verb.START, rollback=True),)
+    assert decided.cause is Cause.ROLLBACK
+    back = plan(case(bad, VmState.RUNNING, applied=good, good=good, ledger=ledger), NOW)
+    assert verbs(back) == []
+    assert back.condition("Stalled").reason == "RolledBack"
+    fixed = plan(case(domain(memory=512), VmState.RUNNING, applied=good, good=good,
+                      generation=2, ledger=ledger), NOW)
+    assert verbs(fixed) == [Verb.CHECK, Verb.STOP, Verb.START]
+
+
+def test_a_guest_that_powered_off_stays_off_where_the_file_says_so():
+    decided = plan(case(ledger=Ledger(down="PoweredOff")), NOW)
+    assert verbs(decided) == []
+    assert decided.ready.reason == "PoweredOff"
+    assert verbs(plan(case(ledger=Ledger(down="PoweredOff"), restart_asked=True), NOW)) == [
+        Verb.START]

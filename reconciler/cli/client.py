@@ -1,0 +1,62 @@
+"""Talks to the running reconciler over its command socket."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import socket
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote, urlencode
+
+from reconciler.errors import ReconcilerError, UsageError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from reconciler.settings import Settings
+
+
+class Unreachable(ReconcilerError):
+    """No reconciler runs on these directories."""
+
+    reason = "Unreachable"
+
+
+class _Connection(http.client.HTTPConnection):
+    def __init__(self, path: Path, limit: float) -> None:
+        super().__init__("localhost", timeout=limit)
+        self._path = path
+
+    def connect(self) -> None:
+        self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        self.sock.settimeout(self.timeout)
+        self.sock.connect(str(self._path))
+
+
+def ask(settings: Settings, method: str, *path: str, limit: float = 30.0, **query: str) -> Any:
+    """One request's answer; raises Unreachable, or UsageError with the reconciler's own words."""
+    target = "/" + "/".join(quote(step, safe="") for step in path)
+    if query:
+        target += f"?{urlencode(query)}"
+    connection = _Connection(settings.api_socket, limit)
+    try:
+        connection.request(method, target)
+        answer = connection.getresponse()
+        value = json.loads(answer.read())
+    except (FileNotFoundError, ConnectionRefusedError) as error:
+        raise Unreachable(f"no reconciler runs on {settings.runtime}",
+                          hint="start one: `reconciler run`") from error
+    except PermissionError as error:
+        raise Unreachable(f"{settings.api_socket}: permission denied",
+                          hint="ask as the user that runs the reconciler") from error
+    except TimeoutError as error:
+        raise Unreachable(f"the reconciler does not answer within {limit:g} s",
+                          hint="`reconciler events` shows what it did last") from error
+    except (OSError, ValueError, http.client.HTTPException) as error:
+        raise Unreachable(f"{settings.api_socket}: {error}") from error
+    finally:
+        connection.close()
+    if answer.status != http.client.OK:
+        raise UsageError(value.get("error", "refused"), reason=value.get("reason"),
+                         hint=value.get("hint", ""))
+    return value

@@ -1,0 +1,45 @@
+"""`completion`: a script that completes verbs, options, files and domain names in a shell."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from reconciler.cli.verb import OK, Verb
+
+if TYPE_CHECKING:
+    from argparse import ArgumentParser, Namespace
+
+    from reconciler.settings import Settings
+
+_PREAMBLE = {
+    "bash": """
+_reconciler_domains() {
+  compgen -W "$(reconciler status -o name 2>/dev/null)" -- "$1"
+}
+""",
+    "zsh": """
+_reconciler_domains() {
+  local names
+  names=(${(f)"$(reconciler status -o name 2>/dev/null)"})
+  compadd -a names
+}
+""",
+}
+
+
+def _arguments(parser: ArgumentParser) -> None:
+    parser.add_argument("shell", choices=("bash", "zsh"))
+
+
+def _run(options: Namespace, settings: Settings) -> int:
+    import shtab  # noqa: PLC0415  # for this verb alone
+
+    from reconciler.cli.main import parser  # noqa: PLC0415  # main imports this file
+
+    print(shtab.complete(parser(), shell=options.shell, preamble=_PREAMBLE))
+    return OK
+
+
+VERBS = (Verb("completion", "print a completion script for a shell", _run, _arguments,
+              "  reconciler completion bash > /etc/bash_completion.d/reconciler\n"
+              "  eval \"$(reconciler completion zsh)\"\n"),)

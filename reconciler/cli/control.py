@@ -1,0 +1,101 @@
+"""Verbs that only the running reconciler can do: restart, hold, release, approve, sync."""
+
+from __future__ import annotations
+
+import getpass
+import os
+import sys
+from typing import TYPE_CHECKING
+
+from reconciler.cli.client import ask
+from reconciler.cli.terminal import complain, progress
+from reconciler.cli.verb import NO, OK, Verb, with_name
+from reconciler.units import seconds
+
+if TYPE_CHECKING:
+    from argparse import ArgumentParser, Namespace
+
+    from reconciler.settings import Settings
+
+API = ("api", "v1")
+
+
+def _restart(options: Namespace, settings: Settings) -> int:
+    ask(settings, "POST", *API, "domains", options.name, "restart")
+    print(f"{options.name}: restarting; `reconciler status {options.name} --watch` shows it")
+    return OK
+
+
+def _hold(options: Namespace, settings: Settings) -> int:
+    query = {"by": f"{getpass.getuser()}@{_terminal()}", "reason": options.reason or ""}
+    if options.time is not None:
+        query["for"] = options.time
+    ask(settings, "POST", *API, "domains", options.name, "hold", **query)
+    print(f"{options.name}: held; `reconciler release {options.name}` ends it")
+    return OK
+
+
+def _terminal() -> str:
+    try:
+        return os.path.basename(os.ttyname(sys.stdin.fileno()))
+    except OSError:
+        return "notty"
+
+
+def _release(options: Namespace, settings: Settings) -> int:
+    ask(settings, "POST", *API, "domains", options.name, "release")
+    print(f"{options.name}: released")
+    return OK
+
+
+def _approve(options: Namespace, settings: Settings) -> int:
+    path = (*API, "approvals", *((options.token,) if options.token else ()))
+    approved = ask(settings, "POST", *path)["approved"]
+    print(f"approved: {', '.join(approved)} will be destroyed (disks and nvram are kept)")
+    return OK
+
+
+def _sync(options: Namespace, settings: Settings) -> int:
+    wait = seconds(options.timeout) if options.wait else 0.0
+    with progress("waiting until all is ready"):
+        value = ask(settings, "POST", *API, "sync", limit=wait + 30, wait=str(wait))
+    if not options.wait:
+        return OK
+    if value["error"]:
+        complain(f"the source cannot be read: {value['error']}")
+        return NO
+    if value["waitingFor"]:
+        complain(f"not ready in time: {', '.join(value['waitingFor'])}",
+                 "`reconciler explain NAME` says why")
+        return NO
+    return OK
+
+
+def _hold_arguments(parser: ArgumentParser) -> None:
+    with_name(parser)
+    parser.add_argument("--reason", help="shown in the status")
+    parser.add_argument("--for", dest="time", metavar="DURATION", help="such as 2h; else until "
+                                                                       "released")
+
+
+def _approve_arguments(parser: ArgumentParser) -> None:
+    parser.add_argument("token", nargs="?", metavar="TOKEN",
+                        help="from `status`; without it, all that waits")
+
+
+def _sync_arguments(parser: ArgumentParser) -> None:
+    parser.add_argument("--wait", action="store_true", help="until all is Ready or Stalled")
+    parser.add_argument("--timeout", default="5m", metavar="DURATION")
+
+
+VERBS = (
+    Verb("restart", "end the VM and start it anew, with what waited for that", _restart, with_name,
+         "  reconciler restart web1\n"),
+    Verb("hold", "leave a domain alone, and only report what differs", _hold, _hold_arguments,
+         "  reconciler hold web1 --reason 'disk repair' --for 2h\n"),
+    Verb("release", "end a hold", _release, with_name, "  reconciler release web1\n"),
+    Verb("approve", "destroy what is held because so many files went at once", _approve,
+         _approve_arguments, "  reconciler approve p-3f2a1c\n"),
+    Verb("sync", "look at the source now", _sync, _sync_arguments,
+         "  git pull && reconciler sync --wait --timeout 2m\n"),
+)

@@ -1,0 +1,109 @@
+"""`events`: the journal, as people read it or as it is; `-f` goes on as events come."""
+
+from __future__ import annotations
+
+import json
+import os
+import select
+import sys
+from typing import TYPE_CHECKING, Any
+
+from reconciler.cli.terminal import complain, paint
+from reconciler.cli.verb import ERROR, OK, Verb
+
+if TYPE_CHECKING:
+    from argparse import ArgumentParser, Namespace
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from reconciler.settings import Settings
+
+_COLOURS = {"warning": "yellow", "error": "red"}
+_TICK = 0.25  # a journal that another user writes cannot always be watched; a look costs a stat
+
+
+def _arguments(parser: ArgumentParser) -> None:
+    parser.add_argument("name", nargs="?", metavar="NAME", help="only this domain")
+    parser.add_argument("-f", "--follow", action="store_true", help="go on as events come")
+    parser.add_argument("-n", "--lines", type=int, default=None, metavar="N",
+                        help="only the last N (with -f: 10)")
+    parser.add_argument("-o", "--output", default="auto", choices=("auto", "text", "json"),
+                        help="auto: text on a terminal, else JSON lines")
+
+
+def _run(options: Namespace, settings: Settings) -> int:
+    path = settings.state / "events.jsonl"
+    if not path.exists():
+        complain(f"no journal in {settings.state}: the reconciler has not run here",
+                 "start it: `reconciler run`")
+        return ERROR
+    as_text = options.output == "text" or (options.output == "auto" and sys.stdout.isatty())
+    with path.open(encoding="utf-8", errors="replace") as file:
+        lines = [line for line in file if _wanted(line, options.name)]
+        most = options.lines if options.lines is not None else 10 if options.follow else len(lines)
+        for line in lines[max(0, len(lines) - most):]:
+            _print(line, as_text=as_text)
+        if not options.follow:
+            return OK
+        sys.stdout.flush()
+        for line in _follow(path, file):
+            if _wanted(line, options.name):
+                _print(line, as_text=as_text)
+                sys.stdout.flush()
+    return OK
+
+
+def _follow(path: Path, file: Any) -> Iterator[str]:
+    """New whole lines, also across a rotation."""
+    part = ""
+    while True:
+        piece = file.readline()
+        if piece:
+            part += piece
+            if part.endswith("\n"):
+                yield part
+                part = ""
+            continue
+        try:
+            rotated = os.stat(path).st_ino != os.fstat(file.fileno()).st_ino
+        except FileNotFoundError:
+            rotated = False
+        if rotated:
+            file = path.open(encoding="utf-8", errors="replace")
+            continue
+        select.select([], [], [], _TICK)
+
+
+def _wanted(line: str, name: str | None) -> bool:
+    if name is None:
+        return True
+    try:
+        value = json.loads(line)
+    except ValueError:
+        return False
+    return name in (value.get("domain"), value.get("uuid"))
+
+
+def _print(line: str, *, as_text: bool) -> None:
+    if not as_text:
+        sys.stdout.write(line)
+        return
+    try:
+        value = json.loads(line)
+    except ValueError:
+        return
+    moment = value.pop("time", "")[:23].replace("T", " ")
+    event, severity = value.pop("event", "?"), value.pop("severity", "info")
+    domain = value.pop("domain", "")
+    told = value.pop("error", "") or value.pop("message", "")
+    for unread in ("seq", "uuid", "message", "traceback"):
+        value.pop(unread, None)
+    rest = " ".join(f"{key}={item}" for key, item in value.items())
+    colour = _COLOURS.get(severity)
+    name = paint(f"{event:<20}", colour) if colour else f"{event:<20}"
+    print(f"{paint(moment, 'dim')} {name} {paint(domain, 'bold')} {told} {paint(rest, 'dim')}")
+
+
+VERBS = (Verb("events", "what happened, from the journal", _run, _arguments,
+              "  reconciler events -f\n  reconciler events web1 -n 20 -o text\n"
+              "  reconciler events -o json | jq 'select(.severity != \"info\")'\n"),)

@@ -1,0 +1,111 @@
+"""`explain`: why a domain is as it is, and all that was filled in."""
+
+from __future__ import annotations
+
+import json
+import shlex
+from typing import TYPE_CHECKING, Any
+
+from reconciler.cli.terminal import paint
+from reconciler.cli.verb import NO, OK, Verb, with_name
+from reconciler.errors import UsageError
+from reconciler.units import show_seconds
+
+if TYPE_CHECKING:
+    from argparse import ArgumentParser, Namespace
+
+    from reconciler.settings import Settings
+
+
+def _arguments(parser: ArgumentParser) -> None:
+    with_name(parser)
+    parser.add_argument("-o", "--output", default="text", choices=("text", "json"))
+
+
+def _run(options: Namespace, settings: Settings) -> int:
+    from reconciler.cli.client import Unreachable, ask  # noqa: PLC0415  # not for --help
+
+    try:
+        value = ask(settings, "GET", "api", "v1", "domains", options.name, "explain")
+    except Unreachable:
+        from reconciler.engine.offline import explain  # noqa: PLC0415  # the whole engine
+
+        value = explain(settings, options.name)
+        if value is None:
+            raise UsageError(f"no valid file is of domain '{options.name}'", reason="NotFound",
+                             hint="`reconciler validate` checks the watched files") from None
+    print(json.dumps(value, indent=1) if options.output == "json" else _text(value))
+    ready = value.get("plan", {}).get("conditions", [{"status": "True"}])[0]
+    return OK if ready["status"] == "True" else NO
+
+
+def _text(value: dict[str, Any]) -> str:
+    lines: list[str] = []
+    if "status" in value:
+        lines += _story(value)
+    if "definition" in value:
+        lines.append(paint("\nDefinition, with every default", "bold"))
+        lines += _tree(value["definition"], 1)
+        lines.append(paint("\nPlaces", "bold"))
+        lines += [f"  {key:<28} {place}" for key, place in value["addresses"].items()]
+        free = ", ".join(f"pcie.{n}" for n in value["rootPorts"]["freeForHotPlug"]) or "none"
+        lines.append(f"  free for hot plug: {free}")
+        lines.append(paint("\nCommand line", "bold"))
+        lines.append(_command(value["commandLine"]))
+    return "\n".join(lines)
+
+
+def _story(value: dict[str, Any]) -> list[str]:
+    status, plan = value["status"], value["plan"]
+    seen, wanted = status["observed"], status["desired"]
+    lines = [f"{paint(status['name'], 'bold')} from {status['file']} ({status['revision']}, "
+             f"generation {status['generation']})",
+             f"  wanted    {wanted['state']}",
+             f"  observed  {seen['state']}{', process ' + str(seen['pid']) if seen['pid'] else ''}"]
+    for condition in plan["conditions"]:
+        lines.append(f"  {condition['type']:<16} {condition['status']:<8} {condition['reason']}"
+                     f"{': ' + condition['message'] if condition['message'] else ''}")
+    steps = ", ".join(step["verb"] for step in plan["steps"]) or "nothing"
+    lines.append(f"  decision  {steps}, because of {plan['cause']}" if plan["steps"]
+                 else "  decision  nothing to do now")
+    if plan["blocked"]:
+        lines.append("  held back " + ", ".join(step["verb"] for step in plan["blocked"]))
+    if value["nextLook"] is not None:
+        lines.append(f"  next try  in {show_seconds(value['nextLook'])}")
+    action = status["lastAction"]
+    if action:
+        lines.append(f"  last act  {action['name']} at {action['at']}: {action['result']}"
+                     f"{', ' + action['error'] if action.get('error') else ''}")
+    return lines
+
+
+def _tree(value: Any, depth: int) -> list[str]:
+    pad = "  " * depth
+    lines: list[str] = []
+    for key, item in value.items():
+        if isinstance(item, dict):
+            lines += [f"{pad}{key}:", *_tree(item, depth + 1)]
+        elif isinstance(item, list) and item and isinstance(item[0], dict):
+            for entry in item:
+                shown = " ".join(f"{k}={v}" for k, v in entry.items() if k != "kind")
+                lines.append(f"{pad}{entry.get('kind', key)}: {shown}")
+        else:
+            lines.append(f"{pad}{key}: {item}")
+    return lines
+
+
+def _command(words: list[str]) -> str:
+    """An option and its value on a line, as a shell takes it."""
+    lines: list[str] = []
+    for word in words:
+        quoted = shlex.quote(word)
+        if word.startswith("-") or not lines or " " in lines[-1].strip():
+            lines.append(f"  {quoted}")
+        else:
+            lines[-1] += f" {quoted}"
+    return " \\\n".join(lines)
+
+
+VERBS = (Verb("explain", "why a domain is as it is, and everything that was filled in", _run,
+              _arguments, "  reconciler explain web1\n  reconciler explain web1 -o json | jq "
+                          ".commandLine\n"),)

@@ -1,0 +1,51 @@
+"""`run`: the reconciler itself."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from reconciler.cli.verb import NO, OK, Verb
+
+if TYPE_CHECKING:
+    from argparse import ArgumentParser, Namespace
+
+    from reconciler.settings import Settings
+
+
+def _arguments(parser: ArgumentParser) -> None:
+    parser.add_argument("--once", action="store_true",
+                        help="converge once and leave: exit 0 when all is as it should be")
+
+
+def _run(options: Namespace, settings: Settings) -> int:
+    from reconciler.domain.reader import read_domain  # noqa: PLC0415  # only this verb needs all
+    from reconciler.engine.loop import Reconciler  # noqa: PLC0415
+    from reconciler.engine.site import reading_host  # noqa: PLC0415
+    from reconciler.report.events import Journal  # noqa: PLC0415
+    from reconciler.report.log import shower  # noqa: PLC0415
+    from reconciler.stratovirt import binary  # noqa: PLC0415
+
+    async def work() -> int:
+        found = binary.find(settings)
+        found = replace(found, version=await binary.version(found))
+        settings.state.mkdir(parents=True, exist_ok=True, mode=0o700)
+        log = settings.log
+        journal = Journal(settings.state / "events.jsonl", shower(
+            log.format, log.level, settings.base / log.file if log.file else None))
+        try:
+            reconciler = Reconciler(settings, found, journal, reading_host(settings), read_domain)
+            if options.once:
+                return OK if await reconciler.once() else NO
+            await reconciler.run()
+            return OK
+        finally:
+            journal.close()
+
+    return asyncio.run(work())
+
+
+VERBS = (Verb("run", "watch the domain files and keep every VM as its file says", _run, _arguments,
+              "  reconciler run\n  reconciler -c /etc/reconciler.yaml run --once   # in CI, or from "
+              "cron\n"),)

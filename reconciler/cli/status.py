@@ -1,0 +1,219 @@
+"""`status`: the last known truth, from status.json; it needs no reconciler, and says when one is dead."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from reconciler.cli.terminal import complain, paint, table
+from reconciler.cli.verb import DOMAINS, ERROR, NO, OK, STALE, Verb
+from reconciler.units import nearest, seconds, show_bytes, show_seconds
+
+if TYPE_CHECKING:
+    from argparse import ArgumentParser, Namespace
+    from pathlib import Path
+
+    from reconciler.settings import Settings
+
+_WORDS = {"absent": "shut off"}
+_COLOURS = {"Current": "green", "InProgress": "yellow", "Failed": "red", "Unknown": "yellow",
+            "Terminating": "yellow"}
+_POLL = 0.5  # for --watch: a file that is replaced, by a process that may be another user's
+
+
+def _arguments(parser: ArgumentParser) -> None:
+    name = parser.add_argument("name", nargs="?", metavar="NAME", help="only this domain")
+    name.complete = DOMAINS  # type: ignore[attr-defined]  # shtab reads it off the action
+    parser.add_argument("-o", "--output", default="table",
+                        choices=("table", "wide", "json", "yaml", "name"))
+    parser.add_argument("-w", "--watch", action="store_true", help="show it anew as it changes")
+    parser.add_argument("-q", "--quiet", action="store_true", help="only the exit status")
+
+
+def _run(options: Namespace, settings: Settings) -> int:
+    if not options.watch:
+        return _show(options, settings)
+    last = ""
+    while True:
+        text, code = _text(options, settings)
+        if text != last:
+            clear = "\033[2J\033[H" if sys.stdout.isatty() else ""
+            print(f"{clear}{text}", flush=True)
+            last = text
+        if code == ERROR:
+            return code
+        time.sleep(_POLL)
+
+
+def _show(options: Namespace, settings: Settings) -> int:
+    text, code = _text(options, settings)
+    if text and not options.quiet:
+        print(text)
+    return code
+
+
+def _text(options: Namespace, settings: Settings) -> tuple[str, int]:
+    value = _load(settings.state / "status.json")
+    if value is None:
+        complain(f"no status in {settings.state}: the reconciler has not run here",
+                 "start it: `reconciler run`")
+        return "", ERROR
+    stale = _stale(settings.state, value)
+    domains = value["domains"]
+    if options.name is not None:
+        domains = [d for d in domains if options.name in (d["name"], d["uuid"])]
+        if not domains:
+            names = [d["name"] for d in value["domains"]]
+            complain(f"no domain '{options.name}'{nearest(options.name, names)}",
+                     "`reconciler status` lists the domains")
+            return "", NO
+    text = _render(options, value, domains, stale)
+    if stale:
+        return text, STALE
+    bad = value["source"]["conditions"][0]["status"] != "True" or (
+        value["source"]["invalid"] if options.name is None else [])
+    ready = all(d["conditions"][0]["status"] == "True" for d in domains)
+    return text, OK if ready and not bad else NO
+
+
+def _render(options: Namespace, value: dict[str, Any], domains: list[dict[str, Any]],
+            stale: str) -> str:
+    if options.output == "name":
+        return "\n".join(d["name"] for d in domains)
+    if options.output in ("json", "yaml"):
+        shown: Any = domains[0] if options.name is not None else {
+            **value, "stale": bool(stale)}
+        if options.output == "json":
+            return json.dumps(shown, indent=1)
+        import yaml  # noqa: PLC0415  # 12 ms, for this output alone
+
+        return str(yaml.safe_dump(shown, sort_keys=False)).rstrip()
+    return _table(value, domains, stale, wide=options.output == "wide",
+                  details=options.name is not None)
+
+
+def _table(value: dict[str, Any], domains: list[dict[str, Any]], stale: str, *, wide: bool,
+           details: bool) -> str:
+    lines: list[str] = []
+    if stale:
+        lines.append(paint(f"STALE: {stale}", "red"))
+    hypervisor = value["host"]["hypervisor"]
+    if hypervisor["simulated"]:
+        lines.append(paint("SIMULATED: no stratovirt on PATH; a simulator stands in, and no guest "
+                           "really runs", "yellow"))
+    source = value["source"]["conditions"][0]
+    if source["status"] != "True":
+        lines.append(paint(f"source: {source['reason']}: {source['message']}", "red"))
+    heads = ["NAME", "STATE", "WANTED", "READY", "REASON", "AGE"]
+    heads += ["PID", "MEMORY", "CPUS", "CONSOLE", "RESTARTS", "FILE"] if wide else []
+    rows, colours = [], []
+    for domain in domains:
+        rows.append(_row(domain, wide=wide))
+        colours.append([None, None, None, _COLOURS.get(domain["status"]),
+                        *([None] * (len(heads) - 4))])
+    lines.append(table(heads, rows, colours) if rows else "no domains")
+    for domain in domains:
+        lines += _remarks(domain, details=details)
+    if not details:
+        lines += _invalid(value)
+    for approval in value.get("approvals", []):
+        lines.append(paint(f"held: {', '.join(approval['domains'])} would be destroyed; "
+                           f"`reconciler approve {approval['token']}`, or bring the files back",
+                           "yellow"))
+    return "\n".join(lines)
+
+
+def _row(domain: dict[str, Any], *, wide: bool) -> list[str]:
+    ready, seen = domain["conditions"][0], domain["observed"]
+    state = _WORDS.get(seen["state"], seen["state"])
+    row = [domain["name"], state, domain["desired"]["state"] or "-", ready["status"],
+           ready["reason"], _age(ready["lastTransitionTime"])]
+    if wide:
+        memory = seen.get("memoryBytes")
+        row += [str(seen.get("pid") or "-"), show_bytes(memory) if memory else "-",
+                str(seen.get("vcpus") or "-"), seen.get("console") or "-",
+                str(domain["restarts"]["total"]), domain["file"] or "-"]
+    return row
+
+
+def _remarks(domain: dict[str, Any], *, details: bool) -> list[str]:
+    """What is not as it should be, below the table; all there is for a single domain."""
+    found = []
+    for condition in domain["conditions"]:
+        wrong = condition["status"] != "True" if condition["type"] in ("Ready", "Valid") else True
+        told = condition["message"] and condition["type"] not in ("Reconciling", "Valid")
+        if told and (wrong or details):
+            colour = "red" if condition["type"] == "Stalled" else "yellow"
+            found.append(f"{paint(domain['name'], colour)}: {condition['type']} "
+                         f"{condition['reason']}: {condition['message']}")
+    found = list(dict.fromkeys(found))
+    if any(": Stalled " in line for line in found):
+        found = [line for line in found if ": Ready " not in line]
+    for change in domain["pending"]:
+        found.append(f"{domain['name']}: waits: {change['path']}: {change['from']} → "
+                     f"{change['to']} ({change['class']}"
+                     f"{', ' + change['blockedBy'] if change['blockedBy'] else ''})")
+    if details:
+        found += [f"{domain['file']}:{w['line']}: warning: {w['message']}"
+                  for w in domain["warnings"]]
+        end = domain["restarts"]["lastExit"]
+        if end:
+            found.append(f"last exit: {end['kind']}: {end['message']}")
+        found.append(f"generation {domain['generation']}, observed {domain['observedGeneration']}"
+                     f"; revision {domain['revision']}; uuid {domain['uuid']}")
+    return found
+
+
+def _invalid(value: dict[str, Any]) -> list[str]:
+    found = []
+    for entry in value["source"]["invalid"]:
+        owned = any(d["file"] == entry["file"] for d in value["domains"])
+        if not owned:
+            found += [paint(error, "red") for error in entry["errors"]]
+    return found
+
+
+def _age(moment: str) -> str:
+    try:
+        since = datetime.now(UTC) - datetime.fromisoformat(moment)
+    except ValueError:
+        return "-"
+    return show_seconds(max(0.0, since.total_seconds())) if since.total_seconds() >= 1 else "now"
+
+
+def _load(path: Path) -> dict[str, Any] | None:
+    try:
+        value: dict[str, Any] = json.loads(path.read_bytes())
+    except (OSError, ValueError):
+        return None
+    return value
+
+
+def _stale(state: Path, value: dict[str, Any]) -> str:
+    """Why it must not be believed; empty when a living reconciler stands behind it."""
+    beat = _load(state / "heartbeat.json") or {}
+    newest = max(value["generatedAt"], beat.get("at", ""))
+    every = seconds(str(value["reconciler"]["heartbeatEvery"]).replace(".0s", "s"))
+    age = (datetime.now(UTC) - datetime.fromisoformat(newest)).total_seconds()
+    if not _alive(int(value["reconciler"]["pid"])):
+        return (f"the reconciler (process {value['reconciler']['pid']}) does not run; last word "
+                f"{show_seconds(max(age, 0))} ago. The VMs run on without it.")
+    if age > 3 * every:
+        return f"no sign of life from the reconciler for {show_seconds(age)}"
+    return ""
+
+
+def _alive(pid: int) -> bool:
+    from pathlib import Path  # noqa: PLC0415  # already loaded; keeps the top for types
+
+    return Path(f"/proc/{pid}").exists()
+
+
+VERBS = (Verb("status", "the last known truth about every domain", _run, _arguments,
+              "  reconciler status\n  reconciler status web1 -o json | jq .conditions\n"
+              "  reconciler status -o wide --watch\n  reconciler status -q && echo all is well\n"
+              "exit: 0 all ready, 1 not all, 2 no status, 3 stale (no reconciler alive)\n"),)
+

@@ -1,0 +1,75 @@
+"""How text is shown: tables, colours only on a terminal, errors that say what to do next."""
+
+from __future__ import annotations
+
+import os
+import sys
+import threading
+import time
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, TextIO
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+_COLOURS = {"green": "32", "yellow": "33", "red": "31", "blue": "34", "dim": "2", "bold": "1"}
+SLOW = 1.0  # seconds after which somebody wants to know what takes so long
+
+
+def coloured(stream: TextIO | None = None) -> bool:
+    """Whether colours help here; NO_COLOR is honoured."""
+    return (stream or sys.stdout).isatty() and not os.environ.get("NO_COLOR") and (
+        os.environ.get("TERM") != "dumb")
+
+
+def paint(text: str, colour: str, stream: TextIO | None = None) -> str:
+    """The text in a colour, on a terminal."""
+    return f"\033[{_COLOURS[colour]}m{text}\033[0m" if coloured(stream) else text
+
+
+def table(heads: Sequence[str], rows: Sequence[Sequence[str]],
+          colours: Sequence[Sequence[str | None]] = ()) -> str:
+    """Columns as wide as they need to be; the last one takes what is left."""
+    widths = [max(len(row[i]) for row in (heads, *rows)) for i in range(len(heads))]
+    lines = [paint("  ".join(h.ljust(w) for h, w in zip(heads, widths, strict=True)).rstrip(),
+                   "bold")]
+    for number, row in enumerate(rows):
+        cells = [cell.ljust(width) for cell, width in zip(row, widths, strict=True)]
+        cells[-1] = row[-1]
+        if colours:
+            cells = [paint(cell, colour) if colour else cell
+                     for cell, colour in zip(cells, colours[number], strict=True)]
+        lines.append("  ".join(cells).rstrip())
+    return "\n".join(lines)
+
+
+def complain(message: str, hint: str = "") -> None:
+    """An error, and what to do next."""
+    print(f"{paint('reconciler:', 'red', sys.stderr)} {message}", file=sys.stderr)
+    if hint:
+        print(f"  {hint}", file=sys.stderr)
+
+
+@contextmanager
+def progress(what: str) -> Iterator[None]:
+    """Say what is waited for once it takes longer than a second; only on a terminal."""
+    if not sys.stderr.isatty():
+        yield
+        return
+    over = threading.Event()
+
+    def turn() -> None:
+        begun = time.monotonic()
+        while not over.wait(SLOW if time.monotonic() - begun < SLOW else 0.2):
+            print(f"\r{what} … {time.monotonic() - begun:.0f} s ", end="", file=sys.stderr,
+                  flush=True)
+        if time.monotonic() - begun >= SLOW:
+            print("\r\033[K", end="", file=sys.stderr, flush=True)
+
+    teller = threading.Thread(target=turn, daemon=True)
+    teller.start()
+    try:
+        yield
+    finally:
+        over.set()
+        teller.join()

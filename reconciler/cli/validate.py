@@ -1,0 +1,95 @@
+"""`validate`: all the errors and warnings of domain files, without a reconciler."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from reconciler.cli.terminal import paint
+from reconciler.cli.verb import FILES, NO, OK, STALE, Verb
+from reconciler.errors import UsageError
+
+if TYPE_CHECKING:
+    from argparse import ArgumentParser, Namespace
+
+    from reconciler.domain.model import Domain, Problem
+    from reconciler.settings import Settings
+
+WARNED = STALE  # exit status 3: valid, but --strict wants no warnings
+
+
+def _arguments(parser: ArgumentParser) -> None:
+    action = parser.add_argument("files", nargs="*", type=Path, metavar="FILE",
+                                 help="domain files or directories (default: the watched one)")
+    action.complete = FILES  # type: ignore[attr-defined]  # shtab reads it off the action
+    parser.add_argument("--strict", action="store_true", help="warnings count too: exit 3")
+    parser.add_argument("--lenient", action="store_true", help="unknown names are warnings")
+    parser.add_argument("-o", "--output", default="text", choices=("text", "json"))
+
+
+def _run(options: Namespace, settings: Settings) -> int:
+    from reconciler.domain.admission import admit  # noqa: PLC0415  # brings lxml
+    from reconciler.domain.checks import conflicts  # noqa: PLC0415
+    from reconciler.domain.model import InvalidDomain  # noqa: PLC0415
+    from reconciler.domain.reader import read_domain  # noqa: PLC0415
+    from reconciler.engine.site import admission, reading_host  # noqa: PLC0415
+
+    host = reading_host(settings, lenient=options.lenient)
+    good: dict[str, Domain] = {}
+    problems: dict[str, tuple[Problem, ...]] = {}
+    for path in _files(options.files or [settings.domains], settings):
+        try:
+            domain = read_domain(path.read_bytes(), str(path), host)
+        except InvalidDomain as error:
+            problems[str(path)] = error.problems
+            continue
+        except OSError as error:
+            raise UsageError(f"{path}: {error.strerror}") from error
+        good[str(path)] = domain
+        problems[str(path)] = (*admit(domain, admission(settings)), *domain.warnings)
+    for file, found in conflicts(good, ()).items():
+        problems[file] += found
+    _print(options, good, problems)
+    every = [p for found in problems.values() for p in found]
+    if any(not p.warning for p in every):
+        return NO
+    return WARNED if options.strict and every else OK
+
+
+def _files(paths: list[Path], settings: Settings) -> list[Path]:
+    from reconciler.sources.directory import Directory  # noqa: PLC0415  # not for --help
+
+    found: list[Path] = []
+    for path in paths:
+        if path.is_dir():
+            directory = Directory(path, settings.source.include, 0.0)
+            found += [path / file for file in directory.listing().files]
+        else:
+            found.append(path)
+    return found
+
+
+def _print(options: Namespace, good: dict[str, Domain],
+           problems: dict[str, tuple[Problem, ...]]) -> None:
+    if options.output == "json":
+        value: list[dict[str, Any]] = [
+            {"file": file, "domain": good[file].name if file in good else None,
+             "valid": all(p.warning for p in found),
+             "problems": [{"line": p.line, "path": p.path, "message": p.message,
+                           "severity": "warning" if p.warning else "error", "reason": p.reason}
+                          for p in found]} for file, found in problems.items()]
+        print(json.dumps(value, indent=1))
+        return
+    for file, found in problems.items():
+        for problem in found:
+            print(paint(str(problem), "yellow" if problem.warning else "red"))
+        if all(p.warning for p in found):
+            print(f"{file}: {paint('valid', 'green')}, domain {good[file].name}")
+
+
+VERBS = (Verb("validate", "check domain files: every error at once, with its line", _run,
+              _arguments,
+              "  reconciler validate                     # all of the watched directory\n"
+              "  reconciler validate web1.xml --strict\n"
+              "exit: 0 valid, 1 invalid, 2 cannot tell, 3 warnings with --strict\n"),)

@@ -1,0 +1,192 @@
+"""<serial>, <console> and <channel>: a character device of the guest and its other end on the host."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar
+
+from reconciler.domain.model import Claim, Device, Place
+from reconciler.domain.reading import ADDRESS, ALIAS_RULE, path
+from reconciler.domain.rules import (
+    ANY,
+    PATH,
+    Attribute,
+    choice,
+    denied,
+    element,
+    number,
+    quiet,
+    silent,
+    warned,
+)
+
+if TYPE_CHECKING:
+    from reconciler.domain.reading import Reading
+    from reconciler.domain.rules import Element
+    from reconciler.domain.xml import Node
+
+AGENT = "org.qemu.guest_agent.0"
+_TYPES = choice("pty", "file", "unix", "stdio", "null", "tcp", "udp", "vc", "dev", "pipe", "nmdm",
+                "spicevmc", "spiceport", "dbus", "qemu-vdagent")
+
+
+def _rule(name: str, target: Element) -> Element:
+    return element(
+        name, Attribute("type", _TYPES), *quiet("tty"),
+        element("source", Attribute("path", PATH), Attribute("mode", choice("bind", "connect")),
+                denied("append", "StratoVirt writes from the file's beginning"),
+                *quiet("channel", "host", "service", "tls"), *silent("seclabel", "reconnect")),
+        target, ADDRESS, ALIAS_RULE, *silent("protocol", "acpi"),
+        warned("log", "StratoVirt keeps none"), many=True)
+
+
+SERIAL = _rule("serial", element("target", Attribute("type", ANY), *quiet("port"),
+                                 *silent("model")))
+CONSOLE = _rule("console", element("target", Attribute("type", choice("virtio", "serial")),
+                                   Attribute("port", number(0, 30))))
+CHANNEL = _rule("channel", element("target", Attribute("type", ANY), Attribute("name", ANY),
+                                   *quiet("state", "address", "port")))
+
+
+def _backend(node: Node, reading: Reading) -> tuple[str, str | None] | None:
+    """The other end: pty, file, unix with its path; None where it is wrong."""
+    kind = node.text("@type") or "pty"
+    if kind not in ("pty", "file", "unix"):
+        node.error(f"type='{kind}'; accepted: pty, file, unix")
+        return None
+    if kind == "pty":
+        return kind, None
+    found = path(reading, node.text("source/@path"))
+    if found is None and node.at("source").raw.get("path") is None:
+        node.error("no path; accepted: <source path='…'/>")
+    if kind == "unix" and node.text("source/@mode") == "connect":
+        node.at("source").error("mode='connect'; accepted: bind (StratoVirt listens)")
+    return (kind, found) if found is not None else None
+
+
+def _ends(kind: str, file: str | None) -> str:
+    """StratoVirt's form of a backend: its name, then what follows the id."""
+    if kind == "pty":
+        return ""
+    return f",path={file}" + (",server,nowait" if kind == "unix" else "")
+
+
+def _claims(device: Serial | Console) -> tuple[Claim, ...]:
+    if device.path is None:
+        return ()
+    return (Claim("socket or log file", device.path, device.line),)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Serial(Device):
+    """The one serial port."""
+
+    KIND: ClassVar[str] = "serial"
+    RANK: ClassVar[int] = 60
+    PLUGGED: ClassVar[bool] = False
+
+    backend: str
+    path: str | None = None
+
+    def claims(self) -> tuple[Claim, ...]:
+        """A file or socket of the host is one VM's."""
+        return _claims(self)
+
+    def arguments(self, place: Place | None) -> tuple[str, ...]:
+        """The short form: `-serial chardev:ID` always fails in StratoVirt 2.5.0."""
+        name = "socket" if self.backend == "unix" else self.backend
+        return ("-serial", f"{name}{_ends(self.backend, self.path)}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Console(Device):
+    """A virtio console: hvc0, hvc1, … in the guest."""
+
+    KIND: ClassVar[str] = "console"
+    RANK: ClassVar[int] = 70
+    PLUGGED: ClassVar[bool] = False
+
+    backend: str
+    number: int
+    path: str | None = None
+
+    @property
+    def key(self) -> str:
+        """Its number."""
+        return f"{self.number:02}"
+
+    def claims(self) -> tuple[Claim, ...]:
+        """A file or socket of the host is one VM's."""
+        return _claims(self)
+
+    def arguments(self, place: Place | None) -> tuple[str, ...]:
+        """The other end, then the console."""
+        name = "socket" if self.backend == "unix" else self.backend
+        return ("-chardev", f"{name},id=char{self.alias}{_ends(self.backend, self.path)}",
+                "-device", f"virtconsole,chardev=char{self.alias},id={self.alias}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Channel(Device):
+    """The guest agent's port. `path` None: a socket in the VM's own directory.
+
+    StratoVirt gives the port no name: the agent in the guest must use /dev/vport0p1.
+    """
+
+    KIND: ClassVar[str] = "channel"
+    RANK: ClassVar[int] = 80
+    PLUGGED: ClassVar[bool] = False
+
+    name: str
+    path: str | None = None
+
+    @property
+    def key(self) -> str:
+        """Its name."""
+        return self.name
+
+    def arguments(self, place: Place | None) -> tuple[str, ...]:
+        """Its socket, then its port; the engine fills the directory in."""
+        return ("-chardev", f"socket,id=char{self.alias},path={self.path},server,nowait",
+                "-device", f"virtserialport,chardev=char{self.alias},id={self.alias},nr=1")
+
+
+def read_serial(node: Node, reading: Reading) -> Serial | None:
+    """From <serial>."""
+    backend = _backend(node, reading)
+    if backend is None:
+        return None
+    return Serial(backend=backend[0], path=backend[1],
+                  alias=node.text("alias/@name") or "serial0", line=node.line)
+
+
+def read_console(node: Node, reading: Reading, index: int) -> Console | Serial | None:
+    """From <console>; without a virtio target it is the serial port's other name."""
+    if node.text("target/@type") != "virtio":
+        return read_serial(node, reading)
+    backend = _backend(node, reading)
+    if backend is None:
+        return None
+    port = node.number("target/@port")
+    number_ = index if port is None else port
+    return Console(backend=backend[0], path=backend[1], number=number_,
+                   alias=node.text("alias/@name") or f"console{number_}", line=node.line)
+
+
+def read_channel(node: Node, reading: Reading) -> Channel | None:
+    """From <channel>; desktop channels are ignored."""
+    kind, name = node.text("@type"), node.text("target/@name")
+    if kind in ("spicevmc", "spiceport", "dbus", "qemu-vdagent"):
+        node.warn(f"type='{kind}' is ignored: StratoVirt has no spice")
+        return None
+    if kind not in (None, "unix"):
+        node.error(f"type='{kind}'; accepted: unix")
+        return None
+    if name != AGENT:
+        node.error(f"target name '{name}' is not built yet; accepted: {AGENT}", "Unsupported")
+        return None
+    node.warn("the guest sees a port without a name: let its agent use /dev/vport0p1")
+    given = node.text("source/@path") or ""
+    own = not given or "/libvirt/" in given  # libvirt's own default path is nothing of ours
+    return Channel(name=name, path=None if own else path(reading, given),
+                   alias=node.text("alias/@name") or "channel0", line=node.line)

@@ -1,0 +1,218 @@
+"""<disk>: a virtio-blk device on a file or a block device."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar
+
+from reconciler.domain.model import Claim, Device, Need, Place
+from reconciler.domain.reading import ADDRESS, ALIAS_RULE, at, driver, path, place
+from reconciler.domain.rules import (
+    OPTION,
+    PATH,
+    Attribute,
+    choice,
+    denied,
+    dropped,
+    element,
+    matching,
+    number,
+    quiet,
+    refused,
+    silent,
+    warned,
+)
+
+if TYPE_CHECKING:
+    from reconciler.domain.reading import Reading
+    from reconciler.domain.xml import Node
+
+_ONLY_TOTAL = "StratoVirt limits only total_iops_sec"
+_LIMITS = [f"{when}_{what}_sec{more}" for when in ("total", "read", "write")
+           for what in ("bytes", "iops") for more in ("", "_max", "_max_length")]
+RULE = element(
+    "disk",
+    Attribute("type", choice("file", "block", "network", "volume", "nvme", "dir", "vhostuser")),
+    Attribute("device", choice("disk", "cdrom", "floppy", "lun")), *quiet("snapshot", "model"),
+    denied("rawio", "raw SCSI commands are not passed; take it out"),
+    element("driver",
+            Attribute("name", OPTION), Attribute("type", choice("raw", "qcow2")),
+            Attribute("cache", choice("default", "none", "directsync", "writeback",
+                                      "writethrough", "unsafe")),
+            Attribute("io", choice("native", "io_uring", "threads")),
+            Attribute("discard", choice("unmap", "ignore")),
+            Attribute("detect_zeroes", choice("off", "on", "unmap")),
+            Attribute("iothread", number(1, 8)), Attribute("queues", number(1, 32)),
+            Attribute("queue_size", choice("4", "8", "16", "32", "64", "128", "256", "512",
+                                           "1024")),
+            *quiet("iommu", "ats", "packed", "copy_on_read", "discard_no_unref"),
+            dropped("error_policy", "StratoVirt has its own"),
+            dropped("rerror_policy", "StratoVirt has its own"),
+            dropped("ioeventfd", "StratoVirt decides"), dropped("event_idx", "StratoVirt decides"),
+            *silent("metadata_cache", "iothreads")),
+    element("source", Attribute("file", PATH), Attribute("dev", PATH),
+            *quiet("index", "startupPolicy"), *silent("seclabel"),
+            refused("encryption", "StratoVirt cannot decrypt"),
+            refused("reservations", "StratoVirt has no persistent reservations")),
+    element("target", Attribute("dev", matching(r"[a-z]{2,4}[a-z0-9]{0,8}",
+                                                "a name such as vda")),
+            Attribute("bus", choice("virtio", "scsi", "sata", "ide", "usb", "fdc", "sd")),
+            *quiet("removable", "tray", "rotation_rate")),
+    element("readonly"),
+    element("shareable"), element("serial", text=OPTION),
+    element("boot", Attribute("order", number(1, 255)), *quiet("loadparm")),
+    element("iotune", element("total_iops_sec", text=number(0, 1_000_000)),
+            *(refused(name, _ONLY_TOTAL) for name in _LIMITS if name != "total_iops_sec"),
+            refused("size_iops_sec", _ONLY_TOTAL), refused("group_name", _ONLY_TOTAL)),
+    ADDRESS, ALIAS_RULE,
+    *silent("backingStore", "geometry", "blockio", "acpi"),
+    warned("wwn", "StratoVirt shows none"), warned("vendor", "StratoVirt shows none"),
+    warned("product", "StratoVirt shows none"), warned("throttlefilters", "StratoVirt has none"),
+    refused("encryption", "StratoVirt cannot decrypt"),
+    refused("transient", "changes would stay; take it out"),
+    refused("mirror", "a running copy cannot be taken over"),
+    refused("auth", "StratoVirt has no network disks"), many=True)
+_DIRECT = {"none": True, "directsync": True, "writeback": False, "writethrough": False,
+           "unsafe": False}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Disk(Device):
+    """`direct` and `aio` None leave StratoVirt's own default: direct=on, aio=native."""
+
+    KIND: ClassVar[str] = "disk"
+    RANK: ClassVar[int] = 30
+
+    target: str
+    path: str
+    block: bool = False
+    format: str = "raw"
+    direct: bool | None = None
+    aio: str | None = None
+    discard: str | None = None
+    detect_zeroes: str | None = None
+    readonly: bool = False
+    serial: str | None = None
+    boot: int | None = None
+    iothread: int | None = None
+    queues: int | None = None
+    queue_size: int | None = None
+    iops: int | None = None
+
+    @property
+    def key(self) -> str:
+        """The target."""
+        return self.target
+
+    def needs(self) -> tuple[Need, ...]:
+        """Its file; StratoVirt takes a block device as a file, too."""
+        return (Need(self.path, "block" if self.block else "file-or-block",
+                     writable=not self.readonly, line=self.line),)
+
+    def claims(self) -> tuple[Claim, ...]:
+        """Written by one VM only; read by many, as long as nobody writes."""
+        return (Claim("read-only disk" if self.readonly else "writable disk", self.path,
+                      self.line),)
+
+    def arguments(self, place: Place | None) -> tuple[str, ...]:
+        """The drive, then the device that shows it."""
+        drive = [f"file={self.path}", f"id=drive-{self.alias}",
+                 f"readonly={'on' if self.readonly else 'off'}"]
+        if self.direct is not None:
+            drive.append(f"direct={'on' if self.direct else 'off'}")
+        if self.format != "raw":
+            drive.append(f"format={self.format}")
+        for name, value in (("aio", self.aio), ("discard", self.discard),
+                            ("detect-zeroes", self.detect_zeroes),
+                            ("throttling.iops-total", self.iops)):
+            if value is not None:
+                drive.append(f"{name}={value}")
+        device = f"{driver('virtio-blk', place)},drive=drive-{self.alias},id={self.alias}{at(place)}"
+        for name, value in (("iothread", f"iothread{self.iothread}" if self.iothread else None),
+                            ("serial", self.serial), ("bootindex", self.boot),
+                            ("num-queues", self.queues), ("queue-size", self.queue_size)):
+            if value is not None:
+                device += f",{name}={value}"
+        return ("-drive", ",".join(drive), "-device", device)
+
+
+def read(node: Node, reading: Reading) -> Disk | None:
+    """From <disk>; None where it is ignored or wrong."""
+    if not _accepted(node):
+        return None
+    kind = node.text("@type") or "file"
+    attribute = "dev" if kind == "block" else "file"
+    source = path(reading, node.text(f"source/@{attribute}"))
+    if source is None and node.at("source").raw.get(attribute) is None:
+        node.error(f"no source; accepted: <source {attribute}='…'/>")
+    target = node.text("target/@dev")
+    if node.child("target") is None or node.at("target").raw.get("dev") is None:
+        node.error("no target; accepted: <target dev='vda' bus='virtio'/>")
+    direct, aio = _cache(node)
+    serial = node.text("serial")
+    if serial is not None and len(serial.encode()) > 20:
+        node.at("serial").error(f"found {len(serial.encode())} bytes; accepted: up to 20")
+    size = node.text("driver/@queue_size")
+    if source is None or target is None:
+        return None
+    return Disk(
+        target=target, path=source, block=kind == "block",
+        format=node.text("driver/@type") or "raw", direct=direct, aio=aio,
+        discard=node.text("driver/@discard"), detect_zeroes=node.text("driver/@detect_zeroes"),
+        readonly=node.child("readonly") is not None, serial=serial,
+        boot=node.number("boot/@order"), iothread=node.number("driver/@iothread"),
+        queues=node.number("driver/@queues"), queue_size=int(size) if size else None,
+        iops=node.number("iotune/total_iops_sec") or None,
+        alias=node.text("alias/@name") or f"virtio-disk{_index(target)}", place=place(node),
+        line=node.line)
+
+
+def _accepted(node: Node) -> bool:
+    kind, device = node.text("@type") or "file", node.text("@device") or "disk"
+    bus = node.text("target/@bus")
+    if device in ("cdrom", "floppy"):
+        if node.child("source") is None:
+            node.warn(f"an empty {device} is ignored: StratoVirt has none")
+        else:
+            node.error(f"device='{device}'; accepted: disk (an image can be a read-only one: "
+                       "<readonly/>)")
+        return False
+    if device == "lun":
+        node.error("device='lun'; accepted: disk")
+        return False
+    if kind not in ("file", "block"):
+        node.error(f"type='{kind}'; accepted: file, block", reason="Unsupported")
+        return False
+    if bus == "scsi":
+        node.at("target").error("bus='scsi' is not built yet; accepted: virtio", "Unsupported")
+        return False
+    if bus not in (None, "virtio"):
+        node.at("target").error(f"bus='{bus}'; accepted: virtio (the guest sees /dev/vda)")
+        return False
+    if node.child("shareable") is not None and node.child("readonly") is None:
+        node.at("shareable").error("StratoVirt shares only read-only disks; accepted: with "
+                                   "<readonly/>")
+    return True
+
+
+def _cache(node: Node) -> tuple[bool | None, str | None]:
+    """libvirt's cache and io as StratoVirt's direct and aio."""
+    cache, io = node.text("driver/@cache"), node.text("driver/@io")
+    direct = _DIRECT.get(cache or "")
+    if cache in ("writethrough", "unsafe", "directsync"):
+        node.at("driver").warn(f"cache='{cache}' becomes direct={'on' if direct else 'off'}: "
+                               "StratoVirt has no other flush behaviour")
+    if io == "native" and direct is False:
+        node.at("driver").error(f"io='native' with cache='{cache}'; accepted: with cache='none' "
+                                "or 'directsync'")
+    return direct, io or ("off" if direct is False else None)
+
+
+def _index(target: str) -> int:
+    """libvirt's number of a target: vda and hda are 0, vdaa is 26."""
+    number = 0
+    for letter in target[2:].rstrip("0123456789"):
+        number = number * 26 + ord(letter) - ord("a") + 1
+    return max(number - 1, 0)
+
+

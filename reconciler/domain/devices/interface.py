@@ -1,0 +1,128 @@
+"""<interface>: a virtio-net device on a tap of the host."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar
+
+from reconciler.domain.model import Claim, Device, Impact, Place
+from reconciler.domain.reading import ADDRESS, ALIAS_RULE, at, digest, driver, place
+from reconciler.domain.rules import (
+    BRIDGE_OR_TAP,
+    Attribute,
+    choice,
+    dropped,
+    element,
+    matching,
+    number,
+    quiet,
+    refused,
+    silent,
+    warned,
+)
+
+if TYPE_CHECKING:
+    from reconciler.domain.reading import Reading
+    from reconciler.domain.xml import Node
+
+_MAC = matching(r"[0-9a-fA-F]{2}(:[0-9a-fA-F]{2}){5}", "six bytes such as 52:54:00:12:34:56")
+_ISOLATION = "dropping it would change what this guest can reach; take it out, and do it on the host"
+RULE = element(
+    "interface",
+    Attribute("type", choice("ethernet", "bridge", "network", "user", "direct", "hostdev",
+                             "vhostuser", "udp", "mcast", "server", "client", "internal", "vdpa")),
+    *quiet("trustGuestRxFilters", "managed"),
+    element("mac", Attribute("address", _MAC), *quiet("type", "check")),
+    element("source", Attribute("bridge", BRIDGE_OR_TAP),
+            *quiet("network", "portid", "dev", "mode", "portgroup")),
+    element("target", Attribute("dev", BRIDGE_OR_TAP), *quiet("managed")),
+    element("model", Attribute("type", choice("virtio", "e1000", "e1000e", "rtl8139", "vmxnet3",
+                                              "virtio-transitional", "virtio-non-transitional"))),
+    element("driver", Attribute("name", choice("vhost", "qemu")), Attribute("queues",
+                                                                            number(1, 16)),
+            dropped("rx_queue_size", "StratoVirt refuses it"),
+            dropped("tx_queue_size", "StratoVirt refuses it"),
+            *quiet("iommu", "ats", "packed", "txmode", "ioeventfd", "event_idx", "rss",
+                   "rss_hash_report"),
+            *silent("host", "guest")),
+    element("link", Attribute("state", choice("up", "down"))),
+    element("boot", Attribute("order", number(1, 255)), *quiet("loadparm")),
+    ADDRESS, ALIAS_RULE, *silent("acpi", "backenddomain"),
+    warned("coalesce", "set it on the host"), warned("rom", "StratoVirt loads none"),
+    warned("guest", "StratoVirt does not name it"), warned("script", "no scripts are run"),
+    warned("downscript", "no scripts are run"), warned("tune", "set it on the host"),
+    warned("mtu", "set it on the bridge"), warned("teaming", "StratoVirt has none"),
+    warned("backend", "StratoVirt has its own"), warned("ip", "set it in the guest"),
+    warned("route", "set it in the guest"),
+    refused("vlan", _ISOLATION), refused("bandwidth", _ISOLATION),
+    refused("filterref", _ISOLATION), refused("virtualport", _ISOLATION),
+    refused("port", _ISOLATION), many=True)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Interface(Device):
+    """`given`: whether the file gives the MAC; else it is derived, and never changes."""
+
+    KIND: ClassVar[str] = "interface"
+    RANK: ClassVar[int] = 10
+    IMPACT: ClassVar[dict[str, Impact]] = {"bridge": Impact.HOST}
+
+    tap: str
+    mac: str
+    bridge: str | None = None
+    queues: int | None = None
+    vhost: bool = False
+
+    @property
+    def key(self) -> str:
+        """The MAC: what the guest knows it by."""
+        return self.mac
+
+    def claims(self) -> tuple[Claim, ...]:
+        """Its MAC and its tap."""
+        return (Claim("MAC address", self.mac, self.line), Claim("tap", self.tap, self.line))
+
+    def arguments(self, place: Place | None) -> tuple[str, ...]:
+        """The tap, then the card."""
+        net = f"tap,id=host{self.alias},ifname={self.tap}"
+        card = (f"{driver('virtio-net', place)},netdev=host{self.alias},id={self.alias},"
+                f"mac={self.mac}{at(place)}")
+        if self.queues and self.queues > 1:
+            net += f",queues={self.queues}"
+            card += ",mq=on"
+        return ("-netdev", net + (",vhost=on" if self.vhost else ""), "-device", card)
+
+
+def read(node: Node, reading: Reading, index: int) -> Interface | None:
+    """From <interface>; `index` counts those that a file gives neither tap nor MAC for."""
+    kind = node.text("@type")
+    if kind not in ("ethernet", "bridge"):
+        if kind is not None or node.raw.get("type") is None:
+            hint = " (name the bridge: type='bridge' with <source bridge='…'/>)" if (
+                kind == "network") else ""
+            node.error(f"type='{kind or ''}'; accepted: ethernet, bridge{hint}")
+        return None
+    bridge = node.text("source/@bridge")
+    if kind == "bridge" and bridge is None:
+        node.error("no bridge; accepted: <source bridge='br0'/>")
+    model = node.text("model/@type")
+    if model not in (None, "virtio", "virtio-non-transitional"):
+        node.at("model").error(f"type='{model}'; accepted: virtio")
+    if node.text("link/@state") == "down":
+        node.at("link").warn("state='down' is ignored: it is not built yet")
+    if node.child("boot") is not None:
+        node.at("boot").error("StratoVirt cannot boot from the network")
+    given, target = node.text("mac/@address"), node.text("target/@dev")
+    if target is not None and target.startswith("vnet"):
+        target = None  # libvirt's own names, which it replaces at each start
+    mac = (given or "").lower()
+    key = mac or target or str(index)
+    if not mac:
+        hexa = digest(reading, key)
+        mac = f"52:54:00:{hexa[:2]}:{hexa[2:4]}:{hexa[4:6]}"
+    elif int(mac[:2], 16) & 1:
+        node.at("mac").error(f"{mac} is a multicast address; accepted: an even first byte")
+    return Interface(tap=target or f"sv{digest(reading, key)[:10]}", mac=mac, bridge=bridge,
+                     queues=node.number("driver/@queues"),
+                     vhost=node.text("driver/@name") == "vhost",
+                     alias=node.text("alias/@name") or "", place=place(node), line=node.line)

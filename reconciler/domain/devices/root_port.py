@@ -1,0 +1,47 @@
+"""pcie-root-port: a bus that a device, or a hot plug, can use."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar
+
+from reconciler.domain.model import Device, Place
+from reconciler.domain.reading import at, place
+
+if TYPE_CHECKING:
+    from reconciler.domain.xml import Node
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RootPort(Device):
+    """The root port whose bus is pcie.INDEX."""
+
+    KIND: ClassVar[str] = "root-port"
+    RANK: ClassVar[int] = 0
+    PLUGGED: ClassVar[bool] = False
+
+    index: int
+
+    @property
+    def key(self) -> str:
+        """Sorted as a number."""
+        return f"{self.index:03}"
+
+    def arguments(self, place: Place | None) -> tuple[str, ...]:
+        """Its number is what the guest shows as the slot: as libvirt counts them."""
+        assert place is not None
+        port = place.slot * 8 + place.function
+        multi = ",multifunction=on" if place.function == 0 else ""
+        return ("-device", f"pcie-root-port,id=pcie.{self.index},port={port:#x}{at(place)}{multi}")
+
+
+def read(node: Node) -> RootPort | None:
+    """From <controller type='pci' model='pcie-root-port'>."""
+    index = node.number("@index")
+    if index is None:
+        node.error("a root port without index; accepted: index='1' to '254'")
+        return None
+    if index == 0:
+        node.error("index='0' is the pcie-root; accepted: 1 to 254")
+        return None
+    return RootPort(alias=f"pcie.{index}", index=index, place=place(node), line=node.line)

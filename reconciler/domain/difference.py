@@ -1,0 +1,104 @@
+"""What differs between two definitions, field by field, and what applying it costs. Pure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from typing import TYPE_CHECKING
+
+from reconciler.domain.model import Device, Domain, Impact
+from reconciler.units import show_bytes, show_seconds
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+_WITHOUT_EFFECT = ("title", "description")
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """One difference; `old` and `new` are for people."""
+
+    path: str
+    old: str
+    new: str
+    impact: Impact
+    line: int = 0
+
+
+def differences(old: Domain, new: Domain) -> tuple[Change, ...]:
+    """Everything that means something else; nothing for equal meaning (rule 4)."""
+    if old == new:
+        return ()
+    return tuple(change for change in _all(old, new) if not _ignored(change, new))
+
+
+def _ignored(change: Change, new: Domain) -> bool:
+    return any(change.path == path or change.path.startswith(f"{path}/")
+               for path in new.policy.ignore)
+
+
+def _all(old: Domain, new: Domain) -> Iterator[Change]:
+    lines = dict(new.lines)
+    for field in fields(Domain):
+        name = field.name
+        before, after = getattr(old, name), getattr(new, name)
+        if not field.compare or before == after or name in ("devices", "boot", "policy"):
+            continue
+        impact = Impact.NONE if name in _WITHOUT_EFFECT else Impact.RECREATE
+        yield Change(name, _show(name, before), _show(name, after), impact, lines.get(name, 0))
+    yield from _parts("", old.boot, new.boot, Impact.RECREATE, lines)
+    yield from _parts("policy/", old.policy, new.policy, Impact.NONE,
+                      {name.name: lines.get("policy", 0) for name in fields(new.policy)})
+    yield from _devices(old, new)
+
+
+def _parts(prefix: str, before: object, after: object, impact: Impact,
+           lines: dict[str, int]) -> Iterator[Change]:
+    for field in fields(before):  # type: ignore[arg-type]  # both are dataclasses of one class
+        name = field.name
+        one, other = getattr(before, name), getattr(after, name)
+        if one != other:
+            yield Change(f"{prefix}{name}", _show(name, one), _show(name, other), impact,
+                         lines.get(name, 0))
+
+
+def _devices(old: Domain, new: Domain) -> Iterator[Change]:
+    before = {(d.KIND, d.key): d for d in old.devices}
+    after = {(d.KIND, d.key): d for d in new.devices}
+    for kind, key in sorted(before.keys() | after.keys()):
+        one, other = before.get((kind, key)), after.get((kind, key))
+        path = f"{kind}[{key}]"
+        if one is None:
+            assert other is not None
+            yield Change(path, "none", _summary(other), Impact.RECREATE, other.line)
+        elif other is None:
+            yield Change(path, _summary(one), "none", Impact.RECREATE)
+        elif one != other:
+            for field in fields(one):
+                name = field.name
+                was, is_ = getattr(one, name), getattr(other, name)
+                if field.compare and was != is_:
+                    yield Change(f"{path}/{name}", _show(name, was), _show(name, is_),
+                                 one.IMPACT.get(name, Impact.RECREATE), other.line)
+
+
+def _summary(device: Device) -> str:
+    for name in ("path", "tap", "index", "backend"):
+        value = getattr(device, name, None)
+        if value is not None:
+            return str(value)
+    return device.alias
+
+
+def _show(name: str, value: object) -> str:
+    if value is None or value == ():
+        return "none"
+    if name == "memory":
+        return show_bytes(int(str(value)))
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, float):
+        return show_seconds(value)
+    if isinstance(value, tuple):
+        return " ".join("=".join(v) if isinstance(v, tuple) else str(v) for v in value)
+    return str(value)

@@ -1,0 +1,246 @@
+"""From bytes to checked nodes: the safe parse, and an element together with its row of the table.
+
+One walk over the whole tree reports every unknown name and every wrong value, all at once; whoever
+reads values afterwards gets only right ones, and reports only what takes more than one value to see.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, NoReturn
+
+from lxml import etree
+
+from reconciler.domain.model import InvalidDomain, Problem
+from reconciler.domain.rules import Attribute, Element, Verdict
+from reconciler.units import nearest
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+LONGEST = 1 << 20
+DEEPEST = 64
+_METADATA = "metadata"
+_LATER = "is not built yet"
+
+
+@dataclass(slots=True)
+class Report:
+    """Where the problems of one file are gathered."""
+
+    file: str
+    lenient: bool = False
+    problems: list[Problem] = field(default_factory=list)
+
+    def add(self, line: int, path: str, message: str, *, warning: bool = False,
+            reason: str = "InvalidDefinition") -> None:
+        """One problem."""
+        self.problems.append(Problem(self.file, line, path, message, warning, reason))
+
+
+class Node:
+    """An element with its row, its place in the file, and the report."""
+
+    __slots__ = ("path", "raw", "report", "rule")
+
+    def __init__(self, raw: etree._Element, rule: Element, report: Report, path: str) -> None:
+        self.raw = raw
+        self.rule = rule
+        self.report = report
+        self.path = path
+
+    @property
+    def line(self) -> int:
+        """Where it stands in the file."""
+        return int(getattr(self.raw, "sourceline", None) or 1)
+
+    def error(self, message: str, reason: str = "InvalidDefinition") -> None:
+        """Report an error here; reading goes on."""
+        self.report.add(self.line, self.path, message, reason=reason)
+
+    def warn(self, message: str) -> None:
+        """Report something that a guest can do without."""
+        self.report.add(self.line, self.path, message, warning=True)
+
+    def children(self, name: str) -> Iterator[Node]:
+        """The child elements of a name."""
+        rule = self.rule.by_name[name]
+        for index, raw in enumerate(self.raw.iterchildren(name), 1):
+            place = f"[{index}]" if rule.many else ""
+            yield Node(raw, rule, self.report, f"{self.path}/{name}{place}")
+
+    def child(self, path: str) -> Node | None:
+        """The one child element at a path."""
+        node: Node | None = self
+        for step in path.split("/"):
+            node = next(node.children(step), None) if node is not None else None
+        return node
+
+    def at(self, path: str) -> Node:
+        """The child at a path, or where it would stand: for an error's line."""
+        return self.child(path) or self
+
+    def value(self, path: str) -> object:
+        """A right value, or None: `driver/@type` an attribute, `name` an element's text."""
+        steps, _, attribute = path.partition("@")
+        node = self.child(steps.rstrip("/")) if steps.rstrip("/") else self
+        if node is None:
+            return None
+        if attribute:
+            found = node.raw.get(attribute)
+            return None if found is None else _parsed(node.rule.by_attribute[attribute], str(found))
+        text = (node.raw.text or "").strip()
+        if node.rule.text is None or not text:
+            return None
+        try:
+            return node.rule.text.parse(text)
+        except ValueError:
+            return None  # the walk has reported it
+
+    def text(self, path: str) -> str | None:
+        """A text value."""
+        found = self.value(path)
+        return found if isinstance(found, str) else None
+
+    def number(self, path: str) -> int | None:
+        """A number."""
+        found = self.value(path)
+        return found if isinstance(found, int) and not isinstance(found, bool) else None
+
+    def seconds(self, path: str) -> float | None:
+        """A duration."""
+        found = self.value(path)
+        return found if isinstance(found, float) else None
+
+    def flag(self, path: str) -> bool | None:
+        """A truth."""
+        found = self.value(path)
+        return found if isinstance(found, bool) else None
+
+
+def _parsed(rule: Attribute, text: str) -> object:
+    try:
+        return rule.type.parse(text.strip())
+    except ValueError:
+        return None  # the walk has reported it
+
+
+def parse(data: bytes, file: str) -> etree._Element:
+    """The root of a well-formed, harmless file; raises InvalidDomain."""
+
+    def refuse(line: int, message: str) -> NoReturn:
+        raise InvalidDomain((Problem(file, line, "", message),))
+
+    if len(data) > LONGEST:
+        refuse(1, f"found {len(data)} bytes; accepted: up to {LONGEST}")
+    if not data.strip():
+        refuse(1, "found an empty file; accepted: one <domain>")
+    parser = etree.XMLParser(resolve_entities=False, no_network=True, load_dtd=False,
+                             huge_tree=False, remove_comments=True, remove_pis=False)
+    try:
+        root = etree.fromstring(data, parser)
+    except etree.XMLSyntaxError as error:
+        refuse(int(error.lineno or 1), f"not well-formed XML: {error.msg}")
+    except (ValueError, LookupError) as error:
+        refuse(1, f"not XML: {error}")
+    info = root.getroottree().docinfo
+    if info.internalDTD is not None or info.externalDTD is not None or info.doctype:
+        refuse(1, "a DTD is refused always; accepted: a file without <!DOCTYPE …>")
+    depth = 0
+    for event, node in etree.iterwalk(root, events=("start", "end", "pi", "comment")):
+        if event == "start":
+            depth += 1
+            if depth > DEEPEST:
+                refuse(node.sourceline or 1, f"nested over {DEEPEST} deep")
+        elif event == "end":
+            depth -= 1
+        elif event == "pi":
+            refuse(node.sourceline or 1, "a processing instruction is refused always")
+    if root.tag != "domain":
+        refuse(root.sourceline or 1, f"found <{root.tag}>; accepted: one <domain>")
+    return root
+
+
+def walk(node: Node) -> None:
+    """Report everything in this element that its row does not have."""
+    _attributes(node)
+    seen: dict[str, int] = {}
+    for raw in node.raw.iterchildren():
+        tag = raw.tag
+        if not isinstance(tag, str):
+            continue  # an entity reference, which the parser left alone
+        seen[tag] = seen.get(tag, 0) + 1
+        rule = node.rule.by_name.get(tag)
+        line = int(raw.sourceline or 1)
+        path = f"{node.path}/{tag}{f'[{seen[tag]}]' if rule is None or rule.many else ''}"
+        if rule is None:
+            _unknown_element(node, tag, line, path)
+            continue
+        if seen[tag] > 1 and not rule.many:
+            node.report.add(line, path, f"a second <{tag}>; accepted: one")
+            continue
+        child = Node(raw, rule, node.report, path)
+        if _judged(child, rule.verdict, f"<{tag}>", rule.message):
+            walk(child)
+    _content(node)
+
+
+def _attributes(node: Node) -> None:
+    for key, value in node.raw.attrib.items():
+        name = str(key)
+        rule = node.rule.by_attribute.get(name)
+        if rule is None:
+            accepted = ", ".join(node.rule.by_attribute) or "none"
+            node.report.add(
+                node.line, f"{node.path}/@{name}",
+                f"unknown attribute '{name}'{nearest(name, node.rule.by_attribute)}; accepted: "
+                f"{accepted}", warning=node.report.lenient and not _ours(node))
+        elif _judged(node, rule.verdict, f"{name}='{value}'", rule.message):
+            try:
+                rule.type.parse(str(value).strip())
+            except ValueError as error:
+                node.report.add(node.line, f"{node.path}/@{name}", str(error))
+
+
+def _content(node: Node) -> None:
+    text = (node.raw.text or "").strip()
+    stray = text if node.rule.text is None else ""
+    stray += "".join((child.tail or "").strip() for child in node.raw.iterchildren())
+    if any(not isinstance(child.tag, str) for child in node.raw.iterchildren()):
+        node.error("an entity is refused always; accepted: plain text")
+    elif stray:
+        node.error(f"found text '{stray[:40]}'; accepted: no text here")
+    if node.rule.text is not None:
+        try:
+            if text or node.rule.verdict is Verdict.READ:
+                node.rule.text.parse(text)
+        except ValueError as error:
+            node.error(str(error))
+
+
+def _unknown_element(node: Node, tag: str, line: int, path: str) -> None:
+    if tag.startswith("{"):
+        node.report.add(line, path, f"an element of another namespace, '{tag}'; accepted: only in "
+                                    f"<{_METADATA}>")
+        return
+    accepted = [name for name, rule in node.rule.by_name.items()
+                if rule.verdict in (Verdict.READ, Verdict.LATER)]
+    node.report.add(line, path, f"unknown element <{tag}>{nearest(tag, node.rule.by_name)}; "
+                                f"accepted: {', '.join(accepted) or 'none'}",
+                    warning=node.report.lenient and not _ours(node))
+
+
+def _ours(node: Node) -> bool:
+    """A typo in `prune` must not mean `destroy`: in our own namespace nothing is lenient."""
+    return str(node.raw.tag).startswith("{urn:stratovirt-reconciler:")
+
+
+def _judged(node: Node, verdict: Verdict, what: str, message: str) -> bool:
+    """Report by the verdict; whether it is to be read."""
+    if verdict is Verdict.WARNED:
+        node.warn(f"{what} is ignored: {message}")
+    elif verdict is Verdict.REFUSED:
+        node.error(f"{what}: {message}")
+    elif verdict is Verdict.LATER:
+        node.error(f"{what} {_LATER}", reason="Unsupported")
+    return verdict is Verdict.READ

@@ -1,0 +1,169 @@
+"""Carries out one step of a plan on one VM. Decides nothing; waits in lanes and with limits.
+
+Launching and signalling are whole; only waiting (for a place, for the VM to answer) ends early when
+a newer definition comes, and then the next pass looks at what is there.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from typing import TYPE_CHECKING
+
+from reconciler.domain.devices import Channel
+from reconciler.domain.model import MachineType, StopMode
+from reconciler.engine.case import Cause, Plan, Step, Verb
+from reconciler.engine.queue import Lane, Urgency
+from reconciler.report.events import timestamp
+from reconciler.stratovirt.addresses import lay_out
+from reconciler.stratovirt.command_line import AGENT_SOCKET
+from reconciler.stratovirt.machine import Order
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from reconciler.domain.model import Domain
+    from reconciler.engine.keeper import Keeper
+    from reconciler.engine.store import Text
+
+
+class Actor:
+    """Acts for one keeper."""
+
+    def __init__(self, keeper: Keeper) -> None:
+        self._keeper = keeper
+        self.starting = False  # until it is up, an end is a failed start and no exit
+
+    async def act(self, step: Step, decided: Plan, urgency: Urgency) -> bool:
+        """Do it; False when a newer definition made it pointless. Raises Hypervisor-, HostError."""
+        if step.verb is Verb.CHECK:
+            await self._check()
+            return True
+        if step.verb in (Verb.START, Verb.START_PAUSED):
+            return await self._in_lane(self._keeper.context.starts, urgency,
+                                       lambda: self._start(step, decided.cause))
+        if step.verb is Verb.STOP:
+            return await self._in_lane(self._keeper.context.stops, urgency,
+                                       lambda: self._stop(decided.cause))
+        if step.verb is Verb.FORGET:
+            self._forget(decided.cause)
+            return True
+        await self._pause_or_resume(step.verb, decided.cause)
+        return True
+
+    async def _check(self) -> None:
+        domain = self._keeper.domain
+        if domain is not None:
+            await asyncio.to_thread(self._keeper.context.check, domain)
+
+    async def _start(self, step: Step, cause: Cause) -> bool:
+        keeper = self._keeper
+        text = keeper.memory.good if step.rollback else keeper.memory.definition
+        domain = keeper.good if step.rollback else keeper.domain
+        if domain is None or text is None:
+            return True
+        begun = time.monotonic()
+        keeper.tell("domain.starting", durable=True, action=step.verb, cause=cause, pid=None,
+                    file=text.file, revision=text.revision,
+                    attempt=keeper.ledger.failures.count + 1)
+        self._move_home(domain)
+        order = self._order(domain, text, paused=step.verb is Verb.START_PAUSED)
+        made = await asyncio.to_thread(keeper.machine.prepare, order)
+        self.starting = True
+        try:
+            pid = keeper.machine.launch(order, made, timestamp())
+            keeper.applied = domain
+            keeper.remember(places=dict(order.layout.places))
+            if not await self._until_newer(keeper.machine.up()):
+                return False
+        finally:
+            self.starting = False
+        keeper.good = domain
+        keeper.remember(good=text)
+        keeper.tell("domain.started", action=step.verb, cause=cause, pid=pid,
+                    revision=text.revision, paused=order.paused or None,
+                    durationMs=_since(begun))
+        return True
+
+    def _order(self, domain: Domain, text: Text, *, paused: bool) -> Order:
+        context = self._keeper.context
+        program = [domain.emulator, *context.program[1:]] if domain.emulator else context.program
+        return Order(domain, text.text.encode(), lay_out(
+            domain, self._keeper.memory.places, context.settings.defaults.spare_ports),
+            program, paused, self._keeper.memory.generation, text.read_with,
+            context.settings.network.manage_taps)
+
+    def _move_home(self, domain: Domain) -> None:
+        """A domain that was renamed starts in the directory of its new name."""
+        keeper = self._keeper
+        if keeper.machine.home.name != domain.name:
+            keeper.machine.forget()
+            keeper.machine.close()
+            keeper.machine = keeper.context.machine(domain.name, keeper)
+
+    async def _stop(self, cause: Cause) -> bool:
+        keeper = self._keeper
+        begun, pid = time.monotonic(), keeper.vm.pid
+        keeper.tell("domain.stopping", durable=True, action=Verb.STOP, cause=cause)
+        domain = keeper.domain or keeper.applied
+        policy = domain.policy if domain else None
+        button = domain is not None and keeper.context.settings.arch == "aarch64" and (
+            domain.machine is MachineType.VIRT)
+        running = keeper.applied or domain
+        agent = next((d.path or AGENT_SOCKET for d in running.devices if isinstance(d, Channel)),
+                     None) if running else None
+        await keeper.machine.stop(policy.stop if policy else StopMode.GRACEFUL,
+                                  policy.stop_timeout if policy else 30.0, agent_socket=agent,
+                                  power_button=button)
+        keeper.tell("domain.stopped", action=Verb.STOP, cause=cause, pid=pid,
+                    durationMs=_since(begun))
+        return True
+
+    async def _pause_or_resume(self, verb: Verb, cause: Cause) -> None:
+        keeper = self._keeper
+        begun = time.monotonic()
+        if verb is Verb.PAUSE:
+            keeper.tell("domain.pausing", durable=True, action=verb, cause=cause)
+            await keeper.machine.pause()
+        else:
+            keeper.tell("action.started", durable=True, action=verb, cause=cause)
+            await keeper.machine.resume()
+        keeper.tell("domain.paused" if verb is Verb.PAUSE else "domain.resumed", action=verb,
+                    cause=cause, durationMs=_since(begun))
+
+    def _forget(self, cause: Cause) -> None:
+        keeper = self._keeper
+        keeper.tell("action.started", durable=True, action=Verb.FORGET, cause=cause)
+        keeper.machine.forget()
+        keeper.forgotten = True
+        keeper.context.store.remove(keeper.uuid)
+        keeper.tell("domain.destroyed", action=Verb.FORGET, cause=cause)
+
+    async def _in_lane(self, lane: Lane, urgency: Urgency,
+                       act: Callable[[], Awaitable[bool]]) -> bool:
+        if not await self._until_newer(lane.enter(urgency)):
+            return False
+        try:
+            return await act()
+        finally:
+            lane.leave()
+
+    async def _until_newer(self, wait: Awaitable[None]) -> bool:
+        """Wait, but not longer than the definition is the newest; whether the wait ended."""
+        waiting = asyncio.ensure_future(wait)
+        newer = asyncio.ensure_future(self._keeper.newer().wait())
+        try:
+            await asyncio.wait({waiting, newer}, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            newer.cancel()
+            if not waiting.done():
+                waiting.cancel()
+                await asyncio.gather(waiting, return_exceptions=True)
+        if waiting.cancelled():
+            return False
+        waiting.result()
+        return True
+
+
+def _since(begun: float) -> float:
+    return round((time.monotonic() - begun) * 1000, 1)

@@ -1,0 +1,179 @@
+"""The values that a decision rests on and leads to: Ledger, Case, Step, Plan. Nothing else.
+
+Times are seconds on the boot-time clock (it goes on across our own restarts and a suspended host);
+`wall` is the only time of day, and serves `hold/@until` alone.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import TYPE_CHECKING
+
+from reconciler.stratovirt.observation import Exit, ExitKind, Vm, VmState
+
+if TYPE_CHECKING:
+    from reconciler.domain.difference import Change
+    from reconciler.domain.model import Domain
+
+__all__ = ["Exit", "ExitKind", "Vm", "VmState"]
+
+
+@dataclass(frozen=True, slots=True)
+class Limiter:
+    """Patience with one kind of trouble: how often it came, and when to try again."""
+
+    times: tuple[float, ...] = ()
+    count: int = 0
+    retry_at: float = 0.0
+    reason: str = ""
+    message: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Ledger:
+    """What is counted for a domain, and survives our restart.
+
+    Three of the four limiters are here, each for its own trouble: actions that failed, exits that
+    nobody asked for, drift that comes back. The fourth, of the source, is the source's.
+    """
+
+    failures: Limiter = Limiter()
+    crashes: Limiter = Limiter()
+    drift: Limiter = Limiter()
+    down: str = ""  # the reason why an exit left it down, until its file changes or it is started
+    refused: int = 0  # the generation that did not come up and was rolled back
+    refused_because: str = ""
+    recreating: int = 0  # the generation whose recreate began and did not end yet
+    settled: int = 0  # observedGeneration: the last that ended Ready or Stalled
+    in_force: str = ""  # the desired state that was last reached: what differs later is drift
+    restarts: int = 0
+    last_exit: Exit | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Hold:
+    """Leave it alone: from the file, or from `reconciler hold`."""
+
+    reason: str
+    by: str
+    until: float | None = None  # time of day, seconds since 1970
+
+
+class Removal(StrEnum):
+    """What is known of a domain whose file is not there."""
+
+    NONE = "none"  # its file is there, or its absence is not proven
+    HELD = "held"  # proven, but too many at once, or the policy wants a confirmation
+    PROVEN = "proven"  # two complete listings without it, and the breaker agreed
+    APPROVED = "approved"  # and somebody approved it by name
+
+
+@dataclass(frozen=True, slots=True)
+class Now:
+    """Both clocks, read once a pass."""
+
+    clock: float
+    wall: float
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """Everything that a decision about one domain rests on."""
+
+    domain: Domain | None  # the definition in force: the newest one that was valid
+    vm: Vm
+    generation: int = 0
+    applied: Domain | None = None  # what the process that runs was started with
+    good: Domain | None = None  # the last definition that came up
+    ledger: Ledger = Ledger()
+    invalid: str = ""  # what is wrong with the newest file; then the last good one is in force
+    invalid_reason: str = "InvalidDefinition"
+    removal: Removal = Removal.NONE
+    removal_since: float = 0.0
+    hold: Hold | None = None
+    restart_asked: bool = False
+
+
+class Verb(StrEnum):
+    """What the engine can do to a VM."""
+
+    CHECK = "check"  # that all a new definition needs is there, before the old one is stopped
+    START = "start"
+    START_PAUSED = "start-paused"
+    PAUSE = "pause"
+    RESUME = "resume"
+    STOP = "stop"
+    FORGET = "forget"
+
+
+class Cause(StrEnum):
+    """Why something is done; goes into the journal with it."""
+
+    FILE = "file"
+    DRIFT = "drift"
+    EXIT = "exit"
+    BOOT = "boot"
+    COMMAND = "command"
+    APPROVAL = "approval"
+    ROLLBACK = "rollback"
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One act, whole or not at all. `rollback`: with the last definition that came up."""
+
+    verb: Verb
+    rollback: bool = False
+
+
+class Truth(StrEnum):
+    """A condition's status."""
+
+    TRUE = "True"
+    FALSE = "False"
+    UNKNOWN = "Unknown"
+
+
+@dataclass(frozen=True, slots=True)
+class Condition:
+    """As in Kubernetes; when it last changed is the status' business, not the decision's."""
+
+    type: str
+    status: Truth
+    reason: str
+    message: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Pending:
+    """A change that is not applied, and what it waits for."""
+
+    change: Change
+    blocked_by: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """The decision: what to do now, why, what is true of it, and when to look again."""
+
+    steps: tuple[Step, ...] = ()
+    cause: Cause = Cause.FILE
+    conditions: tuple[Condition, ...] = ()
+    pending: tuple[Pending, ...] = ()
+    look_again_at: float | None = None
+    blocked: tuple[Step, ...] = field(default=())  # what would be done, were nothing in the way
+
+    @property
+    def ready(self) -> Condition:
+        """The condition that everybody asks for."""
+        return self.conditions[0]
+
+    @property
+    def changes_anything(self) -> bool:
+        """Whether the world is not as it should be: exit status 1 of `plan`."""
+        return bool(self.steps or self.blocked or self.pending)
+
+    def condition(self, kind: str) -> Condition | None:
+        """The condition of a type, where it applies."""
+        return next((c for c in self.conditions if c.type == kind), None)

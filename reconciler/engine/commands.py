@@ -1,0 +1,172 @@
+"""What commands ask of the running reconciler: each a path of the command socket.
+
+They only read what is known, or wake a look and wait for it; nothing is done here that the plan
+did not decide.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any
+
+from reconciler.engine.case import Hold
+from reconciler.engine.plan import plan
+from reconciler.engine.show import explain_domain, plan_value
+from reconciler.errors import UsageError
+from reconciler.units import nearest, seconds
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from reconciler.engine.keeper import Keeper
+    from reconciler.engine.loop import Reconciler
+
+LONGEST_WAIT = 600.0
+
+
+class Commands:
+    """Answers for the command socket."""
+
+    def __init__(self, owner: Reconciler) -> None:
+        self._owner = owner
+
+    async def handle(self, method: str, path: tuple[str, ...],
+                     query: Mapping[str, str]) -> object:
+        """One request; raises UsageError."""
+        match (method, *path):
+            case ("GET", "livez"):
+                return {"live": True}
+            case ("GET", "readyz"):
+                if not self._owner.sync.complete:
+                    raise UsageError("no complete look at the source yet", reason="NotReady")
+                return {"ready": True}
+            case ("GET", "api", "v1", "status"):
+                return self._owner.publisher.value()
+            case ("GET", "api", "v1", "plan"):
+                return await self._plans(query.get("name"))
+            case ("GET", "api", "v1", "domains", name, "explain"):
+                return await self._explain(self._keeper(name))
+            case ("GET", "api", "v1", "domains", name, "console"):
+                return {"consoles": await self._keeper(name).machine.consoles()}
+            case ("POST", "api", "v1", "sync"):
+                return await self._sync(float(query.get("wait", "0")), query.get("name"))
+            case ("POST", "api", "v1", "domains", name, ("restart" | "start") as verb):
+                return self._restart(self._keeper(name), verb)
+            case ("POST", "api", "v1", "domains", name, "hold"):
+                return self._hold(self._keeper(name), query)
+            case ("POST", "api", "v1", "domains", name, "release"):
+                return self._release(self._keeper(name))
+            case ("POST", "api", "v1", "approvals"):
+                return {"approved": self._approve(None)}
+            case ("POST", "api", "v1", "approvals", token):
+                return {"approved": self._approve(token)}
+        raise UsageError(f"no such request: {method} /{'/'.join(path)}", reason="NotFound")
+
+    def _keeper(self, name: str) -> Keeper:
+        keepers = self._owner.keepers.values()
+        found = next((k for k in keepers if name in (k.name, k.uuid)), None)
+        if found is None:
+            near = nearest(name, [k.name for k in keepers])
+            raise UsageError(f"no domain '{name}'{near}", reason="NotFound",
+                             hint="`reconciler status` lists the domains")
+        return found
+
+    async def _plans(self, name: str | None) -> dict[str, Any]:
+        chosen = [self._keeper(name)] if name else sorted(
+            self._owner.keepers.values(), key=lambda keeper: keeper.name)
+        plans = await asyncio.gather(*(self._plan(keeper) for keeper in chosen))
+        invalid = [{"file": r.file, "domain": r.name, "reason": r.reason,
+                    "errors": [str(p) for p in r.problems]} for r in self._owner.sync.rejected]
+        return {"plans": plans, "invalid": [] if name else invalid,
+                "sourceError": str(self._owner.sync.error or "")}
+
+    async def _plan(self, keeper: Keeper) -> dict[str, Any]:
+        keeper.vm = await keeper.machine.observe()
+        decided = plan(keeper.case(), self._owner.context.now())
+        definition = keeper.memory.definition
+        return plan_value(keeper.name, keeper.uuid, definition.file if definition else None,
+                          decided)
+
+    async def _explain(self, keeper: Keeper) -> dict[str, Any]:
+        context, domain, memory = self._owner.context, keeper.domain, keeper.memory
+        parts = self._owner.publisher.value()["domains"]
+        value = {"status": next(d for d in parts if d["uuid"] == keeper.uuid),
+                 "plan": await self._plan(keeper),
+                 "nextLook": keeper.plan.look_again_at and round(
+                     max(0.0, keeper.plan.look_again_at - context.now().clock), 3)}
+        if domain is not None:
+            value |= explain_domain(domain, memory.places, context.settings.defaults.spare_ports,
+                                    context.program, keeper.machine.home)
+        return value
+
+    async def _sync(self, wait: float, name: str | None) -> dict[str, Any]:
+        """Look at the source now; with `wait`, until all (or this one) is Ready or Stalled."""
+        sync, before = self._owner.sync, self._owner.sync.handled
+        sync.wake()
+        for keeper in tuple(self._owner.keepers.values()):
+            keeper.retry()
+        if wait <= 0:
+            return {"handled": before}
+        try:
+            async with asyncio.timeout(min(wait, LONGEST_WAIT)):
+                while sync.handled == before or self._unsettled(name):
+                    if sync.error is not None:
+                        break
+                    await self._next_status()
+        except TimeoutError:
+            pass
+        return {"handled": sync.handled, "error": str(sync.error or ""),
+                "waitingFor": sorted(self._unsettled(name))}
+
+    def _unsettled(self, name: str | None) -> list[str]:
+        return [k.name for k in self._owner.keepers.values() if name in (None, k.name)
+                and (k.ledger.settled != k.memory.generation or not k.plan.conditions
+                     or k.plan.ready.status == "Unknown" or k.uuid in self._owner.sync.absent)]
+
+    async def _next_status(self) -> None:
+        waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._owner.publisher.waiters.append(waiter)
+        await waiter
+
+    def _restart(self, keeper: Keeper, verb: str) -> dict[str, Any]:
+        if keeper.domain is None:
+            raise UsageError(f"'{keeper.name}' has no valid definition to start", reason="Refused",
+                             hint="`reconciler status` shows what is wrong with its file")
+        if verb == "start" and keeper.vm.pid is not None:
+            return {"domain": keeper.name, "asked": "nothing: it is there"}
+        if keeper.domain.policy.state == "stopped" and verb == "restart":
+            raise UsageError(f"the file of '{keeper.name}' wants it stopped", reason="Refused",
+                             hint=f"`reconciler start {keeper.name}` writes running into it")
+        keeper.ask_restart()
+        return {"domain": keeper.name, "asked": verb}
+
+    def _hold(self, keeper: Keeper, query: Mapping[str, str]) -> dict[str, Any]:
+        now = self._owner.context.now()
+        try:
+            until = now.wall + seconds(query["for"]) if "for" in query else None
+        except ValueError as error:
+            raise UsageError(str(error)) from None
+        keeper.hold(Hold(query.get("reason", ""), query.get("by", "somebody"), until))
+        self._owner.journal.write("domain.held", domain=keeper.name, uuid=keeper.uuid,
+                                  reason="HoldRequested", cause="command",
+                                  message=query.get("reason", ""), by=query.get("by", ""))
+        return {"domain": keeper.name, "held": True}
+
+    def _release(self, keeper: Keeper) -> dict[str, Any]:
+        if keeper.domain is not None and keeper.domain.policy.hold and keeper.memory.hold is None:
+            raise UsageError(f"'{keeper.name}' is held by its file", reason="Refused",
+                             hint="take hold='yes' out of the file")
+        keeper.hold(None)
+        self._owner.journal.write("domain.released", domain=keeper.name, uuid=keeper.uuid,
+                                  cause="command")
+        return {"domain": keeper.name, "held": False}
+
+    def _approve(self, token: str | None) -> list[str]:
+        names = self._owner.sync.approve(token)
+        if not names:
+            waiting = ", ".join(str(a["token"]) for a in self._owner.sync.approvals())
+            raise UsageError(f"nothing waits under '{token}'" if token else "nothing waits",
+                             reason="Refused",
+                             hint=f"waiting: {waiting}" if waiting else "`reconciler status` "
+                                  "shows what waits for an approval")
+        return names

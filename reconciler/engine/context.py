@@ -1,0 +1,103 @@
+"""What all keepers of one reconciler share: the configuration, the clock, the disk, the lanes."""
+
+from __future__ import annotations
+
+import datetime
+import random
+import time
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from reconciler.domain.model import InvalidDomain
+from reconciler.engine.case import Now
+from reconciler.engine.ledger import Patience
+from reconciler.engine.queue import Lane
+from reconciler.host import files
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from reconciler.domain.model import Domain, ReadingHost
+    from reconciler.engine.store import Memory, Store, Text
+    from reconciler.report.events import Journal
+    from reconciler.settings import Settings
+    from reconciler.stratovirt.machine import Listener, VirtualMachine
+
+STOPS_AT_ONCE = 64  # a stop mostly waits; it must not use up what starts need
+
+
+def clocks() -> Now:
+    """Seconds since boot, suspended time included, and the time of day."""
+    return Now(time.clock_gettime(time.CLOCK_BOOTTIME), time.time())
+
+
+@dataclass(slots=True)
+class Context:
+    """Built once by the loop; tests build it with a world of their own."""
+
+    settings: Settings
+    journal: Journal
+    store: Store
+    host: ReadingHost
+    program: list[str]
+    boot_id: str
+    machine: Callable[[str, Listener], VirtualMachine]
+    read_text: Callable[[bytes, str, ReadingHost], Domain]
+    changed: Callable[[str], None]
+    watch_files: Callable[[Iterable[str], Callable[[], None]], list[Callable[[], None]]]
+    now: Callable[[], Now] = clocks
+    patience: Patience = field(init=False)
+    starts: Lane = field(init=False)
+    stops: Lane = field(init=False)
+
+    def __post_init__(self) -> None:
+        reconcile = self.settings.reconcile
+        self.patience = Patience(reconcile.backoff.initial, reconcile.backoff.maximum,
+                                 reconcile.drift.fight_limit, reconcile.drift.window)
+        self.starts = Lane(self.settings.concurrency)
+        self.stops = Lane(STOPS_AT_ONCE)
+
+    def read(self, text: Text | None) -> Domain | None:
+        """A definition that was accepted once; None when today's code can no longer read it."""
+        if text is None:
+            return None
+        try:
+            return self.read_text(text.text.encode(), text.file, self.host.as_of(text.read_with))
+        except InvalidDomain as error:
+            self.journal.write("domain.invalid", severity="warning", file=text.file,
+                               reason="InvalidDefinition",
+                               error=f"an older definition cannot be read any more: {error}")
+            return None
+
+    def check(self, domain: Domain) -> None:
+        """All that a definition needs is there (blocking); raises HostError."""
+        files.check(domain.needs())
+
+    def signature(self, domain: Domain) -> tuple[object, ...]:
+        """Changes with the files that the domain needs."""
+        return files.signature(domain.needs())
+
+    def save(self, memory: Memory) -> None:
+        """Keep it; a full disk stops nothing, and is told."""
+        try:
+            self.store.save(memory)
+        except OSError as error:
+            self.journal.write("state.unwritable", severity="error", domain=memory.name,
+                               reason="StateUnwritable", error=str(error))
+
+    def jitter(self) -> float:
+        """A factor around 1."""
+        share = self.settings.reconcile.jitter
+        return random.uniform(1 - share, 1 + share)  # noqa: S311  # spreads load, keeps no secret
+
+    def resync(self) -> float:
+        """Seconds until the next full look at a domain."""
+        return self.settings.reconcile.resync * self.jitter()
+
+    @staticmethod
+    def moment(text: str) -> float | None:
+        """RFC 3339 as seconds since 1970."""
+        try:
+            return datetime.datetime.fromisoformat(text).timestamp()
+        except ValueError:
+            return None

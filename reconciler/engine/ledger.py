@@ -1,0 +1,122 @@
+"""The counters: pure functions from what happened to the next Ledger.
+
+Numbers and their reasons are those of the field (systemd, Argo CD, Nomad): failed actions 1 s
+doubled to 5 min; crashes 100 ms, then `delay` doubled to `max-delay`; drift 2 s tripled to 300 s.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from reconciler.domain.model import Policy
+from reconciler.engine.case import Exit, ExitKind, Ledger, Limiter
+
+STALLED_AFTER = 3  # failed tries until it is said that somebody is needed; tries go on
+FIRST_CRASH_DELAY = 0.1
+DRIFT_DELAY = 2.0
+DRIFT_LONGEST = 300.0
+
+
+@dataclass(frozen=True, slots=True)
+class Patience:
+    """The configuration's part of the limiters; seconds."""
+
+    initial: float = 1.0
+    maximum: float = 300.0
+    fight_limit: int = 3
+    fight_window: float = 600.0
+
+
+def failed(ledger: Ledger, reason: str, message: str, patience: Patience, *,
+           now: float, jitter: float) -> Ledger:
+    """An action failed; `jitter` is a factor around 1."""
+    count = ledger.failures.count + 1
+    wait = min(patience.initial * 2.0 ** min(count - 1, 30), patience.maximum) * jitter
+    return replace(ledger, failures=Limiter((*ledger.failures.times[-9:], now), count, now + wait,
+                                            reason, message))
+
+
+def succeeded(ledger: Ledger) -> Ledger:
+    """All steps of a plan were done."""
+    return replace(ledger, failures=Limiter(), recreating=0)
+
+
+def refused(ledger: Ledger, generation: int, message: str) -> Ledger:
+    """A recreate whose new definition did not come up: the old one is to be started again."""
+    return replace(ledger, refused=generation, refused_because=message, recreating=0,
+                   failures=Limiter())
+
+
+def exited(ledger: Ledger, end: Exit, policy: Policy, *, jitter: float) -> Ledger:
+    """The VM ended though nobody here asked: down it stays, or when it is started again."""
+    ledger = replace(ledger, last_exit=end)
+    if not _restarts(end.kind, policy):
+        return replace(ledger, down=_DOWN[end.kind])
+    if end.kind is ExitKind.REBOOT:
+        return ledger  # the host went down, not the VM: no crash
+    recent = (*(t for t in ledger.crashes.times if end.at - t < policy.restart_window), end.at)
+    count = len(recent)
+    if count > policy.restart_limit:
+        wait = policy.restart_max_delay
+    elif count == 1:
+        wait = FIRST_CRASH_DELAY
+    else:
+        wait = min(policy.restart_delay * 2.0 ** (count - 2), policy.restart_max_delay)
+    message = f"{end.message}; {count} such exits within the window"
+    kept = recent[-(policy.restart_limit + 1):]
+    return replace(ledger, restarts=ledger.restarts + 1, crashes=Limiter(
+        kept, count, end.at + wait * jitter, _DOWN[end.kind], message))
+
+
+_DOWN = {ExitKind.POWEROFF: "PoweredOff", ExitKind.RESET: "PoweredOff",
+         ExitKind.ASKED: "Killed", ExitKind.TERMINATED: "Killed", ExitKind.KILLED: "Killed",
+         ExitKind.CRASHED: "Killed", ExitKind.REBOOT: "PoweredOff"}
+
+
+def _restarts(kind: ExitKind, policy: Policy) -> bool:
+    if kind is ExitKind.REBOOT:
+        return True
+    if kind is ExitKind.RESET:
+        return not policy.destroy_on_reboot
+    clean = kind is ExitKind.POWEROFF
+    return policy.restart_on_poweroff if clean else policy.restart_on_failure
+
+
+def drifted(ledger: Ledger, what: str, patience: Patience, *, now: float, jitter: float) -> Ledger:
+    """Drift is about to be corrected: the third time within the window it is a fight."""
+    recent = (*(t for t in ledger.drift.times if now - t < patience.fight_window), now)
+    fights = max(0, len(recent) - patience.fight_limit + 1)
+    wait = min(DRIFT_DELAY * 3.0 ** min(fights - 1, 10), DRIFT_LONGEST) * jitter if fights else 0.0
+    message = f"{what} was changed from outside {len(recent)} times within the window"
+    return replace(ledger, drift=Limiter(recent[-20:], fights, now + wait if wait else 0.0,
+                                         "DriftFight", message if fights else ""))
+
+
+def changed(ledger: Ledger) -> Ledger:
+    """A new generation, or somebody's command: every patience begins anew."""
+    return Ledger(settled=ledger.settled, in_force=ledger.in_force, restarts=ledger.restarts,
+                  last_exit=ledger.last_exit)
+
+
+def settled(ledger: Ledger, generation: int, state: str) -> Ledger:
+    """A pass ended Ready or Stalled."""
+    return replace(ledger, settled=generation, in_force=state)
+
+
+def quiet(ledger: Ledger, policy: Policy, patience: Patience, *, now: float) -> Ledger:
+    """Forget troubles that have not come back for long enough (Ready all the while)."""
+    crashes, drift = ledger.crashes, ledger.drift
+    if crashes.times and now - crashes.times[-1] >= max(
+            policy.restart_window, 2 * (crashes.retry_at - crashes.times[-1])):
+        crashes = Limiter()
+    if drift.times and now - drift.times[-1] >= max(
+            patience.fight_window, 2 * (drift.retry_at - drift.times[-1])):
+        drift = Limiter()
+    if crashes is ledger.crashes and drift is ledger.drift:
+        return ledger
+    return replace(ledger, crashes=crashes, drift=drift)
+
+
+def crash_loop(ledger: Ledger, policy: Policy, now: float) -> bool:
+    """Whether more exits than the limit lie within the window."""
+    return sum(now - t < policy.restart_window for t in ledger.crashes.times) > policy.restart_limit

@@ -1,0 +1,116 @@
+"""Plans and explanations without a running reconciler: the same functions on the same facts."""
+
+from __future__ import annotations
+
+import asyncio
+import platform
+from typing import TYPE_CHECKING, Any
+
+from reconciler.domain.model import Domain, InvalidDomain
+from reconciler.domain.reader import read_domain
+from reconciler.engine.case import Case, Removal, Vm, VmState
+from reconciler.engine.context import clocks
+from reconciler.engine.intake import Definitions, Intake
+from reconciler.engine.plan import plan
+from reconciler.engine.show import explain_domain, plan_value
+from reconciler.engine.site import admission, reading_host
+from reconciler.engine.store import Memory, Store
+from reconciler.errors import QmpError, SourceError
+from reconciler.sources.directory import Directory
+from reconciler.stratovirt import binary, process
+from reconciler.stratovirt.command_line import MONITOR_SOCKET
+from reconciler.stratovirt.qmp import Qmp
+from reconciler.stratovirt.record import DEFINITION, boot_id, load
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from reconciler.settings import Settings
+
+
+async def plans(settings: Settings, name: str | None) -> dict[str, Any]:
+    """What a reconciler would do if it were started now."""
+    memories = {m.uuid: m for m in Store(settings.state / "domains").all(boot_id())}
+    try:
+        found, error = _definitions(settings, memories), ""
+    except SourceError as problem:
+        found, error = Definitions(), str(problem)
+    chosen: list[dict[str, Any]] = []
+    keys: set[str] = set()
+    for file, domain in sorted(found.accepted.items(), key=lambda item: item[1].name):
+        memory = memories.get(domain.uuid, Memory(domain.uuid, domain.name))
+        keys.add(domain.uuid)
+        case = await _case(settings, memory, domain)
+        chosen.append(plan_value(domain.name, domain.uuid, file, plan(case, clocks())))
+    for uuid, memory in memories.items():
+        gone = uuid not in keys and not error and not found.rejected
+        if gone:
+            case = await _case(settings, memory, None)
+            chosen.append(plan_value(memory.name, uuid, None, plan(case, clocks())))
+    invalid = [{"file": r.file, "domain": r.name, "reason": r.reason,
+                "errors": [str(p) for p in r.problems]} for r in found.rejected]
+    return {"plans": [p for p in chosen if name in (None, p["name"], p["uuid"])],
+            "invalid": invalid if name is None else [], "sourceError": error}
+
+
+def explain(settings: Settings, name: str) -> dict[str, Any] | None:
+    """Everything filled in, for a domain that no reconciler keeps now."""
+    memories = {m.uuid: m for m in Store(settings.state / "domains").all(boot_id())}
+    for domain in _definitions(settings, memories).accepted.values():
+        if name in (domain.name, domain.uuid):
+            places = memories[domain.uuid].places if domain.uuid in memories else {}
+            program = [*binary.find(settings).program, *settings.hypervisor.arguments]
+            return explain_domain(domain, places, settings.defaults.spare_ports, program,
+                                  settings.runtime / "vms" / domain.name)
+    return None
+
+
+def _definitions(settings: Settings, memories: dict[str, Memory]) -> Definitions:
+    listing = Directory(settings.domains, settings.source.include, 0.0).listing()
+    intake = Intake(reading_host(settings), admission(settings), platform.node(), read_domain)
+    return intake.definitions(listing, {
+        uuid: memory.definition.file for uuid, memory in memories.items() if memory.definition})
+
+
+async def _case(settings: Settings, memory: Memory, domain: Domain | None) -> Case:
+    home = settings.runtime / "vms" / memory.name
+    vm = await _observe(home, settings.reconcile.qmp_timeout)
+    record = load(home)
+    applied = None
+    if record is not None and vm.state is not VmState.ABSENT:
+        try:
+            applied = read_domain((home / DEFINITION).read_bytes(), record.file,
+                                  reading_host(settings).as_of(record.read_with))
+        except (OSError, InvalidDomain):
+            applied = None
+    kept = _kept(settings, memory)
+    generation = memory.generation + (1 if domain is not None and domain != kept else 0)
+    return Case(domain=domain or kept, vm=vm, generation=generation, applied=applied,
+                ledger=memory.ledger, hold=memory.hold,
+                removal=Removal.NONE if domain is not None else Removal.PROVEN)
+
+
+def _kept(settings: Settings, memory: Memory) -> Domain | None:
+    text = memory.definition
+    if text is None:
+        return None
+    try:
+        return read_domain(text.text.encode(), text.file,
+                           reading_host(settings).as_of(text.read_with))
+    except InvalidDomain:
+        return None
+
+
+async def _observe(home: Path, limit: float) -> Vm:
+    """By the monitor for people: the reconciler that comes next shall find its own one free."""
+    if not await asyncio.to_thread(process.locked, home):
+        return Vm(VmState.ABSENT)
+    try:
+        qmp = await Qmp.connect(home / MONITOR_SOCKET, lambda _n, _d: None, lambda: None, limit)
+        try:
+            answer = await qmp.execute("query-status", limit)
+        finally:
+            qmp.close()
+    except QmpError as error:
+        return Vm(VmState.UNKNOWN, problem=str(error))
+    return Vm(VmState.RUNNING if answer["running"] else VmState.PAUSED)

@@ -1,0 +1,176 @@
+"""Gathers what the keepers know into the status, and writes it: at once, then at most ten a second.
+
+A domain's part is made anew only when that domain changed, so that a thousand that rest cost
+nothing.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import platform
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from reconciler import __version__
+from reconciler.engine.case import VmState
+from reconciler.report import status
+from reconciler.report.events import timestamp
+from reconciler.stratovirt.process import command_line
+
+if TYPE_CHECKING:
+    from reconciler.engine.keeper import Keeper
+    from reconciler.engine.loop import Reconciler
+
+AT_MOST_EVERY = 0.1
+
+
+class Publisher:
+    """Owns status.json and heartbeat.json."""
+
+    def __init__(self, owner: Reconciler) -> None:
+        self._owner = owner
+        self._directory = owner.settings.state
+        self._started = timestamp()
+        self._parts: dict[str, dict[str, Any]] = {}
+        self._dirty: set[str] = set()
+        self._timer: asyncio.TimerHandle | None = None
+        self._last = float("-inf")
+        self._sequence = 0
+        self.problem = ""
+        self.waiters: list[asyncio.Future[None]] = []
+
+    def changed(self, uuid: str) -> None:
+        """A domain's status is another (or the source's, with no uuid): write soon."""
+        self._dirty.add(uuid)
+        if self._timer is None:
+            loop = asyncio.get_running_loop()
+            self._timer = loop.call_at(max(loop.time(), self._last + AT_MOST_EVERY), self.write)
+
+    def write(self) -> None:
+        """Write it now; a full disk is told in the log and tried again."""
+        loop = asyncio.get_running_loop()
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        self._last = loop.time()
+        try:
+            status.write(self._directory, self.value())
+            self.problem = ""
+        except OSError as error:
+            if not self.problem:
+                self._owner.journal.write("state.unwritable", severity="error",
+                                          reason="StateUnwritable", error=str(error))
+            self.problem = str(error)
+            self._timer = loop.call_later(1.0, self.write)
+        for waiter in self.waiters:
+            if not waiter.done():
+                waiter.set_result(None)
+        self.waiters.clear()
+
+    async def heartbeat(self) -> None:
+        """A small file, touched while the loop lives and the watcher does."""
+        every = self._owner.settings.reconcile.heartbeat
+        while True:
+            watch = self._owner.sync.watch
+            if watch is None or watch.alive:
+                try:
+                    status.beat(self._directory, timestamp(), os.getpid(), every)
+                except OSError as error:
+                    self.problem = str(error)
+            await asyncio.sleep(every)
+
+    def value(self) -> dict[str, Any]:
+        """The whole status."""
+        owner, keepers = self._owner, self._owner.keepers
+        for uuid in self._dirty:
+            keeper = keepers.get(uuid)
+            if keeper is not None:
+                self._parts[uuid] = domain_status(keeper)
+        self._dirty.clear()
+        self._parts = {u: self._parts.get(u) or domain_status(k) for u, k in keepers.items()}
+        domains = sorted(self._parts.values(), key=lambda part: str(part["name"]))
+        self._sequence += 1
+        settings, binary = owner.settings, owner.binary
+        return {
+            "apiVersion": "reconciler/v1", "kind": "Status", "generatedAt": timestamp(),
+            "sequence": self._sequence,
+            "reconciler": {"version": __version__, "pid": os.getpid(),
+                           "startedAt": self._started, "watcher": "inotify",
+                           "heartbeatEvery": f"{settings.reconcile.heartbeat:g}s"},
+            "host": {"name": platform.node(), "arch": settings.arch,
+                     "kvm": os.path.exists("/dev/kvm"),
+                     "hypervisor": {"path": binary.path, "version": binary.version,
+                                    "simulated": binary.simulated}},
+            "source": self._source(), "summary": status.summary(domains),
+            "approvals": owner.sync.approvals(), "domains": domains,
+        }
+
+    def _source(self) -> dict[str, Any]:
+        sync, error = self._owner.sync, self._owner.sync.error
+        ready = {"type": "Ready", "status": "True" if error is None else "False",
+                 "reason": "Succeeded" if error is None else error.reason,
+                 "message": "" if error is None else str(error)}
+        return {"kind": "directory", "path": str(sync.directory.path), "files": sync.files,
+                "lastAttempt": sync.last_attempt, "lastSync": sync.last_success,
+                "conditions": [ready], "elsewhere": list(sync.elsewhere),
+                "invalid": [{"file": r.file, "domain": r.name, "reason": r.reason,
+                             "errors": [str(p) for p in r.problems]} for r in sync.rejected]}
+
+
+def domain_status(keeper: Keeper) -> dict[str, Any]:
+    """One domain's part of the status."""
+    memory, domain, ledger = keeper.memory, keeper.domain, keeper.ledger
+    generation = memory.generation
+    conditions = [
+        {"type": c.type, "status": str(c.status), "reason": c.reason, "message": c.message,
+         "observedGeneration": generation,
+         "lastTransitionTime": keeper.since.get(c.type, ("", timestamp()))[1]}
+        for c in keeper.plan.conditions] or [
+        {"type": "Ready", "status": "Unknown", "reason": "Adopting", "message": "not looked at yet",
+         "observedGeneration": generation, "lastTransitionTime": timestamp()}]
+    definition = memory.definition
+    end = ledger.last_exit
+    return {
+        "name": keeper.name, "uuid": keeper.uuid,
+        "labels": dict(domain.policy.labels) if domain else {},
+        "file": definition.file if definition else None,
+        "revision": definition.revision if definition else None,
+        "appliedRevision": memory.good.revision if memory.good else None,
+        "generation": generation, "observedGeneration": ledger.settled,
+        "desired": {"state": str(domain.policy.state) if domain else None,
+                    "memoryBytes": domain.memory if domain else None,
+                    "vcpus": domain.vcpus if domain else None},
+        "observed": _observed(keeper), "status": status.word(conditions),
+        "conditions": conditions,
+        "pending": [{"path": p.change.path, "from": p.change.old, "to": p.change.new,
+                     "class": str(p.change.impact), "blockedBy": p.blocked_by,
+                     "line": p.change.line} for p in keeper.plan.pending],
+        "warnings": [{"line": w.line, "message": w.message} for w in domain.warnings]
+        if domain else [],
+        "restarts": {"total": ledger.restarts, "inWindow": len(ledger.crashes.times),
+                     "lastExit": {"kind": str(end.kind), "code": end.code, "signal": end.signal,
+                                  "message": end.message} if end else None},
+        "attempt": ledger.failures.count, "lastAction": keeper.last_action,
+    }
+
+
+def _observed(keeper: Keeper) -> dict[str, Any]:
+    """What was really seen: memory and processors are read off the process' own command line."""
+    vm, record = keeper.vm, keeper.machine.record
+    found: dict[str, Any] = {"at": timestamp(), "state": str(vm.state), "pid": vm.pid}
+    if vm.pid is None or vm.state is VmState.ABSENT:
+        return found
+    if not keeper.words or keeper.words[0] != str(vm.pid):
+        keeper.words = (str(vm.pid), *command_line(vm.pid))
+    words = keeper.words
+    values = dict(zip(words, words[1:], strict=False))
+    memory, cpus = values.get("-m", ""), values.get("-smp", "").partition(",")[0]
+    found["since"] = record.started_at if record else None
+    found["memoryBytes"] = int(memory[:-1]) << 20 if memory[:-1].isdigit() else None
+    found["vcpus"] = int(cpus) if cpus.isdigit() else None
+    found["console"] = next((path for label, path in keeper.consoles.items()
+                             if label != "serial_chardev"), keeper.consoles.get("serial_chardev"))
+    found["qmp"] = "ok" if vm.state is not VmState.UNKNOWN else vm.problem
+    found["socket"] = str(Path(keeper.machine.home) / "monitor.sock")
+    return found

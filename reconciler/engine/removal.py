@@ -1,0 +1,79 @@
+"""Removal on positive evidence (rule 6): two complete listings, then the breaker. Pure.
+
+The breaker holds a removal of many at once until somebody approves exactly this set, or the files
+come back. One of one, or two of two, is simply obeyed: people do delete their last file.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
+
+from reconciler.engine.case import Removal
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterable, Mapping
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """The configuration's part: hold when more than this share, and at least so many."""
+
+    enabled: bool = True
+    settle: float = 2.0
+    hold_above: float = 0.5
+    hold_minimum: int = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Absences:
+    """Domains whose file is not there: since when, by the clock, and which are approved."""
+
+    since: Mapping[str, float] = field(default_factory=dict)
+    approved: frozenset[str] = frozenset()
+    obeyed: frozenset[str] = frozenset()  # already believed: their share counts no more
+
+
+def seen(absences: Absences, absent: Collection[str], now: float) -> Absences:
+    """A complete listing without these: evidence grows, or vanishes where a file is back."""
+    gone = set(absent)
+    return Absences({key: absences.since.get(key, now) for key in sorted(gone)},
+                    absences.approved & gone, absences.obeyed & gone)
+
+
+def judge(absences: Absences, known: Collection[str], rules: Rules,
+          now: float) -> tuple[dict[str, Removal], Absences]:
+    """What is believed of each absent domain, among all `known` ones."""
+    if not rules.enabled:
+        return {}, absences
+    fresh = absences.since.keys() - absences.approved - absences.obeyed
+    ripe = {key for key in absences.since if now - absences.since[key] >= rules.settle}
+    base = len(set(known) - absences.obeyed)
+    held = len(fresh) >= rules.hold_minimum and len(fresh) > rules.hold_above * base
+    found: dict[str, Removal] = {}
+    for key in sorted(ripe):
+        if key in absences.approved:
+            found[key] = Removal.APPROVED
+        elif key in absences.obeyed or not held:
+            found[key] = Removal.PROVEN
+        else:
+            found[key] = Removal.HELD
+    obeyed = absences.obeyed | {key for key, r in found.items() if r is Removal.PROVEN}
+    return found, replace(absences, obeyed=frozenset(obeyed))
+
+
+def next_look(absences: Absences, rules: Rules, now: float) -> float | None:
+    """Seconds until the youngest absence is old enough; None when none is waited for."""
+    waits = [at + rules.settle - now for at in absences.since.values()]
+    return min((wait for wait in waits if wait > 0), default=None)
+
+
+def approve(absences: Absences, keys: Iterable[str]) -> Absences:
+    """Somebody wants exactly these gone."""
+    return replace(absences, approved=absences.approved | (set(keys) & absences.since.keys()))
+
+
+def token(keys: Iterable[str]) -> str:
+    """A short name of exactly this set."""
+    return f"p-{hashlib.sha256(' '.join(sorted(keys)).encode()).hexdigest()[:6]}"

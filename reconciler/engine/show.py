@@ -1,0 +1,68 @@
+"""Plans and cases as plain values: what the command `plan` and `explain` print, one for both ways.
+
+The same functions serve the running reconciler and the commands that work without one.
+"""
+
+from __future__ import annotations
+
+from dataclasses import fields, is_dataclass
+from enum import Enum
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from reconciler.domain.model import Place
+from reconciler.stratovirt.addresses import lay_out
+from reconciler.stratovirt.command_line import Start, arguments
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from reconciler.domain.model import Domain
+    from reconciler.engine.case import Plan
+
+
+def plan_value(name: str, uuid: str | None, file: str | None, plan: Plan) -> dict[str, Any]:
+    """One domain's plan. No counters and no times: two looks at the same world are equal."""
+    return {
+        "name": name, "uuid": uuid, "file": file, "cause": str(plan.cause),
+        "steps": [_step(step) for step in plan.steps],
+        "blocked": [_step(step) for step in plan.blocked],
+        "changes": [{"path": p.change.path, "from": p.change.old, "to": p.change.new,
+                     "class": str(p.change.impact), "blockedBy": p.blocked_by,
+                     "line": p.change.line} for p in plan.pending],
+        "conditions": [{"type": c.type, "status": str(c.status), "reason": c.reason,
+                        "message": c.message} for c in plan.conditions],
+        "changesAnything": plan.changes_anything,
+    }
+
+
+def _step(step: Any) -> dict[str, Any]:  # noqa: ANN401  # a Step; imported for types it would be a cycle
+    return {"verb": str(step.verb), **({"rollback": True} if step.rollback else {})}
+
+
+def explain_domain(domain: Domain, places: Mapping[str, Place], spare: int,
+                   program: list[str], home: Path) -> dict[str, Any]:
+    """Everything filled in: the definition, where devices sit, the whole command line."""
+    layout = lay_out(domain, places, spare)
+    words = [*program, *arguments(domain, Start(home, layout))]
+    return {"definition": plain(domain),
+            "addresses": {key: str(place) for key, place in layout.places},
+            "rootPorts": {"all": [port.index for port in layout.ports],
+                          "freeForHotPlug": list(layout.free_ports())},
+            "commandLine": words}
+
+
+def plain(value: Any) -> Any:  # noqa: ANN401  # any value of the model
+    """A frozen value as JSON has it; what is not there or not compared is left out."""
+    if is_dataclass(value) and not isinstance(value, type):
+        if isinstance(value, Place):
+            return str(value)
+        found = {f.name: plain(getattr(value, f.name)) for f in fields(value) if f.compare}
+        kind = getattr(type(value), "KIND", None)
+        shown = {key: item for key, item in found.items() if item not in (None, "", (), [])}
+        return {"kind": kind, **shown} if kind else shown
+    if isinstance(value, Enum):
+        return str(value)
+    if isinstance(value, tuple | list):
+        return [plain(item) for item in value]
+    return str(value) if isinstance(value, Path) else value

@@ -1,0 +1,30 @@
+"""What a configuration means for reading files: shared by the engine and by commands without one."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from reconciler.domain.admission import Admission
+from reconciler.domain.model import Policy, ReadingHost, StopMode, UpdatePolicy
+
+if TYPE_CHECKING:
+    from reconciler.settings import Settings
+
+
+def reading_host(settings: Settings, *, lenient: bool = False, strict: bool = False) -> ReadingHost:
+    """The host that files are read against."""
+    defaults = settings.defaults
+    policy = Policy(update=UpdatePolicy(defaults.update), stop=StopMode(defaults.stop.mode),
+                    stop_timeout=defaults.stop.timeout, restart_limit=defaults.restart.limit,
+                    restart_window=defaults.restart.window)
+    own = () if settings.hypervisor.path == "auto" else (
+        str(settings.base / settings.hypervisor.path),)
+    return ReadingHost(settings.arch, settings.images, settings.state / "nvram", policy,
+                       (*own, *settings.hypervisor.allowed), lenient=lenient, strict=strict)
+
+
+def admission(settings: Settings) -> Admission:
+    """What a file may ask of this host."""
+    rules = settings.admission
+    return Admission(paths=rules.paths, max_memory=rules.max_memory, max_vcpus=rules.max_vcpus,
+                     bridges=rules.bridges, require_labels=rules.require_labels)

@@ -1,0 +1,110 @@
+"""What is kept of a domain across restarts and reboots: definition, generation, counters, places.
+
+One JSON file per domain in the state directory, named by uuid, replaced atomically. Definitions are
+kept as the text of their file and read again by today's code, so that an upgrade alone never makes
+a difference (rule 4).
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass, field, replace
+from typing import TYPE_CHECKING, Any
+
+from reconciler.domain.model import Place
+from reconciler.engine.case import Exit, ExitKind, Hold, Ledger, Limiter
+from reconciler.host.files import write_whole
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+@dataclass(frozen=True, slots=True)
+class Text:
+    """A definition as text, and what it must be read with to mean the same again."""
+
+    text: str
+    file: str = ""
+    revision: str = ""
+    read_with: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Memory:
+    """Everything kept of one domain."""
+
+    uuid: str
+    name: str
+    generation: int = 0
+    definition: Text | None = None  # the last one that was accepted
+    good: Text | None = None  # the last one that came up
+    ledger: Ledger = Ledger()
+    boot_id: str = ""  # the boot that the ledger's times belong to
+    places: dict[str, Place] = field(default_factory=dict)
+    hold: Hold | None = None  # from `reconciler hold`; the file's own is in its definition
+    history: tuple[dict[str, Any], ...] = ()
+
+
+class Store:
+    """The directory of memories."""
+
+    def __init__(self, directory: Path) -> None:
+        self._directory = directory
+        directory.mkdir(parents=True, exist_ok=True, mode=0o700)
+
+    def save(self, memory: Memory) -> None:
+        """Replace one."""
+        write_whole(self._path(memory.uuid), json.dumps(asdict(memory)).encode())
+
+    def load(self, path: Path, boot_id: str) -> Memory | None:
+        """One memory as of this boot; None when it cannot be understood."""
+        try:
+            memory = _memory(json.loads(path.read_bytes()))
+        except (OSError, ValueError, TypeError, KeyError, AttributeError):
+            return None
+        return memory if memory.boot_id == boot_id else _after_reboot(memory, boot_id)
+
+    def all(self, boot_id: str) -> list[Memory]:
+        """Every memory that can be read."""
+        found = (self.load(path, boot_id) for path in sorted(self._directory.glob("*.json"))
+                 if not path.name.startswith("."))
+        return [memory for memory in found if memory is not None]
+
+    def remove(self, uuid: str) -> None:
+        """Forget one."""
+        self._path(uuid).unlink(missing_ok=True)
+
+    def _path(self, uuid: str) -> Path:
+        return self._directory / f"{uuid}.json"
+
+
+def _after_reboot(memory: Memory, boot_id: str) -> Memory:
+    """The boot-time clock began anew: what was counted by it means nothing now."""
+    ledger = replace(memory.ledger, failures=Limiter(), crashes=Limiter(), drift=Limiter(),
+                     last_exit=Exit(ExitKind.REBOOT, 0.0, message="the host was started anew"))
+    return replace(memory, ledger=ledger, boot_id=boot_id)
+
+
+def _memory(value: dict[str, Any]) -> Memory:
+    return Memory(
+        uuid=value["uuid"], name=value["name"], generation=value["generation"],
+        definition=_text(value["definition"]), good=_text(value["good"]),
+        ledger=_ledger(value["ledger"]), boot_id=value["boot_id"],
+        places={key: Place(**place) for key, place in value["places"].items()},
+        hold=Hold(**value["hold"]) if value["hold"] else None,
+        history=tuple(value.get("history", ())))
+
+
+def _text(value: dict[str, Any] | None) -> Text | None:
+    return Text(**value) if value else None
+
+
+def _ledger(value: dict[str, Any]) -> Ledger:
+    limiters = {name: _limiter(value.pop(name)) for name in ("failures", "crashes", "drift")}
+    end = value.pop("last_exit")
+    last = Exit(**{**end, "kind": ExitKind(end["kind"])}) if end else None
+    return Ledger(**limiters, last_exit=last, **value)
+
+
+def _limiter(value: dict[str, Any]) -> Limiter:
+    return Limiter(**{**value, "times": tuple(value["times"])})

@@ -1,0 +1,269 @@
+"""From the source to the keepers: a listing in, every keeper told what its file says now.
+
+Level-triggered: each look is complete and forgets nothing; what woke it does not matter. Failures
+of the source have a patience of their own (1 s doubled to 5 min), and stop no VM (rule 3).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import platform
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from reconciler.engine import removal
+from reconciler.engine.case import Removal
+from reconciler.engine.intake import Definitions, Intake, Rejected
+from reconciler.engine.keeper import Fresh, Keeper
+from reconciler.engine.site import admission
+from reconciler.engine.store import Memory, Text
+from reconciler.errors import SourceError
+from reconciler.host.files import write_whole
+from reconciler.report.events import timestamp
+from reconciler.sources.directory import Directory, Root
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from reconciler.domain.model import Domain, ReadingHost
+    from reconciler.engine.loop import Reconciler
+    from reconciler.sources.listing import Listing
+    from reconciler.sources.watch import Watch
+
+PATIENCE, LONGEST_PATIENCE = 1.0, 300.0
+
+
+class Sync:
+    """Keeps the keepers' definitions as the directory has them."""
+
+    def __init__(self, owner: Reconciler,
+                 read: Callable[[bytes, str, ReadingHost], Domain]) -> None:
+        settings = owner.settings
+        self._owner = owner
+        self._root_file = settings.state / "source.json"
+        self.directory = Directory(settings.domains, settings.source.include,
+                                   settings.source.settle, self._known_root())
+        self.intake = Intake(owner.context.host, admission(settings), platform.node(), read)
+        self.rules = removal.Rules(settings.prune.enabled, settings.prune.settle,
+                                   settings.prune.hold_above, settings.prune.hold_minimum)
+        self.watch: Watch | None = None
+        self.loop: asyncio.AbstractEventLoop | None = None
+        self.error: SourceError | None = None
+        self.failures = 0
+        self.last_attempt = ""
+        self.last_success = ""
+        self.files = 0
+        self.rejected: tuple[Rejected, ...] = ()
+        self.elsewhere: tuple[str, ...] = ()
+        self.held: dict[str, str] = {}  # uuid -> name of what the breaker holds
+        self.complete = False  # one complete listing was seen
+        self.handled = 0  # how many looks were finished; what `sync` waits for
+        self._absences = removal.Absences()
+        self._blind: dict[str, float] = {}  # files that may be anybody's, since when
+        self._told: dict[str, str] = {}
+        self._wake = asyncio.Event()
+        self._unfinished: frozenset[str] = frozenset()
+        self._timer: asyncio.TimerHandle | None = None
+
+    def wake(self, delay: float = 0.0) -> None:
+        """Look at the source in `delay` seconds; from the loop's thread."""
+        if delay <= 0:
+            self._wake.set()
+        elif self.loop is not None:
+            self.loop.call_later(delay, self._wake.set)
+
+    async def forever(self) -> None:
+        """Look whenever woken, and when something was left to look at later."""
+        self.loop = asyncio.get_running_loop()
+        while True:
+            self._wake.clear()
+            again = self.look()
+            if self.watch is not None:
+                self.watch.follow()
+            if self._timer is not None:
+                self._timer.cancel()
+            self._timer = self.loop.call_later(again, self._wake.set)
+            await self._wake.wait()
+
+    async def once(self, *, settle: bool) -> None:
+        """For `run --once`: look, and again where something has to rest first."""
+        again = self.look()
+        while settle and (self._absences.since or self._unfinished) and not self.held and (
+                again <= max(self.rules.settle, self._owner.settings.source.settle) + 0.1):
+            await asyncio.sleep(again)
+            again = self.look()
+            if not any(k.removal is Removal.NONE for u, k in self._owner.keepers.items()
+                       if u in self._absences.since) and not self._unfinished:
+                break
+
+    def look(self) -> float:
+        """One look; returns seconds until the next is due."""
+        self.last_attempt = timestamp()
+        try:
+            listing = self.directory.listing()
+        except SourceError as error:
+            return self._source_failed(error)
+        self._source_back(listing)
+        owner = self._owner
+        in_force = {k.uuid: k.memory.definition.file for k in owner.keepers.values()
+                    if k.memory.definition is not None}
+        definitions = self.intake.definitions(listing, in_force)
+        present = self._tell_keepers(definitions, listing)
+        present |= self._owners_of(listing.unfinished)
+        self._remove(present, listing)
+        self._unfinished = listing.unfinished
+        self.handled += 1
+        owner.publisher.changed("")
+        waits = [owner.context.resync(), listing.again_in,
+                 removal.next_look(self._absences, self.rules, owner.context.now().clock)]
+        return min(wait for wait in waits if wait is not None) + 0.005
+
+    # The source itself
+
+    def _source_failed(self, error: SourceError) -> float:
+        self.failures += 1
+        if self.error is None or str(self.error) != str(error):
+            self._owner.journal.write("source.failed", severity="error", reason=error.reason,
+                                      error=str(error), hint=error.hint)
+        self.error = error
+        self._absences = replace(self._absences, since={})
+        self._owner.publisher.changed("")
+        patience = min(PATIENCE * 2.0 ** min(self.failures - 1, 20), LONGEST_PATIENCE)
+        return patience * self._owner.context.jitter()
+
+    def _source_back(self, listing: Listing) -> None:
+        first = not self.last_success
+        if self.error is not None or first:
+            self._owner.journal.write("source.synced", files=len(listing.files),
+                                      message=str(self.directory.path))
+        self.error, self.failures = None, 0
+        self.complete = True
+        self.last_success = timestamp()
+        self.files = len(listing.files)
+        root = self.directory.root
+        if root is not None and root != self._known_root():
+            write_whole(self._root_file, json.dumps(
+                {"path": str(self.directory.path), "device": root.device,
+                 "inode": root.inode}).encode())
+
+    def _known_root(self) -> Root | None:
+        """Which directory it was the last time, also before our restart."""
+        try:
+            value = json.loads(self._root_file.read_bytes())
+            if value["path"] == str(self._owner.settings.domains):
+                return Root(value["device"], value["inode"])
+        except (OSError, ValueError, KeyError, TypeError):
+            return None
+        return None
+
+    # Definitions
+
+    def _tell_keepers(self, definitions: Definitions, listing: Listing) -> set[str]:
+        """Give every keeper its definition; the uuids that a file speaks for."""
+        keepers = self._owner.keepers
+        names = {keeper.name: keeper for keeper in keepers.values()}
+        present: set[str] = set()
+        for file, domain in definitions.accepted.items():
+            keeper = keepers.get(domain.uuid) or names.get(domain.name)
+            if keeper is None:
+                keeper = self._owner.keep(Memory(domain.uuid, domain.name))
+            self._define(keeper, domain, file, listing)
+            present.add(domain.uuid)
+        blind: dict[str, float] = {}
+        now = self._owner.context.now().clock
+        for rejected in definitions.rejected:
+            owners = self._owners_of({rejected.file}) or {
+                k.uuid for k in keepers.values()
+                if k.uuid == rejected.uuid or k.name == rejected.name}
+            owners -= present
+            for uuid in owners:
+                keepers[uuid].reject(rejected.reason, rejected.message, rejected.file)
+            present |= owners
+            self._tell_rejected(rejected, bool(owners))
+            if not owners and rejected.name is None:
+                blind[rejected.file] = self._blind.get(rejected.file, now)
+        self._blind = blind
+        self.rejected, self.elsewhere = definitions.rejected, definitions.elsewhere
+        self._told = {f: m for f, m in self._told.items() if f in listing.files}
+        return present
+
+    def _define(self, keeper: Keeper, domain: Domain, file: str, listing: Listing) -> None:
+        kept = keeper.memory.definition
+        text = listing.files[file].decode(errors="replace")
+        if kept is None or kept.text != text or kept.file != file or keeper.invalid or (
+                keeper.domain is None or keeper.removal is not Removal.NONE):
+            old = keeper.uuid
+            keeper.define(Fresh(domain, Text(text, file, listing.revision(file),
+                                             self._owner.context.host.keep())))
+            if keeper.uuid != old:
+                self._owner.rename(old, keeper)
+        elif keeper.domain != domain:
+            # The same text means something else: the configuration's defaults changed.
+            keeper.define(Fresh(domain, replace(kept, read_with=self._owner.context.host.keep())))
+
+    def _tell_rejected(self, rejected: Rejected, owned: bool) -> None:
+        """Say once what is wrong with a file that is nobody's; its owner tells its own."""
+        if not owned and self._told.get(rejected.file) != rejected.message:
+            self._owner.journal.write("domain.invalid", severity="error", file=rejected.file,
+                                      domain=rejected.name, reason=rejected.reason,
+                                      error=rejected.message)
+        self._told[rejected.file] = rejected.message
+
+    def _owners_of(self, files: frozenset[str] | set[str]) -> set[str]:
+        """Whose definition was last in these files."""
+        return {k.uuid for k in self._owner.keepers.values()
+                if k.memory.definition is not None and k.memory.definition.file in files}
+
+    # Removal
+
+    def _remove(self, present: set[str], listing: Listing) -> None:
+        keepers, now = self._owner.keepers, self._owner.context.now().clock
+        absent = {uuid for uuid in keepers if uuid not in present}
+        self._absences = removal.seen(self._absences, absent, now)
+        uncertain = {uuid for uuid in absent if listing.unfinished or any(
+            since >= self._absences.since[uuid] for since in self._blind.values())}
+        verdicts, self._absences = removal.judge(self._absences, keepers.keys(), self.rules, now)
+        for uuid in absent:
+            verdict = Removal.NONE if uuid in uncertain else verdicts.get(uuid, Removal.NONE)
+            keepers[uuid].judge(verdict, now)
+        held = {uuid: keepers[uuid].name for uuid, verdict in verdicts.items()
+                if verdict is Removal.HELD}
+        if held and held != self.held:
+            self._owner.journal.write("prune.held", severity="warning", reason="MassRemoval",
+                                      domains=sorted(held.values()), token=removal.token(held),
+                                      hint=f"`reconciler approve {removal.token(held)}` removes "
+                                           "them, or the files come back")
+        self.held = held
+
+    @property
+    def absent(self) -> frozenset[str]:
+        """The uuids of domains whose file is not there, and that are not held."""
+        return frozenset(self._absences.since) - frozenset(self.held)
+
+    def approve(self, token: str | None) -> list[str]:
+        """Approve the held set of this token (the only one, without); the names approved."""
+        waiting = self.approvals()
+        chosen = [a for a in waiting if token in (None, a["token"])]
+        names: list[str] = []
+        for approval in chosen:
+            keys = [u for u, k in self._owner.keepers.items() if k.name in approval["domains"]]
+            self._absences = removal.approve(self._absences, keys)
+            names += approval["domains"]
+        if names:
+            self._owner.journal.write("prune.approved", domains=sorted(names), cause="approval")
+            self.wake()
+        return sorted(names)
+
+    def approvals(self) -> list[dict[str, object]]:
+        """What waits for somebody's word."""
+        found: list[dict[str, object]] = []
+        if self.held:
+            found.append({"token": removal.token(self.held), "kind": "MassRemoval",
+                          "domains": sorted(self.held.values())})
+        for uuid, keeper in self._owner.keepers.items():
+            held = keeper.plan.condition("PruneHeld") if keeper.plan.conditions else None
+            if held is not None and held.reason == "ConfirmRequired":
+                found.append({"token": removal.token([uuid]), "kind": "ConfirmRequired",
+                              "domains": [keeper.name]})
+        return found

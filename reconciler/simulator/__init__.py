@@ -1,1 +1,0 @@
-"""A StratoVirt stand-in that is a real process."""

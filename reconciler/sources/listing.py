@@ -1,0 +1,20 @@
+"""The value that a source delivers: every domain file that is finished, complete (rule 3)."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True, slots=True)
+class Listing:
+    """All files at one moment. `unfinished` are there, but somebody still writes them."""
+
+    files: dict[str, bytes] = field(default_factory=dict)
+    unfinished: frozenset[str] = frozenset()
+    # When the next look is due because something was unfinished; seconds from now.
+    again_in: float | None = None
+
+    def revision(self, file: str) -> str:
+        """A name for the contents of one file."""
+        return f"sha256:{hashlib.sha256(self.files[file]).hexdigest()[:12]}"

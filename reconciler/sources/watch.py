@@ -1,0 +1,118 @@
+"""Wakes us when something in the watched directory is finished: watchdog on inotify.
+
+It only wakes; the listing is the truth. Watched are the directory, its parent (it may be replaced)
+and the parent of every symbolic link on the way to it (links are swapped). watchdog calls from a
+thread of its own.
+"""
+
+from __future__ import annotations
+
+import os
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from watchdog.events import (
+    DirCreatedEvent,
+    DirDeletedEvent,
+    DirMovedEvent,
+    FileClosedEvent,
+    FileCreatedEvent,
+    FileDeletedEvent,
+    FileMovedEvent,
+    FileSystemEvent,
+    FileSystemEventHandler,
+)
+from watchdog.observers import Observer
+
+from reconciler.sources.directory import Directory, Signature
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from watchdog.observers.api import BaseObserver
+
+# Reading and half a write are nobody's news.
+_EVENTS: list[type[FileSystemEvent]] = [
+    FileClosedEvent, FileMovedEvent, FileDeletedEvent, FileCreatedEvent,
+    DirCreatedEvent, DirDeletedEvent, DirMovedEvent]
+_LONGEST_CHAIN = 40  # of symbolic links, as the kernel has it
+
+
+class _Handler(FileSystemEventHandler):
+    """Notes finished files, and wakes for what can matter."""
+
+    def __init__(self, directory: Directory, wake: Callable[[float], None], settle: float) -> None:
+        self.steps: frozenset[str] = frozenset()  # names on the way to the directory
+        self._directory = directory
+        self._wake = wake
+        self._settle = settle
+
+    def on_any_event(self, event: FileSystemEvent) -> None:
+        """In watchdog's thread."""
+        names = {os.path.basename(os.fsdecode(path))
+                 for path in (event.src_path, event.dest_path) if path}
+        files = [name for name in names if name and self._directory.is_domain_file(name)]
+        if event.event_type in ("closed", "moved"):
+            for file in files:
+                with suppress(OSError):
+                    found = os.stat(self._directory.path / file)
+                    self._directory.finished[file] = Signature.of(found)
+        if names & self.steps:
+            self._wake(0.0)
+        elif files:
+            # A file that was just made is looked at once there was time to write it.
+            self._wake(self._settle if event.event_type == "created" else 0.0)
+
+
+class Watch:
+    """Calls `wake(seconds)`, from a thread, whenever the directory deserves a look."""
+
+    def __init__(self, directory: Directory, wake: Callable[[float], None],
+                 settle: float) -> None:
+        self._path = directory.path
+        self._handler = _Handler(directory, wake, settle)
+        self._points: frozenset[tuple[str, int]] = frozenset()
+        self._observer: BaseObserver = Observer()
+        self._observer.start()
+        self.follow()
+
+    @property
+    def alive(self) -> bool:
+        """Whether its thread runs: a watcher that died must not go unseen."""
+        return self._observer.is_alive()
+
+    def follow(self) -> None:
+        """Watch what the path leads through now; nothing is done while that is the same."""
+        points = frozenset(_points(self._path))
+        if points == self._points:
+            return
+        self._observer.unschedule_all()
+        for place, _ in points:
+            with suppress(OSError):  # it went in between; the resync follows again
+                self._observer.schedule(self._handler, place, event_filter=_EVENTS)
+        self._points = points
+        self._handler.steps = frozenset(
+            os.path.basename(place) for place, _ in points) | {self._path.name}
+
+    def stop(self) -> None:
+        """End the thread."""
+        self._observer.stop()
+        self._observer.join(1)
+
+
+def _points(path: Path) -> list[tuple[str, int]]:
+    """The directories to watch, each with its inode, so that a replaced one is seen."""
+    found: list[str] = []
+    here = Path(os.path.abspath(path))
+    for _ in range(_LONGEST_CHAIN):
+        link = next((step for step in (*reversed(here.parents), here) if step.is_symlink()), None)
+        if link is None:
+            break
+        found.append(str(link.parent))
+        here = Path(os.path.normpath(link.parent / os.readlink(link) / here.relative_to(link)))
+    parent = here.parent
+    while not parent.is_dir():
+        parent = parent.parent
+    found += [str(parent), *([str(here)] if here.is_dir() else [])]
+    return [(place, os.stat(place).st_ino) for place in dict.fromkeys(found)]

@@ -1,0 +1,94 @@
+"""Which device sits where: root ports and PCI places, a pure function of the domain and a memory.
+
+Explicit places come first. What has none gets the place that it is remembered with, else the lowest
+root port that nobody uses, so that it can be unplugged; adding an interface never moves a disk.
+Root ports stand on pcie.0 from slot 1, eight functions a slot (libvirt does the same).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from reconciler.domain.devices import RootPort
+from reconciler.domain.model import Device, Domain, MachineType, Place
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+# pcie.0 has 32 slots: 0 is the host bridge, 0x1f the LPC bridge on x86_64.
+_SLOTS = range(1, 0x1F)
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """Where everything is. `ports` by index; `places` by device key, of plugged devices only."""
+
+    ports: tuple[RootPort, ...]
+    places: tuple[tuple[str, Place], ...]
+
+    def place(self, device: Device) -> Place | None:
+        """The place of a device."""
+        return dict(self.places).get(identity(device))
+
+    def free_ports(self) -> tuple[int, ...]:
+        """Root ports with nothing behind them: what hot plug can use."""
+        used = {place.bus for _, place in self.places}
+        return tuple(port.index for port in self.ports if port.index not in used)
+
+
+def identity(device: Device) -> str:
+    """What a place is remembered by: the kind and the key."""
+    return f"{device.KIND}:{device.key}"
+
+
+def lay_out(domain: Domain, remembered: Mapping[str, Place], spare: int) -> Layout:
+    """Give every plugged device a place; `spare` is the number of empty root ports wished for."""
+    if domain.machine is MachineType.MICROVM:
+        return Layout((), ())
+    given = {d.index: d for d in domain.devices if isinstance(d, RootPort)}
+    plugged = [d for d in domain.devices if d.PLUGGED]
+    places = {identity(d): d.place for d in plugged if d.place is not None}
+    taken = {place for place in places.values()}
+    for device in plugged:
+        old = remembered.get(identity(device))
+        if identity(device) not in places and old is not None and old not in taken:
+            places[identity(device)] = old
+            taken.add(old)
+    used = {place.bus for place in taken}
+    index = 1
+    for device in plugged:
+        if identity(device) in places:
+            continue
+        while index in used:
+            index += 1
+        used.add(index)
+        places[identity(device)] = Place(index, 0)
+    wanted = set(given) | {place.bus for place in places.values() if place.bus}
+    missing, index = spare - len(wanted - used), 1
+    while missing > 0:
+        if index not in wanted:
+            wanted.add(index)
+            missing -= 1
+        index += 1
+    return Layout(_ports(given, wanted, taken), tuple(sorted(places.items())))
+
+
+def _ports(given: Mapping[int, RootPort], wanted: set[int],
+           taken: set[Place]) -> tuple[RootPort, ...]:
+    """A root port of each wanted index; those without a place fill pcie.0 from slot 1."""
+    explicit = {port.place for port in given.values() if port.place is not None}
+    # A slot in which something sits by itself cannot hold functions of ours.
+    closed = {p.slot for p in taken | explicit if p.bus == 0}
+    free = (Place(0, slot, function) for slot in _SLOTS if slot not in closed
+            for function in range(8))
+    ports: list[RootPort] = []
+    for index in sorted(wanted):
+        port = given.get(index)
+        if port is not None and port.place is not None:
+            ports.append(port)
+            continue
+        place = next(free)
+        ports.append(RootPort(alias=port.alias if port else f"pcie.{index}", index=index,
+                              place=place))
+    return tuple(ports)

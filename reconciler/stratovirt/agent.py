@@ -1,0 +1,46 @@
+"""The guest agent on its virtio-serial channel: the one way to ask an x86_64 guest to shut down."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from typing import TYPE_CHECKING
+
+from reconciler.errors import HostError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+async def shut_down(path: Path, limit: float) -> None:
+    """Send guest-shutdown, which has no answer when it works; raises HostError if nobody is there.
+
+    A guest-sync comes first: it is the agent's own way to tell whether anybody listens.
+    """
+    try:
+        async with asyncio.timeout(limit):
+            reader, writer = await asyncio.open_unix_connection(path)
+            try:
+                await _ask(writer, "guest-sync", {"id": 1})
+                while (await _answer(reader)).get("return") != 1:
+                    continue  # what an earlier client was not there to read
+                await _ask(writer, "guest-shutdown", {"mode": "powerdown"})
+            finally:
+                writer.close()
+    except (OSError, ValueError, TimeoutError) as error:
+        message = f"the guest agent does not answer: {error or type(error).__name__}"
+        raise HostError(message, reason="AgentSilent") from error
+
+
+async def _answer(reader: asyncio.StreamReader) -> dict[str, object]:
+    line = await reader.readline()
+    if not line:
+        message = "it closed the connection"
+        raise ConnectionError(message)
+    value: dict[str, object] = json.loads(line)
+    return value
+
+
+async def _ask(writer: asyncio.StreamWriter, command: str, arguments: dict[str, object]) -> None:
+    writer.write(json.dumps({"execute": command, "arguments": arguments}).encode() + b"\n")
+    await writer.drain()

@@ -1,0 +1,333 @@
+"""One VM as a thing that can be looked at and acted on: its process, its QMP, its directory.
+
+The engine calls `observe` and the acts; the kernel and StratoVirt call back through `Listener`.
+Nothing is decided here. Every wait has a limit; launching is not interruptible, waiting is.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+import signal
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, Protocol
+
+from reconciler.domain.devices import Interface
+from reconciler.domain.model import StopMode
+from reconciler.errors import HostError, QmpClosed, QmpError, StartFailed, StopFailed
+from reconciler.host import files, taps
+from reconciler.stratovirt import agent, process, record
+from reconciler.stratovirt.command_line import QMP_SOCKET, Start, arguments
+from reconciler.stratovirt.observation import Traces, Vm, VmState
+from reconciler.stratovirt.qmp import Qmp
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from reconciler.domain.model import Domain
+    from reconciler.host.notify import Notifier
+    from reconciler.stratovirt.addresses import Layout
+    from reconciler.stratovirt.record import Record
+
+REFUSED_PAUSE = 0.001  # between a socket's bind and its listen, which nothing announces
+AGENT_PATIENCE = 3.0  # a guest without the agent never answers
+SIGNAL_PATIENCE = 5.0  # for quit, SIGTERM and SIGKILL each; quit takes 20 ms when all is well
+
+
+class Listener(Protocol):
+    """Who hears of what happens by itself."""
+
+    def on_event(self, name: str, data: dict[str, Any]) -> None:
+        """A QMP event."""
+
+    def on_disconnect(self) -> None:
+        """The QMP connection closed."""
+
+    def on_end(self, traces: Traces, *, asked: bool) -> None:
+        """The process ended; `asked`: because it was stopped here."""
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """Seconds that things may take."""
+
+    qmp: float = 10.0
+    start: float = 30.0
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """What to start, and what is kept of it. `text` is the file as it was read."""
+
+    domain: Domain
+    text: bytes
+    layout: Layout
+    program: Sequence[str]
+    paused: bool
+    generation: int
+    read_with: dict[str, str]
+    manage_taps: bool = True
+
+
+class VirtualMachine:
+    """The VM that lives in the directory `home`."""
+
+    def __init__(self, home: Path, listener: Listener, notifier: Notifier, limits: Limits) -> None:
+        self.home = home
+        self.record: Record | None = record.load(home)
+        self.process: process.Process | None = None
+        self._listener = listener
+        self._notifier = notifier
+        self._limits = limits
+        self._qmp: Qmp | None = None
+        self._watching: asyncio.Task[None] | None = None
+        self._over = asyncio.Event()
+        self._asked = False
+        self._shutdown: str | None = None
+
+    # Looking
+
+    def adopt(self) -> bool:
+        """Find the process that holds our lock (rule 2); whether there is one now."""
+        if self.process is None and process.locked(self.home):
+            kept = self.record
+            found = process.find(self.home, kept.pid if kept else None,
+                                 kept.started if kept else None)
+            if found is not None:
+                self._follow(found)
+        return self.process is not None
+
+    async def observe(self) -> Vm:
+        """What is there now: the kernel's word, then QMP's."""
+        if not self.adopt() or self.process is None:
+            if process.locked(self.home):
+                return Vm(problem="a process holds its lock and cannot be recognised")
+            return Vm(VmState.ABSENT)
+        pid = self.process.pid
+        try:
+            qmp = await self._connected(self._limits.qmp)
+            status = await qmp.execute("query-status", self._limits.qmp)
+        except QmpError as error:
+            if self.process is None:
+                return Vm(VmState.ABSENT)
+            return Vm(VmState.UNKNOWN, pid, str(error))
+        return Vm(VmState.RUNNING if status["running"] else VmState.PAUSED, pid)
+
+    async def consoles(self) -> dict[str, str]:
+        """Label to pty path, of consoles and the serial port."""
+        qmp = await self._connected(self._limits.qmp)
+        found = await qmp.execute("query-chardev", self._limits.qmp)
+        return {entry["label"]: entry["filename"].removeprefix("pty:") for entry in found
+                if str(entry.get("filename", "")).startswith("pty:")}
+
+    def traces(self) -> Traces:
+        """What a process that ended while nobody watched has left."""
+        return Traces(socket_left=(self.home / QMP_SOCKET).exists())
+
+    def note_gone(self) -> None:
+        """Its record says that it runs, and it does not: clean up after it."""
+        self._clean()
+
+    # Acting
+
+    def prepare(self, order: Order) -> tuple[str, ...]:
+        """Look at the files and make what the start needs (blocking); the taps made."""
+        needs = order.domain.needs()
+        files.check(needs)
+        files.make_variables(needs)
+        self.home.mkdir(parents=True, exist_ok=True, mode=0o700)
+        made: list[str] = []
+        if order.manage_taps:
+            for card in order.domain.devices:
+                if isinstance(card, Interface) and (card.bridge or not taps.exists(card.tap)):
+                    if taps.make(card.tap, card.bridge, queues=card.queues or 1):
+                        made.append(card.tap)
+        return tuple(made)
+
+    def launch(self, order: Order, made: tuple[str, ...], started_at: str) -> int:
+        """Start the process and know it; the intent is on disk before it. Returns the pid."""
+        domain = order.domain
+        kept = record.Record(domain.name, domain.uuid, order.generation, record.boot_id(),
+                             intent="start", places=dict(order.layout.places),
+                             read_with=order.read_with, file=domain.file, taps=made,
+                             started_at=started_at)
+        files.write_whole(self.home / record.DEFINITION, order.text)
+        record.save(self.home, kept)
+        words = [*order.program,
+                 *arguments(domain, Start(self.home, order.layout, order.paused))]
+        self.record = kept
+        try:
+            vm = process.launch(words, self.home)
+        except StartFailed:
+            self._clean()
+            raise
+        self._asked = False
+        self.record = replace(kept, pid=vm.pid, started=vm.started)
+        record.save(self.home, self.record)
+        self._follow(vm)
+        return vm.pid
+
+    async def up(self) -> None:
+        """Wait until the VM that was launched answers; raises StartFailed with its own reason.
+
+        One that never answers is ended: it was never up. Cancelling leaves it as it is.
+        """
+        try:
+            await self._connected(self._limits.start)
+        except QmpError as error:
+            if self.process is None:
+                raise StartFailed(process.reason(self.home)) from error
+            await self.stop(StopMode.FORCE, 0.0)
+            message = f"it was not up within {self._limits.start:g} s: {error}"
+            raise StartFailed(message) from error
+        if self.record is not None:
+            self.record = replace(self.record, intent="")
+            record.save(self.home, self.record)
+
+    async def pause(self) -> None:
+        """QMP stop."""
+        await (await self._connected(self._limits.qmp)).execute("stop", self._limits.qmp)
+
+    async def resume(self) -> None:
+        """QMP cont."""
+        await (await self._connected(self._limits.qmp)).execute("cont", self._limits.qmp)
+
+    async def stop(self, mode: StopMode, patience: float, *, agent_socket: str | None = None,
+                   power_button: bool = False) -> None:
+        """End the process: the guest is asked if it can be, then quit, SIGTERM, SIGKILL.
+
+        Raises StopFailed when it outlives even that. Stopping what is not there is done.
+        """
+        if self.process is None:
+            if process.locked(self.home):
+                message = "a process holds its lock and cannot be recognised; see `status`"
+                raise StopFailed(message)
+            return
+        self._asked = True
+        if self.record is not None:
+            self.record = replace(self.record, intent="stop")
+            record.save(self.home, self.record)
+        if mode is StopMode.GRACEFUL and await self._ask_guest(
+                agent_socket, power_button=power_button) and (
+                await self._ended_within(patience)):
+            return
+        with suppress(QmpError):
+            if self._qmp is not None and not self._qmp.closed:
+                await self._qmp.execute("quit", min(SIGNAL_PATIENCE, self._limits.qmp))
+                if await self._ended_within(SIGNAL_PATIENCE):
+                    return
+        for number in (signal.SIGTERM, signal.SIGKILL):
+            if self.process is not None:
+                process.send(self.process, number)
+            if await self._ended_within(SIGNAL_PATIENCE):
+                return
+        message = "the process does not end, not even by SIGKILL"
+        raise StopFailed(message)
+
+    def forget(self) -> None:
+        """Take the directory of a VM that is gone away; disks and nvram are never touched."""
+        if self.process is None and not process.locked(self.home):
+            shutil.rmtree(self.home, ignore_errors=True)
+            self.record = None
+
+    def close(self) -> None:
+        """Let go of it; the VM lives on."""
+        if self._watching is not None:
+            self._watching.cancel()
+        if self._qmp is not None:
+            self._qmp.close()
+
+    # Inside
+
+    async def _connected(self, limit: float) -> Qmp:
+        """Our QMP connection; waits for the socket, at most `limit` seconds. Raises QmpError."""
+        if self._qmp is not None and not self._qmp.closed:
+            return self._qmp
+        path = self.home / QMP_SOCKET
+        try:
+            with self._notifier.appearing(path) as made:
+                async with asyncio.timeout(limit):
+                    while not self._over.is_set():
+                        with suppress(QmpClosed):
+                            self._qmp = await Qmp.connect(path, self._event, self._disconnected,
+                                                          limit)
+                            return self._qmp
+                        await self._made_or_over(made)
+        except TimeoutError:
+            message = f"no QMP socket within {limit:g} s"
+            raise QmpError(message) from None
+        except OSError as error:
+            message = f"{self.home}: {error.strerror}"
+            raise QmpError(message) from error
+        message = "the process ended"
+        raise QmpClosed(message)
+
+    async def _made_or_over(self, made: asyncio.Event) -> None:
+        if made.is_set() or (self.home / QMP_SOCKET).exists():
+            await asyncio.sleep(REFUSED_PAUSE)
+            return
+        waits = {asyncio.ensure_future(made.wait()), asyncio.ensure_future(self._over.wait())}
+        try:
+            await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for wait in waits:
+                wait.cancel()
+
+    def _event(self, name: str, data: dict[str, Any]) -> None:
+        if name == "SHUTDOWN":
+            self._shutdown = str(data.get("reason") or ("guest" if data.get("guest") else ""))
+        self._listener.on_event(name, data)
+
+    def _disconnected(self) -> None:
+        self._qmp = None
+        self._listener.on_disconnect()
+
+    def _follow(self, vm: process.Process) -> None:
+        self.process, self._shutdown = vm, None
+        self._asked = self.record is not None and self.record.intent == "stop"
+        self._over.clear()
+        self._watching = asyncio.create_task(self._until_end(vm), name=f"end of {self.home.name}")
+
+    async def _until_end(self, vm: process.Process) -> None:
+        how = await process.ended(vm)
+        traces = Traces(how.code, how.signal, self._shutdown,
+                        (self.home / QMP_SOCKET).exists(),
+                        process.reason(self.home) if how.code else "")
+        self.process = None
+        asked, self._asked = self._asked, False
+        self._clean()
+        self._over.set()
+        self._listener.on_end(traces, asked=asked)
+
+    def _clean(self) -> None:
+        """What an ended VM leaves on the host: its taps, if we made them."""
+        if self.record is None:
+            return
+        for tap in self.record.taps:
+            with suppress(OSError):
+                taps.remove(tap)
+        self.record = replace(self.record, pid=None, started=None, intent="", taps=())
+        with suppress(OSError):  # a full disk: the next start writes it anew
+            record.save(self.home, self.record)
+
+    async def _ask_guest(self, agent_socket: str | None, *, power_button: bool) -> bool:
+        """Whether the guest could be asked to shut down."""
+        if agent_socket is not None:
+            with suppress(HostError):
+                await agent.shut_down(self.home / agent_socket, AGENT_PATIENCE)
+                return True
+        if power_button and self._qmp is not None and not self._qmp.closed:
+            with suppress(QmpError):
+                await self._qmp.execute("system_powerdown", self._limits.qmp)
+                return True
+        return False
+
+    async def _ended_within(self, limit: float) -> bool:
+        try:
+            async with asyncio.timeout(limit):
+                await self._over.wait()
+        except TimeoutError:
+            return False
+        return True

@@ -1,0 +1,83 @@
+"""What is really there: the values that observing a VM gives, and how an end is told apart. Pure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+
+class VmState(StrEnum):
+    """What a VM is observed to be. Unknown is a state (rule 9)."""
+
+    ABSENT = "absent"
+    STARTING = "starting"
+    RUNNING = "running"
+    PAUSED = "paused"
+    STOPPING = "stopping"
+    UNKNOWN = "unknown"
+
+
+@dataclass(frozen=True, slots=True)
+class Vm:
+    """An observation: what the kernel and QMP say, and why it is not known when it is not."""
+
+    state: VmState = VmState.UNKNOWN
+    pid: int | None = None
+    problem: str = ""
+
+
+class ExitKind(StrEnum):
+    """How a VM ended that nobody here asked to."""
+
+    POWEROFF = "guest-poweroff"
+    RESET = "guest-reset"
+    ASKED = "quit-from-outside"
+    TERMINATED = "terminated"
+    KILLED = "killed"
+    CRASHED = "crashed"
+    REBOOT = "host-reboot"
+
+
+@dataclass(frozen=True, slots=True)
+class Exit:
+    """One such end; `at` on the boot-time clock."""
+
+    kind: ExitKind
+    at: float
+    code: int | None = None
+    signal: int | None = None
+    message: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Traces:
+    """What an ended process leaves: its status if we are its parent, SHUTDOWN's reason, files."""
+
+    code: int | None = None
+    signal: int | None = None
+    shutdown: str | None = None  # `reason` of the SHUTDOWN event, if it came in time
+    socket_left: bool = False  # StratoVirt removes its socket at every end but SIGKILL's
+    last_words: str = ""
+
+
+def classify(traces: Traces, at: float) -> Exit:
+    """Tell a guest's power-off from a crash: on x86_64 StratoVirt sends no event for the first."""
+    kind, message = _kind(traces)
+    return Exit(kind, at, traces.code, traces.signal, message)
+
+
+def _kind(traces: Traces) -> tuple[ExitKind, str]:
+    shutdown = traces.shutdown or ""
+    if traces.signal is not None:
+        return ExitKind.KILLED, f"the process was ended by signal {traces.signal}"
+    if traces.code:
+        return ExitKind.CRASHED, f"the process ended with status {traces.code}: {traces.last_words}"
+    if "quit" in shutdown:
+        return ExitKind.ASKED, "somebody sent it QMP quit"
+    if "signal" in shutdown:
+        return ExitKind.TERMINATED, "somebody sent its process a signal"
+    if "guest" in shutdown or traces.code == 0:
+        return ExitKind.POWEROFF, "the guest powered off"
+    if traces.socket_left:
+        return ExitKind.KILLED, "the process was killed or crashed while nobody watched it"
+    return ExitKind.POWEROFF, "the process ended cleanly while nobody watched it"

@@ -1,0 +1,62 @@
+"""Durations and sizes, as people write them and as they are shown; pure, used by every layer."""
+
+from __future__ import annotations
+
+import difflib
+import re
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+MIB = 1 << 20
+_SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
+_DURATION = re.compile(r"([0-9]{1,9})(ms|s|m|h|d)")
+_POWERS = {"": 0, "k": 1, "m": 2, "g": 3, "t": 4, "p": 5, "e": 6}
+_UNIT = re.compile(r"([kmgtpe]?)(|b|ib|byte|bytes)", re.IGNORECASE)
+
+
+def seconds(text: str) -> float:
+    """A duration such as 500ms, 10s, 5m, 1h, 2d in seconds; raises ValueError."""
+    match = _DURATION.fullmatch(text.strip())
+    if match is None:
+        message = f"{text!r} is no duration (accepted: 500ms, 10s, 5m, 1h, 2d)"
+        raise ValueError(message)
+    return int(match[1]) * _SECONDS[match[2]]
+
+
+def unit_bytes(unit: str) -> int:
+    """How many bytes libvirt's unit is: K and KiB 1024, KB 1000, any case; raises ValueError."""
+    match = _UNIT.fullmatch(unit)
+    if match is None or not unit or (not match[1] and match[2].lower() == "ib"):
+        message = f"{unit!r} is no unit (accepted: b, bytes, KiB, MiB, GiB, TiB, KB, MB, GB)"
+        raise ValueError(message)
+    prefix, suffix = match[1].lower(), match[2].lower()
+    if prefix and suffix in ("byte", "bytes"):
+        message = f"{unit!r} is no unit (accepted: b, bytes, KiB, MiB, GiB, TiB, KB, MB, GB)"
+        raise ValueError(message)
+    return int((1000 if suffix == "b" and prefix else 1024) ** _POWERS[prefix])
+
+
+def show_bytes(count: int) -> str:
+    """Bytes in the largest binary unit that keeps them whole: 2 GiB, 1536 MiB, 100 bytes."""
+    for power, unit in ((40, "TiB"), (30, "GiB"), (20, "MiB"), (10, "KiB")):
+        if count and count % (1 << power) == 0:
+            return f"{count >> power} {unit}"
+    return f"{count} bytes"
+
+
+def show_seconds(value: float) -> str:
+    """Seconds as people say them: 340 ms, 31 s, 4 min, 2 h, 3 d."""
+    if value < 1:
+        return f"{round(value * 1000)} ms"
+    for size, unit in ((172800, "d"), (7200, "h"), (120, "min")):
+        if value >= size:
+            return f"{round(value / (size / 2 if size != 120 else 60))} {unit}"
+    return f"{round(value)} s"
+
+
+def nearest(name: str, accepted: Iterable[str]) -> str:
+    """'; did you mean 'x'?' for the nearest accepted name, or nothing."""
+    near = difflib.get_close_matches(name, list(accepted), 1)
+    return f"; did you mean '{near[0]}'?" if near else ""

@@ -1,0 +1,77 @@
+"""The counters, on values alone."""
+
+from dataclasses import replace
+
+from reconciler.domain.model import Policy
+from reconciler.engine import ledger as ledgers
+from reconciler.engine.case import Exit, ExitKind, Ledger
+from reconciler.engine.ledger import Patience
+
+PATIENCE = Patience()
+
+
+def exits(count, kind=ExitKind.KILLED, policy=None, gap=1.0):
+    book, waits = Ledger(), []
+    for number in range(count):
+        at = 1000.0 + number * gap
+        book = ledgers.exited(book, Exit(kind, at), policy or Policy(), jitter=1.0)
+        waits.append(round(book.crashes.retry_at - at, 3))
+    return book, waits
+
+
+def test_failed_actions_wait_one_second_doubled_to_five_minutes():
+    book, waits = Ledger(), []
+    for _ in range(12):
+        book = ledgers.failed(book, "StartFailed", "x", PATIENCE, now=0.0, jitter=1.0)
+        waits.append(book.failures.retry_at)
+    assert waits[:5] == [1.0, 2.0, 4.0, 8.0, 16.0]
+    assert waits[-1] == 300.0
+    assert ledgers.succeeded(book).failures.count == 0
+
+
+def test_crashes_wait_little_at_first_then_delay_doubled_then_the_longest():
+    _, waits = exits(8)
+    assert waits == [0.1, 1.0, 2.0, 4.0, 8.0, 300.0, 300.0, 300.0]
+
+
+def test_old_crashes_count_no_more():
+    _, waits = exits(4, gap=700.0)
+    assert waits == [0.1, 0.1, 0.1, 0.1]
+
+
+def test_the_policy_decides_what_stays_down():
+    off = Policy(restart_on_poweroff=False)
+    assert exits(1, ExitKind.POWEROFF, off)[0].down == "PoweredOff"
+    assert exits(1, ExitKind.KILLED, off)[0].down == ""
+    never = Policy(restart_on_poweroff=False, restart_on_failure=False)
+    assert exits(1, ExitKind.CRASHED, never)[0].down == "Killed"
+
+
+def test_a_reboot_of_the_host_is_no_crash():
+    book, _ = exits(3, ExitKind.REBOOT)
+    assert book.crashes.times == ()
+    assert book.restarts == 0
+
+
+def test_the_third_correction_in_ten_minutes_is_a_fight_with_tripled_waits():
+    book, waits = Ledger(), []
+    for number in range(8):
+        book = ledgers.drifted(book, "state", PATIENCE, now=float(number), jitter=1.0)
+        waits.append(max(0.0, book.drift.retry_at - number))
+    assert waits == [0.0, 0.0, 2.0, 6.0, 18.0, 54.0, 162.0, 300.0]
+    assert book.drift.message
+
+
+def test_a_new_generation_begins_anew_and_quiet_time_forgets():
+    book, _ = exits(3)
+    assert ledgers.changed(book).crashes.count == 0
+    assert ledgers.changed(book).restarts == 3
+    assert ledgers.quiet(book, Policy(), PATIENCE, now=1100.0) is book
+    assert ledgers.quiet(book, Policy(), PATIENCE, now=2000.0).crashes.count == 0
+
+
+def test_the_four_limiters_are_apart():
+    book = ledgers.failed(exits(2)[0], "StartFailed", "x", PATIENCE, now=0.0, jitter=1.0)
+    book = ledgers.drifted(book, "state", PATIENCE, now=0.0, jitter=1.0)
+    assert (book.failures.count, book.crashes.count, len(book.drift.times)) == (1, 2, 1)
+    assert replace(ledgers.succeeded(book)).crashes.count == 2

@@ -1,0 +1,63 @@
+"""Removal on evidence, on values alone: rule 6."""
+
+from reconciler.engine import removal
+from reconciler.engine.case import Removal
+from reconciler.engine.removal import Absences, Rules
+
+RULES = Rules()
+
+
+def after(absent, known, seconds=2.0, absences=None):
+    """Two listings without `absent`, so many seconds apart."""
+    absences = removal.seen(absences or Absences(), absent, 100.0)
+    absences = removal.seen(absences, absent, 100.0 + seconds)
+    return removal.judge(absences, known, RULES, 100.0 + seconds)
+
+
+def test_rule_6_two_listings_far_enough_apart():
+    assert after({"a"}, {"a", "b"}, seconds=1.9)[0] == {}
+    assert after({"a"}, {"a", "b"})[0] == {"a": Removal.PROVEN}
+
+
+def test_rule_6_a_file_that_is_back_was_never_gone():
+    absences = removal.seen(Absences(), {"a"}, 100.0)
+    absences = removal.seen(absences, set(), 101.0)
+    absences = removal.seen(absences, {"a"}, 102.0)
+    assert removal.judge(absences, {"a"}, RULES, 103.0)[0] == {}
+
+
+def test_rule_6_many_at_once_are_held_until_approved_or_back():
+    known = {"a", "b", "c", "d"}
+    verdicts, absences = after({"a", "b", "c"}, known)
+    assert set(verdicts.values()) == {Removal.HELD}
+    approved = removal.approve(absences, ["a", "b", "c"])
+    assert set(removal.judge(approved, known, RULES, 110.0)[0].values()) == {Removal.APPROVED}
+    back = removal.seen(absences, {"a"}, 104.0)
+    assert removal.judge(back, known, RULES, 104.0)[0] == {"a": Removal.PROVEN}
+
+
+def test_the_last_file_may_be_deleted():
+    assert after({"a"}, {"a"})[0] == {"a": Removal.PROVEN}
+    assert set(after({"a", "b"}, {"a", "b"})[0].values()) == {Removal.PROVEN}
+
+
+def test_half_is_not_more_than_half():
+    known = {"a", "b", "c", "d", "e", "f"}
+    assert set(after({"a", "b", "c"}, known)[0].values()) == {Removal.PROVEN}
+    assert set(after({"a", "b", "c", "d"}, known)[0].values()) == {Removal.HELD}
+
+
+def test_what_is_believed_stays_believed_when_more_follow():
+    known = {"a", "b", "c", "d"}
+    _, absences = after({"a"}, known)
+    verdicts, _ = removal.judge(removal.seen(absences, {"a", "b"}, 103.0), known, RULES, 106.0)
+    assert verdicts == {"a": Removal.PROVEN, "b": Removal.PROVEN}
+
+
+def test_pruning_can_be_switched_off():
+    absences = removal.seen(Absences(), {"a"}, 0.0)
+    assert removal.judge(absences, {"a"}, Rules(enabled=False), 100.0)[0] == {}
+
+
+def test_a_token_names_exactly_a_set():
+    assert removal.token(["a", "b"]) == removal.token(["b", "a"]) != removal.token(["a"])

@@ -1,0 +1,43 @@
+"""Values that many tests start from."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+from reconciler.domain.model import Boot, DesiredState, Domain, MachineType, Policy, ReadingHost
+from reconciler.engine.case import Case, Now, Vm, VmState
+
+HOST = ReadingHost("x86_64", Path("/images"), Path("/state/nvram"))
+XML = """<domain type='kvm'><name>{name}</name><memory unit='MiB'>{memory}</memory>
+<os><type arch='x86_64' machine='q35'>hvm</type><loader type='pflash' readonly='yes'>fw.fd</loader></os>
+<devices><disk type='file'><source file='{name}.img'/><target dev='vda' bus='virtio'/></disk>
+{devices}</devices><metadata>
+<r:reconcile xmlns:r='urn:stratovirt-reconciler:1' state='{state}'>{inner}</r:reconcile></metadata>
+</domain>"""
+
+
+def xml(name: str = "a", state: str = "running", memory: int = 128, inner: str = "",
+        devices: str = "") -> bytes:
+    """A small domain file."""
+    return XML.format(name=name, state=state, memory=memory, inner=inner,
+                      devices=devices).encode()
+
+
+def domain(state: DesiredState = DesiredState.RUNNING, memory: int = 128,
+           **policy: object) -> Domain:
+    """A small Domain."""
+    return Domain("a", "11111111-2222-5333-8444-555555555555", MachineType.Q35, memory << 20, 1,
+                  Boot(loader="/images/fw.fd"), policy=replace(Policy(state=state), **policy),
+                  file="a.xml")
+
+
+def case(wanted: Domain | None = None, state: VmState = VmState.ABSENT, **values: object) -> Case:
+    """A Case in which all was well before, unless told otherwise."""
+    wanted = domain() if wanted is None else wanted
+    pid = None if state is VmState.ABSENT else 42
+    return replace(Case(wanted, Vm(state, pid), generation=1,
+                        applied=None if pid is None else wanted), **values)
+
+
+NOW = Now(1000.0, 1_800_000_000.0)
