@@ -11,6 +11,7 @@ from urllib.parse import quote, urlencode
 from reconciler.errors import ReconcilerError, UsageError
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
 
     from reconciler.settings import Settings
@@ -33,7 +34,8 @@ class _Connection(http.client.HTTPConnection):
         self.sock.connect(str(self._path))
 
 
-def ask(settings: Settings, method: str, *path: str, limit: float = 30.0, **query: str) -> Any:
+def ask(settings: Settings, method: str, *path: str, limit: float = 30.0,
+        query: Mapping[str, str] | None = None) -> Any:
     """One request's answer; raises Unreachable, or UsageError with the reconciler's own words."""
     target = "/" + "/".join(quote(step, safe="") for step in path)
     if query:

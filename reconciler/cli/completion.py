@@ -36,7 +36,7 @@ def _run(options: Namespace, settings: Settings) -> int:
 
     from reconciler.cli.main import parser  # noqa: PLC0415  # main imports this file
 
-    print(shtab.complete(parser(), shell=options.shell, preamble=_PREAMBLE))
+    print(shtab.complete(parser(), shell=options.shell, preamble=_PREAMBLE[options.shell]))
     return OK
 
 

@@ -30,7 +30,7 @@ def _hold(options: Namespace, settings: Settings) -> int:
     query = {"by": f"{getpass.getuser()}@{_terminal()}", "reason": options.reason or ""}
     if options.time is not None:
         query["for"] = options.time
-    ask(settings, "POST", *API, "domains", options.name, "hold", **query)
+    ask(settings, "POST", *API, "domains", options.name, "hold", query=query)
     print(f"{options.name}: held; `reconciler release {options.name}` ends it")
     return OK
 
@@ -58,7 +58,8 @@ def _approve(options: Namespace, settings: Settings) -> int:
 def _sync(options: Namespace, settings: Settings) -> int:
     wait = seconds(options.timeout) if options.wait else 0.0
     with progress("waiting until all is ready"):
-        value = ask(settings, "POST", *API, "sync", limit=wait + 30, wait=str(wait))
+        value = ask(settings, "POST", *API, "sync", limit=wait + 30,
+                    query={"wait": str(wait)})
     if not options.wait:
         return OK
     if value["error"]:

@@ -27,12 +27,14 @@ URN = "urn:stratovirt-reconciler:1"
 STATES = {"suspend": "paused", "resume": "running", "start": "running", "stop": "stopped"}
 _NEEDED = {"suspend": "running", "resume": "paused"}
 _TAG = re.compile(r"<(?:[\w.-]+:)?reconcile\b[^>]*?(/?)>", re.DOTALL)
+_COMMENT = re.compile(r"<!--.*?-->", re.DOTALL)
 _STATE = re.compile(r"(\sstate\s*=\s*)(['\"])[^'\"]*\2")
 
 
 def edited(text: str, state: str) -> str:
     """The file with another desired state, and nothing else changed."""
-    tag = _TAG.search(text)
+    bare = _COMMENT.sub(lambda found: " " * len(found[0]), text)  # as long, and says nothing
+    tag = _TAG.search(bare)
     if tag is not None:
         found = _STATE.search(tag[0])
         if found is not None:
@@ -44,7 +46,7 @@ def edited(text: str, state: str) -> str:
     element = f"<r:reconcile xmlns:r='{URN}' state='{state}'/>"
     for closing, addition in (("</metadata>", f"  {element}\n  "),
                               ("</domain>", f"  <metadata>\n    {element}\n  </metadata>\n")):
-        where = text.rfind(closing)
+        where = bare.rfind(closing)
         if where >= 0:
             return text[:where] + addition + text[where:]
     return text
@@ -158,12 +160,12 @@ def _outcome(options: Namespace, settings: Settings, name: str, *, start: bool =
     wait = seconds(options.timeout)
     try:
         with progress(name):
-            value = ask(settings, "POST", "api", "v1", "sync", limit=wait + 30, wait=str(wait),
-                        name=name)
+            value = ask(settings, "POST", "api", "v1", "sync", limit=wait + 30,
+                        query={"wait": str(wait), "name": name})
             if start:
                 ask(settings, "POST", "api", "v1", "domains", name, "start")
                 value = ask(settings, "POST", "api", "v1", "sync", limit=wait + 30,
-                            wait=str(wait), name=name)
+                            query={"wait": str(wait), "name": name})
         domains = ask(settings, "GET", "api", "v1", "status")["domains"]
     except Unreachable as error:
         complain(f"{error}; it takes effect when one does", error.hint)

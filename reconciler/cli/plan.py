@@ -42,7 +42,7 @@ def plans(settings: Settings, name: str | None) -> dict[str, Any]:
 
     query = {"name": name} if name else {}
     try:
-        value: dict[str, Any] = ask(settings, "GET", "api", "v1", "plan", **query)
+        value: dict[str, Any] = ask(settings, "GET", "api", "v1", "plan", query=query)
     except Unreachable:
         from reconciler.engine.offline import plans as offline  # noqa: PLC0415  # the whole engine
 

@@ -26,7 +26,7 @@ from reconciler.domain.model import (
 from reconciler.domain.metadata import read_policy
 from reconciler.domain.reading import Reading, path
 from reconciler.domain.table import DOMAIN
-from reconciler.domain.xml import Node, Report, parse, walk
+from reconciler.domain.xml import Node, Report, line_of, parse, walk
 from reconciler.units import MIB, show_bytes, unit_bytes
 
 if TYPE_CHECKING:
@@ -95,7 +95,7 @@ def _lines(node: Node) -> Iterator[tuple[str, int]]:
             yield name, child.line
     metadata = node.raw.find("metadata")
     if metadata is not None:
-        yield "policy", int(metadata.sourceline or 1)
+        yield "policy", line_of(metadata)
 
 
 # Memory and processors

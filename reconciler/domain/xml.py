@@ -7,7 +7,7 @@ reads values afterwards gets only right ones, and reports only what takes more t
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from lxml import etree
 
@@ -52,7 +52,7 @@ class Node:
     @property
     def line(self) -> int:
         """Where it stands in the file."""
-        return int(getattr(self.raw, "sourceline", None) or 1)
+        return line_of(self.raw)
 
     def error(self, message: str, reason: str = "InvalidDefinition") -> None:
         """Report an error here; reading goes on."""
@@ -125,6 +125,11 @@ def _parsed(rule: Attribute, text: str) -> object:
         return None  # the walk has reported it
 
 
+def line_of(raw: Any) -> int:  # noqa: ANN401  # the stubs do not know sourceline's real type
+    """The line an element stands on."""
+    return raw.sourceline or 1
+
+
 def parse(data: bytes, file: str) -> etree._Element:
     """The root of a well-formed, harmless file; raises InvalidDomain."""
 
@@ -151,13 +156,13 @@ def parse(data: bytes, file: str) -> etree._Element:
         if event == "start":
             depth += 1
             if depth > DEEPEST:
-                refuse(node.sourceline or 1, f"nested over {DEEPEST} deep")
+                refuse(line_of(node), f"nested over {DEEPEST} deep")
         elif event == "end":
             depth -= 1
         elif event == "pi":
-            refuse(node.sourceline or 1, "a processing instruction is refused always")
+            refuse(line_of(node), "a processing instruction is refused always")
     if root.tag != "domain":
-        refuse(root.sourceline or 1, f"found <{root.tag}>; accepted: one <domain>")
+        refuse(line_of(root), f"found <{root.tag}>; accepted: one <domain>")
     return root
 
 
@@ -171,7 +176,7 @@ def walk(node: Node) -> None:
             continue  # an entity reference, which the parser left alone
         seen[tag] = seen.get(tag, 0) + 1
         rule = node.rule.by_name.get(tag)
-        line = int(raw.sourceline or 1)
+        line = line_of(raw)
         path = f"{node.path}/{tag}{f'[{seen[tag]}]' if rule is None or rule.many else ''}"
         if rule is None:
             _unknown_element(node, tag, line, path)
@@ -186,8 +191,7 @@ def walk(node: Node) -> None:
 
 
 def _attributes(node: Node) -> None:
-    for key, value in node.raw.attrib.items():
-        name = str(key)
+    for name, value in [(str(k), str(v)) for k, v in node.raw.attrib.items()]:
         rule = node.rule.by_attribute.get(name)
         if rule is None:
             accepted = ", ".join(node.rule.by_attribute) or "none"
@@ -197,7 +201,7 @@ def _attributes(node: Node) -> None:
                 f"{accepted}", warning=node.report.lenient and not _ours(node))
         elif _judged(node, rule.verdict, f"{name}='{value}'", rule.message):
             try:
-                rule.type.parse(str(value).strip())
+                rule.type.parse(value.strip())
             except ValueError as error:
                 node.report.add(node.line, f"{node.path}/@{name}", str(error))
 

@@ -19,6 +19,8 @@ from reconciler.engine.case import (
     Exit,
     ExitKind,
     Hold,
+    Ledger,
+    Limiter,
     Now,
     Plan,
     Removal,
@@ -71,6 +73,7 @@ class Keeper:
         self.since: dict[str, tuple[str, str]] = {}  # condition type -> its status, since when
         self.last_action: dict[str, Any] | None = None
         self.consoles: dict[str, str] = {}
+        self._consoles_of: int | None = None
         self.words: tuple[str, ...] = ()  # pid and command line of the process, read once
         self.forgotten = False
         self.wake = wake
@@ -94,7 +97,7 @@ class Keeper:
         return self.memory.uuid
 
     @property
-    def ledger(self) -> ledgers.Ledger:
+    def ledger(self) -> Ledger:
         """The counters."""
         return self.memory.ledger
 
@@ -149,7 +152,7 @@ class Keeper:
     def retry(self) -> None:
         """A file that it needs changed: the waits of failed actions are over."""
         if self.domain is not None and self.context.signature(self.domain) != self._needs:
-            self.remember(ledger=replace(self.ledger, failures=ledgers.Limiter()))
+            self.remember(ledger=replace(self.ledger, failures=Limiter()))
             self.wake(Urgency.FILE)
 
     # What StratoVirt tells (stratovirt.machine.Listener)
@@ -194,12 +197,23 @@ class Keeper:
             self._settle(now)
             self.context.changed(self.uuid)
             if not self.plan.steps:
+                await self._learn_consoles()
                 return self._rest(now)
             await self._carry_out(self.plan, urgency)
             if self.forgotten:
                 return None
         message = f"{self.name}: {MOST_ROUNDS} rounds without rest, last {self.plan.steps}"
         raise RuntimeError(message)
+
+    async def _learn_consoles(self) -> None:
+        """Where the ptys are: asked once a process, when all else is done."""
+        if self.vm.pid is None or self.vm.pid == self._consoles_of or (
+                self.vm.state is VmState.UNKNOWN):
+            return
+        with suppress(QmpError):
+            self.consoles = await self.machine.consoles()
+            self._consoles_of = self.vm.pid
+            self.context.changed(self.uuid)
 
     def case(self) -> Case:
         """What the plan decides on."""

@@ -21,7 +21,7 @@ from reconciler.engine.store import Memory, Store
 from reconciler.engine.sync import Sync
 from reconciler.errors import AlreadyRunning, HostError
 from reconciler.host.notify import Notifier
-from reconciler.report.publisher import Publisher
+from reconciler.engine.publisher import Publisher
 from reconciler.report.server import Server
 from reconciler.sources.watch import Watch
 from reconciler.stratovirt.machine import Limits, Listener, VirtualMachine

@@ -100,10 +100,11 @@ def _text(value: dict[str, Any] | None) -> Text | None:
 
 
 def _ledger(value: dict[str, Any]) -> Ledger:
-    limiters = {name: _limiter(value.pop(name)) for name in ("failures", "crashes", "drift")}
-    end = value.pop("last_exit")
+    end = value["last_exit"]
     last = Exit(**{**end, "kind": ExitKind(end["kind"])}) if end else None
-    return Ledger(**limiters, last_exit=last, **value)
+    return Ledger(**{**value, "failures": _limiter(value["failures"]),
+                     "crashes": _limiter(value["crashes"]), "drift": _limiter(value["drift"]),
+                     "last_exit": last})
 
 
 def _limiter(value: dict[str, Any]) -> Limiter:

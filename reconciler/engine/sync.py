@@ -10,7 +10,7 @@ import asyncio
 import json
 import platform
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from reconciler.engine import removal
 from reconciler.engine.case import Removal
@@ -245,19 +245,17 @@ class Sync:
         """Approve the held set of this token (the only one, without); the names approved."""
         waiting = self.approvals()
         chosen = [a for a in waiting if token in (None, a["token"])]
-        names: list[str] = []
-        for approval in chosen:
-            keys = [u for u, k in self._owner.keepers.items() if k.name in approval["domains"]]
-            self._absences = removal.approve(self._absences, keys)
-            names += approval["domains"]
+        names = [name for approval in chosen for name in approval["domains"]]
+        keys = [u for u, k in self._owner.keepers.items() if k.name in names]
+        self._absences = removal.approve(self._absences, keys)
         if names:
             self._owner.journal.write("prune.approved", domains=sorted(names), cause="approval")
             self.wake()
         return sorted(names)
 
-    def approvals(self) -> list[dict[str, object]]:
+    def approvals(self) -> list[dict[str, Any]]:
         """What waits for somebody's word."""
-        found: list[dict[str, object]] = []
+        found: list[dict[str, Any]] = []
         if self.held:
             found.append({"token": removal.token(self.held), "kind": "MassRemoval",
                           "domains": sorted(self.held.values())})

@@ -110,9 +110,8 @@ class VirtualMachine:
             qmp = await self._connected(self._limits.qmp)
             status = await qmp.execute("query-status", self._limits.qmp)
         except QmpError as error:
-            if self.process is None:
-                return Vm(VmState.ABSENT)
-            return Vm(VmState.UNKNOWN, pid, str(error))
+            alive = bool(self.process)  # it may have ended meanwhile
+            return Vm(VmState.UNKNOWN, pid, str(error)) if alive else Vm(VmState.ABSENT)
         return Vm(VmState.RUNNING if status["running"] else VmState.PAUSED, pid)
 
     async def consoles(self) -> dict[str, str]:
