@@ -7,6 +7,7 @@ did not decide.
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from reconciler.engine.case import Hold
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from reconciler.engine.loop import Reconciler
 
 LONGEST_WAIT = 600.0
+LONG_POLL = 25.0
 
 
 class Commands:
@@ -41,7 +43,7 @@ class Commands:
                     raise UsageError("no complete look at the source yet", reason="NotReady")
                 return {"ready": True}
             case ("GET", "api", "v1", "status"):
-                return self._owner.publisher.value()
+                return await self._status(query.get("wait"))
             case ("GET", "api", "v1", "plan"):
                 return await self._plans(query.get("name"))
             case ("GET", "api", "v1", "domains", name, "explain"):
@@ -70,6 +72,16 @@ class Commands:
             raise UsageError(f"no domain '{name}'{near}", reason="NotFound",
                              hint="`reconciler status` lists the domains")
         return found
+
+    async def _status(self, wait: str | None) -> dict[str, Any]:
+        """The status; with `wait`, once it is a later one than that sequence (long poll)."""
+        publisher = self._owner.publisher
+        if wait is not None and wait.isdecimal():
+            with suppress(TimeoutError):
+                async with asyncio.timeout(LONG_POLL):
+                    while publisher.sequence <= int(wait):
+                        await self._next_status()
+        return publisher.value()
 
     async def _plans(self, name: str | None) -> dict[str, Any]:
         chosen = [self._keeper(name)] if name else sorted(

@@ -36,7 +36,7 @@ class Publisher:
         self._dirty: set[str] = set()
         self._timer: asyncio.TimerHandle | None = None
         self._last = float("-inf")
-        self._sequence = 0
+        self.sequence = 0
         self.problem = ""
         self.waiters: list[asyncio.Future[None]] = []
 
@@ -54,6 +54,7 @@ class Publisher:
             self._timer.cancel()
             self._timer = None
         self._last = loop.time()
+        self.sequence += 1
         try:
             status.write(self._directory, self.value())
             self.problem = ""
@@ -90,11 +91,10 @@ class Publisher:
         self._dirty.clear()
         self._parts = {u: self._parts.get(u) or domain_status(k) for u, k in keepers.items()}
         domains = sorted(self._parts.values(), key=lambda part: str(part["name"]))
-        self._sequence += 1
         settings, binary = owner.settings, owner.binary
         return {
             "apiVersion": "reconciler/v1", "kind": "Status", "generatedAt": timestamp(),
-            "sequence": self._sequence,
+            "sequence": self.sequence,
             "reconciler": {"version": __version__, "pid": os.getpid(),
                            "startedAt": self._started, "watcher": "inotify",
                            "heartbeatEvery": f"{settings.reconcile.heartbeat:g}s"},

@@ -1,0 +1,183 @@
+"""The life of a domain, on real processes."""
+
+import os
+import signal
+
+from reconciler.stratovirt import process
+from tests.simulated.site import condition, ready, reason
+from tests.values import xml
+
+
+def test_a_file_is_dropped_edited_and_taken_away(site):
+    site.drop()
+    pid = site.settled("running")["observed"]["pid"]
+    site.drop(state="paused")
+    assert site.settled("paused")["observed"]["pid"] == pid
+    site.drop(state="running")
+    assert site.settled("running")["observed"]["pid"] == pid
+    site.drop(state="stopped")
+    stopped = site.settled("absent")
+    assert reason(stopped) == "InSync"
+    assert site.processes() == []
+    site.drop(state="running", memory=256)
+    assert site.settled("running")["observed"]["memoryBytes"] == 256 << 20
+    site.file().unlink()
+    site.gone()
+    assert site.processes() == []
+    assert site.disk("a").exists()
+
+
+def test_wanted_paused_and_absent_never_runs(site):
+    site.drop(state="paused")
+    site.settled("paused")
+    words = process.command_line(site.processes()[0])
+    assert "-S" in words
+    assert [e["event"] for e in site.events() if e.get("domain") == "a"] == [
+        "domain.accepted", "domain.starting", "domain.started"]
+
+
+def test_rule_2_the_reconciler_comes_back_to_its_vms(site):
+    site.drop()
+    pid = site.settled("running")["observed"]["pid"]
+    for number in (signal.SIGKILL, signal.SIGTERM, signal.SIGKILL):
+        site.kill(number)
+        site.start()
+        assert site.settled("running")["observed"]["pid"] == pid
+    assert len(site.events("domain.adopted")) == 3
+    assert len(site.events("domain.starting")) == 1
+
+
+def test_rule_3_a_broken_file_and_a_vanished_source_stop_nothing(site):
+    site.drop()
+    pid = site.settled("running")["observed"]["pid"]
+    site.put("a.xml", b"<domain>")
+    site.domain(lambda d: reason(d) == "InvalidDefinition")
+    (site.path / "domains").rename(site.path / "elsewhere")
+    site.until(lambda v: v["source"]["conditions"][0]["status"] == "False")
+    (site.path / "domains").mkdir()
+    found = site.until(lambda v: v["source"]["conditions"][0]["reason"] == "SourceChanged")
+    assert found["domains"][0]["observed"]["pid"] == pid
+    (site.path / "domains").rmdir()
+    (site.path / "elsewhere").rename(site.path / "domains")
+    site.drop()
+    assert site.settled("running")["observed"]["pid"] == pid
+
+
+def test_rule_4_the_same_meaning_does_nothing(site):
+    site.drop(memory=256)
+    before = site.settled("running")
+    data = site.file().read_bytes()
+    other = data.replace(b"<memory unit='MiB'>256<", b"<!-- a --><memory unit='KiB'>262144<")
+    site.put("a.xml", other.replace(b"><", b">\n  <"))
+    site.file().rename(site.file("renamed"))
+    site.domain(lambda d: d["file"] == "renamed.xml")
+    after = site.settled("running")
+    assert after["observed"]["pid"] == before["observed"]["pid"]
+    assert after["generation"] == before["generation"]
+    assert len(site.events("domain.starting", "domain.stopping")) == 1
+
+
+def test_rule_6_a_removal_of_many_is_held_until_approved(site):
+    for name in "abcd":
+        site.drop(name)
+    for name in "abcd":
+        site.settled("running", name)
+    for name in "abc":
+        site.file(name).unlink()
+    held = site.until(lambda v: v["approvals"])
+    assert held["approvals"][0]["domains"] == ["a", "b", "c"]
+    assert all(site.processes(name) for name in "abcd")
+    assert site.verb("approve", "p-000000").returncode == 1
+    assert site.verb("approve", held["approvals"][0]["token"]).returncode == 0
+    for name in "abc":
+        site.gone(name)
+    assert site.processes("d")
+
+
+def test_rule_7_a_definition_that_cannot_start_leaves_the_vm_alone(site):
+    site.drop()
+    pid = site.settled("running")["observed"]["pid"]
+    data = site.file().read_bytes()
+    site.put("a.xml", data.replace(b"a.img", b"b.img"))
+    found = site.domain(lambda d: reason(d) in ("BackOff", "MissingFile"))
+    assert "b.img" in found["conditions"][0]["message"]
+    assert site.processes() == [pid]
+    # The file that it needs appears: it is tried at once, whatever the wait.
+    site.disk("b")
+    site.domain(lambda d: ready(d) and d["observed"]["pid"] != pid)
+
+
+def test_rule_10_every_act_is_announced_before_it_with_its_cause(site):
+    site.drop()
+    site.settled("running")
+    starting, = site.events("domain.starting")
+    started, = site.events("domain.started")
+    assert starting["seq"] < started["seq"]
+    assert (starting["cause"], starting["file"]) == ("file", "a.xml")
+    assert starting["revision"].startswith("sha256:")
+
+
+def test_a_vm_that_is_killed_is_started_again(site):
+    site.drop()
+    pid = site.settled("running")["observed"]["pid"]
+    os.kill(pid, signal.SIGKILL)
+    again = site.domain(lambda d: ready(d) and d["observed"]["pid"] not in (pid, None))
+    assert again["restarts"]["total"] == 1
+    assert again["restarts"]["lastExit"]["kind"] == "killed"
+
+
+def test_a_second_reconciler_is_refused(site):
+    site.drop()
+    site.settled("running")
+    second = site.verb("run")
+    assert second.returncode == 2
+    assert "another reconciler" in second.stderr
+
+
+def test_a_domain_may_be_renamed_by_its_uuid(site):
+    uuid = "<uuid>aaaaaaaa-bbbb-4ccc-8ddd-eeeeeeeeeeee</uuid>"
+    site.disk("a")
+    data = site.path / "x"
+    base = xml("a").replace(b"fw.fd", b"sample-firmware.fd").replace(
+        b"<disk type='file'>", b"<disk type='file'><driver cache='writeback'/>").decode()
+    data.write_text(base.replace("</name>", "</name>" + uuid))
+    data.replace(site.file())
+    site.settled("running")
+    data.write_text(base.replace("<name>a<", "<name>b<").replace("</name>", "</name>" + uuid))
+    data.replace(site.file())
+    site.settled("running", "b")
+    assert site.processes("a") == []
+    assert len(site.processes("b")) == 1
+
+
+def test_a_conflict_keeps_the_one_that_runs(site):
+    site.drop()
+    pid = site.settled("running")["observed"]["pid"]
+    site.drop("z", file="0.xml")
+    site.put("0.xml", site.file("0").read_bytes().replace(b"z.img", b"a.img"))
+    value = site.until(lambda v: any(e["reason"] == "Conflict" for e in v["source"]["invalid"]))
+    errors = " ".join(value["source"]["invalid"][0]["errors"])
+    assert "a.xml" in errors
+    assert site.processes() == [pid]
+
+
+def test_sigterm_ends_the_reconciler_and_leaves_the_vms(site):
+    site.drop()
+    site.settled("running")
+    assert site.kill(signal.SIGTERM) == 0
+    assert len(site.processes()) == 1
+    assert site.events()[-1]["event"] == "reconciler.stopped"
+
+
+def test_what_waits_for_a_restart_is_told_and_comes_with_it(site):
+    site.drop(inner="<r:update policy='manual'/>")
+    pid = site.settled("running")["observed"]["pid"]
+    site.drop(memory=256, inner="<r:update policy='manual'/>")
+    waiting = site.domain(lambda d: d["pending"])
+    assert condition(waiting, "RestartRequired")["status"] == "True"
+    assert ready(waiting)
+    assert site.verb("plan").returncode == 1
+    assert site.verb("restart", "a").returncode == 0
+    after = site.domain(lambda d: not d["pending"] and ready(d))
+    assert after["observed"]["pid"] != pid
+    assert after["observed"]["memoryBytes"] == 256 << 20
