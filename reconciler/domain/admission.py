@@ -16,13 +16,17 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Admission:
-    """The configuration's section `admission`."""
+    """The configuration's section `admission`.
+
+    `own` is a directory of ours, for files that no domain file names: always allowed.
+    """
 
     paths: tuple[str, ...] = ()
     max_memory: int | None = None
     max_vcpus: int | None = None
     bridges: tuple[str, ...] = ()
     require_labels: tuple[str, ...] = ()
+    own: str | None = None
 
 
 def admit(domain: Domain, rules: Admission) -> tuple[Problem, ...]:
@@ -42,20 +46,40 @@ def _problems(domain: Domain, rules: Admission) -> Iterator[Problem]:
     if rules.max_vcpus is not None and domain.vcpus > rules.max_vcpus:
         yield problem(lines.get("vcpus", 0), f"{domain.vcpus} processors; accepted: up to "
                       f"{rules.max_vcpus} (admission.max_vcpus)")
-    for need in domain.needs():
-        for path in filter(None, (need.path, need.template)):
-            if rules.paths and not any(_below(path, allowed) for allowed in rules.paths):
-                yield problem(need.line, f"{path}; accepted: below {', '.join(rules.paths)} "
-                                         "(admission.paths)")
-    for card in domain.devices:
-        if isinstance(card, Interface) and rules.bridges and card.bridge not in rules.bridges:
-            yield problem(card.line, f"bridge '{card.bridge}'; accepted: "
-                                     f"{', '.join(rules.bridges)} (admission.bridges)")
+    if rules.paths:
+        allowed = (*rules.paths, *((rules.own,) if rules.own else ()))
+        for path, line in _paths(domain).items():
+            if not any(_below(path, root) for root in allowed):
+                yield problem(line, f"{path}; accepted: below {', '.join(rules.paths)} "
+                                    "(admission.paths)")
+    for bridge, line in _bridges(domain):
+        if rules.bridges and bridge not in rules.bridges:
+            yield problem(line, f"bridge '{bridge}'; accepted: {', '.join(rules.bridges)} "
+                                "(admission.bridges)")
     labels = dict(domain.policy.labels)
     for name in rules.require_labels:
         if name not in labels:
             yield problem(lines.get("policy", 0), f"no label '{name}'; accepted: <r:label "
                           f"name='{name}' value='…'/> (admission.require_labels)")
+
+
+def _paths(domain: Domain) -> dict[str, int]:
+    """Every path of the host that the VM reads, writes or listens at, with its line."""
+    found: dict[str, int] = {}
+    for need in domain.needs():
+        for path in filter(None, (need.path, need.template)):
+            found.setdefault(path, need.line)
+    for device in domain.devices:  # a log or a socket is made, not needed
+        own = getattr(device, "path", None)
+        if isinstance(own, str):
+            found.setdefault(own, device.line)
+    return found
+
+
+def _bridges(domain: Domain) -> Iterator[tuple[str, int]]:
+    for card in domain.devices:
+        if isinstance(card, Interface) and card.bridge is not None:
+            yield card.bridge, card.line
 
 
 def _below(path: str, allowed: str) -> bool:

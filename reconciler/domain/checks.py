@@ -10,7 +10,9 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
 
 _IDENTITY = ("name", "uuid")
-_READ, _WRITTEN = "read-only disk", "writable disk"
+# One file has one writer, whatever it is to it; readers are many, as long as nobody writes.
+READ = "read-only disk"
+WRITTEN = ("writable disk", "nvram file", "writable loader", "socket or log file")
 
 
 def conflicts(domains: Mapping[str, Domain],
@@ -35,14 +37,16 @@ def conflicts(domains: Mapping[str, Domain],
 
 
 def _against(claim: Claim) -> tuple[tuple[str, str], ...]:
-    """The claims that this one cannot stand beside."""
-    if claim.kind == _READ:
-        return ((_WRITTEN, claim.value),)
-    if claim.kind == _WRITTEN:
-        return ((_WRITTEN, claim.value), (_READ, claim.value))
-    return ((claim.kind, claim.value),)
+    """List the claims that this one cannot stand beside."""
+    kinds: tuple[str, ...] = (claim.kind,)
+    if claim.kind == READ:
+        kinds = WRITTEN
+    elif claim.kind in WRITTEN:
+        kinds = (*WRITTEN, READ)
+    return tuple((kind, claim.value) for kind in kinds)
 
 
 def _problem(file: str, claim: Claim, other: str, theirs: Claim) -> Problem:
-    return Problem(file, claim.line or 1, "domain", f"{claim.kind} '{claim.value}' is also that of "
-                   f"{other}:{theirs.line or 1}; accepted: each once on a host", reason="Conflict")
+    return Problem(file, claim.line or 1, "domain", f"{claim.kind} '{claim.value}' is also the "
+                   f"{theirs.kind} of {other}:{theirs.line or 1}; accepted: each once on a host",
+                   reason="Conflict")

@@ -2,13 +2,23 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from reconciler.domain.devices import Channel, Console, Disk, Interface, RootPort, Serial
-from reconciler.domain.model import Device, Domain, MachineType, Place
+from reconciler.domain.checks import READ
+from reconciler.domain.devices import (
+    Channel,
+    Console,
+    Disk,
+    Interface,
+    RootPort,
+    Serial,
+    VirtioSerial,
+)
+from reconciler.domain.model import Claim, Device, Domain, MachineType, Place
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Iterator
 
     from reconciler.domain.xml import Node
 
@@ -16,7 +26,7 @@ _LPC = Place(0, 0x1F)  # the bridge that every q35 has
 
 
 def check(node: Node, domain: Domain) -> Domain:
-    """Report every clash within the domain; the domain as it is."""
+    """Report every clash within the domain, which is returned with its functions 0 marked."""
     report = node.report
     devices = domain.devices
     where = f"{node.path}/devices"
@@ -25,27 +35,30 @@ def check(node: Node, domain: Domain) -> Domain:
         report.add(device.line or node.line, f"{where}/{device.KIND}", message)
 
     disks = [d for d in devices if isinstance(d, Disk)]
-    _unique(devices, lambda d: d.alias, "alias", say)
-    _unique(disks, lambda d: d.target, "target", say)
+    told = _unique(disks, lambda d: d.target, "target", say)  # an alias comes of the target
+    _unique([d for d in devices if d not in told], lambda d: d.alias, "alias", say)
     _unique(disks, lambda d: d.boot, "boot order", say)
     _unique([d for d in devices if isinstance(d, Interface)], lambda d: d.mac, "MAC address", say)
     _unique([d for d in devices if isinstance(d, Interface)], lambda d: d.tap, "tap", say)
     _unique([d for d in devices if isinstance(d, RootPort)], lambda d: d.index, "index", say)
     _unique([d for d in devices if isinstance(d, Console)], lambda d: d.number, "port", say)
     _unique([d for d in devices if isinstance(d, Channel)], lambda d: d.name, "name", say)
+    _unique([d for d in devices if isinstance(d, VirtioSerial)], lambda d: d.KIND, "kind", say)
     for d in disks:
         if d.iothread is not None and d.iothread not in domain.iothreads:
             accepted = ", ".join(map(str, domain.iothreads)) or "none is defined: <iothreads>1</…>"
             say(d, f"iothread='{d.iothread}'; accepted: {accepted}")
-    _shared(disks, say)
+    _shared(node, domain)
     _places(domain, say)
     _starts(node, domain, disks)
-    return domain
+    return replace(domain, devices=tuple(_marked(devices)))
 
 
 def _unique(devices: Iterable[Device], key: Callable[..., object], what: str,
-            say: Callable[[Device, str], None]) -> None:
+            say: Callable[[Device, str], None]) -> list[Device]:
+    """Report what a line before has, too; the devices that were reported."""
     seen: dict[object, Device] = {}
+    told: list[Device] = []
     for device in sorted(devices, key=lambda d: d.line):
         value = key(device)
         if value is None:
@@ -53,16 +66,33 @@ def _unique(devices: Iterable[Device], key: Callable[..., object], what: str,
         if value in seen:
             say(device, f"{what} '{value}' is also that of line {seen[value].line}; accepted: "
                         "each once")
+            told.append(device)
         seen.setdefault(value, device)
+    return told
 
 
-def _shared(disks: list[Disk], say: Callable[[Device, str], None]) -> None:
-    seen: dict[str, Disk] = {}
-    for disk in sorted(disks, key=lambda d: d.line):
-        other = seen.setdefault(disk.path, disk)
-        if other is not disk and not (disk.readonly and other.readonly):
-            say(disk, f"{disk.path} is also on line {other.line}; accepted: twice only if both "
-                      "are <readonly/>")
+def _shared(node: Node, domain: Domain) -> None:
+    """One file has one writer: StratoVirt would refuse to start, or two would write one file."""
+    seen: dict[str, Claim] = {}
+    files = [claim for claim in domain.claims() if claim.value.startswith("/")]
+    for claim in sorted(files, key=lambda claim: claim.line):
+        other = seen.setdefault(claim.value, claim)
+        if other is not claim and {claim.kind, other.kind} != {READ}:
+            node.report.add(claim.line, node.path, f"{claim.kind} {claim.value} is also the "
+                            f"{other.kind} of line {other.line}; accepted: twice only where both "
+                            "are <readonly/>")
+
+
+def _marked(devices: Iterable[Device]) -> Iterator[Device]:
+    """Function 0 of a slot must say that there are more, or StratoVirt refuses the others."""
+    devices = list(devices)
+    slots = {(d.place.bus, d.place.slot) for d in devices if d.place and d.place.function}
+    for device in devices:
+        place = device.place
+        if place and not place.function and (place.bus, place.slot) in slots:
+            yield replace(device, place=replace(place, multifunction=True))
+        else:
+            yield device
 
 
 def _places(domain: Domain, say: Callable[[Device, str], None]) -> None:
@@ -108,5 +138,8 @@ def _starts(node: Node, domain: Domain, disks: list[Disk]) -> None:
     if domain.machine is MachineType.MICROVM:
         if domain.boot.kernel is None:
             node.at("os").error("microvm needs a kernel; accepted: <kernel>FILE</kernel>")
-    elif domain.boot.initrd is None and not disks and not node.report.problems:
+        if domain.boot.loader or domain.boot.nvram:
+            node.at("os").error("microvm has no firmware; accepted: a <kernel> alone")
+    elif domain.boot.initrd is None and not disks and all(
+            problem.warning for problem in node.report.problems):
         node.at("devices").error("nothing to start from; accepted: a <disk>, or an <initrd>")

@@ -11,7 +11,8 @@ from reconciler.units import show_bytes, show_seconds
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-_WITHOUT_EFFECT = ("title", "description")
+# A template matters only until its copy is made.
+_WITHOUT_EFFECT = ("title", "description", "nvram_template")
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,8 +34,14 @@ def differences(old: Domain, new: Domain) -> tuple[Change, ...]:
 
 
 def _ignored(change: Change, new: Domain) -> bool:
-    return any(change.path == path or change.path.startswith(f"{path}/")
-               for path in new.policy.ignore)
+    """Whether somebody else may change it; a device goes by its key or by its alias."""
+    names = {change.path}
+    for device in new.devices:
+        mine = f"{device.KIND}[{device.key}]"
+        if change.path == mine or change.path.startswith(f"{mine}/"):
+            names.add(f"{device.KIND}[{device.alias}]{change.path.removeprefix(mine)}")
+    return any(name == path or name.startswith(f"{path}/")
+               for path in new.policy.ignore for name in names)
 
 
 def _all(old: Domain, new: Domain) -> Iterator[Change]:
@@ -58,8 +65,8 @@ def _parts(prefix: str, before: object, after: object, impact: Impact,
         name = field.name
         one, other = getattr(before, name), getattr(after, name)
         if one != other:
-            yield Change(f"{prefix}{name}", _show(name, one), _show(name, other), impact,
-                         lines.get(name, 0))
+            yield Change(f"{prefix}{name}", _show(name, one), _show(name, other),
+                         Impact.NONE if name in _WITHOUT_EFFECT else impact, lines.get(name, 0))
 
 
 def _devices(old: Domain, new: Domain) -> Iterator[Change]:

@@ -26,7 +26,6 @@ from reconciler.domain.rules import (
     number,
 )
 from reconciler.domain.xml import Node, walk
-from reconciler.units import nearest
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -83,7 +82,7 @@ _FIELDS: tuple[tuple[str, str, Any], ...] = (
     ("restart/@delay", "restart_delay", float),
     ("restart/@max-delay", "restart_max_delay", float),
     ("start/@wave", "start_wave", int), ("start/@delay", "start_delay", float),
-    ("placement/@host", "host", str))
+    ("placement/@host", "host", lambda text: None if text == "auto" else text))
 _RESTARTS = {"always": (True, True), "on-failure": (False, True), "never": (False, False)}
 
 
@@ -134,13 +133,13 @@ def _element(domain: Node) -> Node | None:
     for metadata in domain.raw.iterchildren("metadata"):
         for raw in metadata.iterchildren():
             tag = str(raw.tag)
-            if not tag.startswith("{urn:stratovirt-reconciler"):
-                continue
+            if tag.startswith("{") and not tag.startswith("{urn:stratovirt-reconciler"):
+                continue  # somebody else's
             node = Node(raw, RULE, domain.report,
                         f"{domain.path}/metadata/{tag.rpartition('}')[2]}")
             if tag != RULE.name:
-                node.error(f"unknown element {tag}{nearest(tag, [RULE.name])}; accepted: "
-                           f"reconcile in the namespace {URN}")
+                node.error(f"unknown element '{tag}'; accepted: reconcile in the namespace "
+                           f"{URN}, and elements of other namespaces")
             elif found is not None:
                 node.error("a second <reconcile>; accepted: one")
             else:

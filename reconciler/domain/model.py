@@ -70,6 +70,7 @@ class Place:
     bus: int
     slot: int
     function: int = 0
+    multifunction: bool = field(default=False, compare=False)  # of function 0: there are more
 
     def __str__(self) -> str:
         return f"{self.bus:02x}:{self.slot:02x}.{self.function:x}"
@@ -236,6 +237,8 @@ class Domain:
                Claim("uuid", self.uuid, lines.get("uuid", 0))]
         if self.boot.nvram:
             own.append(Claim("nvram file", self.boot.nvram, lines.get("nvram", 0)))
+        if self.boot.loader and not self.boot.loader_readonly:
+            own.append(Claim("writable loader", self.boot.loader, lines.get("loader", 0)))
         return (*own, *(claim for device in self.devices for claim in device.claims()))
 
 

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 NAMESPACE = uuids.UUID("5d5f1d1e-4f0b-5b62-9b0e-7f5c2d0d4a10")  # of uuids that a file leaves to us
 LEAST, MOST = 128 * MIB, 512 << 30  # StratoVirt's own range
 _LONGEST_WORD = 255  # of the kernel's command line
-_VERSIONED = re.compile(r"(?:pc-)?(q35|virt)(?:-[0-9.]+)?")
+_VERSIONED = re.compile(r"(?:pc-(?=q35-))?(q35|virt)(?:-[A-Za-z0-9.]+)?")
 _MACHINES = {"x86_64": (MachineType.Q35, MachineType.MICROVM),
              "aarch64": (MachineType.VIRT, MachineType.MICROVM)}
 _LINES = ("name", "uuid", "memory", "vcpu", "iothreads", "title", "description")
@@ -146,10 +146,8 @@ def _cpu(node: Node, vcpus: int) -> None:
     cpu = node.child("cpu")
     if cpu is None:
         return
-    if cpu.text("@mode") == "custom" or cpu.child("model") is not None:
-        cpu.warn("a model is ignored: StratoVirt gives the guest the host's processor")
-    for feature in cpu.children("feature"):
-        feature.warn("a feature is ignored: StratoVirt gives the guest the host's processor")
+    if cpu.text("@mode") == "custom" or any(cpu.child(name) for name in ("model", "feature")):
+        cpu.warn("model and features are ignored: StratoVirt gives the guest the host's processor")
     topology = cpu.child("topology")
     if topology is not None:
         product = 1
@@ -263,9 +261,7 @@ def _devices(node: Node, reading: Reading) -> list[Device]:
     if parent is not None:
         disks = [disk.read(child, reading) for child in parent.children("disk")]
         found += _boot_first(node, [d for d in disks if d is not None])
-        cards = [interface.read(child, reading, index)
-                 for index, child in enumerate(parent.children("interface"))]
-        found += _named(sorted((c for c in cards if c is not None), key=lambda c: c.key))
+        found += interface.read_all(parent.children("interface"), reading)
         found += [controller.read(child, reading) for child in parent.children("controller")]
         found += _characters(parent, reading)
     balloons = list(parent.children("memballoon")) if parent is not None else []
@@ -287,19 +283,12 @@ def _boot_first(node: Node, disks: list[disk.Disk]) -> list[disk.Disk]:
     return [replace(d, boot=1) if d is first else d for d in disks]
 
 
-def _named(cards: list[interface.Interface]) -> list[interface.Interface]:
-    """net0, net1, … by MAC, so that the order of a file means nothing."""
-    taken = {card.alias for card in cards}
-    free = (f"net{number}" for number in range(len(cards) * 2) if f"net{number}" not in taken)
-    return [card if card.alias else replace(card, alias=next(free)) for card in cards]
-
-
 def _characters(parent: Node, reading: Reading) -> list[Device | None]:
     """One serial port, virtio consoles, the agent's channel; libvirt writes the serial twice."""
     serials = [character.read_serial(child, reading) for child in parent.children("serial")]
-    consoles: list[Device | None] = []
+    consoles: list[character.Console] = []
     for child in parent.children("console"):
-        read = character.read_console(child, reading, len(consoles))
+        read = character.read_console(child, reading)
         if isinstance(read, character.Serial):
             serials = serials or [read]
         elif read is not None:
@@ -307,7 +296,7 @@ def _characters(parent: Node, reading: Reading) -> list[Device | None]:
     if len(serials) > 1:
         list(parent.children("serial"))[1].error("a second serial port; accepted: one")
     channels = [character.read_channel(child, reading) for child in parent.children("channel")]
-    return [*serials[:1], *consoles, *channels]
+    return [*serials[:1], *character.numbered(consoles), *channels]
 
 
 def _left_overs(node: Node) -> None:
@@ -321,6 +310,12 @@ def _left_overs(node: Node) -> None:
     devices = node.child("devices")
     if devices is None:
         return
+    for child in devices.children("input"):
+        if child.raw.get("bus") not in (None, "ps2"):  # a mouse and a keyboard libvirt always adds
+            child.warn("is ignored: StratoVirt has no desktop devices")
+    for child in devices.children("audio"):
+        if child.raw.get("type") != "none":
+            child.warn("is ignored: StratoVirt has no desktop devices")
     for child in devices.children("graphics"):
         if child.text("@type") == "vnc":
             child.error("type='vnc' is not built yet", "Unsupported")

@@ -56,7 +56,8 @@ def at(place_: Place | None) -> str:
     if place_ is None:
         return ""
     function = f".{place_.function:#x}" if place_.function else ""
-    return f",bus=pcie.{place_.bus},addr={place_.slot:#x}{function}"
+    more = ",multifunction=on" if place_.multifunction else ""
+    return f",bus=pcie.{place_.bus},addr={place_.slot:#x}{function}{more}"
 
 
 def driver(name: str, place_: Place | None) -> str:

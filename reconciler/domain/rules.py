@@ -60,6 +60,7 @@ class Element:
     many: bool = False
     verdict: Verdict = Verdict.READ
     message: str = ""
+    empty: bool = False  # its text may be missing
     by_name: dict[str, Element] = field(default_factory=dict, compare=False, repr=False)
     by_attribute: dict[str, Attribute] = field(default_factory=dict, compare=False, repr=False)
 
@@ -69,10 +70,10 @@ class Element:
 
 
 def element(name: str, *entries: Attribute | Element, text: Type | None = None,
-            many: bool = False) -> Element:
+            many: bool = False, empty: bool = False) -> Element:
     """A row that is read."""
     return Element(name, tuple(e for e in entries if isinstance(e, Attribute)),
-                   tuple(e for e in entries if isinstance(e, Element)), text, many)
+                   tuple(e for e in entries if isinstance(e, Element)), text, many, empty=empty)
 
 
 def silent(*names: str) -> tuple[Element, ...]:

@@ -45,7 +45,7 @@ _OS = element(
             Attribute("secure", YES_NO), Attribute("stateless", YES_NO),
             Attribute("format", choice("raw")), text=PATH),
     element("nvram", Attribute("template", PATH), Attribute("format", choice("raw")),
-            *quiet("type", "templateFormat"), text=PATH),
+            *quiet("type", "templateFormat"), text=PATH, empty=True),
     element("boot", Attribute("dev", choice("hd", "cdrom", "network", "fd")), many=True),
     *silent("bios", "acpi"), warned("bootmenu", "StratoVirt has no boot menu"),
     warned("smbios", "StratoVirt shows its own"),
@@ -77,7 +77,7 @@ _MEMORY_ATTRIBUTES = (Attribute("unit", UNIT), *quiet("dumpCore"))
 
 _DEVICES = element(
     "devices", element("emulator", text=PATH), *RULES,
-    *silent("input"),
+    *silent("input", "audio"),
     *(later(name) for name in ("vsock", "rng", "hostdev")),
     element("graphics", Attribute("type", choice("vnc", "spice", "sdl", "rdp", "desktop",
                                                  "egl-headless", "dbus")),
@@ -88,7 +88,7 @@ _DEVICES = element(
     element("video", element("model", Attribute("type", ANY), *quiet(
         "heads", "primary", "ram", "vram", "vgamem", "vram64", "blob"),
         *silent("acceleration", "resolution")), *silent("alias", "address", "driver"), many=True),
-    *(warned(name, _DESKTOP) for name in ("sound", "audio", "redirdev", "redirfilter", "hub",
+    *(warned(name, _DESKTOP) for name in ("sound", "redirdev", "redirfilter", "hub",
                                           "smartcard")),
     warned("watchdog", "StratoVirt has none"),
     warned("panic", "StratoVirt has none in its default build"),

@@ -22,6 +22,10 @@ LONGEST = 1 << 20
 DEEPEST = 64
 _METADATA = "metadata"
 _LATER = "is not built yet"
+# An instruction counts wherever it stands, before the root, too.
+_HARMFUL = ((etree.XPath("/*" * (DEEPEST + 1)), f"nested over {DEEPEST} deep"),
+            (etree.XPath("//processing-instruction()"),
+             "a processing instruction is refused always"))
 
 
 @dataclass(slots=True)
@@ -67,7 +71,7 @@ class Node:
         rule = self.rule.by_name[name]
         for index, raw in enumerate(self.raw.iterchildren(name), 1):
             place = f"[{index}]" if rule.many else ""
-            yield Node(raw, rule, self.report, f"{self.path}/{name}{place}")
+            yield Node(raw, rule, self.report, f"{self.path}/{_local(name)}{place}")
 
     def child(self, path: str) -> Node | None:
         """The one child element at a path."""
@@ -151,16 +155,10 @@ def parse(data: bytes, file: str) -> etree._Element:
     info = root.getroottree().docinfo
     if info.internalDTD is not None or info.externalDTD is not None or info.doctype:
         refuse(1, "a DTD is refused always; accepted: a file without <!DOCTYPE …>")
-    depth = 0
-    for event, node in etree.iterwalk(root, events=("start", "end", "pi", "comment")):
-        if event == "start":
-            depth += 1
-            if depth > DEEPEST:
-                refuse(line_of(node), f"nested over {DEEPEST} deep")
-        elif event == "end":
-            depth -= 1
-        elif event == "pi":
-            refuse(line_of(node), "a processing instruction is refused always")
+    for search, problem in _HARMFUL:
+        found: Any = search(root)  # the stubs know no result of ours
+        if found:
+            refuse(line_of(found[0]), problem)
     if root.tag != "domain":
         refuse(line_of(root), f"found <{root.tag}>; accepted: one <domain>")
     return root
@@ -171,21 +169,21 @@ def walk(node: Node) -> None:
     _attributes(node)
     seen: dict[str, int] = {}
     for raw in node.raw.iterchildren():
-        tag = raw.tag
+        tag: object = raw.tag
         if not isinstance(tag, str):
             continue  # an entity reference, which the parser left alone
         seen[tag] = seen.get(tag, 0) + 1
         rule = node.rule.by_name.get(tag)
         line = line_of(raw)
-        path = f"{node.path}/{tag}{f'[{seen[tag]}]' if rule is None or rule.many else ''}"
+        path = f"{node.path}/{_local(tag)}{f'[{seen[tag]}]' if rule is None or rule.many else ''}"
         if rule is None:
             _unknown_element(node, tag, line, path)
             continue
         if seen[tag] > 1 and not rule.many:
-            node.report.add(line, path, f"a second <{tag}>; accepted: one")
+            node.report.add(line, path, f"a second <{_local(tag)}>; accepted: one")
             continue
         child = Node(raw, rule, node.report, path)
-        if _judged(child, rule.verdict, f"<{tag}>", rule.message):
+        if _judged(child, rule.verdict, f"<{_local(tag)}>", rule.message):
             walk(child)
     _content(node)
 
@@ -216,22 +214,32 @@ def _content(node: Node) -> None:
         node.error(f"found text '{stray[:40]}'; accepted: no text here")
     if node.rule.text is not None:
         try:
-            if text or node.rule.verdict is Verdict.READ:
+            if text or not node.rule.empty:
                 node.rule.text.parse(text)
         except ValueError as error:
             node.error(str(error))
 
 
 def _unknown_element(node: Node, tag: str, line: int, path: str) -> None:
-    if tag.startswith("{"):
+    name, ours = _local(tag), _ours(node)
+    if tag.startswith("{") and not ours:
         node.report.add(line, path, f"an element of another namespace, '{tag}'; accepted: only in "
                                     f"<{_METADATA}>")
         return
-    accepted = [name for name, rule in node.rule.by_name.items()
-                if rule.verdict in (Verdict.READ, Verdict.LATER)]
-    node.report.add(line, path, f"unknown element <{tag}>{nearest(tag, node.rule.by_name)}; "
+    rows = {_local(row): rule for row, rule in node.rule.by_name.items()}
+    if ours and name in rows:
+        node.report.add(line, path, f"<{name}> in another namespace; accepted: in that of its "
+                                    f"parent, {str(node.raw.tag)[1:].partition('}')[0]}")
+        return
+    accepted = [row for row, rule in rows.items() if rule.verdict in (Verdict.READ, Verdict.LATER)]
+    node.report.add(line, path, f"unknown element <{name}>{nearest(name, rows)}; "
                                 f"accepted: {', '.join(accepted) or 'none'}",
-                    warning=node.report.lenient and not _ours(node))
+                    warning=node.report.lenient and not ours)
+
+
+def _local(tag: str) -> str:
+    """A name without its namespace."""
+    return tag.rpartition("}")[2]
 
 
 def _ours(node: Node) -> bool:

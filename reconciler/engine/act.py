@@ -35,7 +35,9 @@ class Actor:
         self.starting = False  # until it is up, an end is a failed start and no exit
 
     async def act(self, step: Step, decided: Plan, urgency: Urgency) -> bool:
-        """Do it; False when a newer definition made it pointless. Raises Hypervisor-, HostError."""
+        """Do it; False when something newer made it pointless. Raises Hypervisor-, HostError."""
+        if self._keeper.newer().is_set():
+            return False
         if step.verb is Verb.CHECK:
             await self._check()
             return True
@@ -144,7 +146,7 @@ class Actor:
         if not await self._until_newer(lane.enter(urgency)):
             return False
         try:
-            return await act()
+            return not self._keeper.newer().is_set() and await act()
         finally:
             lane.leave()
 

@@ -104,25 +104,31 @@ class Keeper:
     def define(self, fresh: Fresh) -> None:
         """A valid file. What means the same changes nothing (rule 4)."""
         was_invalid, self.invalid = bool(self.invalid), ""
-        self.removal = Removal.NONE
+        if self.removal is not Removal.NONE:
+            self.removal = Removal.NONE
+            self._newer.set()
+            self.wake(Urgency.FILE)
         same = self.domain == fresh.domain
         kept = self.memory.definition
         if same and kept is not None and kept.text == fresh.text.text and (
                 kept.file == fresh.text.file) and not was_invalid:
             return
+        self._newer.set()
         self.domain = fresh.domain
         self.memory = replace(self.memory, definition=fresh.text, name=fresh.domain.name,
                               uuid=fresh.domain.uuid)
         if not same:
             self.memory = replace(self.memory, generation=self.memory.generation + 1,
                                   ledger=ledgers.changed(self.ledger))
-            self._newer.set()
             self.tell("domain.accepted", file=fresh.text.file, revision=fresh.text.revision)
         self.wake(Urgency.FILE)
 
     def reject(self, reason: str, message: str, file: str) -> None:
         """Its newest file is invalid: the last good definition stays in force (rule 3)."""
-        self.removal = Removal.NONE
+        if self.removal is not Removal.NONE:
+            self.removal = Removal.NONE
+            self._newer.set()
+            self.wake(Urgency.FILE)
         if (self.invalid, self.invalid_reason) == (message, reason):
             return
         self.invalid, self.invalid_reason = message, reason
@@ -133,6 +139,7 @@ class Keeper:
         """What is believed of its file's absence."""
         if self.removal is not removal:
             self.removal, self.removal_since = removal, since
+            self._newer.set()
             if removal is not Removal.NONE:
                 self.remember(ledger=ledgers.changed(self.ledger))
             self.wake(Urgency.FILE)

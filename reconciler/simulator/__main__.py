@@ -1,4 +1,4 @@
-"""The simulator's command: `python -I -S reconciler/simulator OPTIONS` or `python -m reconciler.simulator`."""
+"""The simulator's command, run by its path or as `python -m reconciler.simulator`."""
 
 import sys
 
@@ -6,7 +6,7 @@ import sys
 def _main() -> int:
     """Find the package, however it was started, and run it."""
     if __package__:
-        from .process import main
+        from .process import main  # noqa: PLC0415
 
         return main(sys.argv[1:])
     # Started by its path: make this folder a package named "simulator", and leave the path clean.

@@ -10,30 +10,64 @@ from .qmp import Channel, Failed
 from .refusal import Refusal
 from .schema import COMMANDS, Arguments
 
-EVENTS = (
-    "SHUTDOWN RESET STOP RESUME POWERDOWN CPU_RESIZE DEVICE_DELETED BALLOON_CHANGED "
-    "USB_HOST_ADD_RES AUDIO_CHANGED VM_NOTIFY_EVENT"
-).split()
-TYPES = (
-    "ioh3420:pcie-root-port-base pcie-root-port:pcie-root-port-base "
-    "pcie-pci-bridge:base-pci-bridge pci-bridge:base-pci-bridge "
-    "virtio-blk-pci-transitional:virtio-blk-pci-base memory-backend-file:memory-backend "
-    "virtio-rng-device:virtio-device rng-random:rng-backend vfio-pci:pci-device "
-    "vhost-vsock-device:virtio-device iothread:object nec-usb-xhci:base-xhci usb-tablet:usb-hid "
-    "usb-kbd:usb-hid usb-consumer:usb-hid usb-storage:usb-storage-dev virtio-gpu-pci:virtio-gpu"
-).split()
+EVENTS = [
+    "SHUTDOWN",
+    "RESET",
+    "STOP",
+    "RESUME",
+    "POWERDOWN",
+    "CPU_RESIZE",
+    "DEVICE_DELETED",
+    "BALLOON_CHANGED",
+    "USB_HOST_ADD_RES",
+    "AUDIO_CHANGED",
+    "VM_NOTIFY_EVENT",
+]
+TYPES = [
+    "ioh3420:pcie-root-port-base",
+    "pcie-root-port:pcie-root-port-base",
+    "pcie-pci-bridge:base-pci-bridge",
+    "pci-bridge:base-pci-bridge",
+    "virtio-blk-pci-transitional:virtio-blk-pci-base",
+    "memory-backend-file:memory-backend",
+    "virtio-rng-device:virtio-device",
+    "rng-random:rng-backend",
+    "vfio-pci:pci-device",
+    "vhost-vsock-device:virtio-device",
+    "iothread:object",
+    "nec-usb-xhci:base-xhci",
+    "usb-tablet:usb-hid",
+    "usb-kbd:usb-hid",
+    "usb-consumer:usb-hid",
+    "usb-storage:usb-storage-dev",
+    "virtio-gpu-pci:virtio-gpu",
+]
 _OPTION = {
     "discard": "discard operation (unmap|ignore)",
     "detect-zeroes": "optimize zero writes (unmap|on|off)",
 }
-EMPTY_LISTS = (
-    "query-block query-blockstats query-named-block-nodes query-block-jobs qom-list qom-get "
-    "query-migrate-capabilities query-tpm-models query-tpm-types query-gic-capabilities"
-).split()
-NOTHING = (
-    "qmp_capabilities query-hotpluggable-cpus query-mem query-qmp-schema query-sev-capabilities "
-    "block-commit migrate_cancel trace-set-state"
-).split()
+EMPTY_LISTS = [
+    "query-block",
+    "query-blockstats",
+    "query-named-block-nodes",
+    "query-block-jobs",
+    "qom-list",
+    "qom-get",
+    "query-migrate-capabilities",
+    "query-tpm-models",
+    "query-tpm-types",
+    "query-gic-capabilities",
+]
+NOTHING = [
+    "qmp_capabilities",
+    "query-hotpluggable-cpus",
+    "query-mem",
+    "query-qmp-schema",
+    "query-sev-capabilities",
+    "block-commit",
+    "migrate_cancel",
+    "trace-set-state",
+]
 UNSUPPORTED = {
     "query-vnc": "The service of VNC is not supported",
     "query-display-image": "The gtk feature is not supported",
@@ -79,7 +113,7 @@ class Commands:
             "query-cpus": self._processors,
             "query-iothreads": self._iothreads,
             "query-machines": self._machines,
-            "query-migrate": lambda given: {"status": machine.migration},
+            "query-migrate": lambda _given: {"status": machine.migration},
             "migrate": self._migrate,
             "human-monitor-command": self._human,
         }
@@ -101,7 +135,7 @@ class Commands:
             raise Failed(f"{name} is not simulated")
         return fixed
 
-    def _fixed(self, name: str) -> object:
+    def _fixed(self, name: str) -> object:  # noqa: PLR0911
         """Answers that are always the same."""
         if name == "query-version":
             version = {"major": 5, "micro": 1, "minor": 0}
@@ -126,14 +160,14 @@ class Commands:
             return [{"option": "drive", "parameters": parameters}]
         return False if name == "detect-silent-audio" else None
 
-    def _status(self, given: Arguments) -> object:
+    def _status(self, _given: Arguments) -> object:
         running = self.machine.running
         status = "running" if running else "paused"
         if self.machine.config.machine == "none":
             running, status = False, "prelaunch"
         return {"running": running, "singlestep": False, "status": status}
 
-    def _stop(self, given: Arguments) -> object:
+    def _stop(self, _given: Arguments) -> object:
         """Pause; a processor that does not answer holds everything up and is given up on."""
         seconds = self.machine.faults.seconds("stop_fails")
         if seconds is not None and self.machine.running:
@@ -143,13 +177,13 @@ class Commands:
         self.channel.emit("STOP", {})
         return {}
 
-    def _cont(self, given: Arguments) -> object:
+    def _cont(self, _given: Arguments) -> object:
         """Go on; a disk that somebody else has locked keeps it paused, with an empty error."""
         try:
             self.machine.lock_disks()
         except Refusal as refusal:
             reason = refusal.within("VM state transfer failed: Failed to resume vm.")
-            self.machine.log.error(reason.report())
+            self.machine.log.say_error(reason.report())
             raise Failed("") from None
         self.machine.running = True
         self.channel.emit("RESUME", {})
@@ -167,7 +201,7 @@ class Commands:
             return {}
         return {"actual": machine.balloon_size}
 
-    def _processors(self, given: Arguments) -> object:
+    def _processors(self, _given: Arguments) -> object:
         _, dies, clusters, cores, threads = self.machine.config.topology
         answer = []
         for number in sorted(self.machine.processors):
@@ -191,13 +225,13 @@ class Commands:
             )
         return answer
 
-    def _iothreads(self, given: Arguments) -> object:
+    def _iothreads(self, _given: Arguments) -> object:
         polls = {"poll-grow": 0, "poll-max-ns": 0, "poll-shrink": 0}
         first = self.threads + len(self.machine.processors)
         names = enumerate(self.machine.config.iothreads)
         return [{"id": name, **polls, "thread-id": first + number} for number, name in names]
 
-    def _machines(self, given: Arguments) -> object:
+    def _machines(self, _given: Arguments) -> object:
         standard = "q35" if self.machine.config.arch == "x86_64" else "virt"
         rest = {"cpu-max": 255, "deprecated": False, "hotpluggable-cpus": False}
         names = ("none", "microvm", standard)

@@ -1,30 +1,14 @@
 """The configuration that the command line describes, with all that is refused while reading it."""
 
 import os
-import stat
 
 from . import fields
+from .drive import DRIVE, Drive
 from .fields import Fields
 from .options import Arguments
 from .refusal import Refusal
 
 MIB = 1 << 20
-DRIVE = {
-    "id": fields.text,
-    "if": fields.one_of("none", "pflash"),
-    "unit": fields.number(0, 1, "0..2"),
-    "file": fields.path,
-    "readonly": fields.switch,
-    "direct": fields.switch,
-    "throttling.iops-total": fields.number(0, 1_000_000),
-    "aio": fields.text,
-    "media": fields.one_of("disk", "cdrom"),
-    "discard": fields.switch,
-    "detect-zeroes": fields.text,
-    "format": fields.text,
-    "l2-cache-size": fields.size,
-    "refcount-cache-size": fields.size,
-}
 NETDEV = {
     "type": fields.one_of("tap", "vhost-user"),
     "id": fields.identity,
@@ -46,43 +30,6 @@ CHARDEVS = {
     "redirect-to-log": ("id", ""),
 }
 CHARDEV = {"id": fields.identity, "path": fields.path, "host": fields.text, "port": fields.number()}
-
-
-class Drive:
-    """One `-drive`, or what `blockdev-add` added."""
-
-    def __init__(self, identity: str, path: str, readonly: bool, direct: bool) -> None:
-        self.id = identity
-        self.path = path
-        self.readonly = readonly
-        self.direct = direct
-        self.qcow2 = False
-
-    def check(self, aio: str) -> None:
-        """Whether the pieces fit each other, and the file is one."""
-        if aio not in ("off", "native", "io_uring", "threads"):
-            raise Refusal("Unknown aio type").within(fields.INVALID)
-        if aio == "native" and not self.direct:
-            raise Refusal(
-                "Invalid parameter 'aio' for "
-                "'native aio type should be used with \"direct\" on'"
-            )
-        if aio == "off" and self.direct:
-            raise Refusal(
-                "Invalid parameter 'aio' for "
-                "'low performance expected when use sync io with \"direct\" on'"
-            )
-        self.check_path()
-
-    def check_path(self) -> None:
-        """The file must be there, and a file or a block device."""
-        try:
-            mode = os.stat(self.path).st_mode
-        except OSError as error:
-            reason = f"{error.strerror} (os error {error.errno})"
-            raise Refusal(f"Failed to get metadata of file {self.path}: {reason}.") from None
-        if not (stat.S_ISREG(mode) or stat.S_ISBLK(mode)):
-            raise Refusal(f"{self.path} is not a regular file or block device.")
 
 
 class Config:
@@ -174,7 +121,7 @@ class Config:
         names = ("cpus", "maxcpus", "sockets", "dies", "clusters", "cores", "threads")
         defaults = (0, 0, 0, 1, 1, 0, 0)
         cpus, most, sockets, dies, clusters, cores, threads = (
-            _whole(found.get(name, default)) for name, default in zip(names, defaults)
+            _whole(found.get(name, default)) for name, default in zip(names, defaults, strict=True)
         )
         most = most or sockets * dies * clusters * cores * threads or cpus
         if not cores:
@@ -187,9 +134,7 @@ class Config:
         if not cpus <= most <= 254:
             raise Refusal(f"MAX CPU number must >= {cpus} and <= 254.")
         if sockets * dies * clusters * cores * threads != most:
-            raise Refusal(
-                "sockets * dies * clusters * cores * threads must be equal to max_cpus"
-            )
+            raise Refusal("sockets * dies * clusters * cores * threads must be equal to max_cpus")
         self.cpus, self.max_cpus = cpus, most
         self.topology = (sockets, dies, clusters, cores, threads)
 
@@ -230,7 +175,7 @@ class Config:
 
     def add_incoming(self, given: str) -> None:
         """`-incoming`."""
-        mode, colon, uri = given.split(",")[0].partition(":")
+        mode, colon, uri = given.split(",", maxsplit=1)[0].partition(":")
         if not colon:
             raise Refusal(f"Invalid incoming config {given}")
         if mode.lower() not in ("file", "unix", "tcp"):
@@ -281,7 +226,7 @@ class Config:
 
     def add_object(self, given: str) -> None:
         """`-object`."""
-        kind = given.split(",")[0]
+        kind = given.split(",", maxsplit=1)[0]
         if kind == "iothread":
             try:
                 self._add_iothread(given)
@@ -314,9 +259,7 @@ class Config:
         """Keep a network backend until a device takes it."""
         tap = found.get("type") != "vhost-user"
         if tap and not any(found.get(key) for key in ("fd", "fds", "ifname")):
-            raise Refusal(
-                "Tap device is missing, use 'ifname' or 'fd' to configure a tap device"
-            )
+            raise Refusal("Tap device is missing, use 'ifname' or 'fd' to configure a tap device")
         if found["id"] in self.netdevs:
             raise Refusal(f'Netdev "{found["id"]}" has been added')
         self.netdevs[str(found["id"])] = found
@@ -329,9 +272,7 @@ class Config:
         if len(self.name.encode()) > 255:
             raise Refusal("Input name string's length must be no more than 255.")
         if self.kernel is None and self.machine == "microvm":
-            raise Refusal(
-                "kernel file is required for microvm machine type, which is not provided"
-            )
+            raise Refusal("kernel file is required for microvm machine type, which is not provided")
         if self.initrd is None and not self.drives and not self.chardevs:
             raise Refusal("Before Vm start, set a initrd or drive_file or vhost-user blk as rootfs")
         every = [*self.chardevs.values(), *([self.serial] if self.serial else [])]
@@ -381,7 +322,7 @@ def read(arguments: Arguments, arch: str) -> Config:
     smbios: set[str] = set()
     steps = (
         ("machine", config.add_machine),
-        ("accel", lambda given: void(_accelerator_option(given))),
+        ("accel", _accelerator_option),
         ("m", config.add_memory),
         ("smp", config.add_processors),
         ("cpu", _processor_model),
@@ -392,7 +333,7 @@ def read(arguments: Arguments, arch: str) -> Config:
         ("netdev", config.add_netdev),
         ("chardev", config.add_chardev),
         ("device", config.devices.append),
-        ("global", lambda given: void(fields.parse(given, _GLOBAL))),
+        ("global", _global),
         ("smbios", lambda given: _smbios(given, smbios)),
     )
     for name, step in steps:
@@ -401,6 +342,7 @@ def read(arguments: Arguments, arch: str) -> Config:
                 step(given)
             except Refusal as refusal:
                 raise refusal.within(f'Add args "{given}" error.') from None
+    _trace(arguments.one("trace") or "")
     if config.machine != "none":
         try:
             config.check("daemonize" in arguments)
@@ -410,12 +352,15 @@ def read(arguments: Arguments, arch: str) -> Config:
     return config
 
 
-_GLOBAL = {"pcie-root-port.fast-unplug": fields.one_of("0", "1")}
+def _global(given: str) -> None:
+    fields.parse(given, {"pcie-root-port.fast-unplug": fields.one_of("0", "1")})
+
+
+def _trace(given: str) -> None:
+    kind = given.partition("type=")[2].split(",")[0]
+    if kind not in ("", "all", "events", "scopes"):
+        raise Refusal(f"Unknown trace type {kind}")
 
 
 def _accelerator_option(given: str) -> None:
     fields.parse(given, {"hypervisor": _accelerator}, first="hypervisor")
-
-
-def void(value: object) -> None:
-    """Take a value that nobody needs."""

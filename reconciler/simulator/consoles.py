@@ -50,7 +50,7 @@ def listen(path: str, temporary: Temporary) -> socket.socket:
         ) from None
     temporary.paths.append(path)
     os.chmod(path, stat.S_IRUSR | stat.S_IWUSR)
-    listener.setblocking(False)
+    listener.settimeout(0)
     return listener
 
 
@@ -65,7 +65,7 @@ def listen_tcp(host: str, port: int) -> socket.socket:
         listener.close()
         reason = operating_system(error)
         raise Refusal(f"Failed to bind tcp socket {host}:{port}", reason) from None
-    listener.setblocking(False)
+    listener.settimeout(0)
     return listener
 
 
@@ -134,19 +134,19 @@ class Console:
             self.listener = listen_tcp(host, port)
         self.loop.watch(self.listener.fileno(), self._connected)
 
-    def _connected(self, events: int) -> None:
+    def _connected(self, _events: int) -> None:
         """One client at a time; the next waits in the queue."""
         assert self.listener
         try:
             self.client, _ = self.listener.accept()
         except OSError:
             return
-        self.client.setblocking(False)
+        self.client.settimeout(0)
         self.loop.forget(self.listener.fileno())
         self.input = self.output = self.client.fileno()
         self.loop.watch(self.input, self._readable)
 
-    def _readable(self, events: int) -> None:
+    def _readable(self, _events: int) -> None:
         try:
             data = os.read(self.input, 4096)
         except BlockingIOError:
@@ -183,8 +183,6 @@ def _raw(handle: int) -> None:
     )  # fmt: skip
     mode[1] &= ~termios.OPOST
     mode[2] = mode[2] & ~(termios.CSIZE | termios.PARENB) | termios.CS8
-    mode[3] &= ~(
-        termios.ECHO | termios.ECHONL | termios.ICANON | termios.ISIG | termios.IEXTEN
-    )
+    mode[3] &= ~(termios.ECHO | termios.ECHONL | termios.ICANON | termios.ISIG | termios.IEXTEN)
     termios.tcsetattr(handle, termios.TCSANOW, mode)
     assert sys.platform == "linux"

@@ -5,11 +5,12 @@ import socket
 from typing import TYPE_CHECKING
 
 from . import fields
+from .device import Device
 from .fields import Fields
 from .refusal import Refusal
 
 if TYPE_CHECKING:
-    from .machine import Device, Machine
+    from .machine import Machine
 
 # What a default build leaves out, by the feature that it is built with.
 FEATURES = {
@@ -26,11 +27,24 @@ FEATURES = {
     "vnc": (),
 }
 FEATURE_OF = {driver: feature for feature, drivers in FEATURES.items() for driver in drivers}
-_LOOSE = (
-    "nec-usb-xhci usb-kbd usb-tablet usb-consumer usb-camera usb-host usb-storage usb-uas "
-    "virtio-mem-pci virtio-mem-device virtio-input-pci virtio-input-device virtio-multitouch-pci "
-    "virtio-multitouch-device vhost-user-fs-pci vhost-user-fs-device"
-).split()
+_LOOSE = [
+    "nec-usb-xhci",
+    "usb-kbd",
+    "usb-tablet",
+    "usb-consumer",
+    "usb-camera",
+    "usb-host",
+    "usb-storage",
+    "usb-uas",
+    "virtio-mem-pci",
+    "virtio-mem-device",
+    "virtio-input-pci",
+    "virtio-input-device",
+    "virtio-multitouch-pci",
+    "virtio-multitouch-device",
+    "vhost-user-fs-pci",
+    "vhost-user-fs-device",
+]
 
 
 def _serial_number(value: str) -> str:
@@ -91,7 +105,7 @@ VSOCK = {**_PCI, "guest-cid": fields.number(3), "vhostfd": fields.text}
 
 def add(machine: "Machine", given: str) -> None:
     """One `-device`."""
-    driver = given.split(",")[0]
+    driver = given.split(",", maxsplit=1)[0]
     identity = fields.lookup("id", given)
     try:
         machine.check_id(identity)
@@ -110,13 +124,11 @@ def add(machine: "Machine", given: str) -> None:
 
 def build(machine: "Machine", given: str) -> None:
     """Build one device from its option list."""
-    _BUILDERS.get(given.split(",")[0], loose)(machine, given)
+    _BUILDERS.get(given.split(",", maxsplit=1)[0], loose)(machine, given)
 
 
-def _plug(machine: "Machine", found: Fields, driver: str, outer: str = "") -> "Device":
+def _plug(machine: "Machine", found: Fields, driver: str, outer: str = "") -> Device:
     """Put a device on its bus."""
-    from .machine import Device
-
     for name in ("bus", "addr"):
         if name not in found:
             raise Refusal(f"Should set {name}.")
@@ -145,7 +157,7 @@ def _on_bus(machine: "Machine", driver: str) -> bool:
     return False
 
 
-def block(machine: "Machine", given: str) -> None:
+def block(machine: "Machine", given: str) -> None:  # noqa: C901
     """A disk."""
     found = fields.parse(given, BLOCK, "id drive", first="type")
     driver = str(found["type"])
@@ -230,7 +242,7 @@ def take_tap(machine: "Machine", name: str) -> None:
     folder = f"/sys/class/net/{name}"
     there = os.path.isdir(folder)
     if not os.path.exists(f"{folder}/tun_flags"):
-        machine.log.warn("Tap interface does not exist")
+        machine.log.say_warn("Tap interface does not exist")
     mark = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
     reason = ""
     if there and not os.path.exists(f"{folder}/tun_flags"):
@@ -304,8 +316,6 @@ def port(machine: "Machine", given: str) -> None:
 
 def root_port(machine: "Machine", given: str) -> None:
     """A root port, which is a bus of its own."""
-    from .machine import Device
-
     found = fields.parse(given, ROOT_PORT, "port id bus addr", first="type")
     place = found["addr"]
     assert isinstance(place, tuple)
@@ -342,7 +352,12 @@ def loose(machine: "Machine", given: str) -> None:
     for part in given.split(",")[1:]:
         name, _, value = part.partition("=")
         found[name] = fields.place(value) if name == "addr" else value
-    driver = given.split(",")[0]
+    driver = given.split(",", maxsplit=1)[0]
+    if driver.startswith("vhost-user-fs") and not machine.config.shared_memory:
+        raise Refusal(
+            "When configuring the vhost-user-fs-device or vhost-user-fs-pci device, "
+            "the memory must be shared."
+        )
     if "bus" in found and "addr" in found:
         found["multifunction"] = found.get("multifunction") in ("on", "true")
         _plug(machine, found, driver)

@@ -1,7 +1,7 @@
 """Option lists such as `file=a.img,id=d0`: split at every `,` and `=`, each field checked."""
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from .refusal import Refusal
 
@@ -15,7 +15,7 @@ MISSING = "error: one or more required arguments were not provided\n"
 TWICE = "error: an argument cannot be used with one or more of the other specified arguments\n"
 
 
-class NotPossible(Exception):
+class NotPossible(Exception):  # noqa: N818
     """A value that is not one of the few that are possible."""
 
 
@@ -98,11 +98,12 @@ def place(value: str) -> tuple[int, int]:
     parts = value.split(".")
     if len(parts) > 2:
         raise Refusal(
-            "The number of args for addr is supported to be no more than two, "
-            f"find :{len(parts)}"
+            f"The number of args for addr is supported to be no more than two, find :{len(parts)}"
         )
     found = [0, 0]
-    for index, (part, name, most) in enumerate(zip(parts, ("slot", "function"), (31, 7))):
+    for index, (part, name, most) in enumerate(
+        zip(parts, ("slot", "function"), (31, 7), strict=False)
+    ):
         try:
             found[index] = int(part, 16 if part.startswith("0x") else 10)
         except ValueError:
@@ -121,9 +122,9 @@ def mac(value: str) -> str:
     return value
 
 
-def parse(
+def parse(  # noqa: C901
     given: str,
-    known: dict[str, Check],
+    known: Mapping[str, Check],
     required: str = "",
     flags: str = "",
     first: str = "",

@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 from . import jsontext
 from .consoles import Console
+from .loop import void
 from .machine import Machine
 from .refusal import Refusal
 
@@ -15,7 +16,9 @@ MOMENT = 0.02
 class Guest:
     """What runs inside, as long as the machine runs."""
 
-    def __init__(self, machine: Machine, power_off: Callable[[], None], reset: Callable[[], None]):
+    def __init__(
+        self, machine: Machine, power_off: Callable[[], None], reset: Callable[[], object]
+    ) -> None:
         self.machine = machine
         self.power_off = power_off
         self.reset = reset
@@ -24,7 +27,7 @@ class Guest:
         for kind, console in machine.ports.values():
             self._listen(console, kind == "virtserialport")
         if machine.serial:
-            self._listen(machine.serial, False)
+            self._listen(machine.serial, agent=False)
 
     def _listen(self, console: Console, agent: bool) -> None:
         unread = bytearray()
@@ -77,7 +80,7 @@ class Guest:
                 answer = self._answer(line.decode("utf-8", "replace"))
                 console.say(answer)
 
-    def _answer(self, line: str) -> bytes:
+    def _answer(self, line: str) -> bytes:  # noqa: PLR0911
         """What the agent says to one command; nothing to one that shuts down."""
         try:
             command = jsontext.parse(line)
@@ -99,7 +102,8 @@ class Guest:
         if name == "guest-shutdown":
             if not self.machine.faults.yes("guest_ignores_shutdown"):
                 reboot = given.get("mode") == "reboot"
-                self.machine.loop.later(MOMENT, self.reset if reboot else self.power_off)
+                act = self.reset if reboot else self.power_off
+                self.machine.loop.later(MOMENT, lambda: void(act()))
             return b""
         return _failed(f"The command {name} has not been found", "CommandNotFound")
 

@@ -1,16 +1,30 @@
 """Hot plug over QMP: disks, networks and processors."""
 
 from . import devices, fields
-from .config import Drive
-from .machine import Device, Machine
+from .device import Device
+from .drive import Drive
+from .machine import Machine
 from .qmp import Channel, Failed
 from .refusal import Refusal
 from .schema import Arguments
 
 # The `device_add` arguments that become fields of a device.
-_PASSED = (
-    "id drive bus addr mac netdev chardev mq vectors serial iothread num-queues queue-size host"
-).split()
+_PASSED = [
+    "id",
+    "drive",
+    "bus",
+    "addr",
+    "mac",
+    "netdev",
+    "chardev",
+    "mq",
+    "vectors",
+    "serial",
+    "iothread",
+    "num-queues",
+    "queue-size",
+    "host",
+]
 _PLUGGABLE = {
     "virtio-blk-pci": "Failed to add virtio pci blk: ",
     "virtio-net-pci": "Failed to add virtio pci net: ",
@@ -42,7 +56,7 @@ class HotPlug:
         try:
             devices.build(self.machine, ",".join(parts))
         except Refusal as refusal:
-            self.machine.log.error(refusal.report())
+            self.machine.log.say_error(refusal.report())
             raise Failed(_PLUGGABLE[driver] + refusal.headline) from None
         device = self.machine.find(identity)
         if device is None:
@@ -129,12 +143,12 @@ class HotPlug:
             drive.check(aio)
             self.machine.open_disk(drive)
             try:
+                if self.machine.running:
+                    self.machine.files[drive.path].lock()
                 self.machine.config.keep_drive(drive)
             except Refusal:
                 self.machine.close_disk(drive.path)
                 raise
-            if self.machine.running:
-                self.machine.files[drive.path].lock()
 
         self._words(keep)
         return {}
@@ -186,5 +200,5 @@ class HotPlug:
         try:
             action()
         except Refusal as refusal:
-            self.machine.log.error(refusal.report())
+            self.machine.log.say_error(refusal.report())
             raise Failed(refusal.headline) from None

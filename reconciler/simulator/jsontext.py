@@ -122,9 +122,7 @@ class _Reader:
             if not letter:
                 raise self.wrong("EOF while parsing a string")
             if letter < " ":
-                raise self.wrong(
-                    "control character (\\u0000-\\u001F) found while parsing a string"
-                )
+                raise self.wrong("control character (\\u0000-\\u001F) found while parsing a string")
             self.at += 1
             if letter == '"':
                 return "".join(pieces)

@@ -29,15 +29,15 @@ class Log:
         line = f"{stamp}.{now % 10**9:09}: [{pid}][{pid}][{source}]:{level.upper()}: {message}\n"
         emit(line, self.handle)
 
-    def error(self, message: str) -> None:
+    def say_error(self, message: str) -> None:
         """An error."""
         self._write("error", "src/main.rs:112", message)
 
-    def warn(self, message: str) -> None:
+    def say_warn(self, message: str) -> None:
         """A warning."""
         self._write("warn", "machine/src/lib.rs:1650", message)
 
-    def info(self, message: str) -> None:
+    def say_info(self, message: str) -> None:
         """What is good to know."""
         self._write("info", "src/main.rs:89", message)
 

@@ -41,7 +41,7 @@ class Loop:
         """End on SIGTERM, SIGINT and SIGHUP, or only mention them."""
         read_end, write_end = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
 
-        def handler(number: int, frame: object) -> None:
+        def handler(number: int, _frame: object) -> None:
             if not self.signal_number:
                 told(number)
                 if not ignored:
@@ -51,7 +51,7 @@ class Loop:
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
             signal.signal(number, handler)
         signal.set_wakeup_fd(write_end, warn_on_full_buffer=False)
-        self.watch(read_end, lambda events: void(os.read(read_end, 512)))
+        self.watch(read_end, lambda _events: void(os.read(read_end, 512)))
 
     def run(self) -> None:
         """Run until somebody sets `running` to false."""

@@ -5,32 +5,19 @@ import os
 from collections.abc import Callable
 
 from . import devices
-from .config import Config, Drive
+from .config import Config
 from .consoles import Console, Temporary
+from .device import Device, Place
+from .drive import Drive
 from .faults import Faults
 from .fields import Fields
 from .logs import Log
 from .loop import Loop
 from .refusal import Refusal, operating_system
 
-Place = tuple[int, int]
 # The bytes of a file that StratoVirt locks.
 LOCKED_BYTES = (101, 102, 202)
 PFLASH_LEAST = 0x20000
-
-
-class Device:
-    """One device on a bus."""
-
-    def __init__(self, identity: str, driver: str, bus: str, place: Place, multi: bool) -> None:
-        self.id = identity
-        self.driver = driver
-        self.bus = bus
-        self.place = place
-        self.multi = multi
-        self.drive: Drive | None = None
-        self.netdev: Fields | None = None
-        self.leaving = False
 
 
 class DiskFile:
@@ -84,7 +71,9 @@ class Machine:
         # q35 and virt have devices of their own in the first and the last slot.
         self.buses: dict[str, dict[Place, Device]] = {"pcie.0": {}}
         for name, place in (("mch", (0, 0)), ("lpc", (31, 0))):
-            self.buses["pcie.0"][place] = Device(f"\0{name}", "builtin", "pcie.0", place, False)
+            self.buses["pcie.0"][place] = Device(
+                f"\0{name}", "builtin", "pcie.0", place, multi=False
+            )
         self.serial: Console | None = None
         self.serial_bus: tuple[str, int] | None = None
         self.ports: dict[int, tuple[str, Console]] = {}
@@ -95,7 +84,7 @@ class Machine:
         self.processors = {number: f"cpu{number}" for number in range(config.cpus)}
         self.balloon_size = config.memory
         self.migration = "setup"
-        self.let_go: Callable[[Device], None] = lambda device: None
+        self.let_go: Callable[[Device], None] = lambda _device: None
 
     def open_disks(self) -> None:
         """Open all disk files; one that is written to may be named once only."""
@@ -151,7 +140,7 @@ class Machine:
         except Refusal as refusal:
             raise refusal.within("Failed to realize chardev") from None
         if console.pty:
-            self.log.info(f'Pty path is: "{console.pty}"')
+            self.log.say_info(f'Pty path is: "{console.pty}"')
             self.ptys.append(console)
         return console
 

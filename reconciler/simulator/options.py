@@ -6,21 +6,52 @@ ONE, MANY, FLAG, ANY = "one value", "many values", "no value", "a value or none"
 
 OPTIONS = {
     **dict.fromkeys(
-        "name machine accel smp cpu m mem-path kernel initrd qmp mod-test serial pidfile "
-        "incoming mon trace hardware-signature".split(),
+        [
+            "name",
+            "machine",
+            "accel",
+            "smp",
+            "cpu",
+            "m",
+            "mem-path",
+            "kernel",
+            "initrd",
+            "qmp",
+            "mod-test",
+            "serial",
+            "pidfile",
+            "incoming",
+            "mon",
+            "trace",
+            "hardware-signature",
+        ],
         ONE,
     ),
     **dict.fromkeys(
-        "numa append drive netdev chardev device object global smbios".split(),
+        ["numa", "append", "drive", "netdev", "chardev", "device", "object", "global", "smbios"],
         MANY,
     ),
     **dict.fromkeys(
-        "freeze mem-prealloc daemonize disable-seccomp prealloc battery".split(),
+        ["freeze", "mem-prealloc", "daemonize", "disable-seccomp", "prealloc", "battery"],
         FLAG,
     ),
     **dict.fromkeys(
-        "D overcommit uuid no-user-config nodefaults sandbox msg rtc no-shutdown boot nographic "
-        "realtime display usb".split(),
+        [
+            "D",
+            "overcommit",
+            "uuid",
+            "no-user-config",
+            "nodefaults",
+            "sandbox",
+            "msg",
+            "rtc",
+            "no-shutdown",
+            "boot",
+            "nographic",
+            "realtime",
+            "display",
+            "usb",
+        ],
         ANY,
     ),
 }
@@ -54,7 +85,7 @@ class Arguments:
         return self.given.get(name, [])
 
 
-def parse(argv: list[str], extra: frozenset[str] = frozenset()) -> Arguments | str:
+def parse(argv: list[str], extra: frozenset[str] = frozenset()) -> Arguments | str:  # noqa: C901
     """Read the command line, or the text that `-h` and `-V` print; `extra` is what a build adds."""
     known = {**OPTIONS, **dict.fromkeys(extra, ONE)}
     given: dict[str, list[str]] = {}
@@ -98,6 +129,4 @@ def _check(name: str, takes: str, values: list[str], repeated: bool) -> None:
     if takes == FLAG and values:
         raise Refusal(f"The value '{values[0]}' is illegel for argument '{name}'. {_USAGE}")
     if takes == ONE and not values:
-        raise Refusal(
-            f"The argument '{name}' requires a value, but none was supplied. {_USAGE}"
-        )
+        raise Refusal(f"The argument '{name}' requires a value, but none was supplied. {_USAGE}")

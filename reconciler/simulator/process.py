@@ -4,6 +4,7 @@ import contextlib
 import functools
 import os
 import signal
+import socket
 import sys
 import time
 
@@ -11,11 +12,12 @@ from . import config as configuration
 from . import consoles, faults, fields, options
 from .commands import Commands
 from .config import Config
+from .device import Device
 from .guest import MOMENT, Guest
 from .hotplug import HotPlug
 from .logs import Log, emit
 from .loop import Loop
-from .machine import Device, Machine
+from .machine import Machine
 from .options import Arguments
 from .qmp import Channel, Monitor
 from .refusal import Refusal, operating_system
@@ -46,10 +48,10 @@ def main(argv: list[str]) -> int:
         emit(opening.report() + "\r\n")
         return 1
     except Refusal as refusal:
-        log.error(f"Failed to create vmconfig {refusal.report()}")
+        log.say_error(f"Failed to create vmconfig {refusal.report()}")
         emit(refusal.report() + "\r\n")
         return 1
-    log.info(f'VmConfig is VmConfig {{ guest_name: "{config.name}", simulated: true }}')
+    log.say_info(f'VmConfig is VmConfig {{ guest_name: "{config.name}", simulated: true }}')
     return Process(arguments, config, asked, log).run()
 
 
@@ -95,13 +97,13 @@ class Process:
         try:
             self._start()
         except Refusal as refusal:
-            self.log.error(refusal.report() + "\r\n")
+            self.log.say_error(refusal.report() + "\r\n")
             self.temporary.clean()
             return self.faults.number("fail_code") or 1
         self.loop.run()
         number = self.loop.signal_number
         why = f"receive signal {number}" if number else "guest internal operation."
-        self.log.info(f"MainLoop exits due to {why}")
+        self.log.say_info(f"MainLoop exits due to {why}")
         self.channel.flush()
         self.temporary.clean()
         # Nothing is left to tidy up, so the interpreter need not.
@@ -125,7 +127,7 @@ class Process:
             outer = ("Failed to init StandardVM", "Failed to realize standard VM.")
         if self.config.machine != "none":
             _worded(outer[0], self.machine.open_disks)
-            _worded(outer[1], self.machine.realize)
+            _worded(outer[1], self._realize)
         if reason and self.faults.this_start("fail_starts"):
             raise Refusal(outer[1], *reason.split("\n"))
         paused = "S" in self.arguments or "freeze" in self.arguments
@@ -135,10 +137,25 @@ class Process:
             _worded("Failed to start VM.", _worded, "Failed to start VM.", self._go, paused)
         self._dying()
 
+    def _realize(self) -> None:
+        """Memory first, then the devices."""
+        for given in self.arguments.many("numa"):
+            if given.split(",")[0] not in ("node", "dist"):
+                raise Refusal(f"Unsupported args for NUMA node: {given}")
+        backing = self.arguments.one("mem-path")
+        there = backing and os.path.isfile(backing)
+        if backing and there and os.stat(backing).st_size < self.config.memory:
+            raise Refusal(
+                "Failed to create file that backs memory",
+                f"Backing file {backing} does not has sufficient resource for allocating RAM "
+                f"(size is {self.config.memory:#x})",
+            )
+        self.machine.realize()
+
     def _go(self, paused: bool) -> None:
         self.machine.start(paused)
         if not paused:
-            self.log.info("vcpu0 start running")
+            self.log.say_info("vcpu0 start running")
             self.guest.wake()
 
     def _sleep(self, seconds: float) -> None:
@@ -148,19 +165,18 @@ class Process:
     def _signalled(self, number: int) -> None:
         emit(f"Received kill signal, signal number: {number} \r\n")
 
-    def _listeners(self) -> list[consoles.socket.socket]:
+    def _listeners(self) -> list[socket.socket]:
         """The sockets of `-qmp` and `-mon`."""
         found = []
         given = self.arguments.one("qmp")
         if given is not None:
-            known = {"uri": fields.text, "iothread": fields.text}
-            parsed = fields.parse(given, known, "uri server nowait", "server nowait", "uri")
+            uri = {"uri": fields.text, "iothread": fields.text}
+            parsed = fields.parse(given, uri, "uri server nowait", "server nowait", "uri")
             found.append(self._bind(str(parsed["uri"])))
         given = self.arguments.one("mon")
         if given is not None:
-            known = {"id": fields.text, "chardev": fields.text}
-            known["mode"] = fields.one_of("control")
-            name = str(fields.parse(given, known, "chardev mode")["chardev"])
+            mon = {"id": fields.text, "chardev": fields.text, "mode": fields.one_of("control")}
+            name = str(fields.parse(given, mon, "chardev mode")["chardev"])
             chardev = self.config.chardevs.pop(name, None)
             if chardev is None:
                 raise Refusal(f"No chardev found: {name}")
@@ -178,7 +194,7 @@ class Process:
             raise Refusal("Please use '-qmp' or '-mon' to give a qmp path for Unix socket")
         return found
 
-    def _bind(self, uri: str) -> consoles.socket.socket:
+    def _bind(self, uri: str) -> socket.socket:
         kind, _, rest = uri.partition(":")
         wrong = ""
         if not uri.startswith(("u", "t")):
@@ -197,7 +213,7 @@ class Process:
         except Refusal as refusal:
             raise refusal.within(f'Failed to bind socket for path: "{rest}"') from None
 
-    def _open_monitors(self, listeners: list[consoles.socket.socket]) -> None:
+    def _open_monitors(self, listeners: list[socket.socket]) -> None:
         """Build what answers, once the machine is there."""
         self.guest = Guest(self.machine, self._guest_power_off, self._reset)
         hotplug = HotPlug(self.machine, self.channel)
@@ -214,9 +230,7 @@ class Process:
         }
         commands = Commands(self.machine, self.channel, hotplug, self.guest.wake, lifecycle)
         for listener in listeners:
-            Monitor(
-                listener, self.loop, self.channel, self.faults, commands.execute, self._panic
-            )
+            Monitor(listener, self.loop, self.channel, self.faults, commands.execute, self._panic)
 
     def _incoming(self) -> None:
         """`-incoming`: a snapshot must be there; a migration is waited for."""
@@ -283,7 +297,7 @@ class Process:
 
     def _panic(self) -> None:
         """What the real one does when a client closes only its sending half."""
-        self.log.error("Panic at [machine_manager/src/socket.rs: 329].")
+        self.log.say_error("Panic at [machine_manager/src/socket.rs: 329].")
         self._end(1)
 
     def _dying(self) -> None:

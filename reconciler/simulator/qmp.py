@@ -21,7 +21,7 @@ Execute = Callable[[str, schema.Arguments], object]
 Hold = Callable[[], None]
 
 
-class Failed(Exception):
+class Failed(Exception):  # noqa: N818
     """An error that a command answers: its class and its text."""
 
     def __init__(self, description: str, kind: str = "GenericError") -> None:
@@ -106,13 +106,13 @@ class Monitor:
         channel.monitors.append(self)
         loop.watch(listener.fileno(), self._connected)
 
-    def _connected(self, events: int) -> None:
+    def _connected(self, _events: int) -> None:
         """Greet a client; until it leaves, the others wait in the listen queue."""
         try:
             self.client, _ = self.listener.accept()
         except OSError:
             return
-        self.client.setblocking(False)
+        self.client.settimeout(0)
         self.loop.forget(self.listener.fileno())
         self.bucket = Bucket()
         self.channel.listener = self
@@ -182,7 +182,7 @@ class Monitor:
         identity: str | None = None
         try:
             if len(received) > LONGEST:
-                raise Refusal("The socket message is too long.")
+                raise Refusal("The socket message is too long.")  # noqa: TRY301
             text = received.decode("utf-8", "replace").strip()
             name, arguments, identity = schema.read(text)
             answer: dict[str, object] = {"return": self.execute(name, arguments)}

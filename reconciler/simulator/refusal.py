@@ -10,7 +10,7 @@ BACKTRACE = (
 )
 
 
-class Refusal(Exception):
+class Refusal(Exception):  # noqa: N818
     """A chain of reasons, the outermost first."""
 
     def __init__(self, *reasons: str) -> None:
@@ -26,7 +26,7 @@ class Refusal(Exception):
         """The outermost reason, which is all that QMP shows."""
         return self.reasons[0]
 
-    def report(self, backtrace: bool = True) -> str:
+    def report(self) -> str:
         """The whole chain with its `Caused by:` lines, and a backtrace as the real program adds."""
         text = self.reasons[0]
         causes = self.reasons[1:]
@@ -35,7 +35,7 @@ class Refusal(Exception):
         for number, cause in enumerate(causes):
             first, rest = (f"{number:>5}: ", " " * 7) if len(causes) > 1 else (" " * 4, " " * 4)
             text += "\n" + first + cause.replace("\n", "\n" + rest)
-        return text + "\n\n" + BACKTRACE if backtrace else text
+        return text + "\n\n" + BACKTRACE
 
 
 def operating_system(error: OSError) -> str:

@@ -90,7 +90,7 @@ def _several(names: list[str]) -> str:
     return "expected one of " + ", ".join(quoted)
 
 
-def read(text: str) -> tuple[str, Arguments, str | None]:
+def read(text: str) -> tuple[str, Arguments, str | None]:  # noqa: C901
     """One command: its name, its arguments and its id."""
     seen: list[str] = []
 

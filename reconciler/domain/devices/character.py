@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, ClassVar
 
 from reconciler.domain.model import Claim, Device, Place
@@ -26,6 +26,10 @@ if TYPE_CHECKING:
     from reconciler.domain.xml import Node
 
 AGENT = "org.qemu.guest_agent.0"
+LAST_PORT = 29  # 31 ports, of which the agent has one
+LONGEST_SOCKET = 107  # bytes of a path
+_AGENT_PORT = 1
+_ANY_PORT = -1
 _TYPES = choice("pty", "file", "unix", "stdio", "null", "tcp", "udp", "vc", "dev", "pipe", "nmdm",
                 "spicevmc", "spiceport", "dbus", "qemu-vdagent")
 
@@ -43,7 +47,7 @@ def _rule(name: str, target: Element) -> Element:
 SERIAL = _rule("serial", element("target", Attribute("type", ANY), *quiet("port"),
                                  *silent("model")))
 CONSOLE = _rule("console", element("target", Attribute("type", choice("virtio", "serial")),
-                                   Attribute("port", number(0, 30))))
+                                   Attribute("port", number(0, LAST_PORT))))
 CHANNEL = _rule("channel", element("target", Attribute("type", ANY), Attribute("name", ANY),
                                    *quiet("state", "address", "port")))
 
@@ -61,6 +65,9 @@ def _backend(node: Node, reading: Reading) -> tuple[str, str | None] | None:
         node.error("no path; accepted: <source path='…'/>")
     if kind == "unix" and node.text("source/@mode") == "connect":
         node.at("source").error("mode='connect'; accepted: bind (StratoVirt listens)")
+    if kind == "unix" and found is not None and len(found.encode()) > LONGEST_SOCKET:
+        node.at("source").error(f"a path of {len(found.encode())} bytes; accepted: up to "
+                                f"{LONGEST_SOCKET} (the kernel's limit for sockets)")
     return (kind, found) if found is not None else None
 
 
@@ -71,7 +78,7 @@ def _ends(kind: str, file: str | None) -> str:
     return f",path={file}" + (",server,nowait" if kind == "unix" else "")
 
 
-def _claims(device: Serial | Console) -> tuple[Claim, ...]:
+def _claims(device: Serial | Console | Channel) -> tuple[Claim, ...]:
     if device.path is None:
         return ()
     return (Claim("socket or log file", device.path, device.line),)
@@ -122,8 +129,10 @@ class Console(Device):
     def arguments(self, place: Place | None) -> tuple[str, ...]:
         """The other end, then the console."""
         name = "socket" if self.backend == "unix" else self.backend
+        # By itself StratoVirt would give the second console the agent's port.
+        port = f",nr={self.number + _AGENT_PORT}" if self.number else ""
         return ("-chardev", f"{name},id=char{self.alias}{_ends(self.backend, self.path)}",
-                "-device", f"virtconsole,chardev=char{self.alias},id={self.alias}")
+                "-device", f"virtconsole,chardev=char{self.alias},id={self.alias}{port}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -145,10 +154,15 @@ class Channel(Device):
         """Its name."""
         return self.name
 
+    def claims(self) -> tuple[Claim, ...]:
+        """A socket of the host is one VM's."""
+        return _claims(self)
+
     def arguments(self, place: Place | None) -> tuple[str, ...]:
         """Its socket, then its port; the engine fills the directory in."""
         return ("-chardev", f"socket,id=char{self.alias},path={self.path},server,nowait",
-                "-device", f"virtserialport,chardev=char{self.alias},id={self.alias},nr=1")
+                "-device", f"virtserialport,chardev=char{self.alias},id={self.alias},"
+                f"nr={_AGENT_PORT}")
 
 
 def read_serial(node: Node, reading: Reading) -> Serial | None:
@@ -160,7 +174,18 @@ def read_serial(node: Node, reading: Reading) -> Serial | None:
                   alias=node.text("alias/@name") or "serial0", line=node.line)
 
 
-def read_console(node: Node, reading: Reading, index: int) -> Console | Serial | None:
+def numbered(consoles: list[Console]) -> list[Console]:
+    """Those that give no port get the lowest free ones; the order of the file means nothing."""
+    taken = {console.number for console in consoles}
+    free = (number for number in range(len(consoles) + len(taken)) if number not in taken)
+    found = []
+    for console in sorted(consoles, key=lambda c: (c.number, c.alias, c.backend, c.path or "")):
+        number_ = next(free) if console.number == _ANY_PORT else console.number
+        found.append(replace(console, number=number_, alias=console.alias or f"console{number_}"))
+    return found
+
+
+def read_console(node: Node, reading: Reading) -> Console | Serial | None:
     """From <console>; without a virtio target it is the serial port's other name."""
     if node.text("target/@type") != "virtio":
         return read_serial(node, reading)
@@ -168,9 +193,9 @@ def read_console(node: Node, reading: Reading, index: int) -> Console | Serial |
     if backend is None:
         return None
     port = node.number("target/@port")
-    number_ = index if port is None else port
-    return Console(backend=backend[0], path=backend[1], number=number_,
-                   alias=node.text("alias/@name") or f"console{number_}", line=node.line)
+    return Console(backend=backend[0], path=backend[1],
+                   number=_ANY_PORT if port is None else port,
+                   alias=node.text("alias/@name") or "", line=node.line)
 
 
 def read_channel(node: Node, reading: Reading) -> Channel | None:

@@ -42,7 +42,7 @@ RULE = element(
             Attribute("io", choice("native", "io_uring", "threads")),
             Attribute("discard", choice("unmap", "ignore")),
             Attribute("detect_zeroes", choice("off", "on", "unmap")),
-            Attribute("iothread", number(1, 8)), Attribute("queues", number(1, 32)),
+            Attribute("iothread", number(1, 255)), Attribute("queues", number(1, 32)),
             Attribute("queue_size", choice("4", "8", "16", "32", "64", "128", "256", "512",
                                            "1024")),
             *quiet("iommu", "ats", "packed", "copy_on_read", "discard_no_unref"),
@@ -54,7 +54,7 @@ RULE = element(
             *quiet("index", "startupPolicy"), *silent("seclabel"),
             refused("encryption", "StratoVirt cannot decrypt"),
             refused("reservations", "StratoVirt has no persistent reservations")),
-    element("target", Attribute("dev", matching(r"[a-z]{2,4}[a-z0-9]{0,8}",
+    element("target", Attribute("dev", matching(r"(vd|hd|sd|fd|xvd)[a-z]{1,3}",
                                                 "a name such as vda")),
             Attribute("bus", choice("virtio", "scsi", "sata", "ide", "usb", "fdc", "sd")),
             *quiet("removable", "tray", "rotation_rate")),
@@ -72,6 +72,7 @@ RULE = element(
     refused("transient", "changes would stay; take it out"),
     refused("mirror", "a running copy cannot be taken over"),
     refused("auth", "StratoVirt has no network disks"), many=True)
+_BUSES = {"sd": "scsi", "hd": "ide", "fd": "fdc"}  # libvirt's guess where none is written
 _DIRECT = {"none": True, "directsync": True, "writeback": False, "writethrough": False,
            "unsafe": False}
 
@@ -183,10 +184,12 @@ def _accepted(node: Node) -> bool:
     if kind not in ("file", "block"):
         node.error(f"type='{kind}'; accepted: file, block", reason="Unsupported")
         return False
+    if bus is None:
+        bus = _BUSES.get((node.text("target/@dev") or "vd")[:2], "virtio")
     if bus == "scsi":
         node.at("target").error("bus='scsi' is not built yet; accepted: virtio", "Unsupported")
         return False
-    if bus not in (None, "virtio"):
+    if bus != "virtio":
         node.at("target").error(f"bus='{bus}'; accepted: virtio (the guest sees /dev/vda)")
         return False
     if node.child("shareable") is not None and node.child("readonly") is None:
@@ -211,7 +214,7 @@ def _cache(node: Node) -> tuple[bool | None, str | None]:
 def _index(target: str) -> int:
     """libvirt's number of a target: vda and hda are 0, vdaa is 26."""
     number = 0
-    for letter in target[2:].rstrip("0123456789"):
+    for letter in target[2 if target[0] != "x" else 3:]:
         number = number * 26 + ord(letter) - ord("a") + 1
     return max(number - 1, 0)
 

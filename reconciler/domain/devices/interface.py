@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, ClassVar
 
 from reconciler.domain.model import Claim, Device, Impact, Place
@@ -22,6 +22,8 @@ from reconciler.domain.rules import (
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from reconciler.domain.reading import Reading
     from reconciler.domain.xml import Node
 
@@ -61,7 +63,7 @@ RULE = element(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Interface(Device):
-    """`given`: whether the file gives the MAC; else it is derived, and never changes."""
+    """A MAC or a tap that the file does not give is derived, and never changes."""
 
     KIND: ClassVar[str] = "interface"
     RANK: ClassVar[int] = 10
@@ -93,8 +95,33 @@ class Interface(Device):
         return ("-netdev", net + (",vhost=on" if self.vhost else ""), "-device", card)
 
 
-def read(node: Node, reading: Reading, index: int) -> Interface | None:
-    """From <interface>; `index` counts those that a file gives neither tap nor MAC for."""
+def read_all(nodes: Iterable[Node], reading: Reading) -> list[Interface]:
+    """From all <interface>s, with what they leave out filled in.
+
+    What is derived hangs on the card's own words alone, so that another card, or another order,
+    changes nothing; cards without any name are told apart by their bridge, then counted.
+    """
+    cards = sorted((card for node in nodes if (card := _read(node, reading)) is not None),
+                   key=lambda card: (card.place is None, card.place or Place(0, 0),
+                                     card.queues or 0, card.vhost))
+    seen: dict[str, int] = {}
+    found = []
+    for card in cards:
+        key = card.mac or card.tap or card.alias
+        if not key:
+            count = seen[card.bridge or ""] = seen.get(card.bridge or "", 0) + 1
+            key = f"{card.bridge or ''}#{count}"
+        hexa = digest(reading, key)
+        found.append(replace(card, mac=card.mac or f"52:54:00:{hexa[:2]}:{hexa[2:4]}:{hexa[4:6]}",
+                             tap=card.tap or f"sv{hexa[:10]}"))
+    taken = {card.alias for card in found}
+    free = (name for number in range(len(found) * 2) if (name := f"net{number}") not in taken)
+    return [card if card.alias else replace(card, alias=next(free))
+            for card in sorted(found, key=lambda card: card.key)]
+
+
+def _read(node: Node, reading: Reading) -> Interface | None:
+    """From <interface>; tap, MAC and alias are empty where the file leaves them to us."""
     kind = node.text("@type")
     if kind not in ("ethernet", "bridge"):
         if kind is not None or node.raw.get("type") is None:
@@ -109,20 +136,16 @@ def read(node: Node, reading: Reading, index: int) -> Interface | None:
     if model not in (None, "virtio", "virtio-non-transitional"):
         node.at("model").error(f"type='{model}'; accepted: virtio")
     if node.text("link/@state") == "down":
-        node.at("link").warn("state='down' is ignored: it is not built yet")
+        node.at("link").error("state='down' is not built yet", "Unsupported")
     if node.child("boot") is not None:
         node.at("boot").error("StratoVirt cannot boot from the network")
     given, target = node.text("mac/@address"), node.text("target/@dev")
     if target is not None and target.startswith("vnet"):
         target = None  # libvirt's own names, which it replaces at each start
     mac = (given or "").lower()
-    key = mac or target or str(index)
-    if not mac:
-        hexa = digest(reading, key)
-        mac = f"52:54:00:{hexa[:2]}:{hexa[2:4]}:{hexa[4:6]}"
-    elif int(mac[:2], 16) & 1:
+    if mac and int(mac[:2], 16) & 1:
         node.at("mac").error(f"{mac} is a multicast address; accepted: an even first byte")
-    return Interface(tap=target or f"sv{digest(reading, key)[:10]}", mac=mac, bridge=bridge,
+    return Interface(tap=target or "", mac=mac, bridge=bridge,
                      queues=node.number("driver/@queues"),
                      vhost=node.text("driver/@name") == "vhost",
                      alias=node.text("alias/@name") or "", place=place(node), line=node.line)

@@ -31,7 +31,7 @@ class RootPort(Device):
         """Its number is what the guest shows as the slot: as libvirt counts them."""
         assert place is not None
         port = place.slot * 8 + place.function
-        multi = ",multifunction=on" if place.function == 0 else ""
+        multi = ",multifunction=on" if not (place.function or place.multifunction) else ""
         return ("-device", f"pcie-root-port,id=pcie.{self.index},port={port:#x}{at(place)}{multi}")
 
 

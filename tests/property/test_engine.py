@@ -1,0 +1,307 @@
+"""The engine against a model: files change, processes die, commands fail, the reconciler is killed.
+
+From every state that is reached so, it converges to what the files say, never runs two processes
+of a domain, never stops one without evidence, and then does nothing more.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import random
+import re
+import shutil
+import tempfile
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
+
+from reconciler.domain.model import InvalidDomain
+from reconciler.domain.reader import read_domain
+from reconciler.engine.queue import Urgency
+from reconciler.engine.site import reading_host
+from reconciler.report.events import Journal
+from reconciler.settings import load
+from reconciler.stratovirt.binary import Binary
+from reconciler.stratovirt.observation import Traces
+from tests.clock import SimulatedLoop
+from tests.property.world import ModelReconciler, World, model_clock
+from tests.values import xml
+
+ALL = "abc"
+NAMES = st.sampled_from(ALL)
+PAUSES = st.sampled_from([0.0, 0.005, 0.04, 0.2, 1.0, 5.0])
+STATES = st.sampled_from(["running", "paused", "stopped"])
+MEMORY = st.sampled_from([128, 256])
+INNER = st.sampled_from(["", "<r:update policy='manual'/>", "<r:prune policy='keep'/>",
+                         "<r:restart policy='never'/>", "<r:update rollback='none'/>"])
+FAULTS = st.sampled_from(["start", "never-up", "stop", "hang"])
+# More by RECONCILER_EXAMPLES=2000.
+EXAMPLES = int(os.environ.get("RECONCILER_EXAMPLES", "80"))
+CONFIG = """
+source: {settle: 0s}
+paths: {runtime: run, state: state, images: images}
+hypervisor: {path: simulator}
+"""
+
+
+class Engine(RuleBasedStateMachine):
+    def __init__(self) -> None:
+        super().__init__()
+        self.path = Path(tempfile.mkdtemp(prefix="model-"))
+        (self.path / "domains").mkdir()
+        (self.path / "images").mkdir()
+        for name in ("fw.fd", "a.img", "b.img", "c.img"):
+            (self.path / "images" / name).write_bytes(b"x")
+        (self.path / "config.yaml").write_text(CONFIG)
+        self.settings = load(self.path / "config.yaml", {})
+        self.world = World(judge=self.judge)
+        self.runner = asyncio.Runner(loop_factory=SimulatedLoop)
+        self.violations: list[AssertionError] = []
+        self.faults_of_ours: list[dict] = []
+        self.absent_since: dict[str, float] = {}
+        self.restart_asked: set[str] = set()
+        self.engine: ModelReconciler | None = None
+
+    # What the model does
+
+    @initialize(files=st.lists(st.tuples(STATES, MEMORY, INNER), min_size=3, max_size=3))
+    def begin(self, files):
+        for name, (state, memory, inner) in zip(ALL, files, strict=True):
+            (self.path / "domains" / f"{name}.xml").write_bytes(xml(name, state, memory, inner))
+        self.boot()
+        self.note_files()
+        self.let(0.1)
+
+    def boot(self):
+        random.seed(0)  # jitter shall be the same when an example is run again
+
+        async def begin():
+            ModelReconciler.world = self.world
+            self.world.listeners.clear()
+            journal = Journal(self.path / "state-events.jsonl", self.heard)
+            self.engine = ModelReconciler(
+                self.settings, Binary(("sim",), simulated=True), journal,
+                reading_host(self.settings), read_domain)
+            self.engine.context.now = model_clock
+            self.engine._remember_all()
+            for uuid in tuple(self.engine.keepers):
+                self.engine.queue.wake(uuid, Urgency.RESYNC)
+            self.engine.sync.loop = asyncio.get_running_loop()
+            self.looking = asyncio.create_task(self.engine.sync.forever())
+            await asyncio.sleep(0.001)
+
+        self.runner.run(begin())
+
+    def heard(self, event):
+        if event.get("reason") == "InternalError":
+            self.faults_of_ours.append(event)
+
+    def let(self, seconds: float) -> None:
+        """Time passes."""
+        self.runner.run(asyncio.sleep(seconds))
+
+    def wake(self) -> None:
+        self.engine.sync.wake()
+        self.let(0.001)
+
+    def write(self, file: str, data: bytes) -> None:
+        (self.path / "domains" / file).write_bytes(data)
+        self.note_files()
+        self.wake()
+
+    def note_files(self) -> None:
+        now = self.runner.get_loop().time()
+        there = {domain.name for domain in self.valid().values()} | self.unclear()
+        for name in ALL:
+            if name in there:
+                self.absent_since.pop(name, None)
+            else:
+                self.absent_since.setdefault(name, now)
+
+    def valid(self):
+        found = {}
+        for path in sorted((self.path / "domains").glob("*.xml")):
+            try:
+                found[path.name] = read_domain(path.read_bytes(), path.name,
+                                               reading_host(self.settings))
+            except InvalidDomain:
+                continue
+        return found
+
+    def unclear(self) -> set[str]:
+        """Names that a file which cannot be read may stand for."""
+        valid = self.valid()
+        return {path.stem for path in (self.path / "domains").glob("*.xml")
+                if path.name not in valid}
+
+    # What happens
+
+    @rule(name=NAMES, state=STATES, memory=MEMORY, inner=INNER, pause=PAUSES)
+    def a_file_is_written(self, name, state, memory, inner, pause):
+        self.write(f"{name}.xml", xml(name, state, memory, inner))
+        self.let(pause)
+
+    @rule(name=NAMES, state=STATES, pause=PAUSES)
+    def a_state_is_edited(self, name, state, pause):
+        path = self.path / "domains" / f"{name}.xml"
+        if path.exists():
+            self.write(path.name, re.sub(rb"state='\w+'", b"state='%s'" % state.encode(),
+                                         path.read_bytes()))
+            self.let(pause)
+
+    @rule(name=NAMES)
+    def a_file_is_broken(self, name):
+        self.write(f"{name}.xml", b"<domain><name>" + name.encode())
+
+    @rule(name=NAMES)
+    def a_file_goes(self, name):
+        (self.path / "domains" / f"{name}.xml").unlink(missing_ok=True)
+        self.note_files()
+        self.wake()
+
+    @rule(name=NAMES, fault=FAULTS)
+    def a_fault_begins(self, name, fault):
+        self.world.faults.setdefault(name, set()).add(fault)
+
+    @rule(name=NAMES)
+    def faults_end(self, name):
+        self.world.faults.pop(name, None)
+
+    @rule(name=NAMES, how=st.sampled_from([Traces(signal=9), Traces(code=0), Traces(code=1)]))
+    def a_process_ends(self, name, how):
+        if name in self.world.processes:
+            async def end():
+                self.world.end(name, how)
+            self.runner.run(end())
+
+    @rule(name=NAMES, running=st.booleans())
+    def somebody_meddles(self, name, running):
+        found = self.world.processes.get(name)
+        if found is not None and found.running is not running:
+            found.running = running
+            machine = self.world.listeners.get(name)
+            if machine is not None:
+                async def tell():
+                    machine.listener.on_event("STOP", {})
+                self.runner.run(tell())
+
+    @rule(seconds=st.sampled_from([0.01, 0.05, 0.5, 3.0, 40.0, 400.0]))
+    def time_passes(self, seconds):
+        self.let(seconds)
+
+    @rule(name=NAMES)
+    def somebody_asks_for_a_restart(self, name):
+        async def ask():
+            for keeper in self.engine.keepers.values():
+                if keeper.name == name and keeper.domain is not None:
+                    self.restart_asked.add(name)
+                    keeper.ask_restart()
+        self.runner.run(ask())
+
+    @rule()
+    def the_reconciler_is_killed_and_comes_back(self):
+        self.kill()
+        self.boot()
+
+    def kill(self):
+        async def die():
+            self.looking.cancel()
+            engine, self.engine = self.engine, None
+            await engine.queue.close(0.0)
+            if engine.publisher._timer is not None:
+                engine.publisher._timer.cancel()
+            engine.notifier._inotify.close()
+            for lock in engine._locks:
+                os.close(lock)
+            engine.journal.close()
+            self.world.listeners.clear()
+            await asyncio.gather(self.looking, return_exceptions=True)
+
+        self.runner.run(die())
+
+    # What always holds
+
+    def judge(self, name, process):
+        """Called before each stop: is there evidence for it? What is not right is kept."""
+        try:
+            self.evidence(name, process)
+        except AssertionError as error:
+            self.violations.append(error)
+            raise
+
+    def evidence(self, name, process):
+        now = self.runner.get_loop().time()
+        files = {d.name: d for d in self.valid().values()}
+        wanted = files.get(name)
+        if wanted is not None:
+            recreate = replace(wanted, policy=process.domain.policy) != process.domain
+            assert (wanted.policy.state == "stopped" or recreate or name in self.restart_asked), (
+                f"{name} stopped although its file wants it as it is")
+            return
+        keeper = next(k for k in self.engine.keepers.values() if k.name == name)
+        in_force = keeper.domain
+        if name in self.unclear():
+            # An unreadable file: the last good definition decides.
+            assert in_force is not None
+            assert (in_force.policy.state == "stopped" or name in self.restart_asked
+                    or replace(in_force, policy=process.domain.policy) != process.domain), (
+                f"{name} stopped although its file is only broken")
+            return
+        assert (in_force.policy.state == "stopped" or name in self.restart_asked
+                or replace(in_force, policy=process.domain.policy) != process.domain
+                or now - self.absent_since[name] >= self.settings.prune.settle - 0.01), (
+            f"{name} stopped too soon after its file went")
+
+    @invariant()
+    def nothing_went_wrong(self):
+        assert not self.violations, self.violations
+        assert not self.faults_of_ours, self.faults_of_ours
+
+    @invariant()
+    def what_the_keepers_know_is_not_less_than_what_runs(self):
+        if self.engine is None:
+            return
+        names = {k.name for k in self.engine.keepers.values()}
+        assert set(self.world.processes) <= names
+
+    def teardown(self):
+        try:
+            self.converges()
+        finally:
+            self.kill()
+            self.runner.close()
+            shutil.rmtree(self.path)
+
+    def converges(self):
+        if self.engine is None:
+            self.boot()
+        self.world.faults.clear()
+        self.wake()
+        self.let(7200.0)
+        for name, wanted in {d.name: d for d in self.valid().values()}.items():
+            keeper = next(k for k in self.engine.keepers.values() if k.name == name)
+            found = self.world.processes.get(name)
+            if wanted.policy.state == "stopped":
+                assert found is None, f"{name} runs"
+            elif found is None:
+                assert keeper.ledger.down, f"{name} does not run: {keeper.plan}"
+            else:
+                assert found.running is (wanted.policy.state == "running"), keeper.plan
+                differs = replace(wanted, policy=found.domain.policy) != found.domain
+                assert not differs or wanted.policy.update == "manual" or (
+                    keeper.ledger.refused == keeper.memory.generation), keeper.plan
+        acts = list(self.world.acts)
+        self.let(7200.0)
+        self.nothing_went_wrong()
+        assert self.world.acts == acts, "it does something though nothing changed"
+
+
+Engine.TestCase.settings = settings(
+    max_examples=EXAMPLES, stateful_step_count=30, deadline=None,
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much])
+TestEngine = pytest.mark.filterwarnings("ignore::ResourceWarning")(Engine.TestCase)

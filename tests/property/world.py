@@ -1,0 +1,185 @@
+"""A model of a host: VM processes that can be started, hang, fail and die, in simulated time.
+
+It stands where stratovirt.machine.VirtualMachine stands, and knows its promises: one process a
+lock, intents kept across a kill of the reconciler, ends told to whoever listens.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from reconciler.domain.model import Domain
+from reconciler.engine.case import Now
+from reconciler.engine.loop import Reconciler
+from reconciler.errors import HypervisorError, QmpTimedOut, StartFailed, StopFailed
+from reconciler.stratovirt.observation import Traces, Vm, VmState
+from reconciler.stratovirt.record import Record
+
+
+@dataclass
+class Process:
+    pid: int
+    domain: Domain
+    running: bool
+
+
+@dataclass
+class World:
+    """What outlives the reconciler: processes, records, and the faults that are wished for."""
+
+    processes: dict[str, Process] = field(default_factory=dict)
+    records: dict[str, Record] = field(default_factory=dict)
+    definitions: dict[str, tuple[bytes, dict]] = field(default_factory=dict)
+    listeners: dict[str, ModelMachine] = field(default_factory=dict)
+    faults: dict[str, set[str]] = field(default_factory=dict)
+    acts: list[tuple[str, str]] = field(default_factory=list)
+    judge: object = None  # called before every stop
+    pids: itertools.count = field(default_factory=lambda: itertools.count(100))
+
+    def faulty(self, name: str, what: str) -> bool:
+        return what in self.faults.get(name, set())
+
+    def end(self, name: str, traces: Traces) -> None:
+        """A process ends, asked or not."""
+        del self.processes[name]
+        machine = self.listeners.get(name)
+        if machine is not None:
+            machine.ended(traces)
+
+
+class ModelMachine:
+    def __init__(self, world: World, home: Path, listener) -> None:
+        self.world, self.home, self.listener = world, home, listener
+        self.record = world.records.get(home.name)
+        self.asked = self.record is not None and self.record.intent == "stop"
+        world.listeners[home.name] = self
+
+    @property
+    def name(self) -> str:
+        return self.home.name
+
+    @property
+    def process(self) -> Process | None:
+        return self.world.processes.get(self.name)
+
+    def _keep(self, record: Record | None) -> None:
+        self.record = record
+        if record is not None:
+            self.world.records[self.name] = record
+
+    async def observe(self) -> Vm:
+        await asyncio.sleep(0)
+        found = self.process
+        if found is None:
+            return Vm(VmState.ABSENT)
+        if self.world.faulty(self.name, "hang"):
+            await asyncio.sleep(10)
+            return Vm(VmState.UNKNOWN, found.pid, "it does not answer")
+        return Vm(VmState.RUNNING if found.running else VmState.PAUSED, found.pid)
+
+    async def consoles(self) -> dict[str, str]:
+        return {}
+
+    def traces(self) -> Traces:
+        return Traces(socket_left=True)
+
+    def note_gone(self) -> None:
+        if self.record is not None:
+            self._keep(replace(self.record, pid=None, started=None, intent=""))
+
+    def prepare(self, order) -> tuple[str, ...]:
+        return ()
+
+    def launch(self, order, made, started_at) -> int:
+        assert self.name not in self.world.processes, "two processes of one domain"
+        self.world.acts.append((self.name, "start"))
+        kept = Record(order.domain.name, order.domain.uuid, order.generation, "boot",
+                      intent="start", places=dict(order.layout.places),
+                      read_with=order.read_with, file=order.domain.file)
+        self.home.mkdir(parents=True, exist_ok=True)
+        (self.home / "definition.xml").write_bytes(order.text)
+        if self.world.faulty(self.name, "start"):
+            self.note_gone()
+            raise StartFailed("the model says no")
+        pid = next(self.world.pids)
+        self.world.processes[self.name] = Process(pid, order.domain, not order.paused)
+        self.asked = False
+        self._keep(replace(kept, pid=pid, started=pid))
+        return pid
+
+    async def up(self) -> None:
+        await asyncio.sleep(0.03)
+        if self.process is None:
+            raise StartFailed("it died while it started")
+        if self.world.faulty(self.name, "never-up"):
+            await asyncio.sleep(30)
+            if self.process is not None:
+                self.asked = True
+                self.world.end(self.name, Traces(code=0))
+            raise StartFailed("it was not up in time")
+        self._keep(replace(self.record, intent=""))
+
+    async def _command(self, running: bool) -> None:
+        await asyncio.sleep(0.01)
+        if self.world.faulty(self.name, "hang"):
+            raise QmpTimedOut("it does not answer")
+        if self.process is None:
+            raise HypervisorError("it is not there")
+        self.world.acts.append((self.name, "resume" if running else "pause"))
+        self.process.running = running
+        self.listener.on_event("RESUME" if running else "STOP", {})
+
+    async def pause(self) -> None:
+        await self._command(running=False)
+
+    async def resume(self) -> None:
+        await self._command(running=True)
+
+    async def stop(self, mode, patience, **_) -> None:
+        if self.process is None:
+            return
+        self.world.judge(self.name, self.process)
+        self.world.acts.append((self.name, "stop"))
+        self.asked = True
+        self._keep(replace(self.record, intent="stop"))
+        await asyncio.sleep(0.02)
+        if self.world.faulty(self.name, "stop"):
+            await asyncio.sleep(15)
+            raise StopFailed("it does not end")
+        if self.process is not None:
+            self.world.end(self.name, Traces(code=0))
+
+    def ended(self, traces: Traces) -> None:
+        asked, self.asked = self.asked, False
+        self.note_gone()
+        self.listener.on_end(traces, asked=asked)
+
+    def forget(self) -> None:
+        if self.process is None:
+            self.world.records.pop(self.name, None)
+            self.record = None
+            for file in self.home.glob("*"):
+                file.unlink()
+            if self.home.exists():
+                self.home.rmdir()
+
+    def close(self) -> None:
+        if self.world.listeners.get(self.name) is self:
+            del self.world.listeners[self.name]
+
+
+class ModelReconciler(Reconciler):
+    """The engine as it is, in that world."""
+
+    world: World
+
+    def _machine(self, name, listener):
+        return ModelMachine(self.world, self.vms / name, listener)
+
+
+def model_clock() -> Now:
+    time = asyncio.get_running_loop().time()
+    return Now(1000.0 + time, 1_800_000_000.0 + time)

@@ -1,0 +1,1 @@
+"""Tests of the simulator; with STRATOVIRT_REAL the conformance tests run on a real one too."""
