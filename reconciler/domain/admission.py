@@ -11,7 +11,7 @@ from reconciler.domain.model import Domain, Problem
 from reconciler.units import show_bytes
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +46,17 @@ def _problems(domain: Domain, rules: Admission) -> Iterator[Problem]:
     if rules.max_vcpus is not None and domain.vcpus > rules.max_vcpus:
         yield problem(lines.get("vcpus", 0), f"{domain.vcpus} processors; accepted: up to "
                       f"{rules.max_vcpus} (admission.max_vcpus)")
+    yield from _outside(domain, rules, problem)
+    labels = dict(domain.policy.labels)
+    for name in rules.require_labels:
+        if name not in labels:
+            yield problem(lines.get("policy", 0), f"no label '{name}'; accepted: <r:label "
+                          f"name='{name}' value='…'/> (admission.require_labels)")
+
+
+def _outside(domain: Domain, rules: Admission,
+             problem: Callable[[int, str], Problem]) -> Iterator[Problem]:
+    """Files and bridges of the host that are not this domain's to use."""
     if rules.paths:
         allowed = (*rules.paths, *((rules.own,) if rules.own else ()))
         for path, line in _paths(domain).items():
@@ -56,11 +67,6 @@ def _problems(domain: Domain, rules: Admission) -> Iterator[Problem]:
         if rules.bridges and bridge not in rules.bridges:
             yield problem(line, f"bridge '{bridge}'; accepted: {', '.join(rules.bridges)} "
                                 "(admission.bridges)")
-    labels = dict(domain.policy.labels)
-    for name in rules.require_labels:
-        if name not in labels:
-            yield problem(lines.get("policy", 0), f"no label '{name}'; accepted: <r:label "
-                          f"name='{name}' value='…'/> (admission.require_labels)")
 
 
 def _paths(domain: Domain) -> dict[str, int]:

@@ -35,12 +35,13 @@ def check(node: Node, domain: Domain) -> Domain:
         report.add(device.line or node.line, f"{where}/{device.KIND}", message)
 
     disks = [d for d in devices if isinstance(d, Disk)]
-    told = _unique(disks, lambda d: d.target, "target", say)  # an alias comes of the target
+    ports = [d for d in devices if isinstance(d, RootPort)]
+    told = [*_unique(disks, lambda d: d.target, "target", say),  # these give the alias, too
+            *_unique(ports, lambda d: d.index, "index", say)]
     _unique([d for d in devices if d not in told], lambda d: d.alias, "alias", say)
     _unique(disks, lambda d: d.boot, "boot order", say)
     _unique([d for d in devices if isinstance(d, Interface)], lambda d: d.mac, "MAC address", say)
     _unique([d for d in devices if isinstance(d, Interface)], lambda d: d.tap, "tap", say)
-    _unique([d for d in devices if isinstance(d, RootPort)], lambda d: d.index, "index", say)
     _unique([d for d in devices if isinstance(d, Console)], lambda d: d.number, "port", say)
     _unique([d for d in devices if isinstance(d, Channel)], lambda d: d.name, "name", say)
     _unique([d for d in devices if isinstance(d, VirtioSerial)], lambda d: d.KIND, "kind", say)

@@ -1,8 +1,8 @@
-"""The `reconcile` element and the on_ elements: the desired state and how a domain is looked after."""
+"""The `reconcile` element and the on_ elements: what is wanted, and how it is looked after."""
 
 from __future__ import annotations
 
-import datetime
+import datetime as dt
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -41,7 +41,7 @@ def _ours(name: str, *attributes: Attribute, many: bool = False,
 def _moment(text: str) -> str:
     """RFC 3339, or a duration that is counted from the file's acceptance: refused, as it drifts."""
     try:
-        found = datetime.datetime.fromisoformat(text)
+        found = dt.datetime.fromisoformat(text)
     except ValueError:
         raise ValueError(f"found '{text}'; accepted: a time such as 2026-12-24T18:00:00Z") from None
     if found.tzinfo is None:
@@ -98,8 +98,8 @@ def read_policy(domain: Node, defaults: Policy) -> Policy:
     restart = node.text(_qualified("restart/@policy"))
     if restart is not None:
         values["restart_on_poweroff"], values["restart_on_failure"] = _RESTARTS[restart]
-    values["ignore"] = tuple(sorted(
-        found for child in node.children(f"{{{URN}}}ignore") if (found := _required(child, "path"))))
+    ignored = (_required(child, "path") for child in node.children(f"{{{URN}}}ignore"))
+    values["ignore"] = tuple(sorted({path for path in ignored if path}))
     values["labels"] = _labels(node.children(f"{{{URN}}}label"))
     return replace(policy, **values)
 
@@ -148,7 +148,7 @@ def _element(domain: Node) -> Node | None:
 
 
 def _from_on(domain: Node, defaults: Policy) -> Policy:
-    """libvirt's own elements, with libvirt's defaults for those that are not written."""
+    """Read libvirt's own elements, with libvirt's defaults for those that are not written."""
     off, crash = domain.text("on_poweroff"), domain.text("on_crash")
     reboot = domain.text("on_reboot")
     if reboot == "destroy":

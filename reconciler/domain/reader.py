@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from reconciler.domain.consistency import check
 from reconciler.domain.devices import VirtioSerial, character, controller, disk, interface
 from reconciler.domain.devices import memballoon as balloon
+from reconciler.domain.metadata import read_policy
 from reconciler.domain.model import (
     Boot,
     Device,
@@ -23,7 +24,6 @@ from reconciler.domain.model import (
     Problem,
     ReadingHost,
 )
-from reconciler.domain.metadata import read_policy
 from reconciler.domain.reading import Reading, path
 from reconciler.domain.table import DOMAIN
 from reconciler.domain.xml import Node, Report, line_of, parse, walk
@@ -114,7 +114,7 @@ def _bytes(node: Node) -> int | None:
 def _memory(node: Node) -> int:
     child = node.child("memory")
     if child is None:
-        node.error("no <memory>; accepted: 128 MiB to 512 GiB, such as <memory unit='GiB'>2</memory>")
+        node.error("no <memory>; accepted: 128 MiB to 512 GiB: <memory unit='GiB'>2</memory>")
         return LEAST
     size = _bytes(child)
     if size is None:
@@ -226,6 +226,22 @@ def _boot(node: Node, reading: Reading, name: str) -> Boot:
     if os_ is None:
         return Boot()
     cmdline, loader, nvram = os_.text("cmdline"), os_.child("loader"), os_.child("nvram")
+    _check_boot(os_, loader, cmdline)
+    variables = None
+    if nvram is not None:
+        variables = path(reading, nvram.text("")) or str(reading.host.nvram / f"{name}_VARS.fd")
+        if nvram.raw.get("template") is None and not nvram.text(""):
+            nvram.error("neither a file nor a template; accepted: <nvram template='FILE'/>")
+    return Boot(
+        kernel=path(reading, os_.text("kernel")), initrd=path(reading, os_.text("initrd")),
+        cmdline=cmdline, loader=path(reading, os_.text("loader")),
+        loader_readonly=loader is None or loader.flag("@readonly") is not False,
+        nvram=variables,
+        nvram_template=path(reading, nvram.text("@template")) if nvram is not None else None)
+
+
+def _check_boot(os_: Node, loader: Node | None, cmdline: str | None) -> None:
+    """Report what StratoVirt cannot start from."""
     if cmdline and any(len(word.encode()) > _LONGEST_WORD for word in cmdline.split()):
         os_.at("cmdline").error(f"a word of over {_LONGEST_WORD} bytes; accepted: shorter ones")
     if os_.text("@firmware") is not None and (loader is None or not loader.text("")):
@@ -239,17 +255,6 @@ def _boot(node: Node, reading: Reading, name: str) -> Boot:
     for boot in os_.children("boot"):
         if boot.text("@dev") in ("cdrom", "network", "fd"):
             boot.error(f"dev='{boot.text('@dev')}'; accepted: hd (StratoVirt boots from disks)")
-    variables = None
-    if nvram is not None:
-        variables = path(reading, nvram.text("")) or str(reading.host.nvram / f"{name}_VARS.fd")
-        if nvram.raw.get("template") is None and not nvram.text(""):
-            nvram.error("neither a file nor a template; accepted: <nvram template='FILE'/>")
-    return Boot(
-        kernel=path(reading, os_.text("kernel")), initrd=path(reading, os_.text("initrd")),
-        cmdline=cmdline, loader=path(reading, os_.text("loader")),
-        loader_readonly=loader is None or loader.flag("@readonly") is not False,
-        nvram=variables,
-        nvram_template=path(reading, nvram.text("@template")) if nvram is not None else None)
 
 
 # Devices
@@ -308,8 +313,12 @@ def _left_overs(node: Node) -> None:
         if label.text("@type") not in (None, "none"):
             label.warn("is ignored: labels are the host's own policy")
     devices = node.child("devices")
-    if devices is None:
-        return
+    if devices is not None:
+        _desktop(devices)
+
+
+def _desktop(devices: Node) -> None:
+    """Devices of a desktop, of which libvirt adds some by itself: those without a word."""
     for child in devices.children("input"):
         if child.raw.get("bus") not in (None, "ps2"):  # a mouse and a keyboard libvirt always adds
             child.warn("is ignored: StratoVirt has no desktop devices")

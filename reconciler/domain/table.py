@@ -16,7 +16,6 @@ from reconciler.domain.rules import (
     UNIT,
     YES_NO,
     Attribute,
-    Element,
     choice,
     denied,
     element,

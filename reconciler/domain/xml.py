@@ -1,7 +1,7 @@
 """From bytes to checked nodes: the safe parse, and an element together with its row of the table.
 
 One walk over the whole tree reports every unknown name and every wrong value, all at once; whoever
-reads values afterwards gets only right ones, and reports only what takes more than one value to see.
+reads values afterwards gets only right ones, and reports only what takes several values to see.
 """
 
 from __future__ import annotations

@@ -24,6 +24,7 @@ from reconciler.host.notify import Notifier
 from reconciler.engine.publisher import Publisher
 from reconciler.report.server import Server
 from reconciler.sources.watch import Watch
+from reconciler.stratovirt import monitors
 from reconciler.stratovirt.machine import Limits, Listener, VirtualMachine
 from reconciler.stratovirt.record import boot_id, load
 
@@ -76,6 +77,7 @@ class Reconciler:
             await self.server.start()
             self._own(self.sync.forever(), "source")
             self._own(self.publisher.heartbeat(), "heartbeat")
+            self._own(self._watch_monitors(), "monitors")
             stop = asyncio.create_task(self._over.wait(), name="until a signal")
             done, _ = await asyncio.wait({stop, *self._tasks},
                                          return_when=asyncio.FIRST_COMPLETED)
@@ -204,6 +206,18 @@ class Reconciler:
         if loop is not None:
             with suppress(RuntimeError):  # the loop has just been closed
                 loop.call_soon_threadsafe(self.sync.wake, delay)
+
+    async def _watch_monitors(self) -> None:
+        """Nobody tells us when a person takes our QMP events away; see stratovirt.monitors."""
+        times = monitors.keeps_times(self.settings.runtime)
+        while True:
+            await asyncio.sleep(monitors.TICK if times else monitors.WITHOUT_TIMES)
+            for keeper in tuple(self.keepers.values()):
+                if not times and keeper.vm.pid is not None:
+                    self._wake(keeper, Urgency.DRIFT)
+                elif keeper.machine.meddled():
+                    keeper.machine.reclaim()
+                    self._wake(keeper, Urgency.DRIFT)
 
     def _own(self, work: Any, name: str) -> None:  # noqa: ANN401  # a coroutine of any kind
         self._tasks.append(asyncio.create_task(work, name=name))

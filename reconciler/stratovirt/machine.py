@@ -19,6 +19,7 @@ from reconciler.errors import HostError, QmpClosed, QmpError, StartFailed, StopF
 from reconciler.host import files, taps
 from reconciler.stratovirt import agent, process, record
 from reconciler.stratovirt.command_line import QMP_SOCKET, Start, arguments
+from reconciler.stratovirt.monitors import Monitor
 from reconciler.stratovirt.observation import Traces, Vm, VmState
 from reconciler.stratovirt.qmp import Qmp
 
@@ -86,6 +87,7 @@ class VirtualMachine:
         self._over = asyncio.Event()
         self._asked = False
         self._shutdown: str | None = None
+        self._monitor = Monitor(home)
 
     # Looking
 
@@ -120,6 +122,15 @@ class VirtualMachine:
         found = await qmp.execute("query-chardev", self._limits.qmp)
         return {entry["label"]: entry["filename"].removeprefix("pty:") for entry in found
                 if str(entry.get("filename", "")).startswith("pty:")}
+
+    def meddled(self) -> bool:
+        """Whether somebody came to the monitor for people: then our events go to them."""
+        return self.process is not None and self._monitor.touched()
+
+    def reclaim(self) -> None:
+        """Connect anew at the next look: the one that connected last gets the events."""
+        if self._qmp is not None:
+            self._qmp.close()
 
     def traces(self) -> Traces:
         """What a process that ended while nobody watched has left."""
@@ -252,6 +263,7 @@ class VirtualMachine:
                         with suppress(QmpClosed):
                             self._qmp = await Qmp.connect(path, self._event, self._disconnected,
                                                           limit)
+                            self._monitor.arm()
                             return self._qmp
                         await self._made_or_over(made)
         except TimeoutError:

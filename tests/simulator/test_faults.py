@@ -173,6 +173,8 @@ def test_faults_in_a_file_are_read_at_each_start(make, tmp_path):
 def test_own_faults_come_on_top(make):
     machine = make({"*": {"fail": "all"}, "web1": {"fail": "mine"}})
     assert "    mine\n" in machine.refused()[1]
+    machine = make({"*": {"fail": "all"}, "web1": {"fail_code": 4}})
+    assert machine.refused()[0] == 4
     assert "    all\n" in make({"*": {"fail": "all"}}, "web2").refused()[1]
 
 

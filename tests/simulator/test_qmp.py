@@ -153,10 +153,19 @@ def test_events_go_to_the_client_that_connected_last(both, tmp_path):
     assert first.silent()
     assert second.ask("cont") == {"return": {}}
     assert second.event("RESUME")
-    second.close()
-    third = machine.connect(tmp_path / "mon.sock")
-    third.close()
-    until(lambda: first.ask("stop") == {"return": {}} and first.silent(0.05), why="nobody told")
+
+
+def test_any_client_that_leaves_takes_the_events_along(both, tmp_path):
+    machine = both()
+    machine.start(MON)
+    monitor = machine.connect(tmp_path / "mon.sock")
+    client = machine.connect()
+    assert client.ask("stop") == {"return": {}}
+    assert client.event("STOP")
+    monitor.close()
+    # Greeted: the monitor's end has been seen.
+    machine.connect(tmp_path / "mon.sock").close()
+    until(lambda: client.ask("stop") == {"return": {}} and client.silent(0.05), why="silence")
 
 
 def test_start_stopped(both):
@@ -228,8 +237,6 @@ def test_a_half_closed_client_ends_the_machine(both):
 
 
 def test_inherited_descriptor_stays_open(both, tmp_path):
-    import subprocess
-
     machine = both()
     lock = os.open(tmp_path / "lock", os.O_RDWR | os.O_CREAT)
     fcntl.flock(lock, fcntl.LOCK_EX)

@@ -1,4 +1,4 @@
-"""<serial>, <console> and <channel>: a character device of the guest and its other end on the host."""
+"""<serial>, <console>, <channel>: a character device of the guest and its end on the host."""
 
 from __future__ import annotations
 
@@ -160,9 +160,9 @@ class Channel(Device):
 
     def arguments(self, place: Place | None) -> tuple[str, ...]:
         """Its socket, then its port; the engine fills the directory in."""
+        port = f"virtserialport,chardev=char{self.alias},id={self.alias},nr={_AGENT_PORT}"
         return ("-chardev", f"socket,id=char{self.alias},path={self.path},server,nowait",
-                "-device", f"virtserialport,chardev=char{self.alias},id={self.alias},"
-                f"nr={_AGENT_PORT}")
+                "-device", port)
 
 
 def read_serial(node: Node, reading: Reading) -> Serial | None:

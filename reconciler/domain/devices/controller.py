@@ -18,7 +18,8 @@ RULE = element(
     Attribute("type", choice("pci", "virtio-serial", "usb", "sata", "ide", "scsi", "fdc",
                              "ccid", "xenbus")),
     Attribute("index", number(0, 254)), Attribute("model", choice(
-        "pcie-root", "pcie-root-port", "pcie-to-pci-bridge", "pci-bridge", "pcie-switch-upstream-port",
+        "pcie-root", "pcie-root-port", "pcie-to-pci-bridge", "pci-bridge",
+        "pcie-switch-upstream-port",
         "pcie-switch-downstream-port", "pcie-expander-bus", "pci-root", "dmi-to-pci-bridge", "none",
         "qemu-xhci", "nec-xhci", "piix3-uhci", "piix4-uhci", "ehci", "ich9-ehci1", "ich9-uhci1",
         "ich9-uhci2", "ich9-uhci3", "vt82c686b-uhci", "pci-ohci", "virtio-scsi", "lsilogic",

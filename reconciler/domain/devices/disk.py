@@ -128,7 +128,8 @@ class Disk(Device):
                             ("throttling.iops-total", self.iops)):
             if value is not None:
                 drive.append(f"{name}={value}")
-        device = f"{driver('virtio-blk', place)},drive=drive-{self.alias},id={self.alias}{at(place)}"
+        device = (f"{driver('virtio-blk', place)},drive=drive-{self.alias},id={self.alias}"
+                  f"{at(place)}")
         for name, value in (("iothread", f"iothread{self.iothread}" if self.iothread else None),
                             ("serial", self.serial), ("bootindex", self.boot),
                             ("num-queues", self.queues), ("queue-size", self.queue_size)):
@@ -199,7 +200,7 @@ def _accepted(node: Node) -> bool:
 
 
 def _cache(node: Node) -> tuple[bool | None, str | None]:
-    """libvirt's cache and io as StratoVirt's direct and aio."""
+    """Turn libvirt's cache and io into StratoVirt's direct and aio."""
     cache, io = node.text("driver/@cache"), node.text("driver/@io")
     direct = _DIRECT.get(cache or "")
     if cache in ("writethrough", "unsafe", "directsync"):
@@ -212,7 +213,7 @@ def _cache(node: Node) -> tuple[bool | None, str | None]:
 
 
 def _index(target: str) -> int:
-    """libvirt's number of a target: vda and hda are 0, vdaa is 26."""
+    """Count a target as libvirt does: vda and hda are 0, vdaa is 26."""
     number = 0
     for letter in target[2 if target[0] != "x" else 3:]:
         number = number * 26 + ord(letter) - ord("a") + 1

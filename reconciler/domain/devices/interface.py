@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from reconciler.domain.xml import Node
 
 _MAC = matching(r"[0-9a-fA-F]{2}(:[0-9a-fA-F]{2}){5}", "six bytes such as 52:54:00:12:34:56")
-_ISOLATION = "dropping it would change what this guest can reach; take it out, and do it on the host"
+_ISOLATION = "dropping it would change what this guest can reach; do it on the host instead"
 RULE = element(
     "interface",
     Attribute("type", choice("ethernet", "bridge", "network", "user", "direct", "hostdev",
@@ -101,7 +101,7 @@ def read_all(nodes: Iterable[Node], reading: Reading) -> list[Interface]:
     What is derived hangs on the card's own words alone, so that another card, or another order,
     changes nothing; cards without any name are told apart by their bridge, then counted.
     """
-    cards = sorted((card for node in nodes if (card := _read(node, reading)) is not None),
+    cards = sorted((card for node in nodes if (card := _read(node)) is not None),
                    key=lambda card: (card.place is None, card.place or Place(0, 0),
                                      card.queues or 0, card.vhost))
     seen: dict[str, int] = {}
@@ -120,7 +120,7 @@ def read_all(nodes: Iterable[Node], reading: Reading) -> list[Interface]:
             for card in sorted(found, key=lambda card: card.key)]
 
 
-def _read(node: Node, reading: Reading) -> Interface | None:
+def _read(node: Node) -> Interface | None:
     """From <interface>; tap, MAC and alias are empty where the file leaves them to us."""
     kind = node.text("@type")
     if kind not in ("ethernet", "bridge"):

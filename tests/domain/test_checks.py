@@ -1,0 +1,71 @@
+"""Domains against each other."""
+
+from reconciler.domain.checks import conflicts
+from tests.domain.making import DISK, disk, read
+
+
+def domain(file: str, name: str, devices: str = "", uuid: str = "", os: str | None = None):
+    values = {} if os is None else {"os": os}
+    return read(uuid, name=name, file=file,
+                devices=devices or disk("vda", f"{name}.img"), **values)
+
+
+def test_domains_that_share_nothing_are_accepted():
+    assert conflicts({"a": domain("a", "a"), "b": domain("b", "b")}, ()) == {}
+
+
+def test_the_newcomer_of_two_that_claim_one_thing_is_told_with_both_files_and_lines():
+    for devices in (disk("vda", "/x"), DISK.replace("a.img", "{}.img") + "<interface "
+                    "type='ethernet'><mac address='52:54:00:00:00:01'/></interface>",
+                    DISK.replace("a.img", "{}.img") + "<interface type='ethernet'>"
+                    "<target dev='tap0'/></interface>"):
+        files = {name: domain(name, name, "\n" + devices.replace("{}", name))
+                 for name in ("a.xml", "b.xml")}
+        for old, new in (("a.xml", "b.xml"), ("b.xml", "a.xml")):
+            found = conflicts(files, {old})
+            assert set(found) == {new}
+            assert {p.reason for p in found[new]} == {"Conflict"}
+            assert (found[new][0].file, found[new][0].line) == (new, 2)
+            assert f"{old}:2" in found[new][0].message
+
+
+def test_a_file_that_one_writes_another_cannot_even_read():
+    files = {"a": domain("a", "a", disk("vda", "/x")),
+             "b": domain("b", "b", disk("vda", "/x", "<readonly/>"))}
+    assert set(conflicts(files, {"a"})) == {"b"}
+    assert set(conflicts(files, {"b"})) == {"a"}
+
+
+def test_many_may_read_one_file():
+    files = {n: domain(n, n, disk("vda", "/x", "<readonly/>")) for n in "abc"}
+    assert conflicts(files, ()) == {}
+
+
+def test_one_s_variables_are_not_another_s_disk():
+    os = ("<os><type>hvm</type><loader type='pflash' readonly='yes'>/c</loader>"
+          "<nvram>/x</nvram></os>")
+    files = {"a": domain("a", "a", os=os), "b": domain("b", "b", disk("vda", "/x"))}
+    assert set(conflicts(files, {"a"})) == {"b"}
+    files["b"] = domain("b", "b", os=os)
+    assert set(conflicts(files, {"b"})) == {"a"}
+
+
+def test_of_two_files_of_one_name_or_uuid_the_one_in_force_keeps_it():
+    uuid = "<uuid>0a5b3f60-7a3b-4b9e-9a77-2d5c9f1d2e11</uuid>"
+    for files in ({"a": domain("a", "x", disk("vda", "/1")),
+                   "b": domain("b", "x", disk("vda", "/2"))},
+                  {"a": domain("a", "x", uuid=uuid), "b": domain("b", "y", uuid=uuid)}):
+        assert set(conflicts(files, {"b"})) == {"a"}
+        assert set(conflicts(files, {"a"})) == {"b"}
+
+
+def test_of_two_files_of_one_identity_of_which_neither_is_in_force_both_are_told():
+    files = {"a": domain("a", "x", disk("vda", "/1")), "b": domain("b", "x", disk("vda", "/2"))}
+    assert set(conflicts(files, ())) == {"a", "b"}
+
+
+def test_the_names_of_files_decide_nothing():
+    files = {"a": domain("a", "x", disk("vda", "/1")), "b": domain("b", "x", disk("vda", "/2")),
+             "c": domain("c", "z")}
+    turned = dict(reversed(files.items()))
+    assert conflicts(files, {"c"}) == conflicts(turned, {"c"})

@@ -1,0 +1,61 @@
+"""kill -9 of the reconciler at random moments while files change: nothing is lost or doubled.
+
+RECONCILER_KILLS says how many (200).
+"""
+
+import os
+import random
+import signal
+import time
+
+from tests.simulated.site import Site
+
+KILLS = int(os.environ.get("RECONCILER_KILLS", "200"))
+NAMES = "abc"
+
+
+def change(site, dice, wanted):
+    name = dice.choice(NAMES)
+    state = dice.choice(["running", "running", "paused", "stopped"])
+    memory = dice.choice([128, 128, 256])
+    wanted[name] = (state, memory)
+    site.drop(name, state=state, memory=memory)
+
+
+def test_rules_1_and_2_hold_over_many_kills(tmp_path):
+    dice = random.Random(os.environ.get("RECONCILER_SEED", "seed"))
+    site = Site(tmp_path)
+    wanted = {}
+    try:
+        for name in NAMES:
+            wanted[name] = ("running", 128)
+            site.drop(name)
+        site.start()
+        for kill in range(KILLS):
+            if kill % 10 == 9:
+                # Let it come to rest once in a while: there must be something to lose.
+                converged(site, wanted)
+            else:
+                # The moment is the point: anywhere between exec and rest, and right after a change.
+                time.sleep(dice.uniform(0.0, 0.35))
+                change(site, dice, wanted)
+                time.sleep(dice.choice([0.0, 0.002, 0.01, 0.02, 0.05]))
+            assert site.reconciler.poll() is None, site.log()
+            site.kill(signal.SIGKILL)
+            for name in NAMES:
+                assert len(site.processes(name)) <= 1, f"{name} runs twice after kill {kill}"
+            site.start()
+        converged(site, wanted)
+        assert not [e for e in site.events() if e.get("reason") == "InternalError"]
+    finally:
+        site.close()
+
+
+def converged(site, wanted):
+    states = {"running": "running", "paused": "paused", "stopped": "absent"}
+    for name, (state, memory) in wanted.items():
+        found = site.settled(states[state], name)
+        count = 0 if state == "stopped" else 1
+        assert len(site.processes(name)) == count
+        if count:
+            assert found["observed"]["memoryBytes"] == memory << 20
