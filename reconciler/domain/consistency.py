@@ -12,9 +12,9 @@ from reconciler.domain.devices import (
     Disk,
     Interface,
     RootPort,
-    Serial,
     VirtioSerial,
 )
+from reconciler.domain.devices.character import AGENT_PORT
 from reconciler.domain.model import Claim, Device, Domain, MachineType, Place
 
 if TYPE_CHECKING:
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
     from reconciler.domain.xml import Node
 
+_PORTS = 31  # of a virtio-serial controller, where the file does not say
 _LPC = Place(0, 0x1F)  # the bridge that every q35 has
 
 
@@ -49,6 +50,7 @@ def check(node: Node, domain: Domain) -> Domain:
         if d.iothread is not None and d.iothread not in domain.iothreads:
             accepted = ", ".join(map(str, domain.iothreads)) or "none is defined: <iothreads>1</…>"
             say(d, f"iothread='{d.iothread}'; accepted: {accepted}")
+    _ports(domain, say)
     _shared(node, domain)
     _places(domain, say)
     _starts(node, domain, disks)
@@ -84,6 +86,20 @@ def _shared(node: Node, domain: Domain) -> None:
                             "are <readonly/>")
 
 
+def _ports(domain: Domain, say: Callable[[Device, str], None]) -> None:
+    """What plugs into the virtio-serial controller finds a port there."""
+    given = next((d.ports for d in domain.devices if isinstance(d, VirtioSerial)), None)
+    micro = domain.machine is MachineType.MICROVM
+    count = 1 if micro else given or _PORTS
+    for device in domain.devices:
+        port = (device.port if isinstance(device, Console) else
+                AGENT_PORT if isinstance(device, Channel) else -1)
+        if port >= count:
+            say(device, "microvm has room for one console, of port 0, and no channel" if micro else
+                f"port {port} of a controller with ports='{count}'; accepted: ports='{port + 1}' "
+                "or more")
+
+
 def _marked(devices: Iterable[Device]) -> Iterator[Device]:
     """Function 0 of a slot must say that there are more, or StratoVirt refuses the others."""
     devices = list(devices)
@@ -105,8 +121,6 @@ def _places(domain: Domain, say: Callable[[Device, str], None]) -> None:
         for device in domain.devices:
             if isinstance(device, RootPort):
                 say(device, "a root port; accepted: none (microvm has no PCI)")
-            elif isinstance(device, Serial) and device.backend == "unknown":
-                say(device, "accepted: pty")
         return
     seen: dict[Place, Device] = {}
     for place, device in placed:

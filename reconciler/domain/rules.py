@@ -120,7 +120,7 @@ def choice(*accepted: str) -> Type:
 
     def parse(text: str) -> str:
         if text not in accepted:
-            raise ValueError(f"found '{text}'{nearest(text, accepted)}; accepted: {name}")
+            raise ValueError(f"found '{text}'{nearest(text[:40], accepted)}; accepted: {name}")
         return text
 
     return Type(name, parse)

@@ -20,10 +20,15 @@ if TYPE_CHECKING:
 
 LONGEST = 1 << 20
 DEEPEST = 64
+MOST_ELEMENTS = 10_000  # no domain has a tenth of them; what is over it would only cost time
+MOST_ERRORS = 100
+_LONGEST_MESSAGE = 800
+_LONGEST_NAME = 40  # looking for what is near a longer one takes too long
 _METADATA = "metadata"
 _LATER = "is not built yet"
 # An instruction counts wherever it stands, before the root, too.
 _HARMFUL = ((etree.XPath("/*" * (DEEPEST + 1)), f"nested over {DEEPEST} deep"),
+            (etree.XPath(f"(//*)[{MOST_ELEMENTS + 1}]"), f"over {MOST_ELEMENTS} elements"),
             (etree.XPath("//processing-instruction()"),
              "a processing instruction is refused always"))
 
@@ -35,11 +40,20 @@ class Report:
     file: str
     lenient: bool = False
     problems: list[Problem] = field(default_factory=list)
+    errors: int = 0
 
     def add(self, line: int, path: str, message: str, *, warning: bool = False,
             reason: str = "InvalidDefinition") -> None:
-        """One problem."""
+        """Note one problem; after a hundred errors nobody reads on, and neither do we."""
+        if len(message) > _LONGEST_MESSAGE:  # what was found and what is accepted stand at the ends
+            message = f"{message[:200]} … {message[-300:]}"
         self.problems.append(Problem(self.file, line, path, message, warning, reason))
+        self.errors += not warning
+        if self.errors > MOST_ERRORS:
+            found = tuple(problem for problem in self.problems if not problem.warning)
+            last = Problem(self.file, line, "", f"more than {MOST_ERRORS} errors; the rest was not "
+                           "looked at")
+            raise InvalidDomain((*found[:MOST_ERRORS], last))
 
 
 class Node:
@@ -192,11 +206,12 @@ def _attributes(node: Node) -> None:
     for name, value in [(str(k), str(v)) for k, v in node.raw.attrib.items()]:
         rule = node.rule.by_attribute.get(name)
         if rule is None:
+            near = nearest(name[:_LONGEST_NAME], node.rule.by_attribute)
             accepted = ", ".join(node.rule.by_attribute) or "none"
             node.report.add(
                 node.line, f"{node.path}/@{name}",
-                f"unknown attribute '{name}'{nearest(name, node.rule.by_attribute)}; accepted: "
-                f"{accepted}", warning=node.report.lenient and not _ours(node))
+                f"unknown attribute '{name}'{near}; accepted: {accepted}",
+                warning=node.report.lenient and not _ours(node))
         elif _judged(node, rule.verdict, f"{name}='{value}'", rule.message):
             try:
                 rule.type.parse(value.strip())
@@ -232,7 +247,7 @@ def _unknown_element(node: Node, tag: str, line: int, path: str) -> None:
                                     f"parent, {str(node.raw.tag)[1:].partition('}')[0]}")
         return
     accepted = [row for row, rule in rows.items() if rule.verdict in (Verdict.READ, Verdict.LATER)]
-    node.report.add(line, path, f"unknown element <{name}>{nearest(name, rows)}; "
+    node.report.add(line, path, f"unknown element <{name}>{nearest(name[:_LONGEST_NAME], rows)}; "
                                 f"accepted: {', '.join(accepted) or 'none'}",
                     warning=node.report.lenient and not ours)
 

@@ -27,4 +27,5 @@ def admission(settings: Settings) -> Admission:
     """What a file may ask of this host."""
     rules = settings.admission
     return Admission(paths=rules.paths, max_memory=rules.max_memory, max_vcpus=rules.max_vcpus,
-                     bridges=rules.bridges, require_labels=rules.require_labels)
+                     bridges=rules.bridges, require_labels=rules.require_labels,
+                     own=str(settings.state / "nvram"))

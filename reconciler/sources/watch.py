@@ -23,7 +23,8 @@ from watchdog.events import (
     FileSystemEvent,
     FileSystemEventHandler,
 )
-from watchdog.observers import Observer
+from watchdog.observers.inotify import InotifyObserver
+from watchdog.observers.inotify_move_event_grouper import InotifyMoveEventGrouper
 
 from reconciler.sources.directory import Directory, Signature
 
@@ -73,7 +74,11 @@ class Watch:
         self._path = directory.path
         self._handler = _Handler(directory, wake, settle)
         self._points: frozenset[tuple[str, int]] = frozenset()
-        self._observer: BaseObserver = Observer()
+        # watchdog holds a rename back for half a second, and all that follows it, to pair both
+        # ends of it. We need no pairs: every end is looked at anyway.
+        InotifyMoveEventGrouper.delay = 0.0
+        # Full events: what is renamed into place from elsewhere is a move, not a creation.
+        self._observer: BaseObserver = InotifyObserver(generate_full_events=True)
         self._observer.start()
         self.follow()
 

@@ -1,5 +1,6 @@
 """The safe parse, and the walk over the tables."""
 
+import time
 from dataclasses import replace
 
 import pytest
@@ -112,6 +113,27 @@ def test_numbers_are_decimal_digits_within_their_range(value):
 def test_a_second_single_element_is_an_error():
     found = error("<name>b</name>")
     assert "a second <name>" in found.message
+
+
+def test_rule_8_a_file_full_of_errors_costs_no_time():
+    began = time.process_time()
+    for inside in ("<a/>", "<watchdog/>", DISK, "<interface type='ethernet'/>"):
+        data = text(devices=inside * ((1 << 20) // len(inside) - 100))
+        with pytest.raises(InvalidDomain) as caught:
+            read_domain(data, "a.xml", HOST)
+        assert len(caught.value.problems) <= 101
+    assert time.process_time() - began < 0.5
+    found = problems("<a/>" * 5000)
+    assert len(found) == 101
+    assert "100 errors" in found[-1].message
+
+
+def test_a_message_does_not_hold_a_whole_file():
+    for wrong in (f"<on_crash>{'x' * 100_000}</on_crash>", f"<vcpu>{'1' * 100_000}</vcpu>",
+                  f"<{'x' * 40_000}/>"):
+        found = error(wrong)
+        assert len(str(found)) < 1000 + len(found.path)
+        assert "accepted" in found.message
 
 
 def test_text_where_none_belongs_is_an_error():

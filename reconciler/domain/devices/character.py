@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 AGENT = "org.qemu.guest_agent.0"
 LAST_PORT = 29  # 31 ports, of which the agent has one
 LONGEST_SOCKET = 107  # bytes of a path
-_AGENT_PORT = 1
+AGENT_PORT = 1
 _ANY_PORT = -1
 _TYPES = choice("pty", "file", "unix", "stdio", "null", "tcp", "udp", "vc", "dev", "pipe", "nmdm",
                 "spicevmc", "spiceport", "dbus", "qemu-vdagent")
@@ -122,6 +122,11 @@ class Console(Device):
         """Its number."""
         return f"{self.number:02}"
 
+    @property
+    def port(self) -> int:
+        """Its port of the controller; by itself StratoVirt would give the second the agent's."""
+        return self.number + AGENT_PORT if self.number else 0
+
     def claims(self) -> tuple[Claim, ...]:
         """A file or socket of the host is one VM's."""
         return _claims(self)
@@ -129,8 +134,7 @@ class Console(Device):
     def arguments(self, place: Place | None) -> tuple[str, ...]:
         """The other end, then the console."""
         name = "socket" if self.backend == "unix" else self.backend
-        # By itself StratoVirt would give the second console the agent's port.
-        port = f",nr={self.number + _AGENT_PORT}" if self.number else ""
+        port = f",nr={self.port}" if self.port else ""
         return ("-chardev", f"{name},id=char{self.alias}{_ends(self.backend, self.path)}",
                 "-device", f"virtconsole,chardev=char{self.alias},id={self.alias}{port}")
 
@@ -160,7 +164,7 @@ class Channel(Device):
 
     def arguments(self, place: Place | None) -> tuple[str, ...]:
         """Its socket, then its port; the engine fills the directory in."""
-        port = f"virtserialport,chardev=char{self.alias},id={self.alias},nr={_AGENT_PORT}"
+        port = f"virtserialport,chardev=char{self.alias},id={self.alias},nr={AGENT_PORT}"
         return ("-chardev", f"socket,id=char{self.alias},path={self.path},server,nowait",
                 "-device", port)
 

@@ -140,6 +140,21 @@ def test_the_file_s_aliases_are_checked():
                                                    "<alias name='a,server'/></console>"))
 
 
+def test_a_controller_must_have_a_port_for_each():
+    few = CONSOLE + "<controller type='virtio-serial' ports='{}'/>"
+    assert kinds(few.format(1))
+    assert error(devices=DISK + few.format(1) + AGENT)
+    assert kinds(few.format(2) + AGENT)
+    second = "<console type='pty'><target type='virtio' port='1'/></console>"
+    assert error(devices=DISK + few.format(2) + second)
+
+
+def test_a_microvm_has_room_for_one_console():
+    second = "<console type='pty'><target type='virtio' port='1'/></console>"
+    assert error(devices=DISK + CONSOLE + second, os=MICROVM)
+    assert error(devices=DISK + CONSOLE + AGENT, os=MICROVM)
+
+
 def test_on_a_microvm():
     found = read(devices=DISK + CONSOLE, os=MICROVM)
     assert device(found, "virtio-serial").arguments(None)[1].startswith("virtio-serial-device,")
