@@ -26,7 +26,8 @@ from reconciler.settings import load
 
 ROOT = Path(__file__).parents[1]
 DOMAIN = """<domain type='kvm'><name>bench</name><memory unit='MiB'>128</memory>
-<os><type machine='q35'>hvm</type><loader type='pflash' readonly='yes'>sample-firmware.fd</loader></os>
+<os><type machine='q35'>hvm</type>
+<loader type='pflash' readonly='yes'>sample-firmware.fd</loader></os>
 <devices><disk type='file'><driver cache='writeback'/><source file='sample-running.img'/>
 <target dev='vda' bus='virtio'/></disk></devices></domain>"""
 

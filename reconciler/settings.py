@@ -91,7 +91,7 @@ def _choice(*accepted: str) -> Callable[[object], str]:
 def _texts(value: object) -> tuple[str, ...]:
     if not isinstance(value, list):
         message = f"{value!r}, accepted: a list, such as [a, b]"
-        raise ValueError(message)  # noqa: TRY004  # one kind of error for all wrong values
+        raise ValueError(message)  # one kind of error for all wrong values
     return tuple(_text(item) for item in value)
 
 

@@ -42,4 +42,4 @@ def _run(options: Namespace, settings: Settings) -> int:
 
 VERBS = (Verb("completion", "print a completion script for a shell", _run, _arguments,
               "  reconciler completion bash > /etc/bash_completion.d/reconciler\n"
-              "  eval \"$(reconciler completion zsh)\"\n"),)
+              '  eval "$(reconciler completion zsh)"\n'),)

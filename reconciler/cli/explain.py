@@ -58,13 +58,12 @@ def _text(value: dict[str, Any]) -> str:
 def _story(value: dict[str, Any]) -> list[str]:
     status, plan = value["status"], value["plan"]
     seen, wanted = status["observed"], status["desired"]
-    lines = [f"{paint(status['name'], 'bold')} from {status['file']} ({status['revision']}, "
-             f"generation {status['generation']})",
+    lines = [(f"{paint(status['name'], 'bold')} from {status['file']} ({status['revision']}, "
+              f"generation {status['generation']})"),
              f"  wanted    {wanted['state']}",
              f"  observed  {seen['state']}{', process ' + str(seen['pid']) if seen['pid'] else ''}"]
-    for condition in plan["conditions"]:
-        lines.append(f"  {condition['type']:<16} {condition['status']:<8} {condition['reason']}"
-                     f"{': ' + condition['message'] if condition['message'] else ''}")
+    lines += [f"  {c['type']:<16} {c['status']:<8} {c['reason']}"
+              f"{': ' + c['message'] if c['message'] else ''}" for c in plan["conditions"]]
     steps = ", ".join(step["verb"] for step in plan["steps"]) or "nothing"
     lines.append(f"  decision  {steps}, because of {plan['cause']}" if plan["steps"]
                  else "  decision  nothing to do now")

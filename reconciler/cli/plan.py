@@ -1,4 +1,4 @@
-"""`plan`: the very value that the engine executes, printed; from the running one, or without one."""
+"""`plan`: the very value that the engine executes, printed; with a reconciler or without."""
 
 from __future__ import annotations
 
@@ -68,8 +68,8 @@ def text(value: dict[str, Any]) -> str:
 
 def _one(plan: dict[str, Any]) -> list[str]:
     ready = plan["conditions"][0]
-    lines = [f"{paint(plan['name'], 'bold')} ({plan['file'] or 'no file'}): {ready['reason']}, "
-             f"because of {plan['cause']}"]
+    head = f"{paint(plan['name'], 'bold')} ({plan['file'] or 'no file'}): {ready['reason']}"
+    lines = [f"{head}, because of {plan['cause']}"]
     for step in (*plan["steps"], *plan["blocked"]):
         sign = _SIGNS.get(step["verb"], " ")
         waits = "" if step in plan["steps"] else paint("  waits: " + ready["message"], "yellow")

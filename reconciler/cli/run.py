@@ -46,6 +46,7 @@ def _run(options: Namespace, settings: Settings) -> int:
     return asyncio.run(work())
 
 
-VERBS = (Verb("run", "watch the domain files and keep every VM as its file says", _run, _arguments,
+VERBS = (Verb("run", "watch the domain files and keep every VM as its file says", _run,
+              _arguments,
               "  reconciler run\n  reconciler -c /etc/reconciler.yaml run --once   # in CI, or from "
               "cron\n"),)

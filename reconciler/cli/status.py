@@ -1,4 +1,4 @@
-"""`status`: the last known truth, from status.json; it needs no reconciler, and says when one is dead."""
+"""`status`: the last known truth, from status.json; it says when no reconciler stands behind it."""
 
 from __future__ import annotations
 

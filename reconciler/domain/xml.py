@@ -143,7 +143,7 @@ def _parsed(rule: Attribute, text: str) -> object:
         return None  # the walk has reported it
 
 
-def line_of(raw: Any) -> int:  # noqa: ANN401  # the stubs do not know sourceline's real type
+def line_of(raw: Any) -> int:
     """The line an element stands on."""
     return raw.sourceline or 1
 

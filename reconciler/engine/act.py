@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING
 from reconciler.domain.devices import Channel
 from reconciler.domain.model import MachineType, StopMode
 from reconciler.engine.case import Cause, Plan, Step, Verb
-from reconciler.engine.queue import Lane, Urgency
 from reconciler.report.events import timestamp
 from reconciler.stratovirt.addresses import lay_out
 from reconciler.stratovirt.command_line import AGENT_SOCKET
@@ -24,6 +23,7 @@ if TYPE_CHECKING:
 
     from reconciler.domain.model import Domain
     from reconciler.engine.keeper import Keeper
+    from reconciler.engine.queue import Lane, Urgency
     from reconciler.engine.store import Text
 
 
@@ -93,7 +93,7 @@ class Actor:
         return Order(domain, text.text.encode(), lay_out(
             domain, self._keeper.memory.places, context.settings.defaults.spare_ports),
             program, paused, self._keeper.memory.generation, text.read_with,
-            context.settings.network.manage_taps)
+            context.manage_taps)
 
     def _move_home(self, domain: Domain) -> None:
         """A domain that was renamed starts in the directory of its new name."""

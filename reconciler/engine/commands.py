@@ -35,34 +35,42 @@ class Commands:
     async def handle(self, method: str, path: tuple[str, ...],
                      query: Mapping[str, str]) -> object:
         """One request; raises UsageError."""
-        match (method, *path):
-            case ("GET", "livez"):
+        value = await (self._get if method == "GET" else self._post)(path, query)
+        if value is None or method not in ("GET", "POST"):
+            raise UsageError(f"no such request: {method} /{'/'.join(path)}", reason="NotFound")
+        return value
+
+    async def _get(self, path: tuple[str, ...], query: Mapping[str, str]) -> object:
+        match path:
+            case ("livez",):
                 return {"live": True}
-            case ("GET", "readyz"):
+            case ("readyz",):
                 if not self._owner.sync.complete:
                     raise UsageError("no complete look at the source yet", reason="NotReady")
                 return {"ready": True}
-            case ("GET", "api", "v1", "status"):
+            case ("api", "v1", "status"):
                 return await self._status(query.get("wait"))
-            case ("GET", "api", "v1", "plan"):
+            case ("api", "v1", "plan"):
                 return await self._plans(query.get("name"))
-            case ("GET", "api", "v1", "domains", name, "explain"):
+            case ("api", "v1", "domains", name, "explain"):
                 return await self._explain(self._keeper(name))
-            case ("GET", "api", "v1", "domains", name, "console"):
+            case ("api", "v1", "domains", name, "console"):
                 return {"consoles": await self._keeper(name).machine.consoles()}
-            case ("POST", "api", "v1", "sync"):
+        return None
+
+    async def _post(self, path: tuple[str, ...], query: Mapping[str, str]) -> object:
+        match path:
+            case ("api", "v1", "sync"):
                 return await self._sync(float(query.get("wait", "0")), query.get("name"))
-            case ("POST", "api", "v1", "domains", name, ("restart" | "start") as verb):
+            case ("api", "v1", "domains", name, ("restart" | "start") as verb):
                 return self._restart(self._keeper(name), verb)
-            case ("POST", "api", "v1", "domains", name, "hold"):
+            case ("api", "v1", "domains", name, "hold"):
                 return self._hold(self._keeper(name), query)
-            case ("POST", "api", "v1", "domains", name, "release"):
+            case ("api", "v1", "domains", name, "release"):
                 return self._release(self._keeper(name))
-            case ("POST", "api", "v1", "approvals"):
-                return {"approved": self._approve(None)}
-            case ("POST", "api", "v1", "approvals", token):
-                return {"approved": self._approve(token)}
-        raise UsageError(f"no such request: {method} /{'/'.join(path)}", reason="NotFound")
+            case ("api", "v1", "approvals", *token):
+                return {"approved": self._approve(token[0] if token else None)}
+        return None
 
     def _keeper(self, name: str) -> Keeper:
         keepers = self._owner.keepers.values()

@@ -40,6 +40,7 @@ class Context:
     store: Store
     host: ReadingHost
     program: list[str]
+    manage_taps: bool  # not for simulated VMs: they use none, and it would take root
     boot_id: str
     machine: Callable[[str, Listener], VirtualMachine]
     read_text: Callable[[bytes, str, ReadingHost], Domain]

@@ -1,4 +1,4 @@
-"""From a listing to definitions: read what changed, check all against each other, say whose is what.
+"""From a listing to definitions: read what changed, check all against each other, tell whose.
 
 Pure but for its cache: the same listing gives the same answer. A file that cannot be read stays the
 business of the domain that it last was; one that never was anybody's is matched by the name or uuid

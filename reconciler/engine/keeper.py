@@ -389,13 +389,13 @@ class Keeper:
         """Its process lives in another directory than its name says: it was renamed."""
         self._load_applied()
 
-    def remember(self, **values: Any) -> None:  # noqa: ANN401  # the fields of Memory
+    def remember(self, **values: Any) -> None:
         """Change what is kept, and keep it; a full disk stops nothing."""
         self.memory = replace(self.memory, boot_id=self.context.boot_id, **values)
         if not self.forgotten:
             self.context.save(self.memory)
 
-    def tell(self, event: str, **values: Any) -> None:  # noqa: ANN401  # whatever the event has
+    def tell(self, event: str, **values: Any) -> None:
         """Into the journal, with who and which generation."""
         values.setdefault("pid", self.vm.pid)
         self.context.journal.write(event, domain=self.name, uuid=self.uuid,

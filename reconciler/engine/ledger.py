@@ -7,9 +7,12 @@ doubled to 5 min; crashes 100 ms, then `delay` doubled to `max-delay`; drift 2 s
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
-from reconciler.domain.model import Policy
 from reconciler.engine.case import Exit, ExitKind, Ledger, Limiter
+
+if TYPE_CHECKING:
+    from reconciler.domain.model import Policy
 
 STALLED_AFTER = 3  # failed tries until it is said that somebody is needed; tries go on
 FIRST_CRASH_DELAY = 0.1

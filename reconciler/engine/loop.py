@@ -16,12 +16,12 @@ from reconciler import __version__
 from reconciler.engine.commands import Commands
 from reconciler.engine.context import Context
 from reconciler.engine.keeper import Keeper
+from reconciler.engine.publisher import Publisher
 from reconciler.engine.queue import Urgency, WorkQueue
 from reconciler.engine.store import Memory, Store
 from reconciler.engine.sync import Sync
 from reconciler.errors import AlreadyRunning, HostError
 from reconciler.host.notify import Notifier
-from reconciler.engine.publisher import Publisher
 from reconciler.report.server import Server
 from reconciler.sources.watch import Watch
 from reconciler.stratovirt import monitors
@@ -55,7 +55,8 @@ class Reconciler:
         self.keepers: dict[str, Keeper] = {}  # by uuid
         self.context = Context(
             settings=settings, journal=journal, store=Store(settings.state / "domains"), host=host,
-            program=[*binary.program, *settings.hypervisor.arguments], boot_id=boot_id(),
+            program=[*binary.program, *settings.hypervisor.arguments],
+            manage_taps=settings.network.manage_taps and not binary.simulated, boot_id=boot_id(),
             machine=self._machine, read_text=read, changed=self._changed,
             watch_files=self.notifier.watch_files)
         self.queue = WorkQueue(self._pass, self._fault)
@@ -93,8 +94,7 @@ class Reconciler:
         await self._begin()
         try:
             await self.sync.once(settle=True)
-            while not self.queue.idle:
-                await asyncio.sleep(0.01)  # passes end by themselves; nothing else announces it
+            await self.queue.rest()
             self.publisher.write()
             return all(k.plan.ready.status == "True" for k in self.keepers.values()) and (
                 not self.sync.rejected and not self.sync.error)
@@ -219,7 +219,7 @@ class Reconciler:
                     keeper.machine.reclaim()
                     self._wake(keeper, Urgency.DRIFT)
 
-    def _own(self, work: Any, name: str) -> None:  # noqa: ANN401  # a coroutine of any kind
+    def _own(self, work: Any, name: str) -> None:
         self._tasks.append(asyncio.create_task(work, name=name))
 
 

@@ -243,7 +243,7 @@ def _removal_held(case: Case) -> tuple[Condition, ...]:
 def _held(case: Case, intent: Intent, pending: tuple[Pending, ...]) -> Plan:
     """Left alone: only told what differs."""
     hold = case.hold
-    assert hold is not None  # noqa: S101  # the caller's condition
+    assert hold is not None
     differs = bool(intent.steps or pending or case.vm.state is VmState.UNKNOWN)
     message = f"held by {hold.by}{f': {hold.reason}' if hold.reason else ''}"
     ready = Condition("Ready", Truth.FALSE if differs else Truth.TRUE,

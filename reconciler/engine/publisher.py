@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import os
 import platform
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -164,7 +165,7 @@ def _observed(keeper: Keeper) -> dict[str, Any]:
     if not keeper.words or keeper.words[0] != str(vm.pid):
         keeper.words = (str(vm.pid), *command_line(vm.pid))
     words = keeper.words
-    values = dict(zip(words, words[1:], strict=False))
+    values = dict(pairwise(words))
     memory, cpus = values.get("-m", ""), values.get("-smp", "").partition(",")[0]
     found["since"] = record.started_at if record else None
     found["memoryBytes"] = int(memory[:-1]) << 20 if memory[:-1].isdigit() else None

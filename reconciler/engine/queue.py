@@ -73,6 +73,11 @@ class WorkQueue:
         """Whether no pass runs."""
         return not self._running
 
+    async def rest(self) -> None:
+        """Wait until no pass runs."""
+        while self._running:
+            await asyncio.wait(tuple(self._running.values()))
+
     async def close(self, patience: float) -> None:
         """Take nothing in any more; let running passes end, and cancel what has not in time."""
         self._closed = True

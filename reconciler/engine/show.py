@@ -36,7 +36,7 @@ def plan_value(name: str, uuid: str | None, file: str | None, plan: Plan) -> dic
     }
 
 
-def _step(step: Any) -> dict[str, Any]:  # noqa: ANN401  # a Step; imported for types it would be a cycle
+def _step(step: Any) -> dict[str, Any]:
     return {"verb": str(step.verb), **({"rollback": True} if step.rollback else {})}
 
 
@@ -52,7 +52,7 @@ def explain_domain(domain: Domain, places: Mapping[str, Place], spare: int,
             "commandLine": words}
 
 
-def plain(value: Any) -> Any:  # noqa: ANN401  # any value of the model
+def plain(value: Any) -> Any:
     """A frozen value as JSON has it; what is not there or not compared is left out."""
     if is_dataclass(value) and not isinstance(value, type):
         if isinstance(value, Place):

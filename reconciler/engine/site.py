@@ -1,4 +1,4 @@
-"""What a configuration means for reading files: shared by the engine and by commands without one."""
+"""What a configuration means for reading files; for the engine, and commands without one."""
 
 from __future__ import annotations
 

@@ -39,8 +39,11 @@ def make(name: str, bridge: str | None, *, queues: int) -> bool:
     """Make the tap if it is missing, attach it and put it up; whether it was made here."""
     if bridge is not None and not (_SYSTEM / bridge / "bridge").is_dir():
         message = f"bridge {bridge} of tap {name}: this host has no such bridge"
-        raise HostError(message, hint=f"make it (ip link add {bridge} type bridge), or name another")
+        raise HostError(message,
+                        hint=f"make it (ip link add {bridge} type bridge), or name another")
     made = not exists(name)
+    if not made and bridge is None:
+        return False  # somebody else's, and all that it needs is theirs to say
     try:
         if made:
             _persist(name, multi=queues > 1, keep=True)

@@ -1,1 +1,1 @@
-"""What happened (events) and what is true (status); everything shown to anybody comes from these."""
+"""What happened (events) and what is true (status); all that is shown comes from these."""

@@ -15,7 +15,7 @@ MISSING = "error: one or more required arguments were not provided\n"
 TWICE = "error: an argument cannot be used with one or more of the other specified arguments\n"
 
 
-class NotPossible(Exception):  # noqa: N818
+class NotPossible(Exception):
     """A value that is not one of the few that are possible."""
 
 

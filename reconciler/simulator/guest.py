@@ -80,7 +80,7 @@ class Guest:
                 answer = self._answer(line.decode("utf-8", "replace"))
                 console.say(answer)
 
-    def _answer(self, line: str) -> bytes:  # noqa: PLR0911
+    def _answer(self, line: str) -> bytes:
         """What the agent says to one command; nothing to one that shuts down."""
         try:
             command = jsontext.parse(line)

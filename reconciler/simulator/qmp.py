@@ -21,7 +21,7 @@ Execute = Callable[[str, schema.Arguments], object]
 Hold = Callable[[], None]
 
 
-class Failed(Exception):  # noqa: N818
+class Failed(Exception):
     """An error that a command answers: its class and its text."""
 
     def __init__(self, description: str, kind: str = "GenericError") -> None:

@@ -10,7 +10,7 @@ BACKTRACE = (
 )
 
 
-class Refusal(Exception):  # noqa: N818
+class Refusal(Exception):
     """A chain of reasons, the outermost first."""
 
     def __init__(self, *reasons: str) -> None:

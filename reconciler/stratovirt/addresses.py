@@ -49,7 +49,7 @@ def lay_out(domain: Domain, remembered: Mapping[str, Place], spare: int) -> Layo
     given = {d.index: d for d in domain.devices if isinstance(d, RootPort)}
     plugged = [d for d in domain.devices if d.PLUGGED]
     places = {identity(d): d.place for d in plugged if d.place is not None}
-    taken = {place for place in places.values()}
+    taken = set(places.values())
     for device in plugged:
         old = remembered.get(identity(device))
         if identity(device) not in places and old is not None and old not in taken:

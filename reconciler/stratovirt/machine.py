@@ -148,13 +148,9 @@ class VirtualMachine:
         files.check(needs)
         files.make_variables(needs)
         self.home.mkdir(parents=True, exist_ok=True, mode=0o700)
-        made: list[str] = []
-        if order.manage_taps:
-            for card in order.domain.devices:
-                if isinstance(card, Interface) and (card.bridge or not taps.exists(card.tap)):
-                    if taps.make(card.tap, card.bridge, queues=card.queues or 1):
-                        made.append(card.tap)
-        return tuple(made)
+        cards = [d for d in order.domain.devices if isinstance(d, Interface)]
+        return tuple(card.tap for card in cards if order.manage_taps and taps.make(
+            card.tap, card.bridge, queues=card.queues or 1))
 
     def launch(self, order: Order, made: tuple[str, ...], started_at: str) -> int:
         """Start the process and know it; the intent is on disk before it. Returns the pid."""

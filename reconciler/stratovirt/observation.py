@@ -1,4 +1,4 @@
-"""What is really there: the values that observing a VM gives, and how an end is told apart. Pure."""
+"""What is really there: the values that observing a VM gives; how an end is told apart. Pure."""
 
 from __future__ import annotations
 

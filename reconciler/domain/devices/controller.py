@@ -33,19 +33,11 @@ _HABITS = ("usb", "sata", "ide", "fdc", "ccid")
 
 def read(node: Node, reading: Reading) -> Device | None:
     """A device, or nothing."""
-    kind, model = node.text("@type"), node.text("@model")
+    kind = node.text("@type")
     if kind == "virtio-serial":
         return virtio_serial.read(node)
     if kind == "pci":
-        if model == "pcie-root-port":
-            return root_port.read(node)
-        if model not in (None, "pcie-root"):
-            node.error(f"model='{model}'; accepted: pcie-root, pcie-root-port")
-        elif node.number("@index") not in (None, 0):
-            node.error("the pcie-root has index='0'")
-        return None
-    if kind == "usb" and node.child("address") is None and model in ("none", None):
-        return None
+        return _pci(node)
     if kind in _HABITS:
         return None
     if kind == "scsi":
@@ -54,4 +46,15 @@ def read(node: Node, reading: Reading) -> Device | None:
         node.error(f"type='{kind}'; accepted: pci, virtio-serial")
     elif node.raw.get("type") is None:
         node.error("a controller without type; accepted: type='pci', 'virtio-serial'")
+    return None
+
+
+def _pci(node: Node) -> Device | None:
+    model = node.text("@model")
+    if model == "pcie-root-port":
+        return root_port.read(node)
+    if model not in (None, "pcie-root"):
+        node.error(f"model='{model}'; accepted: pcie-root, pcie-root-port")
+    elif node.number("@index") not in (None, 0):
+        node.error("the pcie-root has index='0'")
     return None
