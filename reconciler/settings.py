@@ -304,7 +304,11 @@ def load(file: Path, environment: Mapping[str, str] | None = None) -> Settings:
         raise ConfigError(f"{file}: not YAML: {error}") from error
     for name, value in (os.environ if environment is None else environment).items():
         if name.startswith(PREFIX) and "__" in name:
-            _place(data, name.removeprefix(PREFIX).lower().split("__"), safe_load(value), name)
+            try:
+                found = safe_load(value)
+            except YAMLError as error:
+                raise ConfigError(f"{name}: not YAML: {error}") from error
+            _place(data, name.removeprefix(PREFIX).lower().split("__"), found, name)
     values = _read(Settings, data, (), str(file))
     return Settings(file=file.resolve(), **values)
 

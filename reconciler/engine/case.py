@@ -93,6 +93,8 @@ class Case:
     removal_since: float = 0.0
     hold: Hold | None = None
     restart_asked: bool = False
+    wave_open: bool = True  # whether everything of a lower start wave is at rest
+    start_after: float = 0.0  # start/@delay after a boot of the host: not before this
 
 
 class Verb(StrEnum):

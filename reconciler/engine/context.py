@@ -46,13 +46,16 @@ class Context:
     read_text: Callable[[bytes, str, ReadingHost], Domain]
     changed: Callable[[str], None]
     watch_files: Callable[[Iterable[str], Callable[[], None]], list[Callable[[], None]]]
+    wave_open: Callable[[Domain | None], bool]  # is everything of a lower start wave at rest?
     now: Callable[[], Now] = clocks
+    began: float = field(init=False)
     patience: Patience = field(init=False)
     starts: Lane = field(init=False)
     stops: Lane = field(init=False)
 
     def __post_init__(self) -> None:
         reconcile = self.settings.reconcile
+        self.began = self.now().clock
         self.patience = Patience(reconcile.backoff.initial, reconcile.backoff.maximum,
                                  reconcile.drift.fight_limit, reconcile.drift.window)
         self.starts = Lane(self.settings.concurrency)

@@ -229,7 +229,24 @@ class Keeper:
                     applied=applied, good=self.good, ledger=self.ledger, invalid=self.invalid,
                     invalid_reason=self.invalid_reason, removal=self.removal,
                     removal_since=self.removal_since, hold=self._hold(),
-                    restart_asked=self.restart_asked)
+                    restart_asked=self.restart_asked,
+                    wave_open=self.context.wave_open(self.domain), start_after=self._start_after())
+
+    def _start_after(self) -> float:
+        """start/@delay counts after a boot of the host alone, from our own beginning."""
+        end, domain = self.ledger.last_exit, self.domain
+        if domain is None or end is None or end.kind is not ExitKind.REBOOT:
+            return 0.0
+        return self.context.began + domain.policy.start_delay
+
+    @property
+    def at_rest(self) -> bool:
+        """Whether nobody has to wait for it: it is as it should be, or it fails."""
+        if not self.plan.conditions:
+            return False
+        on_its_way = bool(self.plan.steps) or self.plan.ready.reason in (
+            "Starting", "Recreating", "Resuming", "Pausing", "WaitingForSlot")
+        return not on_its_way or self.ledger.failures.count > 0
 
     def _hold(self) -> Hold | None:
         if self.memory.hold is not None:

@@ -13,6 +13,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from reconciler import __version__
+from reconciler.domain.model import DesiredState
 from reconciler.engine.commands import Commands
 from reconciler.engine.context import Context
 from reconciler.engine.keeper import Keeper
@@ -58,6 +59,7 @@ class Reconciler:
             program=[*binary.program, *settings.hypervisor.arguments],
             manage_taps=settings.network.manage_taps and not binary.simulated, boot_id=boot_id(),
             machine=self._machine, read_text=read, changed=self._changed,
+            wave_open=self._wave_open,
             watch_files=self.notifier.watch_files)
         self.queue = WorkQueue(self._pass, self._fault)
         self.sync = Sync(self, read)
@@ -197,6 +199,20 @@ class Reconciler:
 
     def _changed(self, uuid: str) -> None:
         self.publisher.changed(uuid)
+        keeper = self.keepers.get(uuid)
+        if keeper is None or keeper.at_rest:
+            for other in self.keepers.values():
+                if other.plan.conditions and other.plan.ready.reason == "WaitingForSlot":
+                    self.queue.wake(other.uuid, Urgency.FILE)
+
+    def _wave_open(self, domain: Domain | None) -> bool:
+        """Whether nothing of a lower wave is still on its way up (it may also have failed)."""
+        if domain is None or domain.policy.start_wave == 0:
+            return True
+        lower = (k for k in self.keepers.values() if k.domain is not None
+                 and k.domain.policy.start_wave < domain.policy.start_wave
+                 and k.domain.policy.state is not DesiredState.STOPPED)
+        return all(keeper.at_rest for keeper in lower)
 
     # The outside
 

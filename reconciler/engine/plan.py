@@ -158,6 +158,11 @@ def _wait(case: Case, domain: Domain, intent: Intent, now: Now) -> Wait | None:
         looping = crash_loop(ledger, domain.policy, now.clock)
         wait = _backing_off(ledger.crashes, "start", now)
         return replace(wait, reason="CrashLoop" if looping else "BackOff", stalled=looping)
+    if verbs & {Verb.START, Verb.START_PAUSED} and STOP not in intent.steps:
+        if not case.wave_open:
+            return Wait("WaitingForSlot", "domains of a lower start wave are not at rest yet", None)
+        if now.clock < case.start_after:
+            return Wait("WaitingForSlot", "its start delay is not over", case.start_after)
     if intent.cause is Cause.DRIFT and now.clock < ledger.drift.retry_at:
         wait = _backing_off(ledger.drift, "correction", now)
         return replace(wait, reason="DriftFight", stalled=False, contested=True)

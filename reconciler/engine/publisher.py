@@ -39,6 +39,7 @@ class Publisher:
         self._last = float("-inf")
         self.sequence = 0
         self.problem = ""
+        self._machine_id = _read("/etc/machine-id")
         self.waiters: list[asyncio.Future[None]] = []
 
     def changed(self, uuid: str) -> None:
@@ -99,7 +100,7 @@ class Publisher:
             "reconciler": {"version": __version__, "pid": os.getpid(),
                            "startedAt": self._started, "watcher": "inotify",
                            "heartbeatEvery": f"{settings.reconcile.heartbeat:g}s"},
-            "host": {"name": platform.node(), "arch": settings.arch,
+            "host": {"name": platform.node(), "machineId": self._machine_id, "arch": settings.arch,
                      "kvm": os.path.exists("/dev/kvm"),
                      "hypervisor": {"path": binary.path, "version": binary.version,
                                     "simulated": binary.simulated}},
@@ -113,10 +114,18 @@ class Publisher:
                  "reason": "Succeeded" if error is None else error.reason,
                  "message": "" if error is None else str(error)}
         return {"kind": "directory", "path": str(sync.directory.path), "files": sync.files,
-                "lastAttempt": sync.last_attempt, "lastSync": sync.last_success,
+                "revision": sync.revision, "lastAttempt": sync.last_attempt,
+                "lastSync": sync.last_success, "lastSuccess": sync.last_success,
                 "conditions": [ready], "elsewhere": list(sync.elsewhere),
                 "invalid": [{"file": r.file, "domain": r.name, "reason": r.reason,
                              "errors": [str(p) for p in r.problems]} for r in sync.rejected]}
+
+
+def _read(path: str) -> str | None:
+    try:
+        return Path(path).read_text(encoding="ascii").strip() or None
+    except OSError:
+        return None
 
 
 def domain_status(keeper: Keeper) -> dict[str, Any]:
@@ -152,8 +161,19 @@ def domain_status(keeper: Keeper) -> dict[str, Any]:
         "restarts": {"total": ledger.restarts, "inWindow": len(ledger.crashes.times),
                      "lastExit": {"kind": str(end.kind), "code": end.code, "signal": end.signal,
                                   "message": end.message} if end else None},
-        "attempt": ledger.failures.count, "lastAction": keeper.last_action,
+        "ignored": list(domain.policy.ignore) if domain else [],
+        "attempt": ledger.failures.count, "nextAttemptAt": _next_attempt(keeper),
+        "lastAction": keeper.last_action,
     }
+
+
+def _next_attempt(keeper: Keeper) -> str | None:
+    """When what is held back is tried again, as a time of day."""
+    again = keeper.plan.look_again_at
+    if again is None or not keeper.plan.blocked:
+        return None
+    now = keeper.context.now()
+    return timestamp(now.wall + max(0.0, again - now.clock))
 
 
 def _observed(keeper: Keeper) -> dict[str, Any]:
@@ -167,7 +187,8 @@ def _observed(keeper: Keeper) -> dict[str, Any]:
     words = keeper.words
     values = dict(pairwise(words))
     memory, cpus = values.get("-m", ""), values.get("-smp", "").partition(",")[0]
-    found["since"] = record.started_at if record else None
+    found["since"] = found["startedAt"] = record.started_at if record else None
+    found["bootId"] = record.boot_id if record else None
     found["memoryBytes"] = int(memory[:-1]) << 20 if memory[:-1].isdigit() else None
     found["vcpus"] = int(cpus) if cpus.isdigit() else None
     found["console"] = next((path for label, path in keeper.consoles.items()

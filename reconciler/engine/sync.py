@@ -54,6 +54,7 @@ class Sync:
         self.last_attempt = ""
         self.last_success = ""
         self.files = 0
+        self.revision = ""
         self.rejected: tuple[Rejected, ...] = ()
         self.elsewhere: tuple[str, ...] = ()
         self.held: dict[str, str] = {}  # uuid -> name of what the breaker holds
@@ -141,6 +142,7 @@ class Sync:
         self.complete = True
         self.last_success = timestamp()
         self.files = len(listing.files)
+        self.revision = listing.name
         root = self.directory.root
         if root is not None and root != self._known_root():
             write_whole(self._root_file, json.dumps(

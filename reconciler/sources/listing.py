@@ -15,6 +15,12 @@ class Listing:
     # When the next look is due because something was unfinished; seconds from now.
     again_in: float | None = None
 
+    @property
+    def name(self) -> str:
+        """A name for the whole of it: the same files give the same one."""
+        parts = "".join(f"{file}\0{self.revision(file)}\0" for file in sorted(self.files))
+        return f"sha256:{hashlib.sha256(parts.encode()).hexdigest()[:12]}"
+
     def revision(self, file: str) -> str:
         """A name for the contents of one file."""
         return f"sha256:{hashlib.sha256(self.files[file]).hexdigest()[:12]}"

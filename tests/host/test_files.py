@@ -1,0 +1,128 @@
+"""The files that a VM needs."""
+
+import os
+import stat
+import tempfile
+from concurrent.futures import ProcessPoolExecutor
+
+import pytest
+
+from reconciler.domain.model import Need
+from reconciler.errors import HostError
+from reconciler.host.files import check, make_variables, signature, write_whole
+
+
+def said(*needs):
+    with pytest.raises(HostError) as caught:
+        check(needs)
+    assert caught.value.reason == "MissingFile"
+    return str(caught.value)
+
+
+def test_files_that_are_there_are_well(tmp_path):
+    (tmp_path / "a").touch()
+    check([Need(str(tmp_path / "a")), Need("/dev/null", "character"),
+           Need(str(tmp_path / "a"), "file-or-block", writable=True)])
+
+
+def test_every_problem_is_named_at_once(tmp_path):
+    found = said(Need(str(tmp_path / "a")), Need(str(tmp_path / "b")), Need(str(tmp_path), "file"))
+    assert f"{tmp_path}/a: no such file or directory" in found
+    assert f"{tmp_path}/b: no such file" in found
+    assert f"{tmp_path}: accepted: a file" in found
+
+
+@pytest.mark.parametrize(("kind", "accepted"), [
+    ("block", "a block (device)"), ("file-or-block", "a file or block (device)"),
+    ("file", "a file (device)")])
+def test_another_kind_is_refused(kind, accepted):
+    assert accepted in said(Need("/dev/null", kind))
+
+
+def test_a_loop_of_links_is_a_problem_and_no_crash(tmp_path):
+    (tmp_path / "a").symlink_to("a")
+    assert "symbolic links" in said(Need(str(tmp_path / "a")))
+
+
+def test_what_may_not_be_read_or_written_is_told():
+    with tempfile.TemporaryDirectory() as directory, ProcessPoolExecutor(1) as nobody:
+        os.chmod(directory, 0o755)
+        path = os.path.join(directory, "a")
+        with open(path, "wb"):
+            os.chmod(path, 0o444)
+        if os.geteuid() == 0:  # who may all
+            nobody.submit(os.setuid, 65534).result()
+        nobody.submit(check, [Need(path)]).result()
+        with pytest.raises(HostError, match=f"{path}: permission denied"):
+            nobody.submit(check, [Need(path, writable=True)]).result()
+        # A template is only read.
+        nobody.submit(check, [Need(f"{path}.fd", writable=True, template=path)]).result()
+
+
+def test_variables_are_made_once_from_their_template(tmp_path):
+    (tmp_path / "template").write_bytes(b"fresh")
+    path = tmp_path / "nvram" / "a.fd"
+    need = Need(str(path), writable=True, template=str(tmp_path / "template"))
+    check([need])  # the template stands in for what is not made yet
+    make_variables([need, Need(str(tmp_path / "none"))])
+    assert path.read_bytes() == b"fresh"
+    assert stat.S_IMODE(path.parent.stat().st_mode) == 0o700
+    path.write_bytes(b"the guest's")
+    make_variables([need])
+    assert path.read_bytes() == b"the guest's"
+    assert os.listdir(path.parent) == ["a.fd"]
+    assert not (tmp_path / "none").exists()
+
+
+def test_variables_whose_template_is_missing_are_told(tmp_path):
+    need = Need(str(tmp_path / "a"), template=str(tmp_path / "template"))
+    assert "template: no such file" in said(need)
+    with pytest.raises(HostError, match="cannot be made from"):
+        make_variables([need])
+
+
+def test_a_signature_changes_when_a_file_comes_changes_or_goes(tmp_path):
+    path = tmp_path / "a"
+    need = Need(str(path), template=str(tmp_path / "t"))
+    seen = [signature([need])]
+
+    def changed():
+        seen.append(signature([need]))
+        assert seen[-1] == signature([need])
+        return seen[-1] not in seen[:-1]
+
+    path.write_bytes(b"1")
+    assert changed()
+    os.utime(path, ns=(1, 1))
+    assert changed()
+    path.chmod(0o400)
+    assert changed()
+    fresh = tmp_path / "fresh"
+    fresh.touch()
+    fresh.replace(path)
+    assert changed()
+    (tmp_path / "t").touch()
+    assert changed()
+    (tmp_path / "t").unlink()
+    path.unlink()
+    assert signature([need]) == seen[0]
+
+
+def test_a_file_is_replaced_whole_and_private(tmp_path):
+    path = tmp_path / "a"
+    path.write_bytes(b"old")
+    with path.open("rb") as reader:
+        write_whole(path, b"new")
+        assert reader.read() == b"old"
+    assert path.read_bytes() == b"new"
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    assert os.listdir(tmp_path) == ["a"]
+
+
+def test_a_file_that_cannot_be_written_leaves_the_old_one(tmp_path):
+    path = tmp_path / "a"
+    path.write_bytes(b"old")
+    (tmp_path / ".a.new").mkdir()
+    with pytest.raises(OSError):
+        write_whole(path, b"new")
+    assert path.read_bytes() == b"old"

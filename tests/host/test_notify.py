@@ -1,0 +1,131 @@
+"""Wake-ups from the kernel for single files."""
+
+import asyncio
+from contextlib import asynccontextmanager, suppress
+
+import pytest
+
+from reconciler.host.notify import Notifier
+
+LIMIT = 5
+
+
+@asynccontextmanager
+async def running():
+    notifier = Notifier()
+    task = asyncio.create_task(notifier.run())
+    try:
+        yield notifier
+    finally:
+        task.cancel()
+        with suppress(asyncio.CancelledError):
+            await task
+
+
+class Seen:
+    """Collects, and can be waited for."""
+
+    def __init__(self):
+        self.names = []
+        self._news = asyncio.Event()
+
+    def __call__(self, name=""):
+        self.names.append(name)
+        self._news.set()
+
+    async def until(self, name):
+        async with asyncio.timeout(LIMIT):
+            while name not in self.names:
+                self._news.clear()
+                await self._news.wait()
+
+
+async def test_a_file_that_is_made_is_told_to_everybody(tmp_path):
+    async with running() as notifier:
+        one, two = Seen(), Seen()
+        notifier.watch(tmp_path, one)
+        notifier.watch(tmp_path, two)
+        (tmp_path / "a").touch()
+        await one.until("a")
+        await two.until("a")
+
+
+async def test_who_ended_hears_nothing_and_the_others_go_on(tmp_path):
+    async with running() as notifier:
+        one, two = Seen(), Seen()
+        end = notifier.watch(tmp_path, one)
+        notifier.watch(tmp_path, two)
+        end()
+        end()
+        (tmp_path / "a").touch()
+        await two.until("a")
+        assert one.names == []
+
+
+async def test_a_watch_can_be_begun_again_after_its_end(tmp_path):
+    async with running() as notifier:
+        notifier.watch(tmp_path, Seen())()
+        again = Seen()
+        notifier.watch(tmp_path, again)
+        (tmp_path / "a").touch()
+        await again.until("a")
+
+
+@pytest.mark.parametrize("change", ["write", "move", "remove", "mode"])
+async def test_what_can_make_a_file_good_is_told(tmp_path, change):
+    path = tmp_path / "a"
+    path.write_bytes(b"1")
+    (tmp_path / "b").mkdir()
+    async with running() as notifier:
+        seen = Seen()
+        notifier.watch(tmp_path, seen)
+        {"write": lambda: path.write_bytes(b"2"), "remove": path.unlink,
+         "move": lambda: path.replace(tmp_path / "b" / "a"),
+         "mode": lambda: path.chmod(0o400)}[change]()
+        await seen.until("a")
+
+
+async def test_a_directory_that_went_and_came_back_can_be_watched_again(tmp_path):
+    home = tmp_path / "home"
+    home.mkdir()
+    async with running() as notifier:
+        first = Seen()
+        end = notifier.watch(home, first)
+        home.rmdir()
+        await first.until("")
+        end()
+        home.mkdir()
+        again = Seen()
+        notifier.watch(home, again)
+        (home / "a").touch()
+        await again.until("a")
+
+
+async def test_the_socket_of_a_vm_appearing_sets_its_event(tmp_path):
+    async with running() as notifier:
+        with notifier.appearing(tmp_path / "qmp.sock") as made:
+            (tmp_path / "other").touch()
+            assert not made.is_set()
+            (tmp_path / "qmp.sock").touch()
+            async with asyncio.timeout(LIMIT):
+                await made.wait()
+        assert notifier._watches == {}
+
+
+async def test_a_directory_that_is_not_there_is_an_error():
+    async with running() as notifier:
+        with pytest.raises(OSError):
+            notifier.watch(__import__("pathlib").Path("/no/such"), Seen())
+
+
+async def test_files_whose_directories_are_missing_are_awaited_at_the_nearest(tmp_path):
+    async with running() as notifier:
+        seen = Seen()
+        ends = notifier.watch_files([str(tmp_path / "deep" / "er" / "a.img"),
+                                     str(tmp_path / "b.img")], seen)
+        assert len(ends) == 1
+        (tmp_path / "deep").mkdir()
+        await seen.until("")
+        for end in ends:
+            end()
+        assert notifier._watches == {}
