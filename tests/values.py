@@ -10,7 +10,8 @@ from reconciler.engine.case import Case, Now, Vm, VmState
 
 HOST = ReadingHost("x86_64", Path("/images"), Path("/state/nvram"))
 XML = """<domain type='kvm'><name>{name}</name><memory unit='MiB'>{memory}</memory>
-<os><type arch='x86_64' machine='q35'>hvm</type><loader type='pflash' readonly='yes'>fw.fd</loader></os>
+<os><type arch='x86_64' machine='q35'>hvm</type>
+<loader type='pflash' readonly='yes'>fw.fd</loader></os>
 <devices><disk type='file'><source file='{name}.img'/><target dev='vda' bus='virtio'/></disk>
 {devices}</devices><metadata>
 <r:reconcile xmlns:r='urn:stratovirt-reconciler:1' state='{state}'>{inner}</r:reconcile></metadata>

@@ -46,7 +46,8 @@ def _run(options: Namespace, settings: Settings) -> int:
     return asyncio.run(work())
 
 
+_EXAMPLES = """  reconciler run
+  reconciler -c /etc/stratovirt-reconciler/config.yaml run --once    # in CI, or from cron
+"""
 VERBS = (Verb("run", "watch the domain files and keep every VM as its file says", _run,
-              _arguments,
-              "  reconciler run\n  reconciler -c /etc/reconciler.yaml run --once   # in CI, or from "
-              "cron\n"),)
+              _arguments, _EXAMPLES),)

@@ -104,6 +104,8 @@ class Keeper:
     def define(self, fresh: Fresh) -> None:
         """A valid file. What means the same changes nothing (rule 4)."""
         was_invalid, self.invalid = bool(self.invalid), ""
+        if was_invalid:
+            self.tell("domain.recovered", file=fresh.text.file, revision=fresh.text.revision)
         if self.removal is not Removal.NONE:
             self.removal = Removal.NONE
             self._newer.set()

@@ -99,7 +99,7 @@ class Reconciler:
             await self.queue.rest()
             self.publisher.write()
             return all(k.plan.ready.status == "True" for k in self.keepers.values()) and (
-                not self.sync.rejected and not self.sync.error)
+                not self.sync.rejected and not self.sync.error and not self.sync.held)
         finally:
             await self._end()
 

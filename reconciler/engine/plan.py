@@ -29,6 +29,7 @@ from reconciler.engine.ledger import STALLED_AFTER, crash_loop
 from reconciler.units import show_seconds
 
 STOP = Step(Verb.STOP)
+REMOVAL = (STOP, Step(Verb.FORGET))
 RECREATE_FIRST = (Step(Verb.CHECK), STOP)
 UNKNOWN_AGAIN = 5.0  # seconds until a VM that does not answer is asked again, at first
 
@@ -69,7 +70,8 @@ def plan(case: Case, now: Now) -> Plan:
     conditions = _conditions(case, domain, intent, wait, pending)
     if wait is not None:
         return Plan((), intent.cause, conditions, pending, wait.until, blocked=intent.steps)
-    return Plan(intent.steps, intent.cause, conditions, pending)
+    held = () if intent.steps or case.removal is not Removal.HELD else REMOVAL
+    return Plan(intent.steps, intent.cause, conditions, pending, blocked=held)
 
 
 # What ought to be done
@@ -285,7 +287,7 @@ def _removal(case: Case, now: Now) -> Plan:
         message = "its file is gone; `reconciler approve` removes it, or the file comes back"
         return Plan(conditions=(
             Condition("Ready", Truth.FALSE, "ConfirmRequired", message),
-            Condition("PruneHeld", Truth.TRUE, "ConfirmRequired", message)))
+            Condition("PruneHeld", Truth.TRUE, "ConfirmRequired", message)), blocked=REMOVAL)
     forget_at = case.removal_since + (policy.prune_after if policy else 0.0)
     steps = ((STOP,) if alive else ()) + (
         (Step(Verb.FORGET),) if now.clock >= forget_at else ())

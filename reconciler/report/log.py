@@ -8,10 +8,16 @@ from typing import TYPE_CHECKING, Any
 import structlog
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, MutableMapping
     from pathlib import Path
 
 _LEVELS = {"debug": 10, "info": 20, "warning": 30, "error": 40}
+
+
+def _in_order(_logger: object, _method: str, event: MutableMapping[str, Any]) -> dict[str, Any]:
+    """What every line has comes first, for whoever reads JSON with the naked eye."""
+    first = {key: event[key] for key in ("time", "severity", "event", "domain") if key in event}
+    return {**first, **event}
 
 
 def shower(form: str, level: str, file: Path | None) -> Callable[[dict[str, Any]], None]:
@@ -21,7 +27,7 @@ def shower(form: str, level: str, file: Path | None) -> Callable[[dict[str, Any]
     renderer: Any = (structlog.dev.ConsoleRenderer(colors=stream.isatty(), sort_keys=False)
                      if readable else structlog.processors.JSONRenderer())
     logger = structlog.wrap_logger(structlog.PrintLogger(stream), processors=[
-        structlog.processors.EventRenamer("event"), renderer], wrapper_class=structlog.BoundLogger)
+        *([] if readable else [_in_order]), renderer], wrapper_class=structlog.BoundLogger)
     least = _LEVELS[level]
 
     def show(event: dict[str, Any]) -> None:

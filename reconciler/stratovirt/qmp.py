@@ -106,6 +106,8 @@ class Qmp(asyncio.Protocol):
         error = answer.get("error")
         if error is None:
             return answer.get("return")
+        if not isinstance(error, dict):
+            error = {"desc": error}
         text = f"{command}: {error.get('desc')}"
         raise (QmpThrottled if error.get("class") == "OperationThrottled" else QmpRefused)(text)
 

@@ -1,4 +1,4 @@
-"""A directory with a real reconciler on it, and real VM processes: the simulator's, or StratoVirt's.
+"""A directory with a real reconciler on it, and real VM processes: the simulator's, or real ones.
 
 STRATOVIRT_REAL names a real program (STRATOVIRT_REAL_ARGS its arguments); then the same tests run
 on that.
@@ -42,7 +42,8 @@ class Site:
         self.config = path / "config.yaml"
         self.config.write_text(CONFIG.format(
             path=REAL or "simulator", reconcile=reconcile, more=more,
-            arguments=", ".join(os.environ.get("STRATOVIRT_REAL_ARGS", "").split() if REAL else [])))
+            arguments=", ".join(
+                os.environ.get("STRATOVIRT_REAL_ARGS", "").split() if REAL else [])))
         self.settings = load(self.config, {})
         self.reconciler: subprocess.Popen | None = None
 
@@ -81,7 +82,6 @@ class Site:
         """As a tool does it: written beside, renamed into place."""
         self.disk(name)
         data = xml(name, state, **values).replace(b"fw.fd", b"sample-firmware.fd").replace(
-            b"<source file=", b"<source file=").replace(
             b"<disk type='file'>", b"<disk type='file'><driver name='qemu' cache='writeback'/>")
         self.put(file or f"{name}.xml", data)
 
