@@ -230,6 +230,14 @@ class Log:
 
 
 @dataclass(frozen=True, slots=True)
+class Http:
+    """A TCP port for what the command socket answers. Read, and not built yet."""
+
+    listen: str | None = _key(_optional_text, None)
+    token_file: str | None = _key(_optional_text, None)
+
+
+@dataclass(frozen=True, slots=True)
 class Settings:
     """All of it; paths absolute, times in seconds."""
 
@@ -243,6 +251,7 @@ class Settings:
     admission: AdmissionRules = _section(AdmissionRules)
     network: Network = _section(Network)
     log: Log = _section(Log)
+    http: Http = _section(Http)
     arch: str = field(default_factory=platform.machine)
 
     @property

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 
 from reconciler.cli.verb import NO, OK, Verb
 
+MANY_FILES = 65536
+
 if TYPE_CHECKING:
     from argparse import ArgumentParser, Namespace
 
@@ -27,6 +29,8 @@ def _run(options: Namespace, settings: Settings) -> int:
     from reconciler.report.log import shower  # noqa: PLC0415
     from reconciler.stratovirt import binary  # noqa: PLC0415
 
+    _allow_many_files()
+
     async def work() -> int:
         found = binary.find(settings)
         found = replace(found, version=await binary.version(found))
@@ -44,6 +48,16 @@ def _run(options: Namespace, settings: Settings) -> int:
             journal.close()
 
     return asyncio.run(work())
+
+
+def _allow_many_files() -> None:
+    """A VM costs us two descriptors; the usual limit of 1024 is for programs that use select."""
+    import resource  # noqa: PLC0415  # only this verb keeps so many
+
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = MANY_FILES if hard == resource.RLIM_INFINITY else min(hard, MANY_FILES)
+    if soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
 _EXAMPLES = """  reconciler run

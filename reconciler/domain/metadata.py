@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -26,6 +27,7 @@ from reconciler.domain.rules import (
     number,
 )
 from reconciler.domain.xml import Node, walk
+from reconciler.units import seconds
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -39,11 +41,15 @@ def _ours(name: str, *attributes: Attribute, many: bool = False,
 
 
 def _moment(text: str) -> str:
-    """RFC 3339, or a duration that is counted from the file's acceptance: refused, as it drifts."""
+    """RFC 3339, or a duration that counts from when the file was accepted."""
+    with suppress(ValueError):
+        seconds(text)
+        return text
     try:
         found = dt.datetime.fromisoformat(text)
     except ValueError:
-        raise ValueError(f"found '{text}'; accepted: a time such as 2026-12-24T18:00:00Z") from None
+        raise ValueError(f"found '{text}'; accepted: a time such as 2026-12-24T18:00:00Z, or "
+                         "2h") from None
     if found.tzinfo is None:
         raise ValueError(f"found '{text}'; accepted: a time with its zone, such as "
                          "2026-12-24T18:00:00Z")
@@ -54,7 +60,7 @@ _NAME = matching(r"[A-Za-z_][A-Za-z0-9_]*", "letters, digits and _")
 RULE = Element(f"{{{URN}}}reconcile", (
     Attribute("state", choice(*DesiredState)), Attribute("hold", YES_NO)), (
     _ours("hold", Attribute("reason", TEXT),
-          Attribute("until", Type("a time such as 2026-12-24T18:00:00Z", _moment))),
+          Attribute("until", Type("a time such as 2026-12-24T18:00:00Z, or a duration", _moment))),
     _ours("update", Attribute("policy", choice(*UpdatePolicy)),
           Attribute("window", TEXT, Verdict.LATER),
           Attribute("rollback", choice("last-good", "none"))),

@@ -89,10 +89,9 @@ class Actor:
 
     def _order(self, domain: Domain, text: Text, *, paused: bool) -> Order:
         context = self._keeper.context
-        program = [domain.emulator, *context.program[1:]] if domain.emulator else context.program
         return Order(domain, text.text.encode(), lay_out(
             domain, self._keeper.memory.places, context.settings.defaults.spare_ports),
-            program, paused, self._keeper.memory.generation, text.read_with,
+            context.program_of(domain), paused, self._keeper.memory.generation, text.read_with,
             context.manage_taps)
 
     def _move_home(self, domain: Domain) -> None:

@@ -167,9 +167,6 @@ class Commands:
         except ValueError as error:
             raise UsageError(str(error)) from None
         keeper.hold(Hold(query.get("reason", ""), query.get("by", "somebody"), until))
-        self._owner.journal.write("domain.held", domain=keeper.name, uuid=keeper.uuid,
-                                  reason="HoldRequested", cause="command",
-                                  message=query.get("reason", ""), by=query.get("by", ""))
         return {"domain": keeper.name, "held": True}
 
     def _release(self, keeper: Keeper) -> dict[str, Any]:
@@ -177,8 +174,6 @@ class Commands:
             raise UsageError(f"'{keeper.name}' is held by its file", reason="Refused",
                              hint="take hold='yes' out of the file")
         keeper.hold(None)
-        self._owner.journal.write("domain.released", domain=keeper.name, uuid=keeper.uuid,
-                                  cause="command")
         return {"domain": keeper.name, "held": False}
 
     def _approve(self, token: str | None) -> list[str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime
 import random
 import time
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -13,6 +14,7 @@ from reconciler.engine.case import Now
 from reconciler.engine.ledger import Patience
 from reconciler.engine.queue import Lane
 from reconciler.host import files
+from reconciler.units import seconds
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -40,7 +42,7 @@ class Context:
     store: Store
     host: ReadingHost
     program: list[str]
-    manage_taps: bool  # not for simulated VMs: they use none, and it would take root
+    simulated: bool
     boot_id: str
     machine: Callable[[str, Listener], VirtualMachine]
     read_text: Callable[[bytes, str, ReadingHost], Domain]
@@ -60,6 +62,17 @@ class Context:
                                  reconcile.drift.fight_limit, reconcile.drift.window)
         self.starts = Lane(self.settings.concurrency)
         self.stops = Lane(STOPS_AT_ONCE)
+
+    @property
+    def manage_taps(self) -> bool:
+        """Not for simulated VMs: they use none, and it would take root."""
+        return self.settings.network.manage_taps and not self.simulated
+
+    def program_of(self, domain: Domain) -> list[str]:
+        """What starts a domain: its emulator with our arguments, where a real one runs at all."""
+        if domain.emulator is None or self.simulated:
+            return self.program
+        return [domain.emulator, *self.settings.hypervisor.arguments]
 
     def read(self, text: Text | None) -> Domain | None:
         """A definition that was accepted once; None when today's code can no longer read it."""
@@ -99,8 +112,10 @@ class Context:
         return self.settings.reconcile.resync * self.jitter()
 
     @staticmethod
-    def moment(text: str) -> float | None:
-        """RFC 3339 as seconds since 1970."""
+    def moment(text: str, accepted: float) -> float | None:
+        """RFC 3339, or a duration from when its file was accepted, as seconds since 1970."""
+        with suppress(ValueError):
+            return accepted + seconds(text)
         try:
             return datetime.datetime.fromisoformat(text).timestamp()
         except ValueError:

@@ -6,16 +6,15 @@ It holds what is known of the domain, and survives its VM. All of its decisions 
 from __future__ import annotations
 
 import asyncio
-import time
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from reconciler.engine import ledger as ledgers
 from reconciler.engine.act import Actor
+from reconciler.engine.carry_out import carry_out
 from reconciler.engine.case import (
     Case,
-    Cause,
     Exit,
     ExitKind,
     Hold,
@@ -25,14 +24,15 @@ from reconciler.engine.case import (
     Plan,
     Removal,
     Truth,
-    Verb,
     Vm,
     VmState,
 )
+from reconciler.engine.needs import NeedsWatch
 from reconciler.engine.plan import plan
 from reconciler.engine.queue import Urgency
 from reconciler.engine.store import Memory, Text
-from reconciler.errors import HostError, HypervisorError, QmpError
+from reconciler.engine.transitions import Transitions
+from reconciler.errors import QmpError
 from reconciler.report.events import timestamp
 from reconciler.stratovirt.observation import Traces, classify
 
@@ -42,6 +42,9 @@ if TYPE_CHECKING:
     from reconciler.domain.model import Domain
     from reconciler.engine.context import Context
 
+# Conditions whose appearance is news, with the event's name and severity.
+_APPEARED = {"Stalled": ("domain.stalled", "error"), "Held": ("domain.held", "info"),
+             "Orphaned": ("domain.orphaned", "warning")}
 MOST_ROUNDS = 20  # passes without rest; more is a fault of ours, and is told as one
 
 
@@ -70,7 +73,7 @@ class Keeper:
         self.restart_asked = False
         self.vm = Vm()
         self.plan = Plan(conditions=())
-        self.since: dict[str, tuple[str, str]] = {}  # condition type -> its status, since when
+        self.transitions = Transitions()
         self.last_action: dict[str, Any] | None = None
         self.consoles: dict[str, str] = {}
         self._consoles_of: int | None = None
@@ -80,8 +83,7 @@ class Keeper:
         self.actor = Actor(self)
         self.machine = context.machine(memory.name, self)
         self._newer = asyncio.Event()
-        self._ends: list[Callable[[], None]] = []
-        self._needs: tuple[object, ...] = ()
+        self._needs = NeedsWatch(context, self.retry)
         self._load_applied()
 
     # What it is told
@@ -121,6 +123,7 @@ class Keeper:
                               uuid=fresh.domain.uuid)
         if not same:
             self.memory = replace(self.memory, generation=self.memory.generation + 1,
+                                  accepted_at=self.context.now().wall,
                                   ledger=ledgers.changed(self.ledger))
             self.tell("domain.accepted", file=fresh.text.file, revision=fresh.text.revision)
         self.wake(Urgency.FILE)
@@ -160,7 +163,7 @@ class Keeper:
 
     def retry(self) -> None:
         """A file that it needs changed: the waits of failed actions are over."""
-        if self.domain is not None and self.context.signature(self.domain) != self._needs:
+        if self.domain is not None and self._needs.differ(self.domain):
             self.remember(ledger=replace(self.ledger, failures=Limiter()))
             self.wake(Urgency.FILE)
 
@@ -208,7 +211,7 @@ class Keeper:
             if not self.plan.steps:
                 await self._learn_consoles()
                 return self._rest(now)
-            await self._carry_out(self.plan, urgency)
+            await carry_out(self, self.plan, urgency)
             if self.forgotten:
                 return None
         message = f"{self.name}: {MOST_ROUNDS} rounds without rest, last {self.plan.steps}"
@@ -251,96 +254,31 @@ class Keeper:
         return not on_its_way or self.ledger.failures.count > 0
 
     def _hold(self) -> Hold | None:
+        now = self.context.now().wall
         if self.memory.hold is not None:
-            return self.memory.hold
+            if self.memory.hold.until is None or now < self.memory.hold.until:
+                return self.memory.hold
+            self.remember(hold=None)  # it is over
         policy = self.domain.policy if self.domain else None
         if policy is None or not policy.hold:
             return None
-        until = self.context.moment(policy.hold_until) if policy.hold_until else None
+        until = self.context.moment(policy.hold_until, self.memory.accepted_at) if (
+            policy.hold_until) else None
         return Hold(policy.hold_reason or "", "its file", until)
-
-    async def _carry_out(self, decided: Plan, urgency: Urgency) -> None:
-        """Every step of a plan, journalled before it is taken (rule 10)."""
-        self._announce(decided)
-        steps = decided.steps
-        asked, self.restart_asked = self.restart_asked, False
-        for step in steps:
-            begun = time.monotonic()
-            try:
-                done = await self.actor.act(step, decided, urgency)
-            except (HypervisorError, HostError, OSError) as error:
-                self._failed(step.verb, error, decided)
-                return
-            if not done:
-                self.restart_asked = asked
-                return  # a newer definition came while it waited
-            self.last_action = {
-                "name": step.verb, "at": timestamp(), "cause": decided.cause, "result": "ok",
-                "revision": self._revision(),
-                "durationMs": round((time.monotonic() - begun) * 1000, 1)}
-        if not self.forgotten:
-            self.remember(ledger=ledgers.succeeded(self.ledger))
-
-    def _announce(self, decided: Plan) -> None:
-        verbs = [step.verb for step in decided.steps]
-        now = self.context.now()
-        if Verb.CHECK in verbs:
-            self.remember(ledger=replace(self.ledger, recreating=self.memory.generation))
-            event = "domain.restarting" if self.restart_asked else "domain.recreating"
-            self.tell(event, cause=decided.cause, message=decided.ready.message)
-        if decided.cause is Cause.DRIFT:
-            what = "state"
-            self.tell("domain.drifted", severity="warning", cause=Cause.DRIFT, reason="Drifted",
-                      message=f"{what} is {self.vm.state}")
-            if Verb.STOP not in verbs:
-                self.remember(ledger=ledgers.drifted(
-                    self.ledger, what, self.context.patience, now=now.clock,
-                    jitter=self.context.jitter()))
-                if self.ledger.drift.count:
-                    self.tell("domain.contested", severity="warning", reason="DriftFight",
-                              message=self.ledger.drift.message)
-
-    def _failed(self, verb: Verb, error: Exception, decided: Plan) -> None:
-        reason = getattr(error, "reason", "MissingFile")
-        message = str(error) or type(error).__name__
-        if isinstance(error, QmpError) and verb is Verb.PAUSE:
-            reason = "PauseFailed"
-        recreating = self.ledger.recreating == self.memory.generation and verb in (
-            Verb.START, Verb.START_PAUSED)
-        now = self.context.now()
-        if recreating and self._can_roll_back():
-            self.remember(ledger=ledgers.refused(self.ledger, self.memory.generation,
-                                                 f"the new definition did not come up: {message}"))
-            self.tell("domain.rolledback", severity="error", reason="RolledBack", error=message)
-        else:
-            self.remember(ledger=ledgers.failed(self.ledger, reason, message,
-                                                self.context.patience, now=now.clock,
-                                                jitter=self.context.jitter()))
-        self.last_action = {"name": verb, "at": timestamp(), "cause": decided.cause,
-                            "result": "failed", "error": message}
-        self.tell("action.failed", severity="error", action=verb, reason=reason, error=message,
-                  attempt=self.ledger.failures.count, cause=decided.cause,
-                  hint=getattr(error, "hint", ""))
-
-    def _can_roll_back(self) -> bool:
-        domain = self.domain
-        return self.good is not None and domain is not None and domain.policy.rollback and (
-            replace(self.good, policy=domain.policy) != domain)
 
     # Between passes
 
     def _settle(self, now: Now) -> None:
-        """Note when conditions changed, and that this generation ended Ready or Stalled."""
+        """Tell what changed, and note that this generation ended Ready or Stalled."""
+        appeared, gone = self.transitions.update(self.plan.conditions, timestamp())
+        for condition in appeared:
+            if condition.type in _APPEARED:
+                event, severity = _APPEARED[condition.type]
+                self.tell(event, severity=severity, reason=condition.reason,
+                          message=condition.message)
+        if "Held" in gone:
+            self.tell("domain.released", reason="HoldRequested")
         stalled = self.plan.condition("Stalled")
-        before = self.since
-        self.since = {}
-        for condition in self.plan.conditions:
-            old = before.get(condition.type)
-            same = old is not None and old[0] == condition.status
-            self.since[condition.type] = old if old and same else (condition.status, timestamp())
-        if stalled is not None and "Stalled" not in before:
-            self.tell("domain.stalled", severity="error", reason=stalled.reason,
-                      message=stalled.message)
         ready = self.plan.ready.status is Truth.TRUE
         if (ready or stalled) and self.domain is not None:
             state = self.domain.policy.state if ready else self.ledger.in_force
@@ -354,7 +292,7 @@ class Keeper:
                 self.remember()
 
     def _rest(self, now: Now) -> float | None:
-        self._watch_needs()
+        self._needs.watch(self.domain, wanted=self.ledger.failures.count > 0)
         resync = self.context.resync()
         again = self.plan.look_again_at
         hold = self._hold()
@@ -363,18 +301,6 @@ class Keeper:
         if again is None:
             return resync
         return min(max(again - self.context.now().clock, 0.0) + 0.005, resync)
-
-    def _watch_needs(self) -> None:
-        """While an action fails, a change of a file that the domain needs is worth a try."""
-        waiting = self.domain is not None and self.ledger.failures.count > 0
-        if waiting and not self._ends and self.domain is not None:
-            paths = {path for need in self.domain.needs()
-                     for path in (need.path, need.template) if path}
-            self._needs = self.context.signature(self.domain)
-            self._ends = self.context.watch_files(paths, self.retry)
-        elif not waiting:
-            while self._ends:
-                self._ends.pop()()
 
     def _note_adoption(self) -> None:
         """The first look at what ran before us (rule 2): adopted, or gone while we were away."""
@@ -424,11 +350,12 @@ class Keeper:
         """Set when a newer definition makes waiting pointless."""
         return self._newer
 
-    def _revision(self) -> str:
+    @property
+    def revision(self) -> str:
+        """A name for the contents of its newest accepted file."""
         return self.memory.definition.revision if self.memory.definition else ""
 
     def close(self) -> None:
         """Let go; the VM lives on."""
-        for end in self._ends:
-            end()
+        self._needs.close()
         self.machine.close()

@@ -57,7 +57,7 @@ class Reconciler:
         self.context = Context(
             settings=settings, journal=journal, store=Store(settings.state / "domains"), host=host,
             program=[*binary.program, *settings.hypervisor.arguments],
-            manage_taps=settings.network.manage_taps and not binary.simulated, boot_id=boot_id(),
+            simulated=binary.simulated, boot_id=boot_id(),
             machine=self._machine, read_text=read, changed=self._changed,
             wave_open=self._wave_open,
             watch_files=self.notifier.watch_files)
@@ -111,6 +111,10 @@ class Reconciler:
             self.journal.write(
                 "hypervisor.simulated", severity="warning",
                 message="no stratovirt on PATH: a simulator stands in, and no guest really runs")
+        if self.settings.http.listen is not None:
+            self.journal.write("config.ignored", severity="warning",
+                               message="http.listen is not built yet: only the command socket "
+                                       f"answers, {self.settings.api_socket}")
         self._remember_all()
         for keeper in tuple(self.keepers.values()):
             self.queue.wake(keeper.uuid, Urgency.RESYNC)

@@ -135,7 +135,7 @@ def domain_status(keeper: Keeper) -> dict[str, Any]:
     conditions = [
         {"type": c.type, "status": str(c.status), "reason": c.reason, "message": c.message,
          "observedGeneration": generation,
-         "lastTransitionTime": keeper.since.get(c.type, ("", timestamp()))[1]}
+         "lastTransitionTime": keeper.transitions.since.get(c.type, ("", timestamp()))[1]}
         for c in keeper.plan.conditions] or [
         {"type": "Ready", "status": "Unknown", "reason": "Adopting", "message": "not looked at yet",
          "observedGeneration": generation, "lastTransitionTime": timestamp()}]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from typing import TYPE_CHECKING
 
 from reconciler.domain.admission import Admission
@@ -17,8 +18,9 @@ def reading_host(settings: Settings, *, lenient: bool = False, strict: bool = Fa
     policy = Policy(update=UpdatePolicy(defaults.update), stop=StopMode(defaults.stop.mode),
                     stop_timeout=defaults.stop.timeout, restart_limit=defaults.restart.limit,
                     restart_window=defaults.restart.window)
-    own = () if settings.hypervisor.path == "auto" else (
-        str(settings.base / settings.hypervisor.path),)
+    path = settings.hypervisor.path
+    found = shutil.which("stratovirt") if path == "auto" else str(settings.base / path)
+    own = () if found is None else (found,)
     return ReadingHost(settings.arch, settings.images, settings.state / "nvram", policy,
                        (*own, *settings.hypervisor.allowed), lenient=lenient, strict=strict)
 

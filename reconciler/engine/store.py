@@ -41,6 +41,7 @@ class Memory:
     ledger: Ledger = Ledger()
     boot_id: str = ""  # the boot that the ledger's times belong to
     places: dict[str, Place] = field(default_factory=dict)
+    accepted_at: float = 0.0  # time of day of this generation: a hold's duration counts from it
     hold: Hold | None = None  # from `reconciler hold`; the file's own is in its definition
     history: tuple[dict[str, Any], ...] = ()
 
@@ -91,6 +92,7 @@ def _memory(value: dict[str, Any]) -> Memory:
         definition=_text(value["definition"]), good=_text(value["good"]),
         ledger=_ledger(value["ledger"]), boot_id=value["boot_id"],
         places={key: Place(**place) for key, place in value["places"].items()},
+        accepted_at=value.get("accepted_at", 0.0),
         hold=Hold(**value["hold"]) if value["hold"] else None,
         history=tuple(value.get("history", ())))
 

@@ -56,6 +56,7 @@ class _Handler(FileSystemEventHandler):
         files = [name for name in names if name and self._directory.is_domain_file(name)]
         if event.event_type in ("closed", "moved"):
             for file in files:
+                self._directory.touched.add(file)
                 with suppress(OSError):
                     found = os.stat(self._directory.path / file)
                     self._directory.finished[file] = Signature.of(found)
@@ -89,7 +90,7 @@ class Watch:
 
     def follow(self) -> None:
         """Watch what the path leads through now; nothing is done while that is the same."""
-        points = frozenset(_points(self._path))
+        points, links = _points(self._path)
         if points == self._points:
             return
         self._observer.unschedule_all()
@@ -97,8 +98,8 @@ class Watch:
             with suppress(OSError):  # it went in between; the resync follows again
                 self._observer.schedule(self._handler, place, event_filter=_EVENTS)
         self._points = points
-        self._handler.steps = frozenset(
-            os.path.basename(place) for place, _ in points) | {self._path.name}
+        self._handler.steps = links | {
+            self._path.name, *(os.path.basename(place) for place, _ in points)}
 
     def stop(self) -> None:
         """End the thread."""
@@ -106,18 +107,20 @@ class Watch:
         self._observer.join(1)
 
 
-def _points(path: Path) -> list[tuple[str, int]]:
-    """The directories to watch, each with its inode, so that a replaced one is seen."""
+def _points(path: Path) -> tuple[frozenset[tuple[str, int]], frozenset[str]]:
+    """The directories to watch, each with its inode, so that a replaced one is seen; the links."""
     found: list[str] = []
+    links: set[str] = set()
     here = Path(os.path.abspath(path))
     for _ in range(_LONGEST_CHAIN):
         link = next((step for step in (*reversed(here.parents), here) if step.is_symlink()), None)
         if link is None:
             break
         found.append(str(link.parent))
+        links.add(link.name)
         here = Path(os.path.normpath(link.parent / os.readlink(link) / here.relative_to(link)))
     parent = here.parent
     while not parent.is_dir():
         parent = parent.parent
     found += [str(parent), *([str(here)] if here.is_dir() else [])]
-    return [(place, os.stat(place).st_ino) for place in dict.fromkeys(found)]
+    return frozenset((place, os.stat(place).st_ino) for place in found), frozenset(links)

@@ -49,10 +49,11 @@ def lay_out(domain: Domain, remembered: Mapping[str, Place], spare: int) -> Layo
     given = {d.index: d for d in domain.devices if isinstance(d, RootPort)}
     plugged = [d for d in domain.devices if d.PLUGGED]
     places = {identity(d): d.place for d in plugged if d.place is not None}
-    taken = set(places.values())
+    taken = {*places.values(), *(port.place for port in given.values() if port.place is not None)}
     for device in plugged:
         old = remembered.get(identity(device))
-        if identity(device) not in places and old is not None and old not in taken:
+        # Function 1 and up need a function 0 that says so: only a file can promise that.
+        if identity(device) not in places and old and not old.function and old not in taken:
             places[identity(device)] = old
             taken.add(old)
     used = {place.bus for place in taken}

@@ -28,7 +28,7 @@ async def shut_down(path: Path, limit: float) -> None:
             finally:
                 writer.close()
     except (OSError, ValueError, TimeoutError) as error:
-        message = f"the guest agent does not answer: {error or type(error).__name__}"
+        message = f"the guest agent does not answer: {str(error) or type(error).__name__}"
         raise HostError(message, reason="AgentSilent") from error
 
 
@@ -37,7 +37,13 @@ async def _answer(reader: asyncio.StreamReader) -> dict[str, object]:
     if not line:
         message = "it closed the connection"
         raise ConnectionError(message)
-    value: dict[str, object] = json.loads(line)
+    try:
+        value = json.loads(line)
+    except RecursionError:
+        value = None
+    if not isinstance(value, dict):
+        message = "what it sends is no answer"  # the guest may send what it wants
+        raise ValueError(message)  # as for what is no JSON at all
     return value
 
 

@@ -1,0 +1,91 @@
+"""Carries out a whole plan: what is told before, each step in turn, what a failure leads to."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from reconciler.engine import ledger as ledgers
+from reconciler.engine.case import Cause, Plan, Verb
+from reconciler.errors import HostError, HypervisorError, QmpError
+from reconciler.report.events import timestamp
+
+if TYPE_CHECKING:
+    from reconciler.engine.keeper import Keeper
+    from reconciler.engine.queue import Urgency
+
+STARTS = (Verb.START, Verb.START_PAUSED)
+
+
+async def carry_out(keeper: Keeper, decided: Plan, urgency: Urgency) -> None:
+    """Every step of a plan, journalled before it is taken (rule 10), until one fails.
+
+    A newer definition ends it between steps, and while it only waits.
+    """
+    _announce(keeper, decided)
+    asked, keeper.restart_asked = keeper.restart_asked, False
+    for step in decided.steps:
+        begun = time.monotonic()
+        try:
+            done = await keeper.actor.act(step, decided, urgency)
+        except (HypervisorError, HostError, OSError) as error:
+            _failed(keeper, step.verb, error, decided)
+            return
+        if not done:
+            keeper.restart_asked = asked
+            return
+        keeper.last_action = {
+            "name": step.verb, "at": timestamp(), "cause": decided.cause, "result": "ok",
+            "revision": keeper.revision,
+            "durationMs": round((time.monotonic() - begun) * 1000, 1)}
+    if not keeper.forgotten:
+        keeper.remember(ledger=ledgers.succeeded(keeper.ledger))
+
+
+def _announce(keeper: Keeper, decided: Plan) -> None:
+    verbs = [step.verb for step in decided.steps]
+    if Verb.CHECK in verbs:
+        keeper.remember(ledger=replace(keeper.ledger, recreating=keeper.memory.generation))
+        event = "domain.restarting" if keeper.restart_asked else "domain.recreating"
+        keeper.tell(event, cause=decided.cause, message=decided.ready.message)
+    if decided.cause is not Cause.DRIFT:
+        return
+    keeper.tell("domain.drifted", severity="warning", cause=Cause.DRIFT, reason="Drifted",
+                message=f"state is {keeper.vm.state}")
+    if Verb.STOP not in verbs:
+        context = keeper.context
+        keeper.remember(ledger=ledgers.drifted(
+            keeper.ledger, "state", context.patience, now=context.now().clock,
+            jitter=context.jitter()))
+        if keeper.ledger.drift.count:
+            keeper.tell("domain.contested", severity="warning", reason="DriftFight",
+                        message=keeper.ledger.drift.message)
+
+
+def _failed(keeper: Keeper, verb: Verb, error: Exception, decided: Plan) -> None:
+    """Count it; a recreate whose new VM does not come up goes back to the old one (rule 7)."""
+    message = str(error) or type(error).__name__
+    reason = getattr(error, "reason", "MissingFile")
+    if isinstance(error, QmpError) and verb is Verb.PAUSE:
+        reason = "PauseFailed"
+    context, generation = keeper.context, keeper.memory.generation
+    if verb in STARTS and keeper.ledger.recreating == generation and _can_roll_back(keeper):
+        keeper.remember(ledger=ledgers.refused(
+            keeper.ledger, generation, f"the new definition did not come up: {message}"))
+        keeper.tell("domain.rolledback", severity="error", reason="RolledBack", error=message)
+    else:
+        keeper.remember(ledger=ledgers.failed(
+            keeper.ledger, reason, message, context.patience, now=context.now().clock,
+            jitter=context.jitter()))
+    keeper.last_action = {"name": verb, "at": timestamp(), "cause": decided.cause,
+                          "result": "failed", "error": message}
+    keeper.tell("action.failed", severity="error", action=verb, reason=reason, error=message,
+                attempt=keeper.ledger.failures.count, cause=decided.cause,
+                hint=getattr(error, "hint", ""))
+
+
+def _can_roll_back(keeper: Keeper) -> bool:
+    domain, good = keeper.domain, keeper.good
+    return good is not None and domain is not None and domain.policy.rollback and (
+        replace(good, policy=domain.policy) != domain)

@@ -1,0 +1,238 @@
+"""A watched directory: complete listings, or an error; read only where something changed."""
+
+from __future__ import annotations
+
+import os
+import time
+
+import pytest
+
+from reconciler.errors import SourceError
+from reconciler.sources.directory import LONGEST, Directory, Root, Signature
+
+SETTLE = 0.2
+
+
+@pytest.fixture
+def path(tmp_path):
+    found = tmp_path / "domains"
+    found.mkdir()
+    return found
+
+
+@pytest.fixture
+def directory(path):
+    return Directory(path, ("*.xml",), SETTLE)
+
+
+def old(file, data=None, seconds=60.0):
+    """A file that nobody wrote to for a while."""
+    if data is not None:
+        file.write_bytes(data)
+    then = time.time() - seconds
+    os.utime(file, (then, then))
+
+
+def failed(directory):
+    with pytest.raises(SourceError) as caught:
+        directory.listing()
+    return caught.value
+
+
+def test_every_domain_file_is_listed_with_what_is_in_it(directory, path):
+    old(path / "a.xml", b"A")
+    old(path / "b.xml", b"B")
+    found = directory.listing()
+    assert found.files == {"a.xml": b"A", "b.xml": b"B"}
+    assert (found.unfinished, found.again_in) == (frozenset(), None)
+    assert found.revision("a.xml") == "sha256:559aead08264"
+    assert found.revision("a.xml") != found.revision("b.xml")
+
+
+@pytest.mark.parametrize("name", [".a.xml", "#a.xml", "~a.xml", "a.xml~", ".a.xml.swp", "a.xml.new",
+                                  "a.txt", "4913", "A.XML"])
+def test_what_is_no_domain_file_is_passed_over(directory, path, name):
+    old(path / name, b"x")
+    assert directory.listing().files == {}
+    assert directory.reads == 0
+
+
+def test_several_patterns(path):
+    for name in ("a.xml", "b.dom", "c.txt"):
+        old(path / name, b"")
+    assert set(Directory(path, ("*.xml", "b*"), 0).listing().files) == {"a.xml", "b.dom"}
+
+
+def test_what_is_no_file_is_passed_over_and_does_not_block(directory, path):
+    (path / "d.xml").mkdir()
+    os.mkfifo(path / "f.xml")
+    old(path / "a.xml", b"A")
+    (path / "l.xml").symlink_to("a.xml")
+    assert set(directory.listing().files) == {"a.xml", "l.xml"}
+
+
+def test_unchanged_files_are_not_read_again(directory, path):
+    for n in range(20):
+        old(path / f"{n}.xml", b"x")
+    directory.listing()
+    assert directory.reads == 20
+    directory.listing()
+    assert directory.reads == 20
+    old(path / "3.xml", b"y", 30)
+    assert directory.listing().files["3.xml"] == b"y"
+    assert directory.reads == 21
+
+
+@pytest.mark.parametrize("change", ["size", "time", "inode"])
+def test_any_sign_of_a_change_is_enough_to_read(directory, path, change):
+    old(path / "a.xml", b"old", 60)
+    directory.listing()
+    stamp = (path / "a.xml").stat().st_mtime_ns
+    if change == "size":
+        (path / "a.xml").write_bytes(b"newer")
+    elif change == "inode":
+        (path / "b").write_bytes(b"new")
+        (path / "b").replace(path / "a.xml")
+    else:
+        (path / "a.xml").write_bytes(b"new")
+        stamp += 1
+    os.utime(path / "a.xml", ns=(stamp, stamp))
+    assert directory.listing().files["a.xml"].startswith(b"new")
+
+
+def test_a_file_that_was_just_written_must_rest(directory, path):
+    (path / "a.xml").write_bytes(b"half")
+    found = directory.listing()
+    assert found.files == {}
+    assert found.unfinished == {"a.xml"}
+    assert 0 < found.again_in <= SETTLE
+    # It is still written to; then it is at rest, and judged by what it holds then.
+    (path / "a.xml").write_bytes(b"more")
+    assert directory.listing().unfinished == {"a.xml"}
+    old(path / "a.xml", seconds=SETTLE)
+    assert directory.listing().files == {"a.xml": b"more"}
+
+
+def test_the_rest_is_only_the_rest_of_the_wait(directory, path):
+    old(path / "a.xml", b"half", SETTLE * 0.75)
+    assert directory.listing().again_in <= SETTLE / 2
+
+
+def test_a_time_in_the_future_is_no_reason_to_wait(directory, path):
+    old(path / "a.xml", b"A", -3600)
+    assert directory.listing().files == {"a.xml": b"A"}
+
+
+def test_a_file_that_its_writer_closed_is_finished_at_once(directory, path):
+    (path / "a.xml").write_bytes(b"A")
+    directory.finished["a.xml"] = Signature.of((path / "a.xml").stat())
+    assert directory.listing().files == {"a.xml": b"A"}
+    # It says so of this state of it alone.
+    (path / "a.xml").write_bytes(b"half of B")
+    assert directory.listing().unfinished == {"a.xml"}
+
+
+def test_what_was_heard_of_files_that_went_is_forgotten(directory, path):
+    (path / "a.xml").write_bytes(b"A")
+    directory.finished["a.xml"] = Signature.of((path / "a.xml").stat())
+    directory.listing()
+    (path / "a.xml").unlink()
+    directory.listing()
+    assert directory.finished == {}
+
+
+def test_other_files_are_judged_while_one_is_unfinished(directory, path):
+    old(path / "a.xml", b"A")
+    (path / "b.xml").write_bytes(b"half")
+    found = directory.listing()
+    assert (set(found.files), found.unfinished) == ({"a.xml"}, {"b.xml"})
+
+
+def test_of_a_huge_file_only_enough_to_refuse_it_is_read(directory, path):
+    with (path / "a.xml").open("wb") as file:
+        file.truncate(1 << 30)
+    old(path / "a.xml")
+    assert len(directory.listing().files["a.xml"]) == LONGEST + 1
+
+
+def test_rule_3_a_directory_that_is_not_there_is_no_listing(directory, path):
+    path.rmdir()
+    error = failed(directory)
+    assert error.reason == "Incomplete"
+    assert str(path) in str(error)
+    path.touch()
+    assert "Not a directory" in str(failed(directory))
+
+
+@pytest.mark.parametrize("entry", ["loop", "dangling"])
+def test_rule_3_an_entry_that_cannot_be_read_makes_the_listing_incomplete(directory, path, entry):
+    old(path / "b.xml", b"B")
+    (path / "a.xml").symlink_to("a.xml" if entry == "loop" else "nowhere")
+    failed(directory)
+    (path / "a.xml").unlink()
+    assert directory.listing().files == {"b.xml": b"B"}
+
+
+def test_rule_3_a_file_that_may_not_be_read_makes_the_listing_incomplete(path):
+    if os.geteuid() == 0:
+        # Root may read all but what answers with an error: a page that is not mapped.
+        (path / "a.xml").symlink_to("/proc/self/mem")
+    else:
+        old(path / "a.xml", b"A")
+        (path / "a.xml").chmod(0)
+    assert failed(Directory(path, ("*.xml",), 0)).reason == "Incomplete"
+
+
+def test_rule_3_an_empty_other_directory_is_an_unmounted_disk(directory, path):
+    old(path / "a.xml", b"A")
+    directory.listing()
+    path.rename(path.with_name("mounted"))
+    path.mkdir()
+    error = failed(directory)
+    assert error.reason == "SourceChanged"
+    assert "put a file there" in error.hint
+    assert failed(directory).reason == "SourceChanged"  # however often it is asked
+    # Back again, or with a file in it, it counts.
+    path.rmdir()
+    path.with_name("mounted").rename(path)
+    assert directory.listing().files == {"a.xml": b"A"}
+
+
+def test_another_directory_with_a_file_in_it_is_meant(directory, path):
+    old(path / "a.xml", b"A")
+    directory.listing()
+    path.rename(path.with_name("before"))
+    path.mkdir()
+    (path / "b.xml").write_bytes(b"half")
+    assert directory.listing().unfinished == {"b.xml"}
+    old(path / "b.xml", b"B")
+    assert directory.listing().files == {"b.xml": b"B"}
+    (path / "b.xml").unlink()
+    assert directory.listing().files == {}  # it is the known one now
+
+
+def test_the_same_directory_may_be_empty(directory, path):
+    old(path / "a.xml", b"A")
+    directory.listing()
+    (path / "a.xml").unlink()
+    assert directory.listing().files == {}
+
+
+def test_which_directory_it_was_is_known_across_a_restart(path):
+    here = path.stat()
+    assert Directory(path, ("*.xml",), 0, Root(here.st_dev, here.st_ino)).listing().files == {}
+    assert failed(Directory(path, ("*.xml",), 0, Root(here.st_dev, here.st_ino + 1))).reason == (
+        "SourceChanged")
+
+
+def test_a_symbolic_link_that_is_swapped_leads_elsewhere_at_once(path, tmp_path):
+    link = tmp_path / "link"
+    for name in ("one", "two"):
+        (tmp_path / name).mkdir()
+        old(tmp_path / name / "a.xml", name.encode())
+    link.symlink_to("one")
+    directory = Directory(link, ("*.xml",), 0)
+    assert directory.listing().files == {"a.xml": b"one"}
+    (tmp_path / "fresh").symlink_to("two")
+    (tmp_path / "fresh").replace(link)
+    assert directory.listing().files == {"a.xml": b"two"}

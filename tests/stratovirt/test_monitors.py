@@ -1,0 +1,75 @@
+"""A connect to the monitor for people shows in its socket's access time, as the kernel keeps it."""
+
+import os
+import socket
+from contextlib import contextmanager
+
+import pytest
+
+from reconciler.stratovirt.command_line import MONITOR_SOCKET
+from reconciler.stratovirt.monitors import Monitor, keeps_times
+
+
+@contextmanager
+def listening(home):
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(home / MONITOR_SOCKET))
+        listener.listen(8)
+        yield
+
+
+def connect(home):
+    with socket.socket(socket.AF_UNIX) as client:
+        client.connect(str(home / MONITOR_SOCKET))
+
+
+@pytest.fixture
+def home(tmp_path):
+    if not keeps_times(tmp_path):
+        assert os.environ.get("CI") != "true", "no access times here"
+        pytest.skip(f"{tmp_path} is on a file system without access times")
+    return tmp_path
+
+
+def test_every_connect_shows_once(home):
+    monitor = Monitor(home)
+    with listening(home):
+        monitor.arm()
+        assert not monitor.touched()
+        connect(home)
+        assert monitor.touched()
+        assert not monitor.touched()
+        monitor.arm()
+        connect(home)
+        assert monitor.touched()
+
+
+def test_a_look_at_it_is_no_connect(home):
+    monitor = Monitor(home)
+    with listening(home):
+        monitor.arm()
+        os.stat(home / MONITOR_SOCKET)
+        os.listdir(home)
+        assert not monitor.touched()
+
+
+def test_before_it_is_armed_nothing_shows(home):
+    monitor = Monitor(home)
+    with listening(home):
+        connect(home)
+        assert not monitor.touched()
+
+
+def test_a_socket_that_has_gone_shows_nothing(home):
+    monitor = Monitor(home)
+    monitor.arm()
+    assert not monitor.touched()
+    with listening(home):
+        monitor.arm()
+    (home / MONITOR_SOCKET).unlink()
+    assert not monitor.touched()
+
+
+def test_the_probe_leaves_nothing_and_can_be_done_again(home):
+    assert keeps_times(home)
+    assert os.listdir(home) == []

@@ -1,0 +1,35 @@
+"""How an end is told apart, from what a process leaves."""
+
+import pytest
+
+from reconciler.stratovirt.observation import Exit, ExitKind, Traces, classify
+
+GUEST, QUIT, SIGNAL = "guest-shutdown", "host-qmp-quit", "Guest shutdown by signal 15"
+
+
+@pytest.mark.parametrize(("traces", "kind"), [
+    # We are its parent, and saw the end:
+    (Traces(code=0), ExitKind.POWEROFF),  # x86_64: no event before the connection closes
+    (Traces(code=0, shutdown=GUEST), ExitKind.POWEROFF),
+    (Traces(code=0, shutdown=QUIT), ExitKind.ASKED),
+    (Traces(code=0, shutdown=SIGNAL), ExitKind.TERMINATED),
+    (Traces(code=1), ExitKind.CRASHED),
+    (Traces(code=101, shutdown=GUEST), ExitKind.CRASHED),
+    (Traces(signal=9, socket_left=True), ExitKind.KILLED),
+    (Traces(signal=31, shutdown=QUIT), ExitKind.KILLED),
+    # Nobody can say how it ended; the event, or the socket that SIGKILL leaves, can:
+    (Traces(shutdown=QUIT), ExitKind.ASKED),
+    (Traces(shutdown=SIGNAL), ExitKind.TERMINATED),
+    (Traces(shutdown=GUEST, socket_left=True), ExitKind.POWEROFF),
+    (Traces(socket_left=True), ExitKind.KILLED),
+    (Traces(), ExitKind.POWEROFF),
+], ids=str)
+def test_an_end_is_told_by_its_traces(traces, kind):
+    assert classify(traces, 1.0).kind is kind
+
+
+def test_an_exit_keeps_when_and_how():
+    assert classify(Traces(code=3, last_words="no luck"), 7.5) == Exit(
+        ExitKind.CRASHED, 7.5, 3, None, "the process ended with status 3: no luck")
+    assert classify(Traces(signal=9), 7.5) == Exit(
+        ExitKind.KILLED, 7.5, None, 9, "the process was ended by signal 9")
