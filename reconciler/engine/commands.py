@@ -61,7 +61,7 @@ class Commands:
     async def _post(self, path: tuple[str, ...], query: Mapping[str, str]) -> object:
         match path:
             case ("api", "v1", "sync"):
-                return await self._sync(float(query.get("wait", "0")), query.get("name"))
+                return await self._sync(_seconds(query.get("wait", "0")), query.get("name"))
             case ("api", "v1", "domains", name, ("restart" | "start") as verb):
                 return self._restart(self._keeper(name), verb)
             case ("api", "v1", "domains", name, "hold"):
@@ -185,3 +185,13 @@ class Commands:
                              hint=f"waiting: {waiting}" if waiting else "`reconciler status` "
                                   "shows what waits for an approval")
         return names
+
+
+def _seconds(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1.0
+    if not 0 <= value < float("inf"):
+        raise UsageError(f"wait='{text}'; accepted: seconds")
+    return value

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+from contextlib import suppress
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, TextIO
 
@@ -35,6 +36,8 @@ class Journal:
         self._rotate_at = rotate_at
         self._sequence = _last_sequence(path)
         self._file = self._open()
+        if _torn(path):
+            self._file.write("\n")
         self._last: dict[str, tuple[dict[str, Any], int]] = {}
         self.full = ""  # why nothing could be written, while nothing can
 
@@ -62,7 +65,8 @@ class Journal:
 
     def close(self) -> None:
         """Let go of the file."""
-        self._file.close()
+        with suppress(OSError):  # a full disk, of which `full` has told
+            self._file.close()
 
     def _folds(self, content: dict[str, Any]) -> int:
         """How often this very warning came in a row; 0 for the first and for all else."""
@@ -77,6 +81,8 @@ class Journal:
         return 0 if count == 1 else count
 
     def _append(self, text: str, *, durable: bool) -> None:
+        if self._file.closed:  # a rotation failed half-way
+            self._file = self._open()
         self._file.write(text)
         self._file.flush()
         if durable:
@@ -93,6 +99,16 @@ class Journal:
     def _open(self) -> TextIO:
         return open(self._path, "a", encoding="utf-8", opener=lambda path, flags: os.open(
             path, flags, 0o600))
+
+
+def _torn(path: Path) -> bool:
+    """Whether it ends in half a line, of a crash."""
+    try:
+        with open(path, "rb") as file:
+            size = os.fstat(file.fileno()).st_size
+            return size > 0 and os.pread(file.fileno(), 1, size - 1) != b"\n"
+    except OSError:
+        return False
 
 
 def _last_sequence(path: Path) -> int:

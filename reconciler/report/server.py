@@ -93,7 +93,10 @@ class Server:
         await writer.drain()
 
     async def _answer(self, request: h11.Request) -> tuple[int, object]:
-        parts = urlsplit(request.target.decode(errors="replace"))
+        try:
+            parts = urlsplit(request.target.decode(errors="replace"))
+        except ValueError as error:
+            raise h11.RemoteProtocolError(str(error)) from error
         path = tuple(step for step in parts.path.split("/") if step)
         try:
             return HTTPStatus.OK, await self._handler.handle(

@@ -3,15 +3,19 @@
 A listing counts as evidence only if the directory itself was readable as a whole and is still the
 one that it was: an empty directory where another one was is an unmounted disk, not a removal
 (rule 3). Half-written files are left out of judgement until they are finished: closed, renamed
-into place, or at rest for `settle` seconds.
+into place, or at rest for `settle` seconds and open to no writer. What cannot be read as a file is
+told, and holds up no other one.
 """
 
 from __future__ import annotations
 
+import fcntl
 import fnmatch
 import os
+import signal
 import stat
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -23,6 +27,11 @@ if TYPE_CHECKING:
 
 LONGEST = 1 << 20  # a domain file has at most 1 MiB; of a longer one, enough to be refused is read
 _ATTEMPTS = 3
+# Two changes within a tick of the file system's clock look like one: what was read so soon after a
+# change is read again at the next look.
+_TICK = 0.05
+_LONGEST_WRITE = 60.0  # a file that somebody keeps open for writing is taken as it is after so long
+_SOON = 0.2  # until a file that is being written is looked at again, if no event comes first
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,19 +98,25 @@ class Directory:
             here = os.fstat(handle)
             found: dict[str, tuple[Signature, bytes]] = {}
             unfinished: set[str] = set()
+            unreadable: dict[str, str] = {}
             waits: list[float] = []
             for name in sorted(filter(self.is_domain_file, os.listdir(handle))):
-                rest = self._take(handle, name, found)
+                try:
+                    rest = self._take(handle, name, found)
+                except OSError as error:
+                    os.stat(name, dir_fd=handle, follow_symlinks=False)  # gone: look anew at all
+                    unreadable[name] = (error.strerror or str(error)).lower()
+                    continue
                 if rest is not None:
                     unfinished.add(name)
                     waits.append(rest)
-            self._still_the_same(Root(here.st_dev, here.st_ino), bool(found or unfinished))
+            self._still_the_same(Root(here.st_dev, here.st_ino), bool(found or unfinished or unreadable))
         finally:
             os.close(handle)
         self._seen = found
         self.finished = {name: s for name, s in self.finished.items() if name in found}
         return Listing({name: data for name, (_, data) in found.items() if name not in unfinished},
-                       frozenset(unfinished), max(waits) if waits else None)
+                       frozenset(unfinished), max(waits) if waits else None, unreadable)
 
     def _take(self, handle: int, name: str,
               found: dict[str, tuple[Signature, bytes]]) -> float | None:
@@ -110,16 +125,21 @@ class Directory:
         self.touched.discard(name)
         status = os.stat(name, dir_fd=handle)
         if not stat.S_ISREG(status.st_mode):
-            return None
+            raise OSError(0, "no regular file")
         signature, known = Signature.of(status), self._seen.get(name)
         if known is None or known[0] != signature or again:
             self.reads += 1
             reader = os.open(name, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK, dir_fd=handle)
             with open(reader, "rb") as file:
                 known = (signature, file.read(LONGEST + 1))
-            rest = self._settle - (time.time() - status.st_mtime)
-            if self.finished.get(name) != signature and 0 < rest <= self._settle:
-                found[name] = (Signature(0, 0, 0), known[1])  # not to be taken for known
+                written = _open_for_writing(file.fileno())
+            age = time.time() - status.st_mtime
+            rest = _SOON if written and age < _LONGEST_WRITE else self._settle - age
+            unfinished = written or self.finished.get(name) != signature
+            if 0 <= age < _TICK or (unfinished and 0 < rest):
+                known = (Signature(0, 0, 0), known[1])  # not to be taken for known
+            if unfinished and 0 < rest <= max(self._settle, _SOON):
+                found[name] = known
                 return rest
         found[name] = known
         return None
@@ -131,3 +151,15 @@ class Directory:
                               hint="the VMs stay as they are; put a file there to say that it is "
                                    "meant")
         self.root = here
+
+
+def _open_for_writing(handle: int) -> bool:
+    """Whether somebody has this file open to write it; the kernel grants no lease on such a one."""
+    with suppress(OSError):  # another user's file, or a file system without leases
+        fcntl.fcntl(handle, fcntl.F_SETSIG, signal.SIGURG)  # who opens it meanwhile sends us this
+        try:
+            fcntl.fcntl(handle, fcntl.F_SETLEASE, fcntl.F_RDLCK)
+        except BlockingIOError:
+            return True
+        fcntl.fcntl(handle, fcntl.F_SETLEASE, fcntl.F_UNLCK)
+    return False

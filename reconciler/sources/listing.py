@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from dataclasses import dataclass, field
 
 
@@ -14,12 +15,14 @@ class Listing:
     unfinished: frozenset[str] = frozenset()
     # When the next look is due because something was unfinished; seconds from now.
     again_in: float | None = None
+    # What is there under a domain file's name and cannot be read: why. Also evidence that it is there.
+    unreadable: dict[str, str] = field(default_factory=dict)
 
     @property
     def name(self) -> str:
         """A name for the whole of it: the same files give the same one."""
         parts = "".join(f"{file}\0{self.revision(file)}\0" for file in sorted(self.files))
-        return f"sha256:{hashlib.sha256(parts.encode()).hexdigest()[:12]}"
+        return f"sha256:{hashlib.sha256(os.fsencode(parts)).hexdigest()[:12]}"
 
     def revision(self, file: str) -> str:
         """A name for the contents of one file."""

@@ -1,0 +1,186 @@
+"""HTTP over the command socket, on a real reconciler in this process."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+from contextlib import asynccontextmanager
+
+import pytest
+
+from reconciler.errors import HostError, UsageError
+from reconciler.report.server import LONGEST_BODY, Server
+from tests.engine.making import Place, running, settled, until
+
+LIMIT = 5.0
+
+
+async def raw(path, data: bytes, *, end: bool = False) -> bytes:
+    """Everything that comes back; nothing when it was hung up on."""
+    reader, writer = await asyncio.open_unix_connection(path)
+    try:
+        async with asyncio.timeout(LIMIT):
+            writer.write(data)
+            if end:
+                writer.write_eof()
+            return await reader.read()
+    except ConnectionError:
+        return b""
+    finally:
+        writer.close()
+
+
+async def ask(path, method: str, target: str, body: bytes = b"") -> tuple[int, object]:
+    head = f"{method} {target} HTTP/1.1\r\nhost: x\r\ncontent-length: {len(body)}\r\n\r\n"
+    answer = await raw(path, head.encode() + body)
+    status, _, rest = answer.partition(b"\r\n\r\n")
+    return int(status.split()[1]), json.loads(rest)
+
+
+class Handler:
+    """Not ours to test: says what it was asked, or raises."""
+
+    def __init__(self):
+        self.asked = []
+        self.entered = asyncio.Event()
+
+    async def handle(self, method, path, query):
+        self.asked.append((method, path, dict(query)))
+        self.entered.set()
+        if path == ("conflict",):
+            raise UsageError("no", hint="do that")
+        if path == ("missing",):
+            raise UsageError("none", reason="NotFound")
+        if path == ("host",):
+            raise HostError("broken")
+        if path == ("slow",):
+            await asyncio.sleep(3600)
+        return {"path": list(path)}
+
+
+@asynccontextmanager
+async def serving(tmp_path):
+    handler = Handler()
+    server = Server(tmp_path / "api.sock", handler)
+    await server.start()
+    try:
+        yield tmp_path / "api.sock", handler, server
+    finally:
+        await server.stop()
+
+
+async def test_a_request_becomes_a_call_and_its_value_json(tmp_path):
+    async with serving(tmp_path) as (path, handler, _):
+        assert await ask(path, "POST", "/api/v1//x/?a=1&b=%20c&a=2") == (
+            200, {"path": ["api", "v1", "x"]})
+        assert handler.asked == [("POST", ("api", "v1", "x"), {"a": "2", "b": " c"})]
+
+
+async def test_errors_become_statuses_with_reason_and_hint(tmp_path):
+    async with serving(tmp_path) as (path, _, _):
+        assert await ask(path, "GET", "/conflict") == (
+            409, {"error": "no", "reason": "Usage", "hint": "do that"})
+        assert (await ask(path, "GET", "/missing"))[0] == 404
+        assert (await ask(path, "GET", "/host"))[0] == 503
+
+
+@pytest.mark.parametrize("junk", [
+    b"hello\r\n\r\n", b"\x00\xff" * 100, b"GET\r\n\r\n", b"GET / HTTP/9.9\r\n\r\n", b"",
+    b"GET / HTTP/1.1\r\n\r\n",  # without a host
+    b"GET //[ HTTP/1.1\r\nhost: x\r\n\r\n",
+    b"POST / HTTP/1.1\r\nhost: x\r\ncontent-length: -1\r\n\r\n",
+    b"POST / HTTP/1.1\r\nhost: x\r\ncontent-length: 10\r\n\r\nhalf",
+    b"GET / HTTP/1.1\r\nhost: x\r\n" + b"a: b\r\n" * 20_000])
+async def test_junk_is_hung_up_on_and_others_are_served(tmp_path, junk):
+    failures = []
+    asyncio.get_running_loop().set_exception_handler(lambda _loop, what: failures.append(what))
+    async with serving(tmp_path) as (path, handler, _):
+        assert await raw(path, junk, end=True) == b""
+        assert handler.asked == []
+        assert (await ask(path, "GET", "/x"))[0] == 200
+    assert failures == []
+
+
+async def test_a_body_is_read_and_not_needed_up_to_a_limit(tmp_path):
+    async with serving(tmp_path) as (path, handler, _):
+        assert (await ask(path, "POST", "/x", b"x" * LONGEST_BODY))[0] == 200
+        big = LONGEST_BODY + 1
+        head = f"POST /y HTTP/1.1\r\nhost: x\r\ncontent-length: {big}\r\n\r\n".encode()
+        assert await raw(path, head + b"x" * big) == b""
+        assert [path for _, path, _ in handler.asked] == [("x",)]
+
+
+async def test_a_slow_answer_delays_nobody_else_and_ends_with_the_server(tmp_path):
+    async with serving(tmp_path) as (path, handler, server):
+        slow = asyncio.create_task(raw(path, b"GET /slow HTTP/1.1\r\nhost: x\r\n\r\n"))
+        await handler.entered.wait()
+        assert (await ask(path, "GET", "/x"))[0] == 200
+        await server.stop()
+        assert await slow == b""
+        assert not path.exists()
+
+
+async def test_the_socket_is_private_and_replaces_one_that_a_killed_reconciler_left(tmp_path):
+    (tmp_path / "api.sock").touch()
+    before = os.umask(0)
+    os.umask(before)
+    async with serving(tmp_path) as (path, _, _):
+        assert path.stat().st_mode & 0o777 == 0o600
+        assert (await ask(path, "GET", "/x"))[0] == 200
+        now = os.umask(before)
+        assert now == before
+
+
+# The requests of a real one
+
+@asynccontextmanager
+async def real(tmp_path):
+    place = Place(tmp_path)
+    place.drop("web1")
+    async with running(place) as reconciler:
+        await until(reconciler, settled(reconciler, 1))
+        yield reconciler.settings.api_socket
+
+
+async def test_what_a_reconciler_answers(tmp_path):
+    async with real(tmp_path) as path:
+        assert await ask(path, "GET", "/livez") == (200, {"live": True})
+        assert await ask(path, "GET", "/readyz") == (200, {"ready": True})
+        code, value = await ask(path, "GET", "/api/v1/status")
+        assert (code, value["domains"][0]["name"]) == (200, "web1")
+        code, value = await ask(path, "GET", "/api/v1/plan?name=web1")
+        assert (code, value["plans"][0]["changesAnything"]) == (200, False)
+        code, value = await ask(path, "GET", "/api/v1/domains/web1/explain")
+        assert (code, value["definition"]["name"]) == (200, "web1")
+        code, value = await ask(path, "POST", "/api/v1/sync?wait=5")
+        assert (code, value["waitingFor"]) == (200, [])
+
+
+@pytest.mark.parametrize(("method", "target", "code", "said"), [
+    ("GET", "/", 404, "no such request: GET /"),
+    ("DELETE", "/api/v1/status", 404, "no such request: DELETE /api/v1/status"),
+    ("GET", "/api/v1/domains/web2/explain", 404, "no domain 'web2'; did you mean 'web1'?"),
+    ("POST", "/api/v1/domains/web1/restart", 409, "the file of 'web1' wants it stopped"),
+    ("POST", "/api/v1/domains/web1/hold?for=soon", 409, "'soon' is no duration"),
+    ("POST", "/api/v1/approvals", 409, "nothing waits"),
+    ("POST", "/api/v1/approvals/p-1", 409, "nothing waits under 'p-1'"),
+    ("POST", "/api/v1/sync?wait=soon", 409, "wait='soon'; accepted: seconds"),
+    ("POST", "/api/v1/sync?wait=nan", 409, "wait='nan'; accepted: seconds"),
+    ("POST", "/api/v1/sync?wait=-1", 409, "wait='-1'; accepted: seconds")])
+async def test_what_a_reconciler_refuses(tmp_path, method, target, code, said):
+    async with real(tmp_path) as path:
+        found, value = await ask(path, method, target)
+        assert (found, value["error"].startswith(said)) == (code, True), value
+        assert (await ask(path, "GET", "/livez"))[0] == 200
+
+
+async def test_a_status_can_be_waited_for(tmp_path):
+    async with real(tmp_path) as path:
+        _, before = await ask(path, "GET", "/api/v1/status")
+        waiting = asyncio.create_task(
+            ask(path, "GET", f"/api/v1/status?wait={before['sequence']}"))
+        await asyncio.sleep(0)
+        await ask(path, "POST", "/api/v1/domains/web1/hold?reason=why&by=me")
+        _, after = await waiting
+        assert after["sequence"] > before["sequence"]
