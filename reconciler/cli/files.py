@@ -125,15 +125,20 @@ def _create(options: Namespace, settings: Settings) -> int:
 
 def _destroy(options: Namespace, settings: Settings) -> int:
     path = _file_of(settings, options.name)
+    name = _read(settings, path.read_bytes(), path.name).name
     path.unlink()
-    print(f"{options.name}: {path} removed (disks and nvram are kept)")
-    return _outcome(options, settings, options.name)
+    print(f"{name}: {path} removed (disks and nvram are kept)")
+    return _outcome(options, settings, name)
 
 
 def _set_state(options: Namespace, settings: Settings) -> int:
     path, verb = _file_of(settings, options.name), options.verb
-    text = path.read_text(encoding="utf-8")
-    before = _read(settings, text.encode(), path.name)
+    data = path.read_bytes()
+    before = _read(settings, data, path.name)
+    try:
+        text = data.decode()  # line ends as they are
+    except UnicodeDecodeError:
+        raise UsageError(f"{path}: it is not UTF-8", hint="set state by hand") from None
     state = STATES[verb]
     needed = _NEEDED.get(verb)
     if before.policy.state not in (state, needed or before.policy.state):

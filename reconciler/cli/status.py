@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from reconciler.cli.terminal import complain, paint, table
 from reconciler.cli.verb import DOMAINS, ERROR, NO, OK, STALE, Verb
-from reconciler.units import nearest, seconds, show_bytes, show_seconds
+from reconciler.units import nearest, show_bytes, show_seconds
 
 if TYPE_CHECKING:
     from argparse import ArgumentParser, Namespace
@@ -196,7 +196,7 @@ def _stale(state: Path, value: dict[str, Any]) -> str:
     """Why it must not be believed; empty when a living reconciler stands behind it."""
     beat = _load(state / "heartbeat.json") or {}
     newest = max(value["generatedAt"], beat.get("at", ""))
-    every = seconds(str(value["reconciler"]["heartbeatEvery"]).replace(".0s", "s"))
+    every = float(str(value["reconciler"]["heartbeatEvery"]).removesuffix("s"))
     age = (datetime.now(UTC) - datetime.fromisoformat(newest)).total_seconds()
     if not _alive(int(value["reconciler"]["pid"])):
         return (f"the reconciler (process {value['reconciler']['pid']}) does not run; last word "

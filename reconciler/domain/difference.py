@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, is_dataclass
 from typing import TYPE_CHECKING
 
 from reconciler.domain.model import Device, Domain, Impact
@@ -106,6 +106,8 @@ def _show(name: str, value: object) -> str:
         return "yes" if value else "no"
     if isinstance(value, float):
         return show_seconds(value)
+    if is_dataclass(value):
+        return " ".join(f"{f.name}={_show(f.name, getattr(value, f.name))}" for f in fields(value))
     if isinstance(value, tuple):
         return " ".join("=".join(v) if isinstance(v, tuple) else str(v) for v in value)
     return str(value)

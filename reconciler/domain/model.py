@@ -138,6 +138,25 @@ class Device:
 
 
 @dataclass(frozen=True, slots=True)
+class Topology:
+    """How the processors are shown to the guest; the product is their number."""
+
+    sockets: int = 1
+    dies: int = 1
+    clusters: int = 1
+    cores: int = 1
+    threads: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Backing:
+    """Where the guest's memory comes from: all of it taken at once, shared with other processes."""
+
+    prealloc: bool = False
+    shared: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class Boot:
     """What the guest starts from; paths are absolute."""
 
@@ -208,6 +227,8 @@ class Domain:
     machine: MachineType
     memory: int  # bytes, a multiple of one MiB
     vcpus: int
+    topology: Topology | None = None
+    backing: Backing = Backing()
     boot: Boot = Boot()
     gic: bool = False
     emulator: str | None = None

@@ -25,15 +25,14 @@ from reconciler.domain.model import (
     ReadingHost,
 )
 from reconciler.domain.reading import Reading, path
+from reconciler.domain.resources import backing, iothreads, memory, topology, vcpus
 from reconciler.domain.table import DOMAIN
 from reconciler.domain.xml import Node, Report, line_of, parse, walk
-from reconciler.units import MIB, show_bytes, unit_bytes
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
 NAMESPACE = uuids.UUID("5d5f1d1e-4f0b-5b62-9b0e-7f5c2d0d4a10")  # of uuids that a file leaves to us
-LEAST, MOST = 128 * MIB, 512 << 30  # StratoVirt's own range
 _LONGEST_WORD = 255  # of the kernel's command line
 _VERSIONED = re.compile(r"(?:pc-(?=q35-))?(q35|virt)(?:-[A-Za-z0-9.]+)?")
 _MACHINES = {"x86_64": (MachineType.Q35, MachineType.MICROVM),
@@ -65,16 +64,16 @@ def _domain(node: Node, host: ReadingHost) -> Domain | None:
     if node.child("name") is None:
         node.error("no <name>; accepted: one")
     uuid = _uuid(node, name)
-    machine = _machine(node, host)
+    machine, count = _machine(node, host), vcpus(node)
     reading = Reading(host, uuid, machine)
     devices = tuple(sorted(_devices(node, reading), key=Device.sort_key))
     domain = Domain(
-        name=name, uuid=uuid, machine=machine, memory=_memory(node), vcpus=_vcpus(node),
+        name=name, uuid=uuid, machine=machine, memory=memory(node), vcpus=count,
+        topology=topology(node, count), backing=backing(node),
         boot=_boot(node, reading, name), gic=_gic(node, host), emulator=_emulator(node, host),
-        iothreads=_iothreads(node), devices=devices, title=node.text("title"),
+        iothreads=iothreads(node), devices=devices, title=node.text("title"),
         description=node.text("description"), policy=read_policy(node, host.defaults),
         file=node.report.file, lines=tuple(_lines(node)))
-    _cpu(node, domain.vcpus)
     _left_overs(node)
     return check(node, domain)
 
@@ -96,79 +95,6 @@ def _lines(node: Node) -> Iterator[tuple[str, int]]:
     metadata = node.raw.find("metadata")
     if metadata is not None:
         yield "policy", line_of(metadata)
-
-
-# Memory and processors
-
-
-def _bytes(node: Node) -> int | None:
-    """A size as libvirt reads it: KiB without a unit."""
-    size = node.number("")
-    unit = node.raw.get("unit")
-    try:
-        return None if size is None else size * unit_bytes(str(unit or "KiB"))
-    except ValueError:
-        return None  # the walk has reported the unit
-
-
-def _memory(node: Node) -> int:
-    child = node.child("memory")
-    if child is None:
-        node.error("no <memory>; accepted: 128 MiB to 512 GiB: <memory unit='GiB'>2</memory>")
-        return LEAST
-    size = _bytes(child)
-    if size is None:
-        return LEAST
-    size = -(-size // MIB) * MIB
-    if not LEAST <= size <= MOST:
-        child.error(f"found {show_bytes(size)}; accepted: 128 MiB to 512 GiB")
-    current = node.child("currentMemory")
-    now = _bytes(current) if current is not None else None
-    if current is not None and now is not None and -(-now // MIB) * MIB < size:
-        current.error("less than <memory> is not built yet (it needs the balloon)", "Unsupported")
-    return size
-
-
-def _vcpus(node: Node) -> int:
-    child = node.child("vcpu")
-    if child is None:
-        return 1
-    count = child.number("") or 1
-    if child.text("@placement") == "auto":
-        child.error("placement='auto'; accepted: static")
-    current = child.number("@current")
-    if current is not None and current != count:
-        child.error(f"current='{current}' of {count} is not built yet", "Unsupported")
-    return count
-
-
-def _cpu(node: Node, vcpus: int) -> None:
-    cpu = node.child("cpu")
-    if cpu is None:
-        return
-    if cpu.text("@mode") == "custom" or any(cpu.child(name) for name in ("model", "feature")):
-        cpu.warn("model and features are ignored: StratoVirt gives the guest the host's processor")
-    topology = cpu.child("topology")
-    if topology is not None:
-        product = 1
-        for name in ("sockets", "dies", "clusters", "cores", "threads"):
-            product *= topology.number(f"@{name}") or 1
-        if product != vcpus:
-            topology.error(f"{product} processors in all; accepted: as many as <vcpu>, {vcpus}")
-        elif product > 1 and (topology.number("@sockets") or 1) != product:
-            topology.error("a topology other than sockets is not built yet", "Unsupported")
-
-
-def _iothreads(node: Node) -> tuple[int, ...]:
-    ids = {found for ids in node.children("iothreadids") for child in ids.children("iothread")
-           if (found := child.number("@id")) is not None}
-    count = max(node.number("iothreads") or 0, len(ids))
-    free = (number for number in range(1, 256) if number not in ids)
-    while len(ids) < count:
-        ids.add(next(free))
-    if len(ids) > 8:
-        node.at("iothreadids").error(f"{len(ids)} I/O threads; accepted: up to 8")
-    return tuple(sorted(ids))
 
 
 # The machine and what it starts from

@@ -69,8 +69,13 @@ _CPU = element(
     element("model", *quiet("fallback", "vendor_id"), text=ANY),
     *silent("cache", "vendor", "maxphysaddr"), later("numa"))
 
-_BACKING = element("memoryBacking", *(later(name) for name in (
-    "hugepages", "locked", "source", "access", "allocation", "nosharepages", "discard")))
+_BACKING = element(
+    "memoryBacking", element("locked"), element("source", Attribute("type", choice(
+        "anonymous", "memfd", "file"))),
+    element("access", Attribute("mode", choice("shared", "private"))),
+    element("allocation", Attribute("mode", choice("immediate", "ondemand")), *quiet("threads")),
+    later("hugepages"), later("discard"),
+    warned("nosharepages", "StratoVirt never merges pages by itself"))
 
 _MEMORY_ATTRIBUTES = (Attribute("unit", UNIT), *quiet("dumpCore"))
 

@@ -33,6 +33,7 @@ class Actor:
     def __init__(self, keeper: Keeper) -> None:
         self._keeper = keeper
         self.starting = False  # until it is up, an end is a failed start and no exit
+        self._begun: float | None = None  # when it was launched here
 
     async def act(self, step: Step, decided: Plan, urgency: Urgency) -> bool:
         """Do it; False when something newer made it pointless. Raises Hypervisor-, HostError."""
@@ -64,7 +65,7 @@ class Actor:
         domain = keeper.good if step.rollback else keeper.domain
         if domain is None or text is None:
             return True
-        begun = time.monotonic()
+        self._begun = time.monotonic()
         keeper.tell("domain.starting", durable=True, action=step.verb, cause=cause, pid=None,
                     file=text.file, revision=text.revision,
                     attempt=keeper.ledger.failures.count + 1)
@@ -73,23 +74,35 @@ class Actor:
         made = await asyncio.to_thread(keeper.machine.prepare, order)
         self.starting = True
         try:
-            pid = keeper.machine.launch(order, made, timestamp())
-            keeper.applied = domain
+            keeper.machine.launch(order, made, timestamp())
+            keeper.applied, keeper.applied_text = domain, text
             keeper.remember(places=dict(order.layout.places))
+            return await self.see_up(step.verb, cause)
+        finally:
+            self.starting = False
+
+    async def see_up(self, verb: Verb, cause: Cause) -> bool:
+        """Wait until what was launched answers; then its definition is the last that came up."""
+        keeper = self._keeper
+        self.starting = True
+        try:
             if not await self._until_newer(keeper.machine.up()):
                 return False
         finally:
             self.starting = False
-        keeper.good = domain
-        keeper.remember(good=text)
-        keeper.tell("domain.started", action=step.verb, cause=cause, pid=pid,
-                    revision=text.revision, paused=order.paused or None,
-                    durationMs=_since(begun))
+        text = keeper.applied_text
+        if text is not None:
+            keeper.good = keeper.applied
+            keeper.remember(good=text)
+        process = keeper.machine.process
+        keeper.tell("domain.started", action=verb, cause=cause, pid=process and process.pid,
+                    revision=text and text.revision, paused=verb is Verb.START_PAUSED or None,
+                    durationMs=self._begun and _since(self._begun))
         return True
 
     def _order(self, domain: Domain, text: Text, *, paused: bool) -> Order:
         context = self._keeper.context
-        return Order(domain, text.text.encode(), lay_out(
+        return Order(domain, text.data, lay_out(
             domain, self._keeper.memory.places, context.settings.defaults.spare_ports),
             context.program_of(domain), paused, self._keeper.memory.generation, text.read_with,
             context.manage_taps)

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from reconciler.engine.queue import Urgency
 
 STARTS = (Verb.START, Verb.START_PAUSED)
+# What it is called when the host itself refuses, as a full disk does.
+_REASONS = {Verb.CHECK: "MissingFile", Verb.STOP: "StopFailed", Verb.PAUSE: "PauseFailed"}
 
 
 async def carry_out(keeper: Keeper, decided: Plan, urgency: Urgency) -> None:
@@ -43,6 +45,17 @@ async def carry_out(keeper: Keeper, decided: Plan, urgency: Urgency) -> None:
         keeper.remember(ledger=ledgers.succeeded(keeper.ledger))
 
 
+async def await_start(keeper: Keeper) -> None:
+    """Go on with a start that something newer interrupted, or that began before we did."""
+    try:
+        up = await keeper.actor.see_up(Verb.START, keeper.plan.cause)
+    except (HypervisorError, HostError, OSError) as error:
+        _failed(keeper, Verb.START, error, keeper.plan)
+        return
+    if up:
+        keeper.remember(ledger=ledgers.succeeded(keeper.ledger))
+
+
 def _announce(keeper: Keeper, decided: Plan) -> None:
     verbs = [step.verb for step in decided.steps]
     if Verb.CHECK in verbs:
@@ -66,7 +79,7 @@ def _announce(keeper: Keeper, decided: Plan) -> None:
 def _failed(keeper: Keeper, verb: Verb, error: Exception, decided: Plan) -> None:
     """Count it; a recreate whose new VM does not come up goes back to the old one (rule 7)."""
     message = str(error) or type(error).__name__
-    reason = getattr(error, "reason", "MissingFile")
+    reason = getattr(error, "reason", _REASONS.get(verb, "StartFailed"))
     if isinstance(error, QmpError) and verb is Verb.PAUSE:
         reason = "PauseFailed"
     context, generation = keeper.context, keeper.memory.generation

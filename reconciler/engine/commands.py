@@ -129,7 +129,7 @@ class Commands:
             return {"handled": before}
         try:
             async with asyncio.timeout(min(wait, LONGEST_WAIT)):
-                while sync.handled == before or self._unsettled(name):
+                while sync.handled == before or sync.unfinished or self._unsettled(name):
                     if sync.error is not None:
                         break
                     await self._next_status()

@@ -79,7 +79,7 @@ class Context:
         if text is None:
             return None
         try:
-            return self.read_text(text.text.encode(), text.file, self.host.as_of(text.read_with))
+            return self.read_text(text.data, text.file, self.host.as_of(text.read_with))
         except InvalidDomain as error:
             self.journal.write("domain.invalid", severity="warning", file=text.file,
                                reason="InvalidDefinition",

@@ -67,7 +67,8 @@ class Intake:
     def definitions(self, listing: Listing, in_force: Mapping[str, str]) -> Definitions:
         """`in_force`: the file of each domain that is kept now, by its uuid."""
         found: dict[str, Domain] = {}
-        rejected: list[Rejected] = []
+        rejected = [Rejected(file, (Problem(file, 1, "", f"{why}; accepted: a readable file"),))
+                    for file, why in listing.unreadable.items()]
         elsewhere: list[str] = []
         for file, data in listing.files.items():
             value = self._parsed(file, data)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from reconciler.engine import ledger as ledgers
 from reconciler.engine.act import Actor
-from reconciler.engine.carry_out import carry_out
+from reconciler.engine.carry_out import await_start, carry_out
 from reconciler.engine.case import (
     Case,
     Exit,
@@ -30,11 +30,12 @@ from reconciler.engine.case import (
 from reconciler.engine.needs import NeedsWatch
 from reconciler.engine.plan import plan
 from reconciler.engine.queue import Urgency
-from reconciler.engine.store import Memory, Text
+from reconciler.engine.store import Memory, Text, as_text
 from reconciler.engine.transitions import Transitions
 from reconciler.errors import QmpError
 from reconciler.report.events import timestamp
 from reconciler.stratovirt.observation import Traces, classify
+from reconciler.stratovirt.record import DEFINITION
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -66,6 +67,7 @@ class Keeper:
         self.domain: Domain | None = context.read(memory.definition)
         self.good: Domain | None = context.read(memory.good)
         self.applied: Domain | None = None
+        self.applied_text: Text | None = None
         self.invalid = ""
         self.invalid_reason = "InvalidDefinition"
         self.removal = Removal.NONE
@@ -83,6 +85,7 @@ class Keeper:
         self.actor = Actor(self)
         self.machine = context.machine(memory.name, self)
         self._newer = asyncio.Event()
+        self._single = asyncio.Lock()  # its key in the queue may change under a running pass
         self._needs = NeedsWatch(context, self.retry)
         self._load_applied()
 
@@ -177,7 +180,8 @@ class Keeper:
 
     def on_disconnect(self) -> None:
         """The connection closed: look, the process may be ending."""
-        self.wake(Urgency.DRIFT)
+        if self.vm.state is not VmState.UNKNOWN:  # else it is known, and looked at by patience
+            self.wake(Urgency.DRIFT)
 
     def on_end(self, traces: Traces, *, asked: bool) -> None:
         """The process ended."""
@@ -200,7 +204,13 @@ class Keeper:
 
     async def reconcile(self, urgency: Urgency) -> float | None:
         """Converge; returns seconds until it should be looked at again, if ever."""
-        for _ in range(MOST_ROUNDS):
+        async with self._single:
+            return await self._converge(urgency)
+
+    async def _converge(self, urgency: Urgency) -> float | None:
+        rounds = 0
+        while rounds < MOST_ROUNDS:
+            rounds = 0 if self._newer.is_set() else rounds + 1
             self._newer.clear()
             self.vm = await self.machine.observe()
             now = self.context.now()
@@ -208,6 +218,9 @@ class Keeper:
             self.plan = plan(self.case(), now)
             self._settle(now)
             self.context.changed(self.uuid)
+            if not self.plan.steps and self.vm.state is VmState.STARTING:
+                await await_start(self)
+                continue
             if not self.plan.steps:
                 await self._learn_consoles()
                 return self._rest(now)
@@ -260,7 +273,7 @@ class Keeper:
                 return self.memory.hold
             self.remember(hold=None)  # it is over
         policy = self.domain.policy if self.domain else None
-        if policy is None or not policy.hold:
+        if policy is None or not policy.hold or self.removal is not Removal.NONE:
             return None
         until = self.context.moment(policy.hold_until, self.memory.accepted_at) if (
             policy.hold_until) else None
@@ -309,7 +322,7 @@ class Keeper:
         record = self.machine.record
         if self.vm.pid is not None:
             self.tell("domain.adopted")
-        elif record is not None and record.pid is not None:
+        elif self.vm.state is VmState.ABSENT and record is not None and record.pid is not None:
             if record.boot_id != self.context.boot_id:
                 self.count_exit(Exit(ExitKind.REBOOT, self.context.now().clock,
                                      message="the host was started anew"))
@@ -319,12 +332,17 @@ class Keeper:
 
     def _load_applied(self) -> None:
         """What the process that runs was started with, read by today's code (rule 4)."""
-        record = self.machine.record
+        record, kept = self.machine.record, self.memory.definition
+        with suppress(OSError):
+            text = as_text((self.machine.home / DEFINITION).read_bytes())
+            self.applied_text = kept if kept is not None and kept.text == text else Text(
+                text, record.file if record else "", "",
+                record.read_with if record else self.context.host.keep())
+            self.applied = self.context.read(self.applied_text)
+        if self.applied is None:  # its record is lost: what came up last is what runs
+            self.applied, self.applied_text = self.good, self.memory.good
         if record is None:
             return
-        with suppress(OSError):
-            text = (self.machine.home / "definition.xml").read_text(encoding="utf-8")
-            self.applied = self.context.read(Text(text, record.file, "", record.read_with))
         if record.places and not self.memory.places:
             self.memory = replace(self.memory, places=record.places)
         if record.generation > self.memory.generation:

@@ -25,7 +25,7 @@ from reconciler.errors import AlreadyRunning, HostError
 from reconciler.host.notify import Notifier
 from reconciler.report.server import Server
 from reconciler.sources.watch import Watch
-from reconciler.stratovirt import monitors
+from reconciler.stratovirt import monitors, process
 from reconciler.stratovirt.machine import Limits, Listener, VirtualMachine
 from reconciler.stratovirt.record import boot_id, load
 
@@ -52,6 +52,7 @@ class Reconciler:
         self.vms = settings.runtime / "vms"
         self.vms.mkdir(parents=True, exist_ok=True, mode=0o700)
         self._locks = take_locks(settings)
+        self._unlocked = process.without_lock(self.vms)
         self.notifier = Notifier()
         self.keepers: dict[str, Keeper] = {}  # by uuid
         self.context = Context(
@@ -163,6 +164,7 @@ class Reconciler:
         self.queue.forget(old)
         self.context.store.remove(old)
         self.keepers[keeper.uuid] = keeper
+        self.queue.wake(keeper.uuid, Urgency.FILE)  # what woke it before had another key
 
     def _add(self, memory: Memory) -> Keeper:
         keeper = Keeper(memory, self.context, lambda urgency: self._wake(keeper, urgency))
@@ -199,7 +201,8 @@ class Reconciler:
     def _machine(self, name: str, listener: Listener) -> VirtualMachine:
         limits = self.settings.reconcile
         return VirtualMachine(self.vms / name, listener, self.notifier,
-                              Limits(limits.qmp_timeout, limits.start_timeout))
+                              Limits(limits.qmp_timeout, limits.start_timeout),
+                              self._unlocked.pop(name, None))
 
     def _changed(self, uuid: str) -> None:
         self.publisher.changed(uuid)
@@ -263,7 +266,8 @@ def take_locks(settings: Settings) -> list[int]:
             message = f"another reconciler (process {owner or 'unknown'}) has {directory}"
             raise AlreadyRunning(message, hint="`reconciler status` shows what it does; two need "
                                                "their own paths.runtime and paths.state") from None
-        os.ftruncate(handle, 0)
-        os.write(handle, f"{os.getpid()}\n".encode())
+        with suppress(OSError):  # a full disk: who has it is only told, the lock is the kernel's
+            os.ftruncate(handle, 0)
+            os.write(handle, f"{os.getpid()}\n".encode())
         handles.append(handle)
     return handles

@@ -31,8 +31,9 @@ class NeedsWatch:
             self._ends = self._context.watch_files(paths, self._changed)
 
     def differ(self, domain: Domain) -> bool:
-        """Whether the files are others than when the watch began."""
-        return self._context.signature(domain) != self._seen
+        """Whether the files are others than when the watch began, or when this was last asked."""
+        before, self._seen = self._seen, self._context.signature(domain)
+        return before != self._seen
 
     def close(self) -> None:
         """Watch no more."""

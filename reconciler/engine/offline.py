@@ -66,7 +66,7 @@ def explain(settings: Settings, name: str) -> dict[str, Any] | None:
 
 
 def _definitions(settings: Settings, memories: dict[str, Memory]) -> Definitions:
-    listing = Directory(settings.domains, settings.source.include, 0.0).listing()
+    listing = Directory(settings.domains, settings.source.include, 0.0).look()
     intake = Intake(reading_host(settings), admission(settings), platform.node(), read_domain)
     return intake.definitions(listing, {
         uuid: memory.definition.file for uuid, memory in memories.items() if memory.definition})
@@ -95,7 +95,7 @@ def _kept(settings: Settings, memory: Memory) -> Domain | None:
     if text is None:
         return None
     try:
-        return read_domain(text.text.encode(), text.file,
+        return read_domain(text.data, text.file,
                            reading_host(settings).as_of(text.read_with))
     except InvalidDomain:
         return None

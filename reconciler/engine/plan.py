@@ -58,20 +58,21 @@ class Wait:
 def plan(case: Case, now: Now) -> Plan:
     """Decide about one domain."""
     domain = case.domain
+    held = case.hold is not None and (case.hold.until is None or now.wall < case.hold.until)
     if case.removal in (Removal.PROVEN, Removal.APPROVED):
-        return _removal(case, now)
+        return _removal_of_held(case) if held else _removal(case, now)
     if domain is None:
         return _nothing_in_force(case)
     pending = _pending(case, domain)
     intent = _intent(case, domain, pending)
-    if case.hold is not None and (case.hold.until is None or now.wall < case.hold.until):
+    if held:
         return _held(case, intent, pending)
     wait = _wait(case, domain, intent, now)
     conditions = _conditions(case, domain, intent, wait, pending)
     if wait is not None:
         return Plan((), intent.cause, conditions, pending, wait.until, blocked=intent.steps)
-    held = () if intent.steps or case.removal is not Removal.HELD else REMOVAL
-    return Plan(intent.steps, intent.cause, conditions, pending, blocked=held)
+    blocked = () if intent.steps or case.removal is not Removal.HELD else REMOVAL
+    return Plan(intent.steps, intent.cause, conditions, pending, blocked=blocked)
 
 
 # What ought to be done
@@ -273,6 +274,17 @@ def _nothing_in_force(case: Case) -> Plan:
 
 
 # When the file is gone
+
+
+def _removal_of_held(case: Case) -> Plan:
+    """Somebody works on it: it goes once they are done."""
+    hold = case.hold
+    assert hold is not None
+    message = (f"its file is gone; held by {hold.by}{f': {hold.reason}' if hold.reason else ''}; "
+               "`reconciler release` removes it")
+    return Plan(conditions=(Condition("Ready", Truth.FALSE, "HoldRequested", message),
+                            Condition("Held", Truth.TRUE, "HoldRequested", message)),
+                blocked=REMOVAL)
 
 
 def _removal(case: Case, now: Now) -> Plan:

@@ -19,6 +19,11 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
+def as_text(data: bytes) -> str:
+    """A file's bytes in a string, whatever encoding it declares; `Text.data` gives them back."""
+    return data.decode(errors="surrogateescape")
+
+
 @dataclass(frozen=True, slots=True)
 class Text:
     """A definition as text, and what it must be read with to mean the same again."""
@@ -27,6 +32,11 @@ class Text:
     file: str = ""
     revision: str = ""
     read_with: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def data(self) -> bytes:
+        """The file's bytes."""
+        return self.text.encode(errors="surrogateescape")
 
 
 @dataclass(frozen=True, slots=True)

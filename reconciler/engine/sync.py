@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import json
 import platform
+from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +18,7 @@ from reconciler.engine.case import Removal
 from reconciler.engine.intake import Definitions, Intake, Rejected
 from reconciler.engine.keeper import Fresh, Keeper
 from reconciler.engine.site import admission
-from reconciler.engine.store import Memory, Text
+from reconciler.engine.store import Memory, Text, as_text
 from reconciler.errors import SourceError
 from reconciler.host.files import write_whole
 from reconciler.report.events import timestamp
@@ -64,7 +65,7 @@ class Sync:
         self._blind: dict[str, float] = {}  # files that may be anybody's, since when
         self._told: dict[str, str] = {}
         self._wake = asyncio.Event()
-        self._unfinished: frozenset[str] = frozenset()
+        self.unfinished: frozenset[str] = frozenset()  # files of the last look that must rest
         self._timer: asyncio.TimerHandle | None = None
 
     def wake(self, delay: float = 0.0) -> None:
@@ -80,8 +81,8 @@ class Sync:
         while True:
             self._wake.clear()
             again = self.look()
-            if self.watch is not None:
-                self.watch.follow()
+            if self.watch is not None and self.watch.follow():
+                self._wake.set()  # what came before it was watched was seen by nobody
             if self._timer is not None:
                 self._timer.cancel()
             self._timer = self.loop.call_later(again, self._wake.set)
@@ -90,19 +91,19 @@ class Sync:
     async def once(self, *, settle: bool) -> None:
         """For `run --once`: look, and again where something has to rest first."""
         again = self.look()
-        while settle and (self._absences.since or self._unfinished) and not self.held and (
+        while settle and (self._absences.since or self.unfinished) and not self.held and (
                 again <= max(self.rules.settle, self._owner.settings.source.settle) + 0.1):
             await asyncio.sleep(again)
             again = self.look()
             if not any(k.removal is Removal.NONE for u, k in self._owner.keepers.items()
-                       if u in self._absences.since) and not self._unfinished:
+                       if u in self._absences.since) and not self.unfinished:
                 break
 
     def look(self) -> float:
         """One look; returns seconds until the next is due."""
         self.last_attempt = timestamp()
         try:
-            listing = self.directory.listing()
+            listing = self.directory.look()
         except SourceError as error:
             return self._source_failed(error)
         self._source_back(listing)
@@ -113,7 +114,7 @@ class Sync:
         present = self._tell_keepers(definitions, listing)
         present |= self._owners_of(listing.unfinished)
         self._remove(present, listing)
-        self._unfinished = listing.unfinished
+        self.unfinished = listing.unfinished
         self.handled += 1
         owner.publisher.changed("")
         waits = [owner.context.resync(), listing.again_in,
@@ -145,9 +146,9 @@ class Sync:
         self.revision = listing.name
         root = self.directory.root
         if root is not None and root != self._known_root():
-            write_whole(self._root_file, json.dumps(
-                {"path": str(self.directory.path), "device": root.device,
-                 "inode": root.inode}).encode())
+            value = {"path": str(self.directory.path), "device": root.device, "inode": root.inode}
+            with suppress(OSError):  # a full disk: the next look writes it
+                write_whole(self._root_file, json.dumps(value).encode())
 
     def _known_root(self) -> Root | None:
         """Which directory it was the last time, also before our restart."""
@@ -187,12 +188,13 @@ class Sync:
                 blind[rejected.file] = self._blind.get(rejected.file, now)
         self._blind = blind
         self.rejected, self.elsewhere = definitions.rejected, definitions.elsewhere
-        self._told = {f: m for f, m in self._told.items() if f in listing.files}
+        rejected_now = {rejected.file for rejected in definitions.rejected}
+        self._told = {f: m for f, m in self._told.items() if f in rejected_now}
         return present
 
     def _define(self, keeper: Keeper, domain: Domain, file: str, listing: Listing) -> None:
         kept = keeper.memory.definition
-        text = listing.files[file].decode(errors="replace")
+        text = as_text(listing.files[file])
         if kept is None or kept.text != text or kept.file != file or keeper.invalid or (
                 keeper.domain is None or keeper.removal is not Removal.NONE):
             old = keeper.uuid
@@ -223,7 +225,8 @@ class Sync:
         keepers, now = self._owner.keepers, self._owner.context.now().clock
         absent = {uuid for uuid in keepers if uuid not in present}
         self._absences = removal.seen(self._absences, absent, now)
-        uncertain = {uuid for uuid in absent if listing.unfinished or any(
+        unsure = bool(listing.unfinished) or not listing.complete
+        uncertain = {uuid for uuid in absent if unsure or any(
             since >= self._absences.since[uuid] for since in self._blind.values())}
         verdicts, self._absences = removal.judge(self._absences, keepers.keys(), self.rules, now)
         for uuid in absent:

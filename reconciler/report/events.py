@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 ROTATE_AT = 16 << 20
+_TAIL = 8192  # bytes in which the last event mostly is
 KEPT = 3  # rotated journals beside the current one
 
 
@@ -112,15 +113,17 @@ def _torn(path: Path) -> bool:
 
 
 def _last_sequence(path: Path) -> int:
-    """The number of the last event, so that numbers go on across our restarts."""
-    try:
-        with open(path, "rb") as file:
-            file.seek(max(0, os.fstat(file.fileno()).st_size - 8192))
-            for line in reversed(file.read().splitlines()):
-                try:
-                    return int(json.loads(line)["seq"])
-                except (ValueError, KeyError, TypeError):
-                    continue  # half a line of a crash, or half a line that we began to read in
-    except OSError:
-        return 0
+    """The number of the last event, so that numbers go on across our restarts and rotations."""
+    for file, most in ((path, _TAIL), (path, ROTATE_AT), (path.with_suffix(".jsonl.1"), _TAIL)):
+        try:
+            with open(file, "rb") as journal:
+                journal.seek(max(0, os.fstat(journal.fileno()).st_size - most))
+                lines = journal.read(most).splitlines()
+        except OSError:
+            continue
+        for line in reversed(lines):
+            try:
+                return int(json.loads(line)["seq"])
+            except (ValueError, KeyError, TypeError):
+                continue  # half a line of a crash, or half a line that we began to read in
     return 0

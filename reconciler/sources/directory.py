@@ -27,9 +27,6 @@ if TYPE_CHECKING:
 
 LONGEST = 1 << 20  # a domain file has at most 1 MiB; of a longer one, enough to be refused is read
 _ATTEMPTS = 3
-# Two changes within a tick of the file system's clock look like one: what was read so soon after a
-# change is read again at the next look.
-_TICK = 0.05
 _LONGEST_WRITE = 60.0  # a file that somebody keeps open for writing is taken as it is after so long
 _SOON = 0.2  # until a file that is being written is looked at again, if no event comes first
 
@@ -56,6 +53,10 @@ class Root:
     inode: int
 
 
+class _NoFileError(Exception):
+    """A directory, a FIFO, a device: whatever it is called, it holds no domain."""
+
+
 class Directory:
     """Reads `path`. `finished` is filled by the watch: files whose writer has closed them."""
 
@@ -79,6 +80,14 @@ class Directory:
 
     def listing(self) -> Listing:
         """Every domain file; raises SourceError when any of it cannot be known."""
+        found = self.look()
+        if not found.complete:
+            file, why = next(iter(found.unreadable.items()))
+            raise SourceError(f"{self.path / file}: {why}")
+        return found
+
+    def look(self) -> Listing:
+        """As `listing`, but one file that cannot be read holds up no other: it is named instead."""
         for _ in range(_ATTEMPTS):
             try:
                 return self._once()
@@ -99,24 +108,29 @@ class Directory:
             found: dict[str, tuple[Signature, bytes]] = {}
             unfinished: set[str] = set()
             unreadable: dict[str, str] = {}
+            complete = True
             waits: list[float] = []
             for name in sorted(filter(self.is_domain_file, os.listdir(handle))):
                 try:
                     rest = self._take(handle, name, found)
+                except _NoFileError:
+                    unreadable[name] = "no regular file"
+                    continue
                 except OSError as error:
                     os.stat(name, dir_fd=handle, follow_symlinks=False)  # gone: look anew at all
-                    unreadable[name] = (error.strerror or str(error)).lower()
+                    unreadable[name], complete = error.strerror or str(error), False
                     continue
                 if rest is not None:
                     unfinished.add(name)
                     waits.append(rest)
-            self._still_the_same(Root(here.st_dev, here.st_ino), bool(found or unfinished or unreadable))
+            self._still_the_same(Root(here.st_dev, here.st_ino), bool(found or unreadable))
         finally:
             os.close(handle)
         self._seen = found
-        self.finished = {name: s for name, s in self.finished.items() if name in found}
+        for name in self.finished.keys() - found.keys():
+            self.finished.pop(name, None)
         return Listing({name: data for name, (_, data) in found.items() if name not in unfinished},
-                       frozenset(unfinished), max(waits) if waits else None, unreadable)
+                       frozenset(unfinished), max(waits) if waits else None, unreadable, complete)
 
     def _take(self, handle: int, name: str,
               found: dict[str, tuple[Signature, bytes]]) -> float | None:
@@ -125,21 +139,20 @@ class Directory:
         self.touched.discard(name)
         status = os.stat(name, dir_fd=handle)
         if not stat.S_ISREG(status.st_mode):
-            raise OSError(0, "no regular file")
+            raise _NoFileError
         signature, known = Signature.of(status), self._seen.get(name)
         if known is None or known[0] != signature or again:
             self.reads += 1
             reader = os.open(name, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK, dir_fd=handle)
             with open(reader, "rb") as file:
-                known = (signature, file.read(LONGEST + 1))
                 written = _open_for_writing(file.fileno())
+                known = (signature, file.read(LONGEST + 1))
+                written = written or Signature.of(os.fstat(file.fileno())) != signature
             age = time.time() - status.st_mtime
             rest = _SOON if written and age < _LONGEST_WRITE else self._settle - age
             unfinished = written or self.finished.get(name) != signature
-            if 0 <= age < _TICK or (unfinished and 0 < rest):
-                known = (Signature(0, 0, 0), known[1])  # not to be taken for known
             if unfinished and 0 < rest <= max(self._settle, _SOON):
-                found[name] = known
+                found[name] = (Signature(0, 0, 0), known[1])  # not to be taken for known
                 return rest
         found[name] = known
         return None

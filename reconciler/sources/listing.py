@@ -15,8 +15,9 @@ class Listing:
     unfinished: frozenset[str] = frozenset()
     # When the next look is due because something was unfinished; seconds from now.
     again_in: float | None = None
-    # What is there under a domain file's name and cannot be read: why. Also evidence that it is there.
+    # What has a domain file's name and is none, or cannot be read: why.
     unreadable: dict[str, str] = field(default_factory=dict)
+    complete: bool = True  # all was read: only then is what is missing evidence of a removal
 
     @property
     def name(self) -> str:

@@ -45,6 +45,7 @@ class _Handler(FileSystemEventHandler):
 
     def __init__(self, directory: Directory, wake: Callable[[float], None], settle: float) -> None:
         self.steps: frozenset[str] = frozenset()  # names on the way to the directory
+        self.insides: frozenset[str] = frozenset()  # the directory itself, by its real name
         self._directory = directory
         self._wake = wake
         self._settle = settle
@@ -65,6 +66,12 @@ class _Handler(FileSystemEventHandler):
         elif files:
             # A file that was just made is looked at once there was time to write it.
             self._wake(self._settle if event.event_type == "created" else 0.0)
+        elif self._inside(event) and event.event_type in ("moved", "deleted"):
+            self._wake(self._settle)  # what domain files are links to, as in a ConfigMap
+
+    def _inside(self, event: FileSystemEvent) -> bool:
+        return any(os.path.dirname(os.fsdecode(path)) in self.insides
+                   for path in (event.src_path, event.dest_path) if path)
 
 
 class Watch:
@@ -88,11 +95,16 @@ class Watch:
         """Whether its thread runs: a watcher that died must not go unseen."""
         return self._observer.is_alive()
 
-    def follow(self) -> None:
-        """Watch what the path leads through now; nothing is done while that is the same."""
-        points, links = _points(self._path)
-        if points == self._points:
-            return
+    def follow(self) -> bool:
+        """Watch what the path leads through now, unless it is the same; whether it was not."""
+        try:
+            points, links = _points(self._path)
+        except FileNotFoundError:
+            return True  # it is being replaced just now
+        # A directory that is made anew may get the inode of the old one, whose watch has ended.
+        watching = all(emitter.should_keep_running() for emitter in self._observer.emitters)
+        if points == self._points and watching:
+            return False
         self._observer.unschedule_all()
         for place, _ in points:
             with suppress(OSError):  # it went in between; the resync follows again
@@ -100,6 +112,8 @@ class Watch:
         self._points = points
         self._handler.steps = links | {
             self._path.name, *(os.path.basename(place) for place, _ in points)}
+        self._handler.insides = frozenset({os.path.realpath(self._path)})
+        return True
 
     def stop(self) -> None:
         """End the thread."""

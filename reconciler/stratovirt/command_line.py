@@ -43,12 +43,26 @@ def qmp_argument(directory: Path) -> str:
 
 
 def _machine(domain: Domain) -> list[str]:
-    gic = ",gic-version=3" if domain.gic else ""
-    found = ["-name", domain.name, "-uuid", domain.uuid, "-machine", f"{domain.machine}{gic}",
-             "-cpu", "host", "-smp", str(domain.vcpus), "-m", f"{domain.memory >> 20}m"]
+    options = (",gic-version=3" if domain.gic else "") + (
+        ",mem-share=on" if domain.backing.shared else "")
+    found = ["-name", domain.name, "-uuid", domain.uuid, "-machine", f"{domain.machine}{options}",
+             "-cpu", "host", "-smp", _smp(domain), "-m", f"{domain.memory >> 20}m"]
+    if domain.backing.prealloc:
+        found.append("-mem-prealloc")
     if domain.machine is not MachineType.MICROVM:
         found += ["-smbios", f"type=1,uuid={domain.uuid}"]  # else the guest never sees its uuid
     return found
+
+
+def _smp(domain: Domain) -> str:
+    """The count, and how it is arranged where the file says so; dies and clusters only if used."""
+    shape = domain.topology
+    if shape is None:
+        return str(domain.vcpus)
+    levels = [("sockets", shape.sockets), ("cores", shape.cores), ("threads", shape.threads)]
+    levels += [(name, value) for name, value in (("dies", shape.dies),
+                                                 ("clusters", shape.clusters)) if value > 1]
+    return ",".join([str(domain.vcpus), *(f"{name}={value}" for name, value in levels)])
 
 
 def _boot(boot: Boot) -> list[str]:

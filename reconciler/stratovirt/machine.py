@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from reconciler.stratovirt.record import Record
 
 REFUSED_PAUSE = 0.001  # between a socket's bind and its listen, which nothing announces
+LONGEST_PAUSE = 0.2  # between tries on a socket that is there and lets nobody in
 AGENT_PATIENCE = 3.0  # a guest without the agent never answers
 SIGNAL_PATIENCE = 5.0  # for quit, SIGTERM and SIGKILL each; quit takes 20 ms when all is well
 
@@ -75,8 +76,10 @@ class Order:
 class VirtualMachine:
     """The VM that lives in the directory `home`."""
 
-    def __init__(self, home: Path, listener: Listener, notifier: Notifier, limits: Limits) -> None:
+    def __init__(self, home: Path, listener: Listener, notifier: Notifier, limits: Limits,
+                 unlocked: process.Process | None = None) -> None:
         self.home = home
+        self._unlocked = unlocked  # its process, where its directory and so its lock was deleted
         self.record: Record | None = record.load(home)
         self.process: process.Process | None = None
         self._listener = listener
@@ -85,6 +88,7 @@ class VirtualMachine:
         self._qmp: Qmp | None = None
         self._watching: asyncio.Task[None] | None = None
         self._over = asyncio.Event()
+        self._connecting = asyncio.Lock()  # StratoVirt lets a second client wait without a word
         self._asked = False
         self._shutdown: str | None = None
         self._monitor = Monitor(home)
@@ -93,10 +97,12 @@ class VirtualMachine:
 
     def adopt(self) -> bool:
         """Find the process that holds our lock (rule 2); whether there is one now."""
-        if self.process is None and process.locked(self.home):
-            kept = self.record
-            found = process.find(self.home, kept.pid if kept else None,
-                                 kept.started if kept else None)
+        if self.process is None:
+            kept, found = self.record, self._unlocked
+            self._unlocked = None
+            if found is None and process.locked(self.home):
+                found = process.find(self.home, kept.pid if kept else None,
+                                     kept.started if kept else None)
             if found is not None:
                 self._follow(found)
         return self.process is not None
@@ -108,6 +114,8 @@ class VirtualMachine:
                 return Vm(problem="a process holds its lock and cannot be recognised")
             return Vm(VmState.ABSENT)
         pid = self.process.pid
+        if self.record is not None and self.record.intent == "start":
+            return Vm(VmState.STARTING, pid)  # nobody has seen it up yet
         try:
             qmp = await self._connected(self._limits.qmp)
             status = await qmp.execute("query-status", self._limits.qmp)
@@ -171,8 +179,8 @@ class VirtualMachine:
             raise
         self._asked = False
         self.record = replace(kept, pid=vm.pid, started=vm.started)
-        record.save(self.home, self.record)
         self._follow(vm)
+        self._note()
         return vm.pid
 
     async def up(self) -> None:
@@ -190,7 +198,7 @@ class VirtualMachine:
             raise StartFailed(message) from error
         if self.record is not None:
             self.record = replace(self.record, intent="")
-            record.save(self.home, self.record)
+            self._note()
 
     async def pause(self) -> None:
         """QMP stop."""
@@ -214,7 +222,7 @@ class VirtualMachine:
         self._asked = True
         if self.record is not None:
             self.record = replace(self.record, intent="stop")
-            record.save(self.home, self.record)
+            self._note()
         if mode is StopMode.GRACEFUL and await self._ask_guest(
                 agent_socket, power_button=power_button) and (
                 await self._ended_within(patience)):
@@ -249,32 +257,35 @@ class VirtualMachine:
 
     async def _connected(self, limit: float) -> Qmp:
         """Our QMP connection; waits for the socket, at most `limit` seconds. Raises QmpError."""
-        if self._qmp is not None and not self._qmp.closed:
-            return self._qmp
-        path = self.home / QMP_SOCKET
         try:
-            with self._notifier.appearing(path) as made:
-                async with asyncio.timeout(limit):
-                    while not self._over.is_set():
-                        with suppress(QmpClosed):
-                            self._qmp = await Qmp.connect(path, self._event, self._disconnected,
-                                                          limit)
-                            self._monitor.arm()
-                            return self._qmp
-                        await self._made_or_over(made)
+            async with asyncio.timeout(limit), self._connecting:
+                if self._qmp is not None and not self._qmp.closed:
+                    return self._qmp
+                return await self._connect(limit)
         except TimeoutError:
             message = f"no QMP socket within {limit:g} s"
             raise QmpError(message) from None
         except OSError as error:
             message = f"{self.home}: {error.strerror}"
             raise QmpError(message) from error
+
+    async def _connect(self, limit: float) -> Qmp:
+        path, pause = self.home / QMP_SOCKET, REFUSED_PAUSE
+        with self._notifier.appearing(path) as made:
+            while not self._over.is_set():
+                with suppress(QmpClosed):
+                    self._qmp = await Qmp.connect(path, self._event, self._disconnected, limit)
+                    self._monitor.arm()
+                    return self._qmp
+                if made.is_set() or path.exists():
+                    await asyncio.sleep(pause)
+                    pause = min(2 * pause, LONGEST_PAUSE)
+                else:
+                    await self._made_or_over(made)
         message = "the process ended"
         raise QmpClosed(message)
 
     async def _made_or_over(self, made: asyncio.Event) -> None:
-        if made.is_set() or (self.home / QMP_SOCKET).exists():
-            await asyncio.sleep(REFUSED_PAUSE)
-            return
         waits = {asyncio.ensure_future(made.wait()), asyncio.ensure_future(self._over.wait())}
         try:
             await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
@@ -316,8 +327,13 @@ class VirtualMachine:
             with suppress(OSError):
                 taps.remove(tap)
         self.record = replace(self.record, pid=None, started=None, intent="", taps=())
-        with suppress(OSError):  # a full disk: the next start writes it anew
-            record.save(self.home, self.record)
+        self._note()
+
+    def _note(self) -> None:
+        """Keep its record; the kernel's facts must do where the disk is full."""
+        if self.record is not None:
+            with suppress(OSError):
+                record.save(self.home, self.record)
 
     async def _ask_guest(self, agent_socket: str | None, *, power_button: bool) -> bool:
         """Whether the guest could be asked to shut down."""

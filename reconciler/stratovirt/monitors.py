@@ -53,7 +53,13 @@ class Monitor:
 
 def keeps_times(directory: Path) -> bool:
     """Whether a connect shows in this directory: tried once with a socket of our own."""
-    path = directory / ".probe.sock"
+    try:
+        return _shows(directory / ".probe.sock")
+    except OSError:
+        return False  # such as on a full disk
+
+
+def _shows(path: Path) -> bool:
     path.unlink(missing_ok=True)
     with socket.socket(socket.AF_UNIX) as listener, socket.socket(socket.AF_UNIX) as client:
         listener.bind(str(path))

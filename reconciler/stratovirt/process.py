@@ -14,6 +14,8 @@ import signal
 import subprocess
 from contextlib import suppress
 from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from reconciler.errors import StartFailed
@@ -21,7 +23,6 @@ from reconciler.stratovirt.command_line import MONITOR_SOCKET, QMP_SOCKET, qmp_a
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from pathlib import Path
 
 LOCK = "lock"
 STDERR = "stderr"
@@ -112,6 +113,27 @@ def find(home: Path, pid: int | None, started: int | None) -> Process | None:
             found = start_time(int(entry))
             if found is not None:
                 return Process(int(entry), found)
+    return None
+
+
+def without_lock(vms: Path) -> dict[str, Process]:
+    """VMs below this directory, by name, that live though their lock file was deleted."""
+    found: dict[str, Process] = {}
+    for entry in os.listdir("/proc"):
+        words = command_line(int(entry)) if entry.isdigit() else []
+        home = _home(words, vms)
+        started = start_time(int(entry)) if home is not None else None
+        if home is not None and started is not None and not locked(home):
+            found[home.name] = Process(int(entry), started)
+    return found
+
+
+def _home(words: list[str], vms: Path) -> Path | None:
+    """The directory of the VM that has this command line, if it is one of these."""
+    for flag, value in pairwise(words):
+        if flag == "-qmp" and value.startswith(f"unix:{vms}/"):
+            home = Path(value.removeprefix("unix:").partition(",")[0]).parent
+            return home if home.parent == vms and value == qmp_argument(home) else None
     return None
 
 

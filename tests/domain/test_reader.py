@@ -86,8 +86,18 @@ def test_topology():
         return f"<vcpu>4</vcpu><cpu><topology {text}/></cpu>"
 
     assert read(topology("sockets='4' dies='1' cores='1' threads='1'")).vcpus == 4
-    assert error(topology("sockets='1' cores='4' threads='1'")).reason == "Unsupported"
+    shape = read(topology("sockets='1' cores='2' threads='2'")).topology
+    assert (shape.sockets, shape.cores, shape.threads, shape.dies) == (1, 2, 2, 1)
     assert "4" in error(topology("sockets='2' cores='1' threads='1'")).message
+
+
+@pytest.mark.parametrize(("inner", "prealloc", "shared"), [
+    ("<locked/>", True, False), ("<allocation mode='immediate'/>", True, False),
+    ("<allocation mode='ondemand'/>", False, False), ("<source type='memfd'/>", False, True),
+    ("<access mode='shared'/>", False, True), ("<access mode='private'/>", False, False)])
+def test_memory_backing(inner, prealloc, shared):
+    backing = read(f"<memoryBacking>{inner}</memoryBacking>").backing
+    assert (backing.prealloc, backing.shared) == (prealloc, shared)
 
 
 def test_a_cpu_model_is_ignored_with_one_warning_whatever_it_lists():
@@ -215,7 +225,7 @@ def test_a_microvm_has_no_firmware():
     "<numatune><memory mode='strict' nodeset='0'/></numatune>", "<launchSecurity type='sev'/>",
     "<cputune><vcpupin vcpu='0' cpuset='1'/></cputune>", "<cpu><numa/></cpu>",
     "<memoryBacking><hugepages/></memoryBacking>",
-    "<memoryBacking><source type='memfd'/></memoryBacking>"])
+    "<memoryBacking><source type='file'/></memoryBacking>"])
 def test_what_the_guest_or_its_operator_would_miss_is_refused(element):
     assert problems(element)
 

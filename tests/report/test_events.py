@@ -61,9 +61,8 @@ def test_numbers_go_on_behind_half_a_line_of_a_crash(path):
     with journal(path) as it:
         it.write("c")
     # The half line stays alone: the next event begins a line of its own.
-    assert json.loads(path.read_text().splitlines()[-1])["event"] == "c"
-    assert json.loads(path.read_text().splitlines()[-1])["seq"] == 2 + 1 or (
-        json.loads(path.read_text().splitlines()[-1])["seq"] == 1)
+    last = json.loads(path.read_text().splitlines()[-1])
+    assert (last["event"], last["seq"]) == ("c", 3)
 
 
 @pytest.mark.parametrize("garbage", [b"", b"\n\n", b"\xff\xfe\n", b"[]\n1\nnull\n", b'{"seq": "x"}\n'])
@@ -98,8 +97,9 @@ def test_numbers_go_on_after_a_restart_just_behind_a_rotation(path):
 
 
 def test_a_rotation_that_fails_loses_no_event(path):
-    (path.parent / "events.jsonl.1").mkdir()
-    (path.parent / "events.jsonl.1" / "x").touch()
+    for number in (2, 3):
+        (path.parent / f"events.jsonl.{number}").mkdir()
+        (path.parent / f"events.jsonl.{number}" / "x").touch()
     with journal(path, rotate_at=10) as it:
         it.write("a")
         it.write("b")
@@ -176,10 +176,12 @@ def test_a_full_disk_stops_nothing_and_nothing_is_lost_when_there_is_room(path):
 
 
 def test_a_full_disk_at_the_end_is_no_crash(path):
-    path.symlink_to("/dev/full")
     with journal(path) as it:
         it.write("a")
-        assert "No space left" in it.full
+        with full_disk(path):
+            it.write("b")
+            it.close()
+    assert path.read_text().startswith(json.dumps(it.shown[0]) + "\n")
 
 
 def test_times_are_utc_with_milliseconds():

@@ -86,7 +86,7 @@ async def test_errors_become_statuses_with_reason_and_hint(tmp_path):
 
 
 @pytest.mark.parametrize("junk", [
-    b"hello\r\n\r\n", b"\x00\xff" * 100, b"GET\r\n\r\n", b"GET / HTTP/9.9\r\n\r\n", b"",
+    b"hello\r\n\r\n", b"\x00\xff" * 100, b"GET\r\n\r\n", b"GET / SPDY/1\r\n\r\n", b"",
     b"GET / HTTP/1.1\r\n\r\n",  # without a host
     b"GET //[ HTTP/1.1\r\nhost: x\r\n\r\n",
     b"POST / HTTP/1.1\r\nhost: x\r\ncontent-length: -1\r\n\r\n",

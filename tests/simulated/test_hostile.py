@@ -1,11 +1,12 @@
 """Files that mean harm, or are none: each is told, and no other domain notices."""
 
 import os
+import socket
 import time
 
 import pytest
 
-from tests.simulated.site import Site, reason
+from tests.simulated.site import Site, ready, reason
 
 XML_BOMB = b"""<?xml version="1.0"?><!DOCTYPE d [<!ENTITY a "aaaaaaaaaa">
 """ + b"".join(b'<!ENTITY %c "%s">' % (98 + n, b"&%c;" % (97 + n) * 10) for n in range(9)) + (
@@ -65,7 +66,6 @@ def place(site, kind, name="x"):
         case "device":
             path.symlink_to("/dev/zero")
         case "socket":
-            import socket
             with socket.socket(socket.AF_UNIX) as server:
                 server.bind(str(path))
 
@@ -102,7 +102,7 @@ def test_a_name_that_is_no_text(kept):
     (kept.path / "domains" / "a\x1b[2J\n.xml").write_bytes(b"<domain/>")
     (kept.path / "domains" / ("n" * 250 + ".xml")).write_bytes(b"<domain/>")
     kept.until(lambda v: len(v["source"]["invalid"]) == 3)
-    assert kept.verb("status").returncode in (0, 1)
+    assert kept.verb("status", "-o", "json").returncode in (0, 1)
 
 
 def test_a_valid_domain_in_a_file_whose_name_is_no_text(kept):
@@ -111,8 +111,8 @@ def test_a_valid_domain_in_a_file_whose_name_is_no_text(kept):
     kept.kill()
     kept.start()
     kept.settled("running", "odd")
-    assert kept.verb("status").returncode == 0
-    assert kept.verb("plan").returncode == 0
+    assert kept.verb("status", "-o", "json").returncode == 0
+    assert kept.verb("plan", "-o", "json").returncode == 0
 
 
 def test_another_uuid_during_a_start_makes_no_second_process(tmp_path):
@@ -122,7 +122,8 @@ def test_another_uuid_during_a_start_makes_no_second_process(tmp_path):
     try:
         site.start()
         site.drop("a")
-        site.until(lambda _: site.processes())
+        while not site.processes():
+            time.sleep(0.01)
         uuid = "<uuid>aaaaaaaa-bbbb-4ccc-8ddd-eeeeeeeeee%02d</uuid>"
         data = site.file().read_bytes()
         for turn in range(4):
@@ -144,6 +145,7 @@ def test_two_domains_that_swap_their_names(tmp_path):
     try:
         site.start()
         uuid = "<uuid>aaaaaaaa-bbbb-4ccc-8ddd-eeeeeeeeee%02d</uuid>"
+
         def named(name, number):
             site.disk(f"d{number}")
             site.drop(name, file=".x")
@@ -159,8 +161,8 @@ def test_two_domains_that_swap_their_names(tmp_path):
         named("b", 1)
         named("a", 2)
         site.start()
-        a = site.domain(lambda d: d["uuid"].endswith("02") and d["conditions"][0]["status"] == "True", "a")
-        b = site.domain(lambda d: d["uuid"].endswith("01") and d["conditions"][0]["status"] == "True", "b")
+        a = site.domain(lambda d: d["uuid"].endswith("02") and ready(d), "a")
+        b = site.domain(lambda d: d["uuid"].endswith("01") and ready(d), "b")
         assert a["observed"]["pid"] != b["observed"]["pid"]
         assert len(site.processes("a")) == len(site.processes("b")) == 1
     finally:

@@ -1,0 +1,137 @@
+"""status: the last known truth, and whether it may be believed."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+
+import pytest
+import yaml
+
+from tests.simulated.site import REAL, ROOT
+
+
+def test_the_table(shared):
+    done = shared.verb("status")
+    assert done.returncode == 0, done
+    lines = done.stdout.splitlines()
+    if not REAL:
+        assert lines.pop(0).startswith("SIMULATED: ")
+    assert lines[0].split() == ["NAME", "STATE", "WANTED", "READY", "REASON", "AGE"]
+    assert [line.split()[:5] for line in lines[1:]] == [
+        ["a", "running", "running", "True", "InSync"], ["p", "paused", "paused", "True", "InSync"],
+        ["s", "shut", "off", "stopped", "True"]]
+    assert "\033" not in done.stdout  # no colours in a pipe
+    assert len({line.index("True") for line in lines[1:]}) == 1  # columns
+
+
+def test_the_wide_table_has_more(shared):
+    head, row = [line for line in shared.verb("status", "-o", "wide").stdout.splitlines()
+                 if line.startswith(("NAME", "a "))]
+    assert head.split()[6:] == ["PID", "MEMORY", "CPUS", "CONSOLE", "RESTARTS", "FILE"]
+    assert str(shared.processes("a")[0]) in row
+    assert "128 MiB" in row
+    assert "/dev/pts/" in row
+    assert row.endswith("a.xml")
+
+
+def test_json_and_yaml_are_the_same_value(shared):
+    value = json.loads(shared.verb("status", "-o", "json").stdout)
+    assert [d["name"] for d in value["domains"]] == ["a", "p", "s"]
+    assert value["stale"] is False
+    assert yaml.safe_load(shared.verb("status", "-o", "yaml").stdout) == value
+    one = json.loads(shared.verb("status", "p", "-o", "json").stdout)
+    assert one == value["domains"][1]
+    assert json.loads(shared.verb("status", one["uuid"], "-o", "json").stdout) == one
+
+
+def test_names_alone(shared):
+    assert shared.verb("status", "-o", "name").stdout == "a\np\ns\n"
+
+
+def test_one_domain_has_its_details(shared):
+    found = shared.verb("status", "s").stdout
+    assert "generation 1, observed 1; revision sha256:" in found
+    assert "\na " not in found
+
+
+def test_quiet_says_it_by_the_exit_status_alone(shared):
+    done = shared.verb("status", "-q")
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+
+
+def test_an_unknown_domain_is_1(shared):
+    done = shared.verb("status", "nobody")
+    assert done.returncode == 1
+    assert "no domain 'nobody'" in done.stderr
+
+
+def test_watch_shows_it_again_when_it_changes(site):
+    site.drop("a", "stopped")
+    site.settled("absent")
+    with subprocess.Popen([sys.executable, "-u", "-m", "reconciler", "-c", str(site.config),
+                           "status", "--watch", "-o", "name"], cwd=ROOT, text=True,
+                          stdout=subprocess.PIPE) as watch:
+        assert watch.stdout.readline() == "a\n"
+        site.drop("b", "stopped")
+        assert [watch.stdout.readline() for _ in range(2)] == ["a\n", "b\n"]
+        watch.send_signal(signal.SIGINT)
+        assert watch.wait(10) == 130
+
+
+def test_never_run_is_2(idle):
+    done = idle.verb("status")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "the reconciler has not run here" in done.stderr
+    (idle.path / "state").mkdir()
+    (idle.path / "state" / "status.json").write_text("{")
+    assert idle.verb("status").returncode == 2
+
+
+def test_not_ready_is_1_and_says_why(site):
+    site.drop("a")
+    (site.path / "images" / "a.img").unlink()
+    site.domain(lambda d: d["attempt"])
+    site.put("x.xml", b"<domain>")
+    site.until(lambda v: v["source"]["invalid"])
+    done = site.verb("status")
+    assert done.returncode == 1
+    assert "a.img" in done.stdout
+    assert "x.xml:1: error" in done.stdout
+
+
+def test_rule_9_without_a_living_reconciler_it_is_stale_and_3(site):
+    site.drop("a", "stopped")
+    site.settled("absent")
+    site.kill(signal.SIGKILL)
+    done = site.verb("status")
+    assert done.returncode == 3
+    assert "STALE: the reconciler (process" in done.stdout
+    assert "The VMs run on without it" in done.stdout
+    assert json.loads(site.verb("status", "-o", "json").stdout)["stale"] is True
+    assert site.verb("status", "a", "-q").returncode == 3
+
+
+@pytest.mark.parametrize("every", ["500ms", "15s", "20m"])
+def test_rule_9_a_reconciler_that_hangs_is_stale(idle, every):
+    site = idle
+    site.config.write_text(site.config.read_text().replace(
+        "reconcile: {", f"reconcile: {{heartbeat: {every}, "))
+    site.start()
+    site.until(lambda value: True)
+    assert site.verb("status").returncode == 0
+    if every == "500ms":
+        site.reconciler.send_signal(signal.SIGSTOP)
+        for file in ("status.json", "heartbeat.json"):
+            path = site.settings.state / file
+            value = json.loads(path.read_text())
+            for key in ("generatedAt", "at"):
+                if key in value:
+                    value[key] = "2020-01-01T00:00:00.000Z"
+            path.write_text(json.dumps(value))
+        done = site.verb("status")
+        site.reconciler.send_signal(signal.SIGCONT)
+        assert done.returncode == 3
+        assert "no sign of life from the reconciler" in done.stdout

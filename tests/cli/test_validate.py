@@ -1,0 +1,63 @@
+"""validate: every error at once, with its line."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from tests.values import xml
+
+WARNS = xml("w").replace(b"<target dev", b"<wwn>5000c50015ea71ad</wwn><target dev")
+TYPO = xml("t").replace(b"<os>", b"<vpcu>1</vpcu>\n<os>")
+
+
+@pytest.fixture
+def files(idle):
+    for name, data in (("good", xml("g")), ("warns", WARNS), ("typo", TYPO),
+                       ("bad", xml("b").replace(b"q35", b"pc").replace(b"'MiB'>128", b"'MiB'>1"))):
+        (idle.path / f"{name}.xml").write_bytes(data)
+    return lambda *words: idle.verb("validate", *(
+        str(idle.path / word) if word.endswith("xml") else word for word in words))
+
+
+@pytest.mark.parametrize(("words", "code"), [
+    (["good.xml"], 0), (["good.xml", "--strict"], 0), (["warns.xml"], 0),
+    (["warns.xml", "--strict"], 3), (["bad.xml"], 1), (["bad.xml", "good.xml", "--strict"], 1),
+    (["typo.xml"], 1), (["typo.xml", "--lenient"], 0), (["typo.xml", "--lenient", "--strict"], 3),
+    (["none.xml"], 1), (["--nothing"], 2)])
+def test_exit_statuses(files, words, code):
+    done = files(*words)
+    assert done.returncode == code, done.stdout + done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_every_error_is_a_line_that_editors_can_jump_to(files, idle):
+    lines = files("bad.xml", "good.xml").stdout.splitlines()
+    assert len(lines) == 3
+    assert [line.removeprefix(f"{idle.path}/bad.xml").partition(" domain")[0]
+            for line in lines[:2]] == [":1: error:", ":2: error:"]
+    assert lines[2] == f"{idle.path}/good.xml: valid, domain g"
+    assert "did you mean" in files("typo.xml").stdout
+
+
+def test_json_has_the_same(files, idle):
+    bad, warns = json.loads(files("bad.xml", "warns.xml", "-o", "json").stdout)
+    assert (bad["file"], bad["domain"], bad["valid"]) == (f"{idle.path}/bad.xml", None, False)
+    assert {p["severity"] for p in bad["problems"]} == {"error"}
+    assert (warns["domain"], warns["valid"]) == ("w", True)
+    problem, = warns["problems"]
+    assert (problem["severity"], problem["line"]) == ("warning", 4)
+    assert "wwn" in problem["path"] + problem["message"]
+
+
+def test_files_are_checked_against_each_other(idle):
+    idle.put("a.xml", xml("a"))
+    idle.put("b.xml", xml("a"))
+    done = idle.verb("validate")  # the watched directory
+    assert done.returncode == 1
+    assert done.stdout.count("name 'a' is also the name of") == 2
+
+
+def test_nothing_to_validate_is_well(idle):
+    assert idle.verb("validate").returncode == 0
