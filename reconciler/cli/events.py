@@ -81,7 +81,7 @@ def _wanted(line: str, name: str | None) -> bool:
         value = json.loads(line)
     except ValueError:
         return False
-    return name in (value.get("domain"), value.get("uuid"))
+    return isinstance(value, dict) and name in (value.get("domain"), value.get("uuid"))
 
 
 def _print(line: str, *, as_text: bool) -> None:
@@ -91,6 +91,8 @@ def _print(line: str, *, as_text: bool) -> None:
     try:
         value = json.loads(line)
     except ValueError:
+        return
+    if not isinstance(value, dict):
         return
     moment = value.pop("time", "")[:23].replace("T", " ")
     event, severity = value.pop("event", "?"), value.pop("severity", "info")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 from typing import TYPE_CHECKING, Any
 
@@ -44,6 +43,8 @@ def plans(settings: Settings, name: str | None) -> dict[str, Any]:
     try:
         value: dict[str, Any] = ask(settings, "GET", "api", "v1", "plan", query=query)
     except Unreachable:
+        import asyncio  # noqa: PLC0415  # 45 ms, not for --help
+
         from reconciler.engine.offline import plans as offline  # noqa: PLC0415  # the whole engine
 
         return asyncio.run(offline(settings, name))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -22,6 +21,8 @@ def _arguments(parser: ArgumentParser) -> None:
 
 
 def _run(options: Namespace, settings: Settings) -> int:
+    import asyncio  # noqa: PLC0415  # 45 ms, not for --help
+
     from reconciler.domain.reader import read_domain  # noqa: PLC0415  # only this verb needs all
     from reconciler.engine.loop import Reconciler  # noqa: PLC0415
     from reconciler.engine.site import reading_host  # noqa: PLC0415

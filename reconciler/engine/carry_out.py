@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 STARTS = (Verb.START, Verb.START_PAUSED)
 # What it is called when the host itself refuses, as a full disk does.
+# After a start with -S, which takes no disk locks, it is `cont` that is refused for a disk in use.
+_REASONS_OF_QMP = {Verb.PAUSE: "PauseFailed", Verb.RESUME: "StartFailed"}
 _REASONS = {Verb.CHECK: "MissingFile", Verb.STOP: "StopFailed", Verb.PAUSE: "PauseFailed"}
 
 
@@ -80,8 +82,8 @@ def _failed(keeper: Keeper, verb: Verb, error: Exception, decided: Plan) -> None
     """Count it; a recreate whose new VM does not come up goes back to the old one (rule 7)."""
     message = str(error) or type(error).__name__
     reason = getattr(error, "reason", _REASONS.get(verb, "StartFailed"))
-    if isinstance(error, QmpError) and verb is Verb.PAUSE:
-        reason = "PauseFailed"
+    if isinstance(error, QmpError):
+        reason = _REASONS_OF_QMP.get(verb, reason)
     context, generation = keeper.context, keeper.memory.generation
     if verb in STARTS and keeper.ledger.recreating == generation and _can_roll_back(keeper):
         keeper.remember(ledger=ledgers.refused(

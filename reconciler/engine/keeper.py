@@ -215,6 +215,7 @@ class Keeper:
             self.vm = await self.machine.observe()
             now = self.context.now()
             self._note_adoption()
+            self._count_silence(now)
             self.plan = plan(self.case(), now)
             self._settle(now)
             self.context.changed(self.uuid)
@@ -229,6 +230,17 @@ class Keeper:
                 return None
         message = f"{self.name}: {MOST_ROUNDS} rounds without rest, last {self.plan.steps}"
         raise RuntimeError(message)
+
+    def _count_silence(self, now: Now) -> None:
+        """A VM that does not answer is asked again with growing pauses, until it does."""
+        failures = self.ledger.failures
+        if self.vm.state is not VmState.UNKNOWN:
+            if failures.reason == "QmpTimeout":
+                self.remember(ledger=replace(self.ledger, failures=Limiter()))
+        elif now.clock >= failures.retry_at:
+            self.remember(ledger=ledgers.failed(
+                self.ledger, "QmpTimeout", self.vm.problem, self.context.patience,
+                now=now.clock, jitter=self.context.jitter()))
 
     async def _learn_consoles(self) -> None:
         """Where the ptys are: asked once a process, when all else is done."""

@@ -31,7 +31,7 @@ from reconciler.units import show_seconds
 STOP = Step(Verb.STOP)
 REMOVAL = (STOP, Step(Verb.FORGET))
 RECREATE_FIRST = (Step(Verb.CHECK), STOP)
-UNKNOWN_AGAIN = 5.0  # seconds until a VM that does not answer is asked again, at first
+UNKNOWN_AGAIN = 1.0  # seconds until a VM that does not answer is asked again, at least
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,7 +154,8 @@ def _wait(case: Case, domain: Domain, intent: Intent, now: Now) -> Wait | None:
     if not intent.steps:
         return None
     ledger = case.ledger
-    if now.clock < ledger.failures.retry_at:
+    silent = case.vm.state is VmState.UNKNOWN and ledger.failures.reason == "QmpTimeout"
+    if now.clock < ledger.failures.retry_at and not silent:  # silence is no reason not to stop it
         return _backing_off(ledger.failures, "action", now)
     verbs = {step.verb for step in intent.steps}
     if verbs & {Verb.START, Verb.START_PAUSED} and now.clock < ledger.crashes.retry_at:

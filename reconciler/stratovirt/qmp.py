@@ -108,7 +108,7 @@ class Qmp(asyncio.Protocol):
             return answer.get("return")
         if not isinstance(error, dict):
             error = {"desc": error}
-        text = f"{command}: {error.get('desc')}"
+        text = f"{command}: {error.get('desc') or 'refused without a reason'}"
         raise (QmpThrottled if error.get("class") == "OperationThrottled" else QmpRefused)(text)
 
     def close(self) -> None:

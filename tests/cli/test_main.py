@@ -26,7 +26,7 @@ def test_every_verb_has_help_with_an_example(capsys, verb):
     code, out = printed(capsys, verb, "--help")
     assert code == 0
     assert out.startswith(f"usage: reconciler {verb}")
-    assert f"  reconciler {verb}" in out.partition("examples:")[2]
+    assert f"reconciler {verb}" in out.partition("examples:")[2]
     assert all(len(line) <= 100 for line in out.splitlines() if not line.startswith("usage"))
 
 
