@@ -49,6 +49,12 @@ class HostError(ReconcilerError):
     reason = "MissingFile"
 
 
+class NameTaken(HostError):
+    """A domain was renamed to what another VM still runs as; it passes when that one has gone."""
+
+    reason = "Conflict"
+
+
 class HypervisorError(ReconcilerError):
     """StratoVirt did not do what it was asked."""
 

@@ -52,8 +52,8 @@ def test_bytes_are_shown_in_the_unit_they_were_written_in(number, unit):
 
 
 @pytest.mark.parametrize(("value", "shown"), [
-    (0.34, "340 ms"), (0.0, "0 ms"), (31, "31 s"), (119, "119 s"), (240, "4 min"), (7199, "120 min"),
-    (7200, "2 h"), (172799, "48 h"), (259200, "3 d")])
+    (0.34, "340 ms"), (0.0, "0 ms"), (31, "31 s"), (119, "119 s"), (240, "4 min"),
+    (7199, "120 min"), (7200, "2 h"), (172799, "48 h"), (259200, "3 d")])
 def test_seconds_as_people_say_them(value, shown):
     assert show_seconds(value) == shown
 

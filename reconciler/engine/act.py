@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from reconciler.domain.devices import Channel
 from reconciler.domain.model import MachineType, StopMode
 from reconciler.engine.case import Cause, Plan, Step, Verb
+from reconciler.errors import NameTaken
 from reconciler.report.events import timestamp
 from reconciler.stratovirt.addresses import lay_out
 from reconciler.stratovirt.command_line import AGENT_SOCKET
@@ -108,12 +109,16 @@ class Actor:
             context.manage_taps)
 
     def _move_home(self, domain: Domain) -> None:
-        """A domain that was renamed starts in the directory of its new name."""
+        """A domain that was renamed starts in the directory of its new name, once it is free."""
         keeper = self._keeper
         if keeper.machine.home.name != domain.name:
+            fresh = keeper.context.machine(domain.name, keeper)
+            if fresh.occupied():
+                raise NameTaken(f"another VM still runs as '{domain.name}'",
+                                hint="it is tried again until that one has gone")
             keeper.machine.forget()
             keeper.machine.close()
-            keeper.machine = keeper.context.machine(domain.name, keeper)
+            keeper.machine = fresh
 
     async def _stop(self, cause: Cause) -> bool:
         keeper = self._keeper

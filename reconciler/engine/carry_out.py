@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from reconciler.engine import ledger as ledgers
 from reconciler.engine.case import Cause, Plan, Verb
-from reconciler.errors import HostError, HypervisorError, QmpError
+from reconciler.errors import HostError, HypervisorError, NameTaken, QmpError
 from reconciler.report.events import timestamp
 
 if TYPE_CHECKING:
@@ -85,7 +85,8 @@ def _failed(keeper: Keeper, verb: Verb, error: Exception, decided: Plan) -> None
     if isinstance(error, QmpError):
         reason = _REASONS_OF_QMP.get(verb, reason)
     context, generation = keeper.context, keeper.memory.generation
-    if verb in STARTS and keeper.ledger.recreating == generation and _can_roll_back(keeper):
+    new_one_failed = verb in STARTS and not isinstance(error, NameTaken)
+    if new_one_failed and keeper.ledger.recreating == generation and _can_roll_back(keeper):
         keeper.remember(ledger=ledgers.refused(
             keeper.ledger, generation, f"the new definition did not come up: {message}"))
         keeper.tell("domain.rolledback", severity="error", reason="RolledBack", error=message)

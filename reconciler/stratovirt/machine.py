@@ -107,6 +107,10 @@ class VirtualMachine:
                 self._follow(found)
         return self.process is not None
 
+    def occupied(self) -> bool:
+        """Whether a process holds its lock, whoever that is."""
+        return process.locked(self.home)
+
     async def observe(self) -> Vm:
         """What is there now: the kernel's word, then QMP's."""
         if not self.adopt() or self.process is None:
@@ -163,6 +167,8 @@ class VirtualMachine:
     def launch(self, order: Order, made: tuple[str, ...], started_at: str) -> int:
         """Start the process and know it; the intent is on disk before it. Returns the pid."""
         domain = order.domain
+        if self.occupied():  # what is written about that one stays as it is
+            raise StartFailed(process.TAKEN)
         kept = record.Record(domain.name, domain.uuid, order.generation, record.boot_id(),
                              intent="start", places=dict(order.layout.places),
                              read_with=order.read_with, file=domain.file, taps=made,

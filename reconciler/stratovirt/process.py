@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 LOCK = "lock"
 STDERR = "stderr"
+TAKEN = "a process already holds this VM's lock"
 _BACKTRACE = "Stack backtrace:"
 _TAIL = 64 << 10  # StratoVirt's reason for a failed start stands in the last few kB
 
@@ -92,8 +93,7 @@ def launch(program: Sequence[str], home: Path) -> Process:
                                      stderr=errors, pass_fds=(handle,), start_new_session=True,
                                      cwd="/")
     except BlockingIOError:
-        message = "a process already holds this VM's lock"
-        raise StartFailed(message) from None
+        raise StartFailed(TAKEN) from None
     except OSError as error:
         message = f"{program[0]}: {error.strerror}"
         raise StartFailed(message) from error

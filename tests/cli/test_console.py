@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
 import pty
 import select
@@ -14,6 +13,7 @@ import time
 import pytest
 
 from tests.simulated.site import LIMIT, REAL, ROOT
+from tests.simulator.support import until
 
 pytestmark = pytest.mark.skipif(bool(REAL), reason="the simulator's guest echoes; a firmware "
                                                    "that halts does not")
@@ -36,6 +36,11 @@ class Person:
         while text not in self.seen:
             assert select.select([self.screen], [], [], end - time.monotonic())[0], self.seen
             self.seen += os.read(self.screen, 4096)
+
+    def connected(self):
+        """And their terminal is the guest's from now on."""
+        self.sees(b"Connected to a (/dev/pts/")
+        until(lambda: not termios.tcgetattr(self.theirs)[3] & termios.ICANON)
 
     def types(self, text):
         os.write(self.screen, text)
@@ -62,7 +67,7 @@ def person(shared):
 
 def test_a_person_types_sees_the_echo_and_ends_with_ctrl_bracket(person):
     it = person("a")
-    it.sees(b"Connected to a (/dev/pts/")
+    it.connected()
     assert b"Ctrl-] ends." in it.seen
     it.types(b"uptime\x03\x04")  # nothing of it is taken by the terminal: it is the guest's
     it.sees(b"uptime\x03\x04")
@@ -74,13 +79,13 @@ def test_a_person_types_sees_the_echo_and_ends_with_ctrl_bracket(person):
 
 def test_one_at_a_time_unless_forced(person, shared):
     first = person("a")
-    first.sees(b"Connected")
+    first.connected()
     second = shared.verb("console", "a", input="")
     assert second.returncode == 1
     assert "somebody is on the console of 'a'" in second.stderr
     assert "--force" in second.stderr
     third = person("a", "--force")
-    third.sees(b"Connected")
+    third.connected()
     third.types(b"\x1d")
     assert third.verb.wait(LIMIT) == 0
 
@@ -118,10 +123,9 @@ def test_the_end_of_the_vm_ends_it(site):
     site.settled("running")
     it = Person(site, "a")
     try:
-        it.sees(b"Connected")
+        it.connected()
         site.drop("a", "stopped")
         assert it.verb.wait(LIMIT) == 0
         assert termios.tcgetattr(it.theirs) == it.before
     finally:
         it.close()
-    assert fcntl.fcntl(0, fcntl.F_GETFL) is not None

@@ -68,16 +68,16 @@ def test_what_runs_vms_does_import_them(shared):
 
 
 @pytest.mark.parametrize(("text", "said"), [
-    ("sorce: {}", "unknown key 'sorce'; did you mean 'source'?"), ("a: [", "not YAML"), (None, "No such")])
-def test_a_wrong_configuration_is_told_without_a_traceback(idle, text, said):
+    ("sorce: {}", "unknown key 'sorce'; did you mean 'source'?"), ("a: [", "not YAML"),
+    (None, "No such")])
+def test_a_wrong_configuration_is_told_without_a_traceback(idle, capsys, text, said):
     if text is None:
         idle.config.unlink()
     else:
         idle.config.write_text(text)
     for verb, code in (("status", 2), ("plan", 2), ("run", 1)):
-        done = idle.verb(verb)
-        assert (done.returncode, said in done.stderr, "Traceback" in done.stderr) == (
-            code, True, False), done.stderr
+        assert main(["-c", str(idle.config), verb]) == code
+        assert said in capsys.readouterr().err
 
 
 def test_a_reader_that_has_enough_is_no_error(shared):
@@ -105,11 +105,11 @@ def test_the_bash_completion_is_bash_and_completes(idle):
     script = idle.path / "completion"
     script.write_text(done.stdout)
     found = subprocess.run(
-        ["bash", "-c", f"reconciler() {{ echo web1; }}; source {script}\n"
+        ["bash", "-c", (f"reconciler() {{ echo web1; }}; source {script}\n"
          "complete -p reconciler\n"
          "COMP_WORDS=(reconciler sus); COMP_CWORD=1; _shtab_reconciler; echo ${COMPREPLY[@]}\n"
          "COMP_WORDS=(reconciler suspend ''); COMP_CWORD=2; _shtab_reconciler\n"
-         "echo ${COMPREPLY[@]}"], capture_output=True, text=True, check=True).stdout.splitlines()
+         "echo ${COMPREPLY[@]}")], capture_output=True, text=True, check=True).stdout.splitlines()
     assert "_shtab_reconciler" in found[0]
     assert found[1] == "suspend"
     assert "web1" in found[2]

@@ -93,22 +93,27 @@ async def test_a_directory_that_went_and_came_back_can_be_watched_again(tmp_path
         end = notifier.watch(home, first)
         home.rmdir()
         await first.until("")
-        end()
         home.mkdir()
         again = Seen()
         notifier.watch(home, again)
         (home / "a").touch()
         await again.until("a")
+        await first.until("a")  # who began before is still told
+        end()
 
 
 async def test_the_socket_of_a_vm_appearing_sets_its_event(tmp_path):
     async with running() as notifier:
+        seen = Seen()
+        end = notifier.watch(tmp_path, seen)
         with notifier.appearing(tmp_path / "qmp.sock") as made:
             (tmp_path / "other").touch()
+            await seen.until("other")
             assert not made.is_set()
             (tmp_path / "qmp.sock").touch()
             async with asyncio.timeout(LIMIT):
                 await made.wait()
+        end()
         assert notifier._watches == {}
 
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import ctypes
+import fcntl
 import os
+import struct
 import subprocess
 import traceback
 from contextlib import closing
@@ -127,9 +129,6 @@ def test_a_missing_bridge_is_named_and_no_tap_is_left():
 
 def test_a_tap_that_a_vm_holds_is_no_error_and_stays():
     def test():
-        import fcntl
-        import struct
-
         taps.make("tap-a", "br0", queues=1)
         with closing(os.fdopen(os.open("/dev/net/tun", os.O_RDWR), "rb", buffering=0)) as vm:
             fcntl.ioctl(vm, 0x400454CA, struct.pack("16sH22x", b"tap-a", 0x0002 | 0x1000 | 0x4000))

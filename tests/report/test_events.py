@@ -65,7 +65,8 @@ def test_numbers_go_on_behind_half_a_line_of_a_crash(path):
     assert (last["event"], last["seq"]) == ("c", 3)
 
 
-@pytest.mark.parametrize("garbage", [b"", b"\n\n", b"\xff\xfe\n", b"[]\n1\nnull\n", b'{"seq": "x"}\n'])
+@pytest.mark.parametrize("garbage", [
+    b"", b"\n\n", b"\xff\xfe\n", b"[]\n1\nnull\n", b'{"seq": "x"}\n'])
 def test_a_journal_of_garbage_begins_anew(path, garbage):
     path.write_bytes(garbage)
     with journal(path) as it:

@@ -38,7 +38,8 @@ def test_one_word_says_it_as_kstatus_does(given, word):
 def test_the_summary_counts_what_was_observed_and_what_is_true():
     domains = [{"observed": {"state": state}, "conditions": conditions(**given)}
                for state, given in (
-                   ("running", {"Ready": "True"}), ("running", {"Ready": "False", "Stalled": "True"}),
+                   ("running", {"Ready": "True"}),
+                   ("running", {"Ready": "False", "Stalled": "True"}),
                    ("paused", {"Ready": "True", "Held": "True"}), ("absent", {"Ready": "True"}),
                    ("unknown", {"Ready": "Unknown", "Reconciling": "True"}),
                    ("absent", {"Ready": "False", "PruneHeld": "True", "Drifted": "True"}))]

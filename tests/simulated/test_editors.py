@@ -132,7 +132,7 @@ def test_two_writes_within_a_tick_of_the_clock(site):
     assert len(running) == len(stopped)
     site.file().write_bytes(stopped)
     site.settled("absent")
-    for _ in range(40):
+    for _ in range(10):
         with open(site.file(), "r+b", buffering=0) as file:
             file.write(running)
         with open(site.file(), "r+b", buffering=0) as file:

@@ -14,7 +14,8 @@ from tests.domain.making import DISK, MICROVM, at, disk, read
 
 
 def card(mac: int, place: str = "") -> str:
-    return f"<interface type='ethernet'><mac address='52:54:00:00:00:{mac:02x}'/>{place}</interface>"
+    address = f"<mac address='52:54:00:00:00:{mac:02x}'/>"
+    return f"<interface type='ethernet'>{address}{place}</interface>"
 
 
 def port(index: int, place: str = "") -> str:

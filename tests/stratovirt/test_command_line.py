@@ -1,4 +1,4 @@
-"""From a file to StratoVirt's arguments: tests/golden/command_lines, an option and its value a line.
+"""From a file to StratoVirt's arguments: golden/command_lines, an option and its value a line.
 
 `UPDATE_GOLDEN=1 pytest tests/stratovirt/test_command_line.py` writes them anew.
 """

@@ -173,8 +173,8 @@ async def test_an_end_before_the_wait_is_seen_too(launch):
 async def test_the_end_of_an_adopted_process_is_seen_but_not_how(tmp_path):
     """It is not our child: a reconciler before us started it (rule 2)."""
     parent = subprocess.Popen(
-        [sys.executable, "-c", "import subprocess as s; p = s.Popen(['sleep', '60']); "
-         "print(p.pid, flush=True); p.wait(); print('over', flush=True); input()"],
+        [sys.executable, "-c", ("import subprocess as s; p = s.Popen(['sleep', '60']); "
+         "print(p.pid, flush=True); p.wait(); print('over', flush=True); input()")],
         stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     with parent:
         pid = int(parent.stdout.readline())
@@ -225,14 +225,14 @@ Stack backtrace:
 
 
 @pytest.mark.parametrize(("text", "reason"), [
-    (LOG + NUMBERED, "Failed to prepare boot source.; Failed to open kernel file vmlinux: x; "
-                     "No such file or directory (os error 2)"),
-    (ONE, "current memory size (1048576 bytes) and maxmem (1048576 bytes) should in range of "
-          "[134217728, 549755813888] bytes."),
-    (ONE + LOG + ONE, "current memory size (1048576 bytes) and maxmem (1048576 bytes) should in "
-                      "range of [134217728, 549755813888] bytes."),
-    (ONE.partition("\n\nStack")[0], "current memory size (1048576 bytes) and maxmem (1048576 "
-                                    "bytes) should in range of [134217728, 549755813888] bytes."),
+    (LOG + NUMBERED, ("Failed to prepare boot source.; Failed to open kernel file vmlinux: x; "
+                     "No such file or directory (os error 2)")),
+    (ONE, ("current memory size (1048576 bytes) and maxmem (1048576 bytes) should in range of "
+          "[134217728, 549755813888] bytes.")),
+    (ONE + LOG + ONE, ("current memory size (1048576 bytes) and maxmem (1048576 bytes) should in "
+                      "range of [134217728, 549755813888] bytes.")),
+    (ONE.partition("\n\nStack")[0], ("current memory size (1048576 bytes) and maxmem (1048576 "
+                                    "bytes) should in range of [134217728, 549755813888] bytes.")),
     ("error: Found argument '-bogus' which wasn't expected, or isn't valid in this context\n\n",
      "error: Found argument '-bogus' which wasn't expected, or isn't valid in this context"),
     ("Error: no luck\n\nStack backtrace:\n   0: main\n   1: start\n", "Error: no luck"),

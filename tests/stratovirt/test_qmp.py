@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import socket
 from contextlib import asynccontextmanager
 
 import pytest
@@ -319,8 +320,6 @@ async def test_an_older_greeting_is_taken(tmp_path):
 
 
 async def test_a_socket_that_is_not_there_or_that_nobody_serves(tmp_path):
-    import socket
-
     with pytest.raises(QmpClosed, match=r"none.sock: No such file"):
         await Qmp.connect(tmp_path / "none.sock", lambda _n, _d: None, lambda: None, LIMIT)
     with socket.socket(socket.AF_UNIX) as left:
