@@ -301,7 +301,7 @@ class Settings:
 
 
 def load(file: Path, environment: Mapping[str, str] | None = None) -> Settings:
-    """Read and check config.yaml; raises ConfigError. No file at the default place: defaults."""
+    """Read and check config.yaml; raises ConfigError, also when there is none."""
     from yaml import YAMLError, safe_load  # noqa: PLC0415  # 12 ms that many verbs can do without
 
     try:

@@ -65,7 +65,7 @@ class Reconciler:
         self.queue = WorkQueue(self._pass, self._fault)
         self.sync = Sync(self, read)
         self.publisher = Publisher(self)
-        self.server = Server(settings.api_socket, Commands(self))
+        self.server = Server(settings.api_socket, Commands(self), self._request_fault)
         self._over = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
 
@@ -190,13 +190,15 @@ class Reconciler:
 
     def _fault(self, uuid: str, error: Exception) -> float:
         """A fault of ours in one domain's pass: told with all that helps to mend it."""
-        import traceback  # noqa: PLC0415  # only when something is wrong
-
         keeper = self.keepers.get(uuid)
         self.journal.write("domain.stalled", severity="error", reason="InternalError",
                            domain=keeper.name if keeper else uuid, uuid=uuid, error=repr(error),
-                           traceback="".join(traceback.format_exception(error)))
+                           traceback=_traceback(error))
         return FAULT_PAUSE
+
+    def _request_fault(self, error: Exception) -> None:
+        self.journal.write("request.failed", severity="error", reason="InternalError",
+                           error=repr(error), traceback=_traceback(error))
 
     def _machine(self, name: str, listener: Listener) -> VirtualMachine:
         limits = self.settings.reconcile
@@ -244,6 +246,12 @@ class Reconciler:
 
     def _own(self, work: Any, name: str) -> None:
         self._tasks.append(asyncio.create_task(work, name=name))
+
+
+def _traceback(error: Exception) -> str:
+    import traceback  # noqa: PLC0415  # only when something is wrong
+
+    return "".join(traceback.format_exception(error))
 
 
 def take_locks(settings: Settings) -> list[int]:

@@ -88,6 +88,8 @@ def _intent(case: Case, domain: Domain, pending: tuple[Pending, ...]) -> Intent:
         return Intent((STOP,), "Stopping", _cause(case, wanted))
     if state is VmState.ABSENT:
         return _to_start(case, domain)
+    if case.ledger.down and domain.policy.destroy_on_reboot and not case.restart_asked:
+        return Intent((STOP,), "Stopping", Cause.EXIT, "its guest rebooted; on_reboot: destroy")
     start = Step(_start_verb(wanted))
     if case.restart_asked:
         return Intent((*RECREATE_FIRST, start), "Recreating", Cause.COMMAND)

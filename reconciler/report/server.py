@@ -20,7 +20,7 @@ import h11
 from reconciler.errors import ReconcilerError, UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
     from pathlib import Path
 
 LONGEST_BODY = 64 << 10
@@ -39,8 +39,9 @@ class Handler(Protocol):
 class Server:
     """Serves `handler` on a unix socket."""
 
-    def __init__(self, path: Path, handler: Handler) -> None:
+    def __init__(self, path: Path, handler: Handler, fault: Callable[[Exception], None]) -> None:
         self._path = path
+        self._fault = fault  # told of a fault of ours
         self._handler = handler
         self._server: asyncio.Server | None = None
         self._clients: set[asyncio.Task[None]] = set()
@@ -106,6 +107,11 @@ class Server:
             return status, _refusal(error)
         except ReconcilerError as error:
             return HTTPStatus.SERVICE_UNAVAILABLE, _refusal(error)
+        except Exception as error:  # noqa: BLE001  # one request's fault must not go unanswered
+            self._fault(error)
+            return HTTPStatus.INTERNAL_SERVER_ERROR, {
+                "error": f"a fault of the reconciler: {error!r}", "reason": "InternalError",
+                "hint": "`reconciler events` has the details; please report it"}
 
 
 def _refusal(error: ReconcilerError) -> dict[str, Any]:

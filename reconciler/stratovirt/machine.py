@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 REFUSED_PAUSE = 0.001  # between a socket's bind and its listen, which nothing announces
 LONGEST_PAUSE = 0.2  # between tries on a socket that is there and lets nobody in
 AGENT_PATIENCE = 3.0  # a guest without the agent never answers
+NEVER_UP_PATIENCE = 0.5  # there is no guest yet that could lose anything
 SIGNAL_PATIENCE = 5.0  # for quit, SIGTERM and SIGKILL each; quit takes 20 ms when all is well
 
 
@@ -126,14 +127,20 @@ class VirtualMachine:
         except QmpError as error:
             alive = bool(self.process)  # it may have ended meanwhile
             return Vm(VmState.UNKNOWN, pid, str(error)) if alive else Vm(VmState.ABSENT)
+        if not isinstance(status, dict) or not isinstance(status.get("running"), bool):
+            return Vm(VmState.UNKNOWN, pid, f"query-status answered {status!r:.80}")
         return Vm(VmState.RUNNING if status["running"] else VmState.PAUSED, pid)
 
     async def consoles(self) -> dict[str, str]:
         """Label to pty path, of consoles and the serial port."""
         qmp = await self._connected(self._limits.qmp)
         found = await qmp.execute("query-chardev", self._limits.qmp)
-        return {entry["label"]: entry["filename"].removeprefix("pty:") for entry in found
-                if str(entry.get("filename", "")).startswith("pty:")}
+        if not isinstance(found, list):
+            message = f"query-chardev answered {found!r:.80}"
+            raise QmpError(message)
+        return {str(entry.get("label")): str(entry["filename"]).removeprefix("pty:")
+                for entry in found if isinstance(entry, dict)
+                and str(entry.get("filename", "")).startswith("pty:")}
 
     def meddled(self) -> bool:
         """Whether somebody came to the monitor for people: then our events go to them."""
@@ -226,6 +233,8 @@ class VirtualMachine:
                 raise StopFailed(message)
             return
         self._asked = True
+        never_up = self.record is not None and self.record.intent == "start"
+        limit = NEVER_UP_PATIENCE if never_up else SIGNAL_PATIENCE
         if self.record is not None:
             self.record = replace(self.record, intent="stop")
             self._note()
@@ -236,12 +245,12 @@ class VirtualMachine:
         with suppress(QmpError):
             if self._qmp is not None and not self._qmp.closed:
                 await self._qmp.execute("quit", min(SIGNAL_PATIENCE, self._limits.qmp))
-                if await self._ended_within(SIGNAL_PATIENCE):
+                if await self._ended_within(limit):
                     return
         for number in (signal.SIGTERM, signal.SIGKILL):
             if self.process is not None:
                 process.send(self.process, number)
-            if await self._ended_within(SIGNAL_PATIENCE):
+            if await self._ended_within(SIGNAL_PATIENCE if number is signal.SIGKILL else limit):
                 return
         message = "the process does not end, not even by SIGKILL"
         raise StopFailed(message)

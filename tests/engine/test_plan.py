@@ -186,3 +186,11 @@ def test_a_guest_that_powered_off_stays_off_where_the_file_says_so():
     assert decided.ready.reason == "PoweredOff"
     assert verbs(plan(case(ledger=Ledger(down="PoweredOff"), restart_asked=True), NOW)) == [
         Verb.START]
+
+
+def test_a_guest_that_rebooted_is_ended_where_the_file_says_so():
+    wanted = domain(destroy_on_reboot=True)
+    down = Ledger(down="PoweredOff")
+    assert verbs(plan(case(wanted, VmState.RUNNING, ledger=down), NOW)) == [Verb.STOP]
+    assert verbs(plan(case(wanted, VmState.ABSENT, ledger=down), NOW)) == []
+    assert verbs(plan(case(wanted, VmState.RUNNING), NOW)) == []

@@ -43,6 +43,7 @@ class Handler:
 
     def __init__(self):
         self.asked = []
+        self.faults = []
         self.entered = asyncio.Event()
 
     async def handle(self, method, path, query):
@@ -54,6 +55,8 @@ class Handler:
             raise UsageError("none", reason="NotFound")
         if path == ("host",):
             raise HostError("broken")
+        if path == ("fault",):
+            raise ZeroDivisionError("ours")
         if path == ("slow",):
             await asyncio.sleep(3600)
         return {"path": list(path)}
@@ -62,7 +65,7 @@ class Handler:
 @asynccontextmanager
 async def serving(tmp_path):
     handler = Handler()
-    server = Server(tmp_path / "api.sock", handler)
+    server = Server(tmp_path / "api.sock", handler, handler.faults.append)
     await server.start()
     try:
         yield tmp_path / "api.sock", handler, server
@@ -75,6 +78,13 @@ async def test_a_request_becomes_a_call_and_its_value_json(tmp_path):
         assert await ask(path, "POST", "/api/v1//x/?a=1&b=%20c&a=2") == (
             200, {"path": ["api", "v1", "x"]})
         assert handler.asked == [("POST", ("api", "v1", "x"), {"a": "2", "b": " c"})]
+
+
+async def test_a_fault_of_ours_is_answered_and_told(tmp_path):
+    async with serving(tmp_path) as (path, handler, _):
+        status, value = await ask(path, "GET", "/fault")
+        assert (status, value["reason"]) == (500, "InternalError")
+        assert [type(fault) for fault in handler.faults] == [ZeroDivisionError]
 
 
 async def test_errors_become_statuses_with_reason_and_hint(tmp_path):
