@@ -88,6 +88,12 @@ def _intent(case: Case, domain: Domain, pending: tuple[Pending, ...]) -> Intent:
         return Intent((STOP,), "Stopping", _cause(case, wanted))
     if state is VmState.ABSENT:
         return _to_start(case, domain)
+    return _to_what_is_there(case, domain, pending)
+
+
+def _to_what_is_there(case: Case, domain: Domain, pending: tuple[Pending, ...]) -> Intent:
+    """What a living VM needs, to be as it is wanted."""
+    wanted, state = domain.policy.state, case.vm.state
     if case.ledger.down and domain.policy.destroy_on_reboot and not case.restart_asked:
         return Intent((STOP,), "Stopping", Cause.EXIT, "its guest rebooted; on_reboot: destroy")
     start = Step(_start_verb(wanted))
