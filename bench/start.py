@@ -57,8 +57,16 @@ def raw(words: list[str], monitor: Path) -> float:
     child = subprocess.Popen(words, stderr=subprocess.DEVNULL, stdin=subprocess.DEVNULL)
     answers(monitor)
     taken = time.perf_counter() - begun
-    child.kill()
-    child.wait()
+    with socket.socket(socket.AF_UNIX) as client:  # ended as the other side ends it, too
+        client.connect(str(monitor))
+        client.recv(4096)
+        client.sendall(b'{"execute": "quit"}')
+        client.recv(4096)
+    try:
+        child.wait(5)
+    except subprocess.TimeoutExpired:
+        child.kill()
+        child.wait()
     return taken
 
 

@@ -51,7 +51,7 @@ class Publisher:
         """A domain's status is another (or the source's, with no uuid): write soon."""
         self._dirty.add(uuid)
         loop, keeper = asyncio.get_running_loop(), self._owner.keepers.get(uuid)
-        begun = keeper is not None and bool(keeper.plan.steps)
+        begun = keeper is None or bool(keeper.plan.steps)
         at = max(loop.time() + (AFTER_BEGUN if begun else 0.0), self._next)
         if self._timer is not None and self._timer.when() > at:
             self._timer.cancel()

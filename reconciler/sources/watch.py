@@ -52,9 +52,11 @@ class _Handler(FileSystemEventHandler):
 
     def on_any_event(self, event: FileSystemEvent) -> None:
         """In watchdog's thread."""
-        names = {os.path.basename(os.fsdecode(path))
-                 for path in (event.src_path, event.dest_path) if path}
-        files = [name for name in names if name and self._directory.is_domain_file(name)]
+        paths = [os.path.split(os.fsdecode(path))
+                 for path in (event.src_path, event.dest_path) if path]
+        names = {name for _, name in paths}
+        files = [name for place, name in paths
+                 if name and place in self.insides and self._directory.is_domain_file(name)]
         if event.event_type in ("closed", "moved"):
             for file in files:
                 self._directory.touched.add(file)
