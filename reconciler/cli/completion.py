@@ -32,9 +32,9 @@ def _arguments(parser: ArgumentParser) -> None:
 
 
 def _run(options: Namespace, settings: Settings) -> int:
-    import shtab  # noqa: PLC0415  # for this verb alone
+    import shtab
 
-    from reconciler.cli.main import parser  # noqa: PLC0415  # main imports this file
+    from reconciler.cli.main import parser
 
     print(shtab.complete(parser(), shell=options.shell, preamble=_PREAMBLE[options.shell]))
     return OK

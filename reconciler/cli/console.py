@@ -53,7 +53,7 @@ def _run(options: Namespace, settings: Settings) -> int:
 
 
 def _path(options: Namespace, settings: Settings) -> str:
-    from reconciler.cli.client import ask  # noqa: PLC0415  # not for --help
+    from reconciler.cli.client import ask
 
     found: dict[str, str] = ask(settings, "GET", "api", "v1", "domains", options.name,
                                 "console")["consoles"]

@@ -23,12 +23,12 @@ def _arguments(parser: ArgumentParser) -> None:
 
 
 def _run(options: Namespace, settings: Settings) -> int:
-    from reconciler.cli.client import Unreachable, ask  # noqa: PLC0415  # not for --help
+    from reconciler.cli.client import Unreachable, ask
 
     try:
         value = ask(settings, "GET", "api", "v1", "domains", options.name, "explain")
     except Unreachable:
-        from reconciler.engine.offline import explain  # noqa: PLC0415  # the whole engine
+        from reconciler.engine.offline import explain
 
         value = explain(settings, options.name)
         if value is None:

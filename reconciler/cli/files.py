@@ -65,16 +65,16 @@ def put(path: Path, data: bytes) -> None:
 
 
 def _read(settings: Settings, data: bytes, file: str) -> Domain:
-    from reconciler.domain.reader import read_domain  # noqa: PLC0415  # brings lxml
-    from reconciler.engine.site import reading_host  # noqa: PLC0415
+    from reconciler.domain.reader import read_domain
+    from reconciler.engine.site import reading_host
 
     return read_domain(data, file, reading_host(settings))
 
 
 def _owners(settings: Settings) -> dict[str, Path]:
     """The file of each domain that has a valid one, by name and by uuid."""
-    from reconciler.domain.model import InvalidDomain  # noqa: PLC0415  # as above
-    from reconciler.sources.directory import Directory  # noqa: PLC0415
+    from reconciler.domain.model import InvalidDomain
+    from reconciler.sources.directory import Directory
 
     found: dict[str, Path] = {}
     directory = Directory(settings.domains, settings.source.include, 0.0)
@@ -98,7 +98,7 @@ def _file_of(settings: Settings, name: str) -> Path:
 
 
 def _create(options: Namespace, settings: Settings) -> int:
-    from reconciler.domain.model import InvalidDomain  # noqa: PLC0415  # brings lxml
+    from reconciler.domain.model import InvalidDomain
 
     try:
         data = sys.stdin.buffer.read() if options.file == Path("-") else options.file.read_bytes()
@@ -158,7 +158,7 @@ def _set_state(options: Namespace, settings: Settings) -> int:
 
 def _outcome(options: Namespace, settings: Settings, name: str, *, start: bool = False) -> int:
     """What came of it, from the reconciler that runs, if one does."""
-    from reconciler.cli.client import Unreachable, ask  # noqa: PLC0415  # 19 ms, not for --help
+    from reconciler.cli.client import Unreachable, ask
 
     if options.no_wait:
         return OK

@@ -1,4 +1,4 @@
-"""Finds the verb and runs it; exit statuses are in docs/reference/commands.md.
+"""Finds the verb and runs it; exit statuses are in the README.
 
 Imports are kept small: --help and status must answer at once.
 """
@@ -74,7 +74,7 @@ def parser() -> argparse.ArgumentParser:
 def main(words: Sequence[str] | None = None) -> int:
     """Run one verb; returns the exit status."""
     options = parser().parse_args(words)
-    from reconciler.settings import load  # noqa: PLC0415  # --help needs none of it
+    from reconciler.settings import load
 
     try:
         return int(options.run(options, load(options.config)))

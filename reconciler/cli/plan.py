@@ -37,15 +37,15 @@ def _run(options: Namespace, settings: Settings) -> int:
 
 def plans(settings: Settings, name: str | None) -> dict[str, Any]:
     """Every plan, from the reconciler that runs, else made here by the same function."""
-    from reconciler.cli.client import Unreachable, ask  # noqa: PLC0415  # not for --help
+    from reconciler.cli.client import Unreachable, ask
 
     query = {"name": name} if name else {}
     try:
         value: dict[str, Any] = ask(settings, "GET", "api", "v1", "plan", query=query)
     except Unreachable:
-        import asyncio  # noqa: PLC0415  # 45 ms, not for --help
+        import asyncio
 
-        from reconciler.engine.offline import plans as offline  # noqa: PLC0415  # the whole engine
+        from reconciler.engine.offline import plans as offline
 
         return asyncio.run(offline(settings, name))
     return value

@@ -21,14 +21,14 @@ def _arguments(parser: ArgumentParser) -> None:
 
 
 def _run(options: Namespace, settings: Settings) -> int:
-    import asyncio  # noqa: PLC0415  # 45 ms, not for --help
+    import asyncio
 
-    from reconciler.domain.reader import read_domain  # noqa: PLC0415  # only this verb needs all
-    from reconciler.engine.loop import Reconciler  # noqa: PLC0415
-    from reconciler.engine.site import reading_host  # noqa: PLC0415
-    from reconciler.report.events import Journal  # noqa: PLC0415
-    from reconciler.report.log import shower  # noqa: PLC0415
-    from reconciler.stratovirt import binary  # noqa: PLC0415
+    from reconciler.domain.reader import read_domain
+    from reconciler.engine.loop import Reconciler
+    from reconciler.engine.site import reading_host
+    from reconciler.report.events import Journal
+    from reconciler.report.log import shower
+    from reconciler.stratovirt import binary
 
     _allow_many_files()
 
@@ -53,7 +53,7 @@ def _run(options: Namespace, settings: Settings) -> int:
 
 def _allow_many_files() -> None:
     """A VM costs us two descriptors; the usual limit of 1024 is for programs that use select."""
-    import resource  # noqa: PLC0415  # only this verb keeps so many
+    import resource
 
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     wanted = MANY_FILES if hard == resource.RLIM_INFINITY else min(hard, MANY_FILES)

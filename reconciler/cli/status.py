@@ -88,7 +88,7 @@ def _render(options: Namespace, value: dict[str, Any], domains: list[dict[str, A
             **value, "stale": bool(stale)}
         if options.output == "json":
             return json.dumps(shown, indent=1)
-        import yaml  # noqa: PLC0415  # 12 ms, for this output alone
+        import yaml
 
         return str(yaml.safe_dump(shown, sort_keys=False)).rstrip()
     return _table(value, domains, stale, wide=options.output == "wide",
@@ -207,7 +207,7 @@ def _stale(state: Path, value: dict[str, Any]) -> str:
 
 
 def _alive(pid: int) -> bool:
-    from pathlib import Path  # noqa: PLC0415  # already loaded; keeps the top for types
+    from pathlib import Path
 
     return Path(f"/proc/{pid}").exists()
 

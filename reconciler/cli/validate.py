@@ -29,11 +29,11 @@ def _arguments(parser: ArgumentParser) -> None:
 
 
 def _run(options: Namespace, settings: Settings) -> int:
-    from reconciler.domain.admission import admit  # noqa: PLC0415  # brings lxml
-    from reconciler.domain.checks import conflicts  # noqa: PLC0415
-    from reconciler.domain.model import InvalidDomain  # noqa: PLC0415
-    from reconciler.domain.reader import read_domain  # noqa: PLC0415
-    from reconciler.engine.site import admission, reading_host  # noqa: PLC0415
+    from reconciler.domain.admission import admit
+    from reconciler.domain.checks import conflicts
+    from reconciler.domain.model import InvalidDomain
+    from reconciler.domain.reader import read_domain
+    from reconciler.engine.site import admission, reading_host
 
     host = reading_host(settings, lenient=options.lenient)
     good: dict[str, Domain] = {}
@@ -58,7 +58,7 @@ def _run(options: Namespace, settings: Settings) -> int:
 
 
 def _files(paths: list[Path], settings: Settings) -> list[Path]:
-    from reconciler.sources.directory import Directory  # noqa: PLC0415  # not for --help
+    from reconciler.sources.directory import Directory
 
     found: list[Path] = []
     for path in paths:

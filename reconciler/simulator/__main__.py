@@ -6,7 +6,7 @@ import sys
 def _main() -> int:
     """Find the package, however it was started, and run it."""
     if __package__:
-        from .process import main  # noqa: PLC0415
+        from .process import main
 
         return main(sys.argv[1:])
     # Started by its path: make this folder a package named "simulator", and leave the path clean.

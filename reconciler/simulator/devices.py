@@ -157,7 +157,7 @@ def _on_bus(machine: "Machine", driver: str) -> bool:
     return False
 
 
-def block(machine: "Machine", given: str) -> None:  # noqa: C901
+def block(machine: "Machine", given: str) -> None:
     """A disk."""
     found = fields.parse(given, BLOCK, "id drive", first="type")
     driver = str(found["type"])

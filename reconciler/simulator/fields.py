@@ -122,7 +122,7 @@ def mac(value: str) -> str:
     return value
 
 
-def parse(  # noqa: C901
+def parse(
     given: str,
     known: Mapping[str, Check],
     required: str = "",

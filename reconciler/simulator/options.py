@@ -85,7 +85,7 @@ class Arguments:
         return self.given.get(name, [])
 
 
-def parse(argv: list[str], extra: frozenset[str] = frozenset()) -> Arguments | str:  # noqa: C901
+def parse(argv: list[str], extra: frozenset[str] = frozenset()) -> Arguments | str:
     """Read the command line, or the text that `-h` and `-V` print; `extra` is what a build adds."""
     known = {**OPTIONS, **dict.fromkeys(extra, ONE)}
     given: dict[str, list[str]] = {}

@@ -74,7 +74,7 @@ trace-set-state ! name:s! enable:b!
 query-ohui-status -
 query-workloads !
 detect-silent-audio !
-"""  # noqa: E501
+"""  # noqa: E501  # StratoVirt's own words
 COMMANDS = {line.split()[0]: line.split()[1:] for line in _TEXT.strip().splitlines()}
 _EXPECTED = {"s": "a string", "b": "a boolean", "u": "usize", "o": "a map"}
 _MOST = {"u8": 1 << 8, "u16": 1 << 16, "u64": 1 << 64, "u": 1 << 64}
@@ -90,7 +90,7 @@ def _several(names: list[str]) -> str:
     return "expected one of " + ", ".join(quoted)
 
 
-def read(text: str) -> tuple[str, Arguments, str | None]:  # noqa: C901
+def read(text: str) -> tuple[str, Arguments, str | None]:
     """One command: its name, its arguments and its id."""
     seen: list[str] = []
 

@@ -1,4 +1,4 @@
-"""One QMP connection, as StratoVirt speaks it (measured on 2.5.0, see docs/explanation).
+"""One QMP connection, as StratoVirt speaks it (measured on 2.5.0).
 
 One command in flight, each in a single write: StratoVirt loses two commands that come together and
 a command that comes in two parts. Ids are strings. After a time-out the connection is closed, since
