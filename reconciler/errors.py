@@ -67,6 +67,10 @@ class StartFailed(HypervisorError):
     reason = "StartFailed"
 
 
+class LockTaken(StartFailed):
+    """Somebody holds the VM's lock already: nothing is said about its definition."""
+
+
 class StopFailed(HypervisorError):
     """The process does not end."""
 

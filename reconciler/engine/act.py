@@ -116,7 +116,7 @@ class Actor:
             if fresh.occupied():
                 raise NameTaken(f"another VM still runs as '{domain.name}'",
                                 hint="it is tried again until that one has gone")
-            keeper.machine.forget()
+            keeper.machine.abandon(keeper.uuid)
             keeper.machine.close()
             keeper.machine = fresh
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from reconciler.engine import ledger as ledgers
 from reconciler.engine.case import Cause, Plan, Verb
-from reconciler.errors import HostError, HypervisorError, NameTaken, QmpError
+from reconciler.errors import HostError, HypervisorError, LockTaken, NameTaken, QmpError
 from reconciler.report.events import timestamp
 
 if TYPE_CHECKING:
@@ -85,7 +85,8 @@ def _failed(keeper: Keeper, verb: Verb, error: Exception, decided: Plan) -> None
     if isinstance(error, QmpError):
         reason = _REASONS_OF_QMP.get(verb, reason)
     context, generation = keeper.context, keeper.memory.generation
-    new_one_failed = verb in STARTS and not isinstance(error, NameTaken)
+    new_one_failed = verb in STARTS and not isinstance(
+        error, NameTaken | LockTaken)
     if new_one_failed and keeper.ledger.recreating == generation and _can_roll_back(keeper):
         keeper.remember(ledger=ledgers.refused(
             keeper.ledger, generation, f"the new definition did not come up: {message}"))
@@ -94,6 +95,8 @@ def _failed(keeper: Keeper, verb: Verb, error: Exception, decided: Plan) -> None
         keeper.remember(ledger=ledgers.failed(
             keeper.ledger, reason, message, context.patience, now=context.now().clock,
             jitter=context.jitter()))
+        if isinstance(error, NameTaken):  # also the old name, of what was rolled back, may be taken
+            keeper.remember(ledger=replace(keeper.ledger, refused=0, refused_because=""))
     keeper.last_action = {"name": verb, "at": timestamp(), "cause": decided.cause,
                           "result": "failed", "error": message}
     keeper.tell("action.failed", severity="error", action=verb, reason=reason, error=message,

@@ -101,7 +101,7 @@ class VirtualMachine:
         if self.process is None:
             kept, found = self.record, self._unlocked
             self._unlocked = None
-            if found is None and process.locked(self.home):
+            if found is None and process.locked(self.home) and not self._left():
                 found = process.find(self.home, kept.pid if kept else None,
                                      kept.started if kept else None)
             if found is not None:
@@ -112,10 +112,15 @@ class VirtualMachine:
         """Whether a process holds its lock, whoever that is."""
         return process.locked(self.home)
 
+    def _left(self) -> bool:
+        """Whether another domain has this directory now: ours was renamed, and has ended."""
+        now = record.load(self.home)
+        return now is not None and self.record is not None and now.uuid != self.record.uuid
+
     async def observe(self) -> Vm:
         """What is there now: the kernel's word, then QMP's."""
         if not self.adopt() or self.process is None:
-            if process.locked(self.home):
+            if process.locked(self.home) and not self._left():
                 return Vm(problem="a process holds its lock and cannot be recognised")
             return Vm(VmState.ABSENT)
         pid = self.process.pid
@@ -228,7 +233,7 @@ class VirtualMachine:
         Raises StopFailed when it outlives even that. Stopping what is not there is done.
         """
         if self.process is None:
-            if process.locked(self.home):
+            if process.locked(self.home) and not self._left():
                 message = "a process holds its lock and cannot be recognised; see `status`"
                 raise StopFailed(message)
             return
@@ -260,6 +265,13 @@ class VirtualMachine:
         if self.process is None and not process.locked(self.home):
             shutil.rmtree(self.home, ignore_errors=True)
             self.record = None
+
+    def abandon(self, uuid: str) -> None:
+        """Leave this directory to whoever has its name now: only what is of this domain goes."""
+        kept = record.load(self.home)
+        if self.process is None and kept is not None and kept.uuid == uuid:
+            (self.home / record.RECORD).unlink(missing_ok=True)
+            (self.home / record.DEFINITION).unlink(missing_ok=True)
 
     def close(self) -> None:
         """Let go of it; the VM lives on."""

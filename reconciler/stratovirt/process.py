@@ -18,7 +18,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from reconciler.errors import StartFailed
+from reconciler.errors import LockTaken, StartFailed
 from reconciler.stratovirt.command_line import MONITOR_SOCKET, QMP_SOCKET, qmp_argument
 
 if TYPE_CHECKING:
@@ -93,7 +93,7 @@ def launch(program: Sequence[str], home: Path) -> Process:
                                      stderr=errors, pass_fds=(handle,), start_new_session=True,
                                      cwd="/")
     except BlockingIOError:
-        raise StartFailed(TAKEN) from None
+        raise LockTaken(TAKEN) from None
     except OSError as error:
         message = f"{program[0]}: {error.strerror}"
         raise StartFailed(message) from error

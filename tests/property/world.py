@@ -166,6 +166,10 @@ class ModelMachine:
             if self.home.exists():
                 self.home.rmdir()
 
+    def abandon(self, uuid: str) -> None:
+        if self.process is None and self.record is not None and self.record.uuid == uuid:
+            self.forget()
+
     def close(self) -> None:
         if self.world.listeners.get(self.name) is self:
             del self.world.listeners[self.name]
