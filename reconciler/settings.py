@@ -276,7 +276,7 @@ class Settings:
             return self.base / self.paths.runtime
         if os.geteuid() == 0:
             return Path("/run/stratovirt-reconciler")
-        run = os.environ.get("XDG_RUNTIME_DIR", f"/tmp/runtime-{os.geteuid()}")  # noqa: S108  # 0700 and owned, checked when made
+        run = os.environ.get("XDG_RUNTIME_DIR", f"/tmp/runtime-{os.geteuid()}")  # noqa: S108  # its owner is checked when we start
         return Path(run) / "stratovirt-reconciler"
 
     @property

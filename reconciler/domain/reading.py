@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from reconciler.domain.model import MachineType, Place, ReadingHost
-from reconciler.domain.rules import ALIAS, Attribute, Element, choice, element, hexadecimal, quiet
+from reconciler.domain.rules import ALIAS, Attribute, choice, element, hexadecimal, quiet
 
 if TYPE_CHECKING:
     from reconciler.domain.xml import Node
@@ -63,8 +63,3 @@ def at(place_: Place | None) -> str:
 def driver(name: str, place_: Place | None) -> str:
     """A virtio device's driver: -pci at a place, else microvm's -device form."""
     return f"{name}-{'device' if place_ is None else 'pci'}"
-
-
-def words(rule: Element) -> str:
-    """The names that an element accepts, for a message."""
-    return ", ".join(rule.by_name)

@@ -254,6 +254,16 @@ def _traceback(error: Exception) -> str:
     return "".join(traceback.format_exception(error))
 
 
+def _check_owner(settings: Settings) -> None:
+    """Where we chose the directory, nobody else may have made it first (as below /tmp one can)."""
+    if settings.paths.runtime != "auto":
+        return
+    for place in (settings.runtime, settings.runtime.parent):
+        if place.stat().st_uid not in (0, os.geteuid()):
+            message = f"{place} belongs to another user"
+            raise HostError(message, hint="set XDG_RUNTIME_DIR, or paths.runtime in config.yaml")
+
+
 def take_locks(settings: Settings) -> list[int]:
     """One reconciler for its directories; raises AlreadyRunning."""
     for directory in (settings.runtime, settings.state):
@@ -263,6 +273,7 @@ def take_locks(settings: Settings) -> list[int]:
             message = f"{directory} cannot be made: {error.strerror}"
             raise HostError(message, hint="set paths.runtime and paths.state in config.yaml to "
                                           "directories that you may write") from error
+    _check_owner(settings)
     handles: list[int] = []
     for directory in (settings.runtime, settings.state):
         handle = os.open(directory / "reconciler.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC,

@@ -52,7 +52,6 @@ class Wait:
     message: str
     until: float | None
     stalled: bool = False
-    contested: bool = False
 
 
 def plan(case: Case, now: Now) -> Plan:
@@ -177,7 +176,7 @@ def _wait(case: Case, domain: Domain, intent: Intent, now: Now) -> Wait | None:
             return Wait("WaitingForSlot", "its start delay is not over", case.start_after)
     if intent.cause is Cause.DRIFT and now.clock < ledger.drift.retry_at:
         wait = _backing_off(ledger.drift, "correction", now)
-        return replace(wait, reason="DriftFight", stalled=False, contested=True)
+        return replace(wait, reason="DriftFight", stalled=False)
     return None
 
 

@@ -161,7 +161,7 @@ def parse(
         if name in found and known[name] is not switch:
             raise Refusal(TWICE)
         try:
-            found[name] = known[name](value)  # type: ignore[assignment]
+            found[name] = known[name](value)  # type: ignore[assignment]  # the table says which type
         except NotPossible:
             raise Refusal(NOT_POSSIBLE) from None
         except Refusal as refusal:
