@@ -48,7 +48,7 @@ def judge(absences: Absences, known: Collection[str], rules: Rules,
     if not rules.enabled:
         return {}, absences
     fresh = absences.since.keys() - absences.approved - absences.obeyed
-    ripe = {key for key in absences.since if now - absences.since[key] >= rules.settle}
+    ripe = {key for key, at in absences.since.items() if at + rules.settle <= now}
     base = len(set(known) - absences.obeyed)
     held = len(fresh) >= rules.hold_minimum and len(fresh) > rules.hold_above * base
     found: dict[str, Removal] = {}
@@ -64,9 +64,12 @@ def judge(absences: Absences, known: Collection[str], rules: Rules,
 
 
 def next_look(absences: Absences, rules: Rules, now: float) -> float | None:
-    """Seconds until the youngest absence is old enough; None when none is waited for."""
-    waits = [at + rules.settle - now for at in absences.since.values()]
-    return min((wait for wait in waits if wait > 0), default=None)
+    """Seconds until the next absence is old enough; None when none is waited for.
+
+    `now` is the one that `judge` had: with a later one, what ripened in between would be forgotten.
+    """
+    ripens = [at + rules.settle for at in absences.since.values()]
+    return min((at - now for at in ripens if at > now), default=None)
 
 
 def approve(absences: Absences, keys: Iterable[str]) -> Absences:

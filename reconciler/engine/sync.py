@@ -113,12 +113,13 @@ class Sync:
         definitions = self.intake.definitions(listing, in_force)
         present = self._tell_keepers(definitions, listing)
         present |= self._owners_of(listing.unfinished)
-        self._remove(present, listing)
+        now = owner.context.now().clock
+        self._remove(present, listing, now)
         self.unfinished = listing.unfinished
         self.handled += 1
         owner.publisher.changed("")
         waits = [owner.context.resync(), listing.again_in,
-                 removal.next_look(self._absences, self.rules, owner.context.now().clock)]
+                 removal.next_look(self._absences, self.rules, now)]
         return min(wait for wait in waits if wait is not None) + 0.005
 
     # The source itself
@@ -221,8 +222,8 @@ class Sync:
 
     # Removal
 
-    def _remove(self, present: set[str], listing: Listing) -> None:
-        keepers, now = self._owner.keepers, self._owner.context.now().clock
+    def _remove(self, present: set[str], listing: Listing, now: float) -> None:
+        keepers = self._owner.keepers
         absent = {uuid for uuid in keepers if uuid not in present}
         self._absences = removal.seen(self._absences, absent, now)
         unsure = bool(listing.unfinished) or not listing.complete

@@ -1,5 +1,8 @@
 """Removal on evidence, on values alone: rule 6."""
 
+from hypothesis import given
+from hypothesis import strategies as st
+
 from reconciler.engine import removal
 from reconciler.engine.case import Removal
 from reconciler.engine.removal import Absences, Rules
@@ -61,3 +64,13 @@ def test_pruning_can_be_switched_off():
 
 def test_a_token_names_exactly_a_set():
     assert removal.token(["a", "b"]) == removal.token(["b", "a"]) != removal.token(["a"])
+
+
+@given(st.dictionaries(st.sampled_from("abcdef"), st.floats(0, 1e9), min_size=1),
+       st.floats(0, 1e9), st.floats(0, 100))
+def test_rule_6_what_is_not_believed_yet_is_looked_at_again(since, now, settle):
+    rules = Rules(settle=settle)
+    verdicts, absences = removal.judge(Absences(since), since.keys(), rules, now)
+    again = removal.next_look(absences, rules, now)
+    unripe = since.keys() - verdicts.keys()
+    assert (again is not None and again > 0) == bool(unripe)

@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 
 import pytest
 
-from reconciler.engine.case import Removal
+from reconciler.engine.case import Now, Removal
 from reconciler.engine.sync import LONGEST_PATIENCE
 from tests.engine.making import Place
 
@@ -172,3 +172,32 @@ async def test_nothing_waits_under_an_unknown_token(place):
         await sync.now()
         assert sync.approve("p-000000") == []
         assert sync.approvals() == []
+
+
+async def test_rule_6_what_ripens_while_the_journal_is_written_is_not_forgotten(tmp_path):
+    place = Place(tmp_path, "source: {settle: 0s}\nprune: {settle: 2s, hold_minimum: 3}\n")
+    for name in "abcd":
+        place.drop(name)
+    async with looking(place) as sync:
+        passed = 100.0
+        sync._owner.context.now = lambda: Now(passed, passed)
+
+        def slow_disk(event):
+            nonlocal passed
+            passed += 0.1 if event["event"] == "prune.held" else 0.0
+
+        sync._owner.journal._show = slow_disk
+        await sync.now()
+        for name in "abc":
+            place.file(name).unlink()
+        await sync.now()
+        passed += 0.01
+        place.file("d").unlink()
+        await sync.now()
+        passed += 1.995
+        due = await sync.now()
+        assert sorted(sync.held.values()) == ["a", "b", "c"]
+        assert due < 1
+        passed += due
+        await sync.now()
+        assert sorted(sync.held.values()) == ["a", "b", "c", "d"]
