@@ -203,7 +203,7 @@ class Prune:
 
 @dataclass(frozen=True, slots=True)
 class AdmissionRules:
-    """What a file may ask of this host; an empty list of paths or bridges allows all."""
+    """What a file may ask of this host; an empty list allows all, but no host device."""
 
     paths: tuple[str, ...] = _key(_texts, ())
     max_memory: int | None = _key(_size, None)

@@ -1,17 +1,21 @@
-"""What a file may ask of this host. Pure and lexical; an empty rule allows all."""
+"""What a file may ask of this host. Pure and lexical; an empty rule allows all but host devices."""
 
 from __future__ import annotations
 
+import fnmatch
 import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from reconciler.domain.devices import Interface
+from reconciler.domain.devices import Hostdev, Interface
 from reconciler.domain.model import Domain, Problem
 from reconciler.units import show_bytes
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+
+# Devices that every process may use: no path of somebody's data.
+_COMMON = ("/dev/random", "/dev/urandom", "/dev/vhost-vsock")
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +29,7 @@ class Admission:
     max_memory: int | None = None
     max_vcpus: int | None = None
     bridges: tuple[str, ...] = ()
+    host_devices: tuple[str, ...] = ()  # these alone; patterns such as 0000:03:*
     require_labels: tuple[str, ...] = ()
     own: str | None = None
 
@@ -67,6 +72,12 @@ def _outside(domain: Domain, rules: Admission,
         if rules.bridges and bridge not in rules.bridges:
             yield problem(line, f"bridge '{bridge}'; accepted: {', '.join(rules.bridges)} "
                                 "(admission.bridges)")
+    for device in domain.devices:
+        if isinstance(device, Hostdev) and not any(
+                fnmatch.fnmatchcase(device.host, pattern) for pattern in rules.host_devices):
+            accepted = ", ".join(rules.host_devices) or "none"
+            yield problem(device.line, f"host device {device.host}; accepted: {accepted} "
+                                       "(admission.host_devices)")
 
 
 def _paths(domain: Domain) -> dict[str, int]:
@@ -74,7 +85,8 @@ def _paths(domain: Domain) -> dict[str, int]:
     found: dict[str, int] = {}
     for need in domain.needs():
         for path in filter(None, (need.path, need.template)):
-            found.setdefault(path, need.line)
+            if need.kind != "character" or path not in _COMMON:
+                found.setdefault(path, need.line)
     for device in domain.devices:  # a log or a socket is made, not needed
         own = getattr(device, "path", None)
         if isinstance(own, str):

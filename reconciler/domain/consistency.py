@@ -7,14 +7,17 @@ from typing import TYPE_CHECKING
 
 from reconciler.domain.checks import READ
 from reconciler.domain.devices import (
+    Balloon,
     Channel,
     Console,
     Disk,
+    Hostdev,
     Interface,
     RootPort,
+    ScsiController,
+    ScsiDisk,
     VirtioSerial,
 )
-from reconciler.domain.devices.character import AGENT_PORT
 from reconciler.domain.model import Claim, Device, Domain, MachineType, Place
 
 if TYPE_CHECKING:
@@ -39,6 +42,8 @@ def check(node: Node, domain: Domain) -> Domain:
     ports = [d for d in devices if isinstance(d, RootPort)]
     told = [*_unique(disks, lambda d: d.target, "target", say),  # these give the alias, too
             *_unique(ports, lambda d: d.index, "index", say)]
+    told += _unique([d for d in disks if isinstance(d, ScsiDisk) and d not in told],
+                    lambda d: f"{d.bus} {d.scsi_target}:{d.unit}", "drive address", say)
     _unique([d for d in devices if d not in told], lambda d: d.alias, "alias", say)
     _unique(disks, lambda d: d.boot, "boot order", say)
     _unique([d for d in devices if isinstance(d, Interface)], lambda d: d.mac, "MAC address", say)
@@ -46,7 +51,14 @@ def check(node: Node, domain: Domain) -> Domain:
     _unique([d for d in devices if isinstance(d, Console)], lambda d: d.number, "port", say)
     _unique([d for d in devices if isinstance(d, Channel)], lambda d: d.name, "name", say)
     _unique([d for d in devices if isinstance(d, VirtioSerial)], lambda d: d.KIND, "kind", say)
-    for d in disks:
+    _unique([d for d in devices if isinstance(d, Channel)], lambda d: d.number, "port", say)
+    _unique([d for d in devices if isinstance(d, Hostdev)], lambda d: d.host, "host device", say)
+    if domain.current_memory is not None and not any(isinstance(d, Balloon) for d in devices):
+        node.at("currentMemory").error("less than <memory> without a balloon; accepted: with "
+                                       "<memballoon model='virtio'/>")
+    for d in devices:
+        if not isinstance(d, Disk | ScsiController):
+            continue
         if d.iothread is not None and d.iothread not in domain.iothreads:
             accepted = ", ".join(map(str, domain.iothreads)) or "none is defined: <iothreads>1</…>"
             say(d, f"iothread='{d.iothread}'; accepted: {accepted}")
@@ -93,7 +105,7 @@ def _ports(domain: Domain, say: Callable[[Device, str], None]) -> None:
     count = 1 if micro else given or _PORTS
     for device in domain.devices:
         port = (device.port if isinstance(device, Console) else
-                AGENT_PORT if isinstance(device, Channel) else -1)
+                device.number if isinstance(device, Channel) else -1)
         if port >= count:
             say(device, "microvm has room for one console, of port 0, and no channel" if micro else
                 f"port {port} of a controller with ports='{count}'; accepted: ports='{port + 1}' "
@@ -121,6 +133,8 @@ def _places(domain: Domain, say: Callable[[Device, str], None]) -> None:
         for device in domain.devices:
             if isinstance(device, RootPort):
                 say(device, "a root port; accepted: none (microvm has no PCI)")
+            elif not device.MICROVM:
+                say(device, "accepted: none (microvm has no such device)")
         return
     seen: dict[Place, Device] = {}
     for place, device in placed:

@@ -99,6 +99,15 @@ class Claim:
     line: int = field(default=0, compare=False)
 
 
+@dataclass(frozen=True, slots=True)
+class Number:
+    """A number of the host's that a file leaves to us: of which kind, and from where to where."""
+
+    claim: str  # as in Claim.kind
+    lowest: int
+    highest: int
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Device:
     """What all devices have. A device's module holds its class, its rules and its reader.
@@ -109,6 +118,8 @@ class Device:
     KIND: ClassVar[str]  # the XML tag, as shown in differences
     RANK: ClassVar[int]  # the order among kinds, as libvirt assigns places
     PLUGGED: ClassVar[bool] = True  # needs a PCI place
+    MICROVM: ClassVar[bool] = True  # whether microvm has it
+    FEATURE: ClassVar[str] = ""  # what StratoVirt must be built with, by its driver's name
     IMPACT: ClassVar[dict[str, Impact]] = {}  # per field, where it is not RECREATE
 
     alias: str
@@ -127,6 +138,14 @@ class Device:
     def claims(self) -> tuple[Claim, ...]:
         """What nobody else on this host may have."""
         return ()
+
+    def automatic(self) -> Number | None:
+        """The number that is still to be chosen (domain/numbers.py), if there is one."""
+        return None
+
+    def numbered(self, number: int) -> Self:
+        """The same with its automatic number."""
+        raise NotImplementedError  # only where `automatic` gives one
 
     def arguments(self, place: Place | None) -> tuple[str, ...]:
         """Its part of StratoVirt's command line, at a place."""
@@ -150,10 +169,14 @@ class Topology:
 
 @dataclass(frozen=True, slots=True)
 class Backing:
-    """Where the guest's memory comes from: all of it taken at once, shared with other processes."""
+    """Where the guest's memory comes from: all of it taken at once, shared with other processes.
+
+    `hugepages`: the bytes of a page, 0 for the host's default size; None without huge pages.
+    """
 
     prealloc: bool = False
     shared: bool = False
+    hugepages: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -226,7 +249,9 @@ class Domain:
     uuid: str
     machine: MachineType
     memory: int  # bytes, a multiple of one MiB
-    vcpus: int
+    vcpus: int  # the most that there can be
+    current_memory: int | None = None  # bytes that the balloon leaves; None for all
+    current_vcpus: int | None = None  # how many are there at first; None for all
     topology: Topology | None = None
     backing: Backing = Backing()
     boot: Boot = Boot()

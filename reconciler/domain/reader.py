@@ -12,8 +12,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from reconciler.domain.consistency import check
-from reconciler.domain.devices import VirtioSerial, character, controller, disk, interface
-from reconciler.domain.devices import memballoon as balloon
+from reconciler.domain.devices import KINDS, Balloon, Disk
 from reconciler.domain.metadata import read_policy
 from reconciler.domain.model import (
     Boot,
@@ -25,7 +24,15 @@ from reconciler.domain.model import (
     ReadingHost,
 )
 from reconciler.domain.reading import Reading, path
-from reconciler.domain.resources import backing, iothreads, memory, topology, vcpus
+from reconciler.domain.resources import (
+    backing,
+    current_memory,
+    current_vcpus,
+    iothreads,
+    memory,
+    topology,
+    vcpus,
+)
 from reconciler.domain.table import DOMAIN
 from reconciler.domain.xml import Node, Report, line_of, parse, walk
 
@@ -64,12 +71,13 @@ def _domain(node: Node, host: ReadingHost) -> Domain | None:
     if node.child("name") is None:
         node.error("no <name>; accepted: one")
     uuid = _uuid(node, name)
-    machine, count = _machine(node, host), vcpus(node)
+    machine, count, size = _machine(node, host), vcpus(node), memory(node)
     reading = Reading(host, uuid, machine)
     devices = tuple(sorted(_devices(node, reading), key=Device.sort_key))
     domain = Domain(
-        name=name, uuid=uuid, machine=machine, memory=memory(node), vcpus=count,
-        topology=topology(node, count), backing=backing(node),
+        name=name, uuid=uuid, machine=machine, memory=size, vcpus=count,
+        current_memory=current_memory(node, size), current_vcpus=current_vcpus(node, count),
+        topology=topology(node, count), backing=backing(node, size),
         boot=_boot(node, reading, name), gic=_gic(node, host), emulator=_emulator(node, host),
         iothreads=iothreads(node), devices=devices, title=node.text("title"),
         description=node.text("description"), policy=read_policy(node, host.defaults),
@@ -188,46 +196,21 @@ def _check_boot(os_: Node, loader: Node | None, cmdline: str | None) -> None:
 
 def _devices(node: Node, reading: Reading) -> list[Device]:
     parent = node.child("devices")
-    found: list[Device | None] = []
-    if parent is not None:
-        disks = [disk.read(child, reading) for child in parent.children("disk")]
-        found += _boot_first(node, [d for d in disks if d is not None])
-        found += interface.read_all(parent.children("interface"), reading)
-        found += [controller.read(child, reading) for child in parent.children("controller")]
-        found += _characters(parent, reading)
-    balloons = list(parent.children("memballoon")) if parent is not None else []
-    found += [balloon.read(child, reading) for child in balloons[:1]] or [balloon.default()]
-    devices = [device for device in found if device is not None]
-    needs_serial = any(isinstance(d, character.Console | character.Channel) for d in devices)
-    if needs_serial and not any(isinstance(d, VirtioSerial) for d in devices):
-        devices.append(VirtioSerial(alias="virtio-serial0"))
-    return devices
+    if parent is None:
+        return [Balloon(alias="balloon0")]
+    found = [device for kind in KINDS for device in kind.read_all(parent, reading)]
+    return _boot_first(node, found)
 
 
-def _boot_first(node: Node, disks: list[disk.Disk]) -> list[disk.Disk]:
+def _boot_first(node: Node, devices: list[Device]) -> list[Device]:
     """<boot dev='hd'/>: the first disk, by target, unless disks have orders of their own."""
     wanted = any(boot.text("@dev") == "hd" for os_ in node.children("os")
                  for boot in os_.children("boot"))
+    disks = [device for device in devices if isinstance(device, Disk)]
     if not wanted or not disks or any(d.boot is not None for d in disks):
-        return disks
+        return devices
     first = min(disks, key=lambda d: d.target)
-    return [replace(d, boot=1) if d is first else d for d in disks]
-
-
-def _characters(parent: Node, reading: Reading) -> list[Device | None]:
-    """One serial port, virtio consoles, the agent's channel; libvirt writes the serial twice."""
-    serials = [character.read_serial(child, reading) for child in parent.children("serial")]
-    consoles: list[character.Console] = []
-    for child in parent.children("console"):
-        read = character.read_console(child, reading)
-        if isinstance(read, character.Serial):
-            serials = serials or [read]
-        elif read is not None:
-            consoles.append(read)
-    if len(serials) > 1:
-        list(parent.children("serial"))[1].error("a second serial port; accepted: one")
-    channels = [character.read_channel(child, reading) for child in parent.children("channel")]
-    return [*serials[:1], *character.numbered(consoles), *channels]
+    return [replace(first, boot=1) if d is first else d for d in devices]
 
 
 def _left_overs(node: Node) -> None:
@@ -250,14 +233,4 @@ def _desktop(devices: Node) -> None:
             child.warn("is ignored: StratoVirt has no desktop devices")
     for child in devices.children("audio"):
         if child.raw.get("type") != "none":
-            child.warn("is ignored: StratoVirt has no desktop devices")
-    for child in devices.children("graphics"):
-        if child.text("@type") == "vnc":
-            child.error("type='vnc' is not built yet", "Unsupported")
-        else:
-            child.warn("is ignored: StratoVirt has no desktop devices")
-    for child in devices.children("video"):
-        if child.text("model/@type") == "virtio":
-            child.error("a virtio model is not built yet", "Unsupported")
-        else:
             child.warn("is ignored: StratoVirt has no desktop devices")

@@ -8,17 +8,19 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from reconciler.domain.model import MachineType, Place, ReadingHost
-from reconciler.domain.rules import ALIAS, Attribute, choice, element, hexadecimal, quiet
+from reconciler.domain.rules import ALIAS, Attribute, choice, element, hexadecimal, number, quiet
 
 if TYPE_CHECKING:
     from reconciler.domain.xml import Node
 
+_UNIT = number(0, 16383)
 ALIAS_RULE = element("alias", Attribute("name", ALIAS))
 ADDRESS = element(
     "address", Attribute("type", choice("pci", "virtio-serial", "drive", "isa", "usb", "ccid")),
     Attribute("domain", hexadecimal(0)), Attribute("bus", hexadecimal(0xFF)),
     Attribute("slot", hexadecimal(0x1F)), Attribute("function", hexadecimal(7)),
-    *quiet("multifunction", "controller", "port", "target", "unit"))
+    *(Attribute(name, _UNIT) for name in ("controller", "target", "unit", "port")),
+    *quiet("multifunction"))
 
 
 @dataclass(frozen=True, slots=True)

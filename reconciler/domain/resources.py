@@ -36,14 +36,30 @@ def memory(node: Node) -> int:
     size = -(-size // MIB) * MIB
     if not LEAST <= size <= MOST:
         child.error(f"found {show_bytes(size)}; accepted: 128 MiB to 512 GiB")
-    current = node.child("currentMemory")
-    now = _bytes(current) if current is not None else None
-    if current is not None and now is not None and -(-now // MIB) * MIB < size:
-        current.error("less than <memory> is not built yet (it needs the balloon)", "Unsupported")
+    most = node.child("maxMemory")
+    if most is not None and (_bytes(most) or 0) > size:
+        most.warn("is ignored: StratoVirt has no memory hot plug; <memory> is all there is")
     return size
 
 
-def backing(node: Node) -> Backing:
+def current_memory(node: Node, size: int) -> int | None:
+    """Bytes that the balloon leaves to the guest, in whole MiB; None for all, as libvirt has it."""
+    child = node.child("currentMemory")
+    now = _bytes(child) if child is not None else None
+    if child is None or now is None:
+        return None
+    now = -(-now // MIB) * MIB
+    if now >= size:
+        return None
+    if not now:
+        child.error("found 0; accepted: 1 MiB up to <memory>")
+    if node.child("memoryBacking/hugepages") is not None:
+        child.error("less than <memory> with huge pages, which the balloon cannot give back; "
+                    "accepted: as much as <memory>")
+    return now
+
+
+def backing(node: Node, size: int) -> Backing:
     """Locked and immediate take all memory at the start; memfd and shared share it."""
     shared = node.text("memoryBacking/access/@mode") == "shared" or (
         node.text("memoryBacking/source/@type") == "memfd")
@@ -51,21 +67,54 @@ def backing(node: Node) -> Backing:
         node.text("memoryBacking/allocation/@mode") == "immediate")
     if node.text("memoryBacking/source/@type") == "file":
         node.at("memoryBacking/source").error("type='file'; accepted: memfd, anonymous")
-    return Backing(prealloc, shared)
+    return Backing(prealloc, shared, _hugepages(node, size))
+
+
+def _hugepages(node: Node, size: int) -> int | None:
+    """Bytes of a page; 0 for the host's default size."""
+    child = node.child("memoryBacking/hugepages")
+    if child is None:
+        return None
+    pages = list(child.children("page"))
+    if not pages:
+        return 0
+    for more in pages[1:]:
+        more.error("a second <page>; accepted: one (StratoVirt has one kind of page a VM)")
+    amount, unit = pages[0].number("@size"), pages[0].value("@unit")
+    if amount is None:
+        if pages[0].raw.get("size") is None:
+            pages[0].error("no size; accepted: <page size='2' unit='MiB'/>")
+        return 0
+    page = amount * (unit if isinstance(unit, int) else 1024)
+    if page < 64 * 1024 or page & (page - 1):
+        pages[0].error(f"found {show_bytes(page)}; accepted: a size of huge pages, such as 2 MiB "
+                       "or 1 GiB")
+    elif size % page:
+        pages[0].error(f"<memory> is no multiple of {show_bytes(page)}; accepted: whole pages")
+    return page
 
 
 def vcpus(node: Node) -> int:
-    """How many."""
+    """The most that there can be."""
     child = node.child("vcpu")
     if child is None:
         return 1
     count = child.number("") or 1
     if child.text("@placement") == "auto":
         child.error("placement='auto'; accepted: static")
-    current = child.number("@current")
-    if current is not None and current != count:
-        child.error(f"current='{current}' of {count} is not built yet", "Unsupported")
     return count
+
+
+def current_vcpus(node: Node, count: int) -> int | None:
+    """How many are there at first; None for all."""
+    child = node.child("vcpu")
+    current = child.number("@current") if child is not None else None
+    if child is None or current is None or current == count:
+        return None
+    if current > count:
+        child.error(f"current='{current}'; accepted: 1 to {count}")
+        return None
+    return current
 
 
 def topology(node: Node, count: int) -> Topology | None:

@@ -19,7 +19,6 @@ from reconciler.domain.rules import (
     choice,
     denied,
     element,
-    later,
     matching,
     number,
     quiet,
@@ -67,14 +66,17 @@ _CPU = element(
     element("feature", Attribute("policy", choice("force", "require", "optional", "disable",
                                                   "forbid")), Attribute("name", ANY), many=True),
     element("model", *quiet("fallback", "vendor_id"), text=ANY),
-    *silent("cache", "vendor", "maxphysaddr"), later("numa"))
+    *silent("cache", "vendor", "maxphysaddr"),
+    refused("numa", "NUMA cells are not built; take it out"))
 
 _BACKING = element(
     "memoryBacking", element("locked"), element("source", Attribute("type", choice(
         "anonymous", "memfd", "file"))),
     element("access", Attribute("mode", choice("shared", "private"))),
     element("allocation", Attribute("mode", choice("immediate", "ondemand")), *quiet("threads")),
-    later("hugepages"), later("discard"),
+    element("hugepages", element("page", Attribute("size", number(1, 10**12)),
+                                 Attribute("unit", UNIT), *quiet("nodeset"), many=True)),
+    warned("discard", "StratoVirt gives all memory back at the end"),
     warned("nosharepages", "StratoVirt never merges pages by itself"))
 
 _MEMORY_ATTRIBUTES = (Attribute("unit", UNIT), *quiet("dumpCore"))
@@ -82,16 +84,6 @@ _MEMORY_ATTRIBUTES = (Attribute("unit", UNIT), *quiet("dumpCore"))
 _DEVICES = element(
     "devices", element("emulator", text=PATH), *RULES,
     *silent("input", "audio"),
-    *(later(name) for name in ("vsock", "rng", "hostdev")),
-    element("graphics", Attribute("type", choice("vnc", "spice", "sdl", "rdp", "desktop",
-                                                 "egl-headless", "dbus")),
-            *quiet("port", "autoport", "listen", "passwd", "keymap", "sharePolicy", "websocket",
-                   "socket", "tlsPort", "defaultMode"),
-            *silent("listen", "image", "gl", "mouse", "clipboard", "channel", "jpeg", "zlib",
-                    "playback", "streaming", "filetransfer", "audio"), many=True),
-    element("video", element("model", Attribute("type", ANY), *quiet(
-        "heads", "primary", "ram", "vram", "vgamem", "vram64", "blob"),
-        *silent("acceleration", "resolution")), *silent("alias", "address", "driver"), many=True),
     *(warned(name, _DESKTOP) for name in ("sound", "redirdev", "redirfilter", "hub",
                                           "smartcard")),
     warned("watchdog", "StratoVirt has none"),
@@ -106,7 +98,8 @@ DOMAIN = element(
     element("description", text=TEXT), *silent("metadata"),
     element("memory", *_MEMORY_ATTRIBUTES, text=_SIZE),
     element("currentMemory", *_MEMORY_ATTRIBUTES, text=_SIZE),
-    refused("maxMemory", "StratoVirt has no memory hot plug; <memory> is all there is"),
+    element("maxMemory", *_MEMORY_ATTRIBUTES,
+            denied("slots", "StratoVirt has no memory hot plug; take it out"), text=_SIZE),
     element("vcpu", Attribute("placement", choice("static", "auto")),
             Attribute("current", number(1, 254)),
             denied("cpuset", "pinning is not built; take it out"), text=number(1, 254)),

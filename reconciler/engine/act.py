@@ -11,12 +11,12 @@ import time
 from typing import TYPE_CHECKING
 
 from reconciler.domain.devices import Channel
+from reconciler.domain.devices.character import AGENT
 from reconciler.domain.model import MachineType, StopMode
 from reconciler.engine.case import Cause, Plan, Step, Verb
 from reconciler.errors import NameTaken
 from reconciler.report.events import timestamp
 from reconciler.stratovirt.addresses import lay_out
-from reconciler.stratovirt.command_line import AGENT_SOCKET
 from reconciler.stratovirt.machine import Order
 
 if TYPE_CHECKING:
@@ -129,8 +129,8 @@ class Actor:
         button = domain is not None and keeper.context.settings.arch == "aarch64" and (
             domain.machine is MachineType.VIRT)
         running = keeper.applied or domain
-        agent = next((d.path or AGENT_SOCKET for d in running.devices if isinstance(d, Channel)),
-                     None) if running else None
+        agent = next((d.path or d.socket for d in running.devices
+                      if isinstance(d, Channel) and d.name == AGENT), None) if running else None
         await keeper.machine.stop(policy.stop if policy else StopMode.GRACEFUL,
                                   policy.stop_timeout if policy else 30.0, agent_socket=agent,
                                   power_button=button)

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from reconciler.domain.model import InvalidDomain
+from reconciler.domain.numbers import complete, of_text
 from reconciler.engine.case import Now
 from reconciler.engine.ledger import Patience
 from reconciler.engine.queue import Lane
@@ -79,7 +80,8 @@ class Context:
         if text is None:
             return None
         try:
-            return self.read_text(text.data, text.file, self.host.as_of(text.read_with))
+            return complete(self.read_text(text.data, text.file, self.host.as_of(text.read_with)),
+                            of_text(text.read_with.get("numbers", "")))
         except InvalidDomain as error:
             self.journal.write("domain.invalid", severity="warning", file=text.file,
                                reason="InvalidDefinition",

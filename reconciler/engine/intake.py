@@ -14,10 +14,12 @@ from typing import TYPE_CHECKING
 from reconciler.domain.admission import Admission, admit
 from reconciler.domain.checks import conflicts
 from reconciler.domain.model import Domain, InvalidDomain, Problem, ReadingHost
+from reconciler.domain.numbers import chosen, complete, numbers_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
+    from reconciler.domain.numbers import Numbers
     from reconciler.sources.listing import Listing
 
 _NAME = re.compile(rb"<name>\s*([A-Za-z0-9_.+-]{1,64})\s*</name>")
@@ -51,21 +53,24 @@ class Definitions:
     accepted: dict[str, Domain] = field(default_factory=dict)  # by file
     rejected: tuple[Rejected, ...] = ()
     elsewhere: tuple[str, ...] = ()
+    numbers: dict[str, Numbers] = field(default_factory=dict)  # chosen for a file's domain
 
 
 @dataclass(slots=True)
 class Intake:
-    """Reads listings. `hostname` is compared with `placement/@host`."""
+    """Reads listings. `hostname` is compared with `placement/@host`; `free` asks the host."""
 
     host: ReadingHost
     admission: Admission
     hostname: str
     read: Callable[[bytes, str, ReadingHost], Domain]
+    free: Callable[[str, int], bool] = lambda claim, number: True
     parses: int = 0  # how many files were parsed at all; tests hold it down
     _cache: dict[str, tuple[bytes, Domain | InvalidDomain]] = field(default_factory=dict)
 
-    def definitions(self, listing: Listing, in_force: Mapping[str, str]) -> Definitions:
-        """`in_force`: the file of each domain that is kept now, by its uuid."""
+    def definitions(self, listing: Listing, in_force: Mapping[str, str],
+                    kept: Mapping[str, Numbers] | None = None) -> Definitions:
+        """`in_force`: the file of each domain that is kept now; `kept`: its numbers; by uuid."""
         found: dict[str, Domain] = {}
         rejected = [Rejected(file, (Problem(file, 1, "", f"{why}; accepted: a readable file"),))
                     for file, why in listing.unreadable.items()]
@@ -84,11 +89,27 @@ class Intake:
             else:
                 found[file] = value
         self._cache = {file: self._cache[file] for file in listing.files}
+        given = self._number(found, kept or {})
         keeping = {file for file, domain in found.items() if in_force.get(domain.uuid) == file}
         for file, problems in conflicts(found, keeping).items():
             domain = found.pop(file)
             rejected.append(Rejected(file, problems, domain.name, domain.uuid))
-        return Definitions(found, tuple(rejected), tuple(elsewhere))
+        return Definitions(found, tuple(rejected), tuple(elsewhere),
+                           {file: own for file, own in given.items() if file in found})
+
+    def _number(self, found: dict[str, Domain], kept: Mapping[str, Numbers]) -> dict[str, Numbers]:
+        """Complete each domain that leaves a number to us; what others have or had is not free."""
+        given: dict[str, Numbers] = {}
+        if all(device.automatic() is None for d in found.values() for device in d.devices):
+            return given
+        taken = {number for domain in found.values() for number in numbers_of(domain.claims())}
+        taken |= {item for own in kept.values() for item in own.items()}
+        for file, domain in sorted(found.items()):
+            after = complete(domain, kept.get(domain.uuid, {}), taken, self.free)
+            if after is not domain:
+                found[file], given[file] = after, chosen(domain, after)
+                taken |= set(given[file].items())
+        return given
 
     def _parsed(self, file: str, data: bytes) -> Domain | InvalidDomain:
         known = self._cache.get(file)

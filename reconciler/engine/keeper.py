@@ -10,6 +10,7 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
+from reconciler.domain.numbers import of_text
 from reconciler.engine import ledger as ledgers
 from reconciler.engine.act import Actor
 from reconciler.engine.carry_out import await_start, carry_out
@@ -41,6 +42,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from reconciler.domain.model import Domain
+    from reconciler.domain.numbers import Numbers
     from reconciler.engine.context import Context
 
 # Conditions whose appearance is news, with the event's name and severity.
@@ -100,6 +102,12 @@ class Keeper:
     def uuid(self) -> str:
         """The identity."""
         return self.memory.uuid
+
+    @property
+    def numbers(self) -> Numbers:
+        """Those that were chosen for its definition, and stay."""
+        kept = self.memory.definition
+        return of_text(kept.read_with.get("numbers", "")) if kept is not None else {}
 
     @property
     def ledger(self) -> Ledger:

@@ -7,6 +7,7 @@ import platform
 from typing import TYPE_CHECKING, Any
 
 from reconciler.domain.model import Domain, InvalidDomain
+from reconciler.domain.numbers import complete, of_text
 from reconciler.domain.reader import read_domain
 from reconciler.engine.case import Case, Removal, Vm, VmState
 from reconciler.engine.context import clocks
@@ -68,8 +69,10 @@ def explain(settings: Settings, name: str) -> dict[str, Any] | None:
 def _definitions(settings: Settings, memories: dict[str, Memory]) -> Definitions:
     listing = Directory(settings.domains, settings.source.include, 0.0).look()
     intake = Intake(reading_host(settings), admission(settings), platform.node(), read_domain)
-    return intake.definitions(listing, {
-        uuid: memory.definition.file for uuid, memory in memories.items() if memory.definition})
+    known = {uuid: memory.definition for uuid, memory in memories.items() if memory.definition}
+    return intake.definitions(
+        listing, {uuid: text.file for uuid, text in known.items()},
+        {uuid: of_text(text.read_with.get("numbers", "")) for uuid, text in known.items()})
 
 
 async def _case(settings: Settings, memory: Memory, domain: Domain | None) -> Case:
@@ -79,8 +82,9 @@ async def _case(settings: Settings, memory: Memory, domain: Domain | None) -> Ca
     applied = None
     if record is not None and vm.state is not VmState.ABSENT:
         try:
-            applied = read_domain((home / DEFINITION).read_bytes(), record.file,
-                                  reading_host(settings).as_of(record.read_with))
+            applied = complete(read_domain((home / DEFINITION).read_bytes(), record.file,
+                                           reading_host(settings).as_of(record.read_with)),
+                               of_text(record.read_with.get("numbers", "")))
         except (OSError, InvalidDomain):
             applied = None
     kept = _kept(settings, memory)
@@ -95,8 +99,9 @@ def _kept(settings: Settings, memory: Memory) -> Domain | None:
     if text is None:
         return None
     try:
-        return read_domain(text.data, text.file,
-                           reading_host(settings).as_of(text.read_with))
+        return complete(read_domain(text.data, text.file,
+                                    reading_host(settings).as_of(text.read_with)),
+                        of_text(text.read_with.get("numbers", "")))
     except InvalidDomain:
         return None
 

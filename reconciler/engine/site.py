@@ -29,5 +29,6 @@ def admission(settings: Settings) -> Admission:
     """What a file may ask of this host."""
     rules = settings.admission
     return Admission(paths=rules.paths, max_memory=rules.max_memory, max_vcpus=rules.max_vcpus,
-                     bridges=rules.bridges, require_labels=rules.require_labels,
+                     bridges=rules.bridges, host_devices=rules.host_devices,
+                     require_labels=rules.require_labels,
                      own=str(settings.state / "nvram"))

@@ -13,14 +13,17 @@ from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from reconciler.domain.numbers import as_text
 from reconciler.engine import removal
 from reconciler.engine.case import Removal
 from reconciler.engine.intake import Definitions, Intake, Rejected
 from reconciler.engine.keeper import Fresh, Keeper
 from reconciler.engine.site import admission
-from reconciler.engine.store import Memory, Text, as_text
+from reconciler.engine.store import Memory, Text
+from reconciler.engine.store import as_text as file_text
 from reconciler.errors import SourceError
 from reconciler.host.files import write_whole
+from reconciler.host.ports import free_on_host
 from reconciler.report.events import timestamp
 from reconciler.sources.directory import Directory, Root
 
@@ -45,7 +48,8 @@ class Sync:
         self._root_file = settings.state / "source.json"
         self.directory = Directory(settings.domains, settings.source.include,
                                    settings.source.settle, self._known_root())
-        self.intake = Intake(owner.context.host, admission(settings), platform.node(), read)
+        self.intake = Intake(owner.context.host, admission(settings), platform.node(), read,
+                             free_on_host)
         self.rules = removal.Rules(settings.prune.enabled, settings.prune.settle,
                                    settings.prune.hold_above, settings.prune.hold_minimum)
         self.watch: Watch | None = None
@@ -110,7 +114,8 @@ class Sync:
         owner = self._owner
         in_force = {k.uuid: k.memory.definition.file for k in owner.keepers.values()
                     if k.memory.definition is not None}
-        definitions = self.intake.definitions(listing, in_force)
+        numbers = {k.uuid: found for k in owner.keepers.values() if (found := k.numbers)}
+        definitions = self.intake.definitions(listing, in_force, numbers)
         present = self._tell_keepers(definitions, listing)
         present |= self._owners_of(listing.unfinished)
         now = owner.context.now().clock
@@ -172,7 +177,7 @@ class Sync:
             keeper = keepers.get(domain.uuid) or names.get(domain.name)
             if keeper is None:
                 keeper = self._owner.keep(Memory(domain.uuid, domain.name))
-            self._define(keeper, domain, file, listing)
+            self._define(keeper, domain, listing, self._text(file, definitions, listing))
             present.add(domain.uuid)
         blind: dict[str, float] = {}
         now = self._owner.context.now().clock
@@ -193,19 +198,22 @@ class Sync:
         self._told = {f: m for f, m in self._told.items() if f in rejected_now}
         return present
 
-    def _define(self, keeper: Keeper, domain: Domain, file: str, listing: Listing) -> None:
+    def _text(self, file: str, definitions: Definitions, listing: Listing) -> Text:
+        numbers = as_text(definitions.numbers.get(file, {}))
+        return Text(file_text(listing.files[file]), file, "", {
+            **self._owner.context.host.keep(), **({"numbers": numbers} if numbers else {})})
+
+    def _define(self, keeper: Keeper, domain: Domain, listing: Listing, text: Text) -> None:
         kept = keeper.memory.definition
-        text = as_text(listing.files[file])
-        if kept is None or kept.text != text or kept.file != file or keeper.invalid or (
+        if kept is None or kept.text != text.text or kept.file != text.file or keeper.invalid or (
                 keeper.domain is None or keeper.removal is not Removal.NONE):
             old = keeper.uuid
-            keeper.define(Fresh(domain, Text(text, file, listing.revision(file),
-                                             self._owner.context.host.keep())))
+            keeper.define(Fresh(domain, replace(text, revision=listing.revision(text.file))))
             if keeper.uuid != old:
                 self._owner.rename(old, keeper)
         elif keeper.domain != domain:
             # The same text means something else: the configuration's defaults changed.
-            keeper.define(Fresh(domain, replace(kept, read_with=self._owner.context.host.keep())))
+            keeper.define(Fresh(domain, replace(kept, read_with=text.read_with)))
 
     def _tell_rejected(self, rejected: Rejected, owned: bool) -> None:
         """Say once what is wrong with a file that is nobody's; its owner tells its own."""

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from reconciler.domain.devices import RootPort
 from reconciler.domain.model import Device, Domain, MachineType, Place
+from reconciler.domain.numbers import identity
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -35,11 +36,6 @@ class Layout:
         """Root ports with nothing behind them: what hot plug can use."""
         used = {place.bus for _, place in self.places}
         return tuple(port.index for port in self.ports if port.index not in used)
-
-
-def identity(device: Device) -> str:
-    """What a place is remembered by: the kind and the key."""
-    return f"{device.KIND}:{device.key}"
 
 
 def lay_out(domain: Domain, remembered: Mapping[str, Place], spare: int) -> Layout:

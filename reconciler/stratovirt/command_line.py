@@ -19,22 +19,26 @@ if TYPE_CHECKING:
 
 QMP_SOCKET = "qmp.sock"
 MONITOR_SOCKET = "monitor.sock"
-AGENT_SOCKET = "agent.sock"
 
 
 @dataclass(frozen=True, slots=True)
 class Start:
-    """What decides a command line besides the domain: where its sockets are, and how it starts."""
+    """What decides a command line besides the domain: where its sockets are, and how it starts.
+
+    `hugepages`: where pages of the wanted size are mounted.
+    """
 
     directory: Path
     layout: Layout
     paused: bool = False
+    hugepages: str = "/dev/hugepages"
 
 
 def arguments(domain: Domain, start: Start) -> list[str]:
     """The arguments after the program."""
-    return [*_machine(domain), *_boot(domain.boot), *_iothreads(domain), *_devices(domain, start),
-            *_monitors(start.directory), *(("-S",) if start.paused else ())]
+    return [*_machine(domain, start.hugepages), *_boot(domain.boot), *_iothreads(domain),
+            *_devices(domain, start), *_monitors(start.directory),
+            *(("-S",) if start.paused else ())]
 
 
 def qmp_argument(directory: Path) -> str:
@@ -42,13 +46,16 @@ def qmp_argument(directory: Path) -> str:
     return f"unix:{directory / QMP_SOCKET},server,nowait"
 
 
-def _machine(domain: Domain) -> list[str]:
+def _machine(domain: Domain, mount: str) -> list[str]:
     options = (",gic-version=3" if domain.gic else "") + (
         ",mem-share=on" if domain.backing.shared else "")
     found = ["-name", domain.name, "-uuid", domain.uuid, "-machine", f"{domain.machine}{options}",
              "-cpu", "host", "-smp", _smp(domain), "-m", f"{domain.memory >> 20}m"]
-    if domain.backing.prealloc:
+    huge = domain.backing.hugepages is not None
+    if domain.backing.prealloc or huge:
         found.append("-mem-prealloc")
+    if huge:
+        found += ["-mem-path", mount]
     if domain.machine is not MachineType.MICROVM:
         found += ["-smbios", f"type=1,uuid={domain.uuid}"]  # else the guest never sees its uuid
     return found
@@ -56,13 +63,14 @@ def _machine(domain: Domain) -> list[str]:
 
 def _smp(domain: Domain) -> str:
     """The count, and how it is arranged where the file says so; dies and clusters only if used."""
-    shape = domain.topology
+    shape, now = domain.topology, domain.current_vcpus
+    counts = str(domain.vcpus) if now is None else f"{now},maxcpus={domain.vcpus}"
     if shape is None:
-        return str(domain.vcpus)
+        return counts
     levels = [("sockets", shape.sockets), ("cores", shape.cores), ("threads", shape.threads)]
     levels += [(name, value) for name, value in (("dies", shape.dies),
                                                  ("clusters", shape.clusters)) if value > 1]
-    return ",".join([str(domain.vcpus), *(f"{name}={value}" for name, value in levels)])
+    return ",".join([counts, *(f"{name}={value}" for name, value in levels)])
 
 
 def _boot(boot: Boot) -> list[str]:
@@ -89,8 +97,8 @@ def _devices(domain: Domain, start: Start) -> list[str]:
     found = [word for port in sorted(ports, key=lambda port: (port.place, port.index))
              for word in port.arguments(port.place)]
     for device in domain.devices:
-        if isinstance(device, Channel) and device.path is None:
-            device = replace(device, path=str(start.directory / AGENT_SOCKET))  # noqa: PLW2901  # completed
+        if isinstance(device, Channel) and device.backend == "unix" and device.path is None:
+            device = replace(device, path=str(start.directory / device.socket))  # noqa: PLW2901  # completed
         if not isinstance(device, RootPort):
             found += device.arguments(start.layout.place(device))
     return found

@@ -13,6 +13,7 @@ import pytest
 
 from reconciler.domain.devices import Channel
 from reconciler.domain.model import Domain, InvalidDomain, MachineType, Place, Policy
+from reconciler.domain.numbers import complete
 from reconciler.domain.reader import read_domain
 from tests.domain.making import ARM, HOST
 
@@ -22,10 +23,13 @@ FILES = sorted(HERE.glob("*.xml"))
 
 def shown(domain: Domain) -> list[str]:
     """A Domain, line by line: its fields, each device's arguments, the warnings."""
+    domain = complete(domain, {})
     boot = domain.boot
     lines = [f"{name}: {value}" for name, value in (
         ("name", domain.name), ("uuid", domain.uuid), ("machine", domain.machine),
-        ("memory", domain.memory >> 20), ("vcpus", domain.vcpus), ("gic", domain.gic),
+        ("memory", domain.memory >> 20), ("current memory", domain.current_memory),
+        ("backing", domain.backing), ("vcpus", domain.vcpus),
+        ("current vcpus", domain.current_vcpus), ("gic", domain.gic),
         ("emulator", domain.emulator), ("iothreads", domain.iothreads), ("title", domain.title))]
     lines += [f"boot: {name} {getattr(boot, name)}" for name in (
         "kernel", "initrd", "cmdline", "loader", "nvram", "nvram_template") if getattr(boot, name)]
@@ -37,8 +41,8 @@ def shown(domain: Domain) -> list[str]:
         if place is None and domain.machine is not MachineType.MICROVM:
             place = Place(99, 0) if device.PLUGGED else Place(0, 9)
         full = device
-        if isinstance(device, Channel) and device.path is None:
-            full = replace(device, path="/run/vm/agent.sock")  # as the command line does
+        if isinstance(device, Channel) and device.backend == "unix" and device.path is None:
+            full = replace(device, path=f"/run/vm/{device.socket}")  # as the command line does
         lines += [f"    {word}" for word in full.arguments(place)]
     return lines + [str(warning) for warning in domain.warnings]
 

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from lxml import etree
 
 from reconciler.domain.model import Domain, InvalidDomain, Place
+from reconciler.domain.numbers import complete
 from reconciler.domain.reader import read_domain
 from tests.domain.making import HOST
 
@@ -25,32 +26,38 @@ OPTIONS = {
     "file", "id", "readonly", "direct", "aio", "format", "discard", "detect-zeroes", "drive",
     "bus", "throttling.iops-total", "addr", "iothread", "serial", "bootindex", "num-queues",
     "queue-size", "ifname", "queues", "vhost", "netdev", "mac", "mq", "max-ports", "path",
-    "chardev", "nr", "port", "multifunction", "deflate-on-oom", "free-page-reporting"}
+    "chardev", "nr", "port", "multifunction", "deflate-on-oom", "free-page-reporting",
+    "filename", "rng", "max-bytes", "period", "guest-cid", "host", "channel", "scsi-id", "lun",
+    "media"}
 BARE = {"tap", "pty", "socket", "server", "nowait", "virtio-blk-pci", "virtio-net-pci",
         "virtio-serial-pci", "virtio-balloon-pci", "virtconsole", "virtserialport",
-        "pcie-root-port"}
+        "pcie-root-port", "rng-random", "virtio-rng-pci", "vhost-vsock-pci", "vfio-pci",
+        "virtio-gpu-pci", "virtio-scsi-pci", "scsi-hd", "scsi-cd", "127.0.0.1:0"}
+FLAGS = ("-drive", "-device", "-netdev", "-chardev", "-serial", "-object", "-vnc")
 quick = settings(max_examples=150, deadline=None,
                  suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
 
 
 def read_in_time(data: bytes) -> Domain | None:
     """The Domain, or None if the file is refused; anything else raised is a fault of ours."""
-    began = time.process_time()
-    found = None
-    with contextlib.suppress(InvalidDomain):
-        found = read_domain(data, "a.xml", HOST)
-    assert time.process_time() - began < SLOWEST
+    found, took = None, []
+    while len(took) < 3 and (not took or min(took) >= SLOWEST):  # others' load is not ours
+        began = time.process_time()
+        with contextlib.suppress(InvalidDomain):
+            found = read_domain(data, "a.xml", HOST)
+        took.append(time.process_time() - began)
+    assert min(took) < SLOWEST
     return found
 
 
 def check_arguments(domain: Domain) -> None:
     """No word of a file became an option."""
-    for device in domain.devices:
+    for device in complete(domain, {}).devices:
         place = device.place or Place(9 if device.PLUGGED else 0, 0 if device.PLUGGED else 9)
         words = device.arguments(place)
         assert words
         for flag, value in zip(words[::2], words[1::2], strict=True):
-            assert flag in ("-drive", "-device", "-netdev", "-chardev", "-serial")
+            assert flag in FLAGS
             names = []
             for option in value.split(","):
                 name, equals, _ = option.partition("=")

@@ -1,20 +1,41 @@
 """The devices: each kind's file has its class, its rows of the table, its reader, its arguments.
 
-A new device is a new file and its line here.
+A new device is a new file and its line in KINDS (docs/how-to/add-a-device.md).
 """
 
 from __future__ import annotations
 
-from reconciler.domain.devices import character, controller, disk, interface, memballoon
+from reconciler.domain.devices import (
+    character,
+    controller,
+    disk,
+    graphics,
+    hostdev,
+    interface,
+    memballoon,
+    rng,
+    scsi,
+    video,
+    vsock,
+)
 from reconciler.domain.devices.character import Channel, Console, Serial
 from reconciler.domain.devices.disk import Disk
+from reconciler.domain.devices.graphics import Graphics
+from reconciler.domain.devices.hostdev import Hostdev
 from reconciler.domain.devices.interface import Interface
 from reconciler.domain.devices.memballoon import Balloon
+from reconciler.domain.devices.rng import Rng
 from reconciler.domain.devices.root_port import RootPort
+from reconciler.domain.devices.scsi import ScsiController, ScsiDisk
+from reconciler.domain.devices.video import Video
 from reconciler.domain.devices.virtio_serial import VirtioSerial
+from reconciler.domain.devices.vsock import Vsock
 
-RULES = (disk.RULE, interface.RULE, controller.RULE, character.SERIAL, character.CONSOLE,
-         character.CHANNEL, memballoon.RULE)
+# Each has RULES, its rows, and `read_all(devices, reading)`, what it makes of them.
+KINDS = (disk, interface, controller, character, memballoon, rng, vsock, hostdev, graphics, video,
+         scsi)
+RULES = tuple(row for kind in KINDS for row in kind.RULES)
 
-__all__ = ["RULES", "Balloon", "Channel", "Console", "Disk", "Interface", "RootPort", "Serial",
-           "VirtioSerial"]
+__all__ = ["KINDS", "RULES", "Balloon", "Channel", "Console", "Disk", "Graphics", "Hostdev",
+           "Interface", "Rng", "RootPort", "ScsiController", "ScsiDisk", "Serial", "Video",
+           "VirtioSerial", "Vsock"]

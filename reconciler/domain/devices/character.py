@@ -5,10 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, ClassVar
 
+from reconciler.domain.devices.virtio_serial import VirtioSerial
 from reconciler.domain.model import Claim, Device, Place
 from reconciler.domain.reading import ADDRESS, ALIAS_RULE, path
 from reconciler.domain.rules import (
     ANY,
+    OPTION,
     PATH,
     Attribute,
     choice,
@@ -48,8 +50,9 @@ SERIAL = _rule("serial", element("target", Attribute("type", ANY), *quiet("port"
                                  *silent("model")))
 CONSOLE = _rule("console", element("target", Attribute("type", choice("virtio", "serial")),
                                    Attribute("port", number(0, LAST_PORT))))
-CHANNEL = _rule("channel", element("target", Attribute("type", ANY), Attribute("name", ANY),
+CHANNEL = _rule("channel", element("target", Attribute("type", ANY), Attribute("name", OPTION),
                                    *quiet("state", "address", "port")))
+RULES = (SERIAL, CONSOLE, CHANNEL)
 
 
 def _backend(node: Node, reading: Reading) -> tuple[str, str | None] | None:
@@ -141,9 +144,9 @@ class Console(Device):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Channel(Device):
-    """The guest agent's port. `path` None: a socket in the VM's own directory.
+    """A port of the guest's. `path` None: a pty, or a socket in the VM's own directory.
 
-    StratoVirt gives the port no name: the agent in the guest must use /dev/vport0p1.
+    StratoVirt gives the port no name: the guest must use /dev/vport0pN, N its number here.
     """
 
     KIND: ClassVar[str] = "channel"
@@ -151,6 +154,8 @@ class Channel(Device):
     PLUGGED: ClassVar[bool] = False
 
     name: str
+    number: int
+    backend: str = "unix"
     path: str | None = None
 
     @property
@@ -158,19 +163,46 @@ class Channel(Device):
         """Its name."""
         return self.name
 
+    @property
+    def socket(self) -> str:
+        """Its socket's file in the VM's own directory, where the file gives no path."""
+        return "agent.sock" if self.name == AGENT else f"port{self.number}.sock"
+
     def claims(self) -> tuple[Claim, ...]:
         """A socket of the host is one VM's."""
         return _claims(self)
 
     def arguments(self, place: Place | None) -> tuple[str, ...]:
         """Its socket, then its port; the engine fills the directory in."""
-        port = f"virtserialport,chardev=char{self.alias},id={self.alias},nr={AGENT_PORT}"
-        return ("-chardev", f"socket,id=char{self.alias},path={self.path},server,nowait",
-                "-device", port)
+        name = "socket" if self.backend == "unix" else self.backend
+        return ("-chardev", f"{name},id=char{self.alias}{_ends(self.backend, self.path)}",
+                "-device", (f"virtserialport,chardev=char{self.alias},id={self.alias},"
+                           f"nr={self.number}"))
 
 
-def read_serial(node: Node, reading: Reading) -> Serial | None:
-    """From <serial>."""
+def read_all(devices: Node, reading: Reading) -> list[Device]:
+    """One serial port, virtio consoles, channels, and the controller that these need."""
+    serials = [_serial(child, reading) for child in devices.children("serial")]
+    consoles: list[Console] = []
+    for child in devices.children("console"):
+        read = _console(child, reading)
+        if isinstance(read, Serial):
+            serials = serials or [read]  # libvirt writes the serial port twice
+        elif read is not None:
+            consoles.append(read)
+    if len(serials) > 1:
+        list(devices.children("serial"))[1].error("a second serial port; accepted: one")
+    channels = [c for child in devices.children("channel")
+                if (c := _channel(child, reading)) is not None]
+    found: list[Device] = [*(s for s in serials[:1] if s is not None), *_numbered(consoles),
+                           *_ported(channels)]
+    given = any(c.text("@type") == "virtio-serial" for c in devices.children("controller"))
+    if (consoles or channels) and not given:
+        found.append(VirtioSerial(alias="virtio-serial0"))
+    return found
+
+
+def _serial(node: Node, reading: Reading) -> Serial | None:
     backend = _backend(node, reading)
     if backend is None:
         return None
@@ -178,7 +210,7 @@ def read_serial(node: Node, reading: Reading) -> Serial | None:
                   alias=node.text("alias/@name") or "serial0", line=node.line)
 
 
-def numbered(consoles: list[Console]) -> list[Console]:
+def _numbered(consoles: list[Console]) -> list[Console]:
     """Those that give no port get the lowest free ones; the order of the file means nothing."""
     taken = {console.number for console in consoles}
     free = (number for number in range(len(consoles) + len(taken)) if number not in taken)
@@ -189,10 +221,24 @@ def numbered(consoles: list[Console]) -> list[Console]:
     return found
 
 
-def read_console(node: Node, reading: Reading) -> Console | Serial | None:
-    """From <console>; without a virtio target it is the serial port's other name."""
+def _ported(channels: list[Channel]) -> list[Channel]:
+    """The agent has port 1; others theirs, or from the last one down, by their names."""
+    taken = {channel.number for channel in channels} | {AGENT_PORT}
+    free = (port for port in range(LAST_PORT + 1, 0, -1) if port not in taken)
+    found = []
+    for channel in sorted(channels, key=lambda c: c.name):
+        number_ = AGENT_PORT if channel.name == AGENT else (
+            next(free, 0) if channel.number == _ANY_PORT else channel.number)
+        found.append(replace(channel, number=number_))
+    aliases = {channel.alias for channel in found}
+    names = (n for i in range(2 * len(found)) if (n := f"channel{i}") not in aliases)
+    return [c if c.alias else replace(c, alias=next(names)) for c in found]
+
+
+def _console(node: Node, reading: Reading) -> Console | Serial | None:
+    """Read a <console>; without a virtio target it is the serial port's other name."""
     if node.text("target/@type") != "virtio":
-        return read_serial(node, reading)
+        return _serial(node, reading)
     backend = _backend(node, reading)
     if backend is None:
         return None
@@ -202,20 +248,32 @@ def read_console(node: Node, reading: Reading) -> Console | Serial | None:
                    alias=node.text("alias/@name") or "", line=node.line)
 
 
-def read_channel(node: Node, reading: Reading) -> Channel | None:
-    """From <channel>; desktop channels are ignored."""
-    kind, name = node.text("@type"), node.text("target/@name")
+def _channel(node: Node, reading: Reading) -> Channel | None:
+    """Read a <channel>; desktop channels are ignored."""
+    kind, name = node.text("@type") or "unix", node.text("target/@name")
     if kind in ("spicevmc", "spiceport", "dbus", "qemu-vdagent"):
         node.warn(f"type='{kind}' is ignored: StratoVirt has no spice")
         return None
-    if kind not in (None, "unix"):
-        node.error(f"type='{kind}'; accepted: unix")
+    if node.text("target/@type") not in (None, "virtio"):
+        node.at("target").error(f"type='{node.text('target/@type')}'; accepted: virtio")
+    if name is None:
+        if node.at("target").raw.get("name") is None:
+            node.error(f"no name; accepted: <target type='virtio' name='{AGENT}'/>")
         return None
-    if name != AGENT:
-        node.error(f"target name '{name}' is not built yet; accepted: {AGENT}", "Unsupported")
-        return None
-    node.warn("the guest sees a port without a name: let its agent use /dev/vport0p1")
     given = node.text("source/@path") or ""
-    own = not given or "/libvirt/" in given  # libvirt's own default path is nothing of ours
-    return Channel(name=name, path=None if own else path(reading, given),
-                   alias=node.text("alias/@name") or "channel0", line=node.line)
+    own = kind == "unix" and (not given or "/libvirt/" in given)  # libvirt's own default path
+    backend = ("unix", None) if own else _backend(node, reading)
+    if backend is None:
+        return None
+    port = node.number("address/@port") if node.text("address/@type") == "virtio-serial" else None
+    if name == AGENT:
+        port = AGENT_PORT
+        node.warn("the guest sees a port without a name: let its agent use /dev/vport0p1")
+    else:
+        node.warn("the guest sees a port without a name: /dev/vport0pN, N its nr on the command "
+                  "line; <address type='virtio-serial' port='N'/> fixes it")
+    if port in (0, AGENT_PORT) and name != AGENT:
+        node.at("address").error(f"port='{port}'; accepted: 2 to {LAST_PORT + 1} (0 is a "
+                                 "console's, 1 the guest agent's)")
+    return Channel(name=name, number=_ANY_PORT if port is None else port, backend=backend[0],
+                   path=backend[1], alias=node.text("alias/@name") or "", line=node.line)

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from reconciler.domain.reading import Reading
     from reconciler.domain.xml import Node
 
-RULE = element(
+CONTROLLER = element(
     "controller",
     Attribute("type", choice("pci", "virtio-serial", "usb", "sata", "ide", "scsi", "fdc",
                              "ccid", "xenbus")),
@@ -25,27 +25,31 @@ RULE = element(
         "ich9-uhci2", "ich9-uhci3", "vt82c686b-uhci", "pci-ohci", "virtio-scsi", "lsilogic",
         "auto", "virtio-transitional", "virtio-non-transitional")),
     Attribute("ports", number(1, 31)), *quiet("vectors"),
-    ADDRESS, ALIAS_RULE, *silent("model", "target", "master", "driver", "acpi", "pcihole64"),
+    ADDRESS, ALIAS_RULE, *silent("model", "target", "master", "acpi", "pcihole64"),
+    element("driver", Attribute("queues", number(1, 32)), Attribute("iothread", number(1, 255)),
+            *quiet("name", "cmd_per_lun", "max_sectors", "ioeventfd", "iommu", "ats", "packed")),
     many=True)
+RULES = (CONTROLLER,)
 # What libvirt adds by itself, and no device of ours sits on.
 _HABITS = ("usb", "sata", "ide", "fdc", "ccid")
 
 
-def read(node: Node, reading: Reading) -> Device | None:
-    """A device, or nothing."""
+def read_all(devices: Node, reading: Reading) -> list[Device]:
+    """Root ports and virtio-serial; scsi's are scsi.py's."""
+    found = [_read(node) for node in devices.children("controller")]
+    return [device for device in found if device is not None]
+
+
+def _read(node: Node) -> Device | None:
     kind = node.text("@type")
     if kind == "virtio-serial":
         return virtio_serial.read(node)
     if kind == "pci":
         return _pci(node)
-    if kind in _HABITS:
-        return None
-    if kind == "scsi":
-        node.error("scsi controllers are not built yet", reason="Unsupported")
-    elif kind is not None:
-        node.error(f"type='{kind}'; accepted: pci, virtio-serial")
-    elif node.raw.get("type") is None:
-        node.error("a controller without type; accepted: type='pci', 'virtio-serial'")
+    if kind is not None and kind not in (*_HABITS, "scsi"):
+        node.error(f"type='{kind}'; accepted: pci, virtio-serial, scsi")
+    elif kind is None and node.raw.get("type") is None:
+        node.error("a controller without type; accepted: type='pci', 'virtio-serial', 'scsi'")
     return None
 
 

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 _ONLY_TOTAL = "StratoVirt limits only total_iops_sec"
 _LIMITS = [f"{when}_{what}_sec{more}" for when in ("total", "read", "write")
            for what in ("bytes", "iops") for more in ("", "_max", "_max_length")]
-RULE = element(
+DISK = element(
     "disk",
     Attribute("type", choice("file", "block", "network", "volume", "nvme", "dir", "vhostuser")),
     Attribute("device", choice("disk", "cdrom", "floppy", "lun")), *quiet("snapshot", "model"),
@@ -72,6 +72,7 @@ RULE = element(
     refused("transient", "changes would stay; take it out"),
     refused("mirror", "a running copy cannot be taken over"),
     refused("auth", "StratoVirt has no network disks"), many=True)
+RULES = (DISK,)
 _BUSES = {"sd": "scsi", "hd": "ide", "fd": "fdc"}  # libvirt's guess where none is written
 _DIRECT = {"none": True, "directsync": True, "writeback": False, "writethrough": False,
            "unsafe": False}
@@ -115,8 +116,8 @@ class Disk(Device):
         return (Claim("read-only disk" if self.readonly else "writable disk", self.path,
                       self.line),)
 
-    def arguments(self, place: Place | None) -> tuple[str, ...]:
-        """The drive, then the device that shows it."""
+    def drive(self) -> str:
+        """The value of -drive."""
         drive = [f"file={self.path}", f"id=drive-{self.alias}",
                  f"readonly={'on' if self.readonly else 'off'}"]
         if self.direct is not None:
@@ -128,6 +129,10 @@ class Disk(Device):
                             ("throttling.iops-total", self.iops)):
             if value is not None:
                 drive.append(f"{name}={value}")
+        return ",".join(drive)
+
+    def arguments(self, place: Place | None) -> tuple[str, ...]:
+        """The drive, then the device that shows it."""
         device = (f"{driver('virtio-blk', place)},drive=drive-{self.alias},id={self.alias}"
                   f"{at(place)}")
         for name, value in (("iothread", f"iothread{self.iothread}" if self.iothread else None),
@@ -135,13 +140,17 @@ class Disk(Device):
                             ("num-queues", self.queues), ("queue-size", self.queue_size)):
             if value is not None:
                 device += f",{name}={value}"
-        return ("-drive", ",".join(drive), "-device", device)
+        return ("-drive", self.drive(), "-device", device)
+
+
+def read_all(devices: Node, reading: Reading) -> list[Disk]:
+    """Every virtio <disk>; those of another bus are of scsi.py, or errors."""
+    return [found for node in devices.children("disk") if _accepted(node)
+            if (found := read(node, reading)) is not None]
 
 
 def read(node: Node, reading: Reading) -> Disk | None:
-    """From <disk>; None where it is ignored or wrong."""
-    if not _accepted(node):
-        return None
+    """What all buses have of a <disk>; None where it is wrong."""
     kind = node.text("@type") or "file"
     attribute = "dev" if kind == "block" else "file"
     source = path(reading, node.text(f"source/@{attribute}"))
@@ -165,33 +174,38 @@ def read(node: Node, reading: Reading) -> Disk | None:
         boot=node.number("boot/@order"), iothread=node.number("driver/@iothread"),
         queues=node.number("driver/@queues"), queue_size=int(size) if size else None,
         iops=node.number("iotune/total_iops_sec") or None,
-        alias=node.text("alias/@name") or f"virtio-disk{_index(target)}", place=place(node),
+        alias=node.text("alias/@name") or f"virtio-disk{index_of(target)}", place=place(node),
         line=node.line)
 
 
+def bus_of(node: Node) -> str:
+    """The bus that is written, else libvirt's guess from the target."""
+    return node.text("target/@bus") or _BUSES.get((node.text("target/@dev") or "vd")[:2], "virtio")
+
+
 def _accepted(node: Node) -> bool:
-    kind, device = node.text("@type") or "file", node.text("@device") or "disk"
-    bus = node.text("target/@bus")
+    device, bus = node.text("@device") or "disk", bus_of(node)
     if device in ("cdrom", "floppy"):
         if node.child("source") is None:
-            node.warn(f"an empty {device} is ignored: StratoVirt has none")
-        else:
-            node.error(f"device='{device}'; accepted: disk (an image can be a read-only one: "
-                       "<readonly/>)")
+            node.warn(f"an empty {device} is ignored: StratoVirt has no drive without a medium")
+        elif bus != "scsi" or device == "floppy":
+            node.error(f"device='{device}' on bus {bus}; accepted: disk (an image can be a "
+                       "read-only one: <readonly/>), or a cdrom on bus='scsi'")
         return False
+    return acceptable(node) and bus == "virtio"
+
+
+def acceptable(node: Node) -> bool:
+    """Whether StratoVirt has such a disk at all; the error if not."""
+    kind, device, bus = node.text("@type") or "file", node.text("@device"), bus_of(node)
     if device == "lun":
         node.error("device='lun'; accepted: disk")
         return False
     if kind not in ("file", "block"):
         node.error(f"type='{kind}'; accepted: file, block", reason="Unsupported")
         return False
-    if bus is None:
-        bus = _BUSES.get((node.text("target/@dev") or "vd")[:2], "virtio")
-    if bus == "scsi":
-        node.at("target").error("bus='scsi' is not built yet; accepted: virtio", "Unsupported")
-        return False
-    if bus != "virtio":
-        node.at("target").error(f"bus='{bus}'; accepted: virtio (the guest sees /dev/vda)")
+    if bus not in ("virtio", "scsi"):
+        node.at("target").error(f"bus='{bus}'; accepted: virtio (the guest sees /dev/vda), scsi")
         return False
     if node.child("shareable") is not None and node.child("readonly") is None:
         node.at("shareable").error("StratoVirt shares only read-only disks; accepted: with "
@@ -212,7 +226,7 @@ def _cache(node: Node) -> tuple[bool | None, str | None]:
     return direct, io or ("off" if direct is False else None)
 
 
-def _index(target: str) -> int:
+def index_of(target: str) -> int:
     """Count a target as libvirt does: vda and hda are 0, vdaa is 26."""
     number = 0
     for letter in target[2 if target[0] != "x" else 3:]:

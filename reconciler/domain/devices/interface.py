@@ -9,6 +9,7 @@ from reconciler.domain.model import Claim, Device, Impact, Place
 from reconciler.domain.reading import ADDRESS, ALIAS_RULE, at, digest, driver, place
 from reconciler.domain.rules import (
     BRIDGE_OR_TAP,
+    YES_NO,
     Attribute,
     choice,
     dropped,
@@ -22,14 +23,12 @@ from reconciler.domain.rules import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-
     from reconciler.domain.reading import Reading
     from reconciler.domain.xml import Node
 
 _MAC = matching(r"[0-9a-fA-F]{2}(:[0-9a-fA-F]{2}){5}", "six bytes such as 52:54:00:12:34:56")
 _ISOLATION = "dropping it would change what this guest can reach; do it on the host instead"
-RULE = element(
+INTERFACE = element(
     "interface",
     Attribute("type", choice("ethernet", "bridge", "network", "user", "direct", "hostdev",
                              "vhostuser", "udp", "mcast", "server", "client", "internal", "vdpa")),
@@ -53,12 +52,28 @@ RULE = element(
     warned("coalesce", "set it on the host"), warned("rom", "StratoVirt loads none"),
     warned("guest", "StratoVirt does not name it"), warned("script", "no scripts are run"),
     warned("downscript", "no scripts are run"), warned("tune", "set it on the host"),
-    warned("mtu", "set it on the bridge"), warned("teaming", "StratoVirt has none"),
+    element("mtu", Attribute("size", number(68, 65535))),
+    element("vlan", Attribute("trunk", YES_NO),
+            element("tag", Attribute("id", number(1, 4094)),
+                    Attribute("nativeMode", choice("tagged", "untagged")), many=True)),
+    warned("teaming", "StratoVirt has none"),
     warned("backend", "StratoVirt has its own"), warned("ip", "set it in the guest"),
     warned("route", "set it in the guest"),
-    refused("vlan", _ISOLATION), refused("bandwidth", _ISOLATION),
+    refused("bandwidth", _ISOLATION),
     refused("filterref", _ISOLATION), refused("virtualport", _ISOLATION),
     refused("port", _ISOLATION), many=True)
+RULES = (INTERFACE,)
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Vlan:
+    """A VLAN of a bridge's port; `untagged`: what comes from the guest without a tag is in it."""
+
+    tag: int
+    untagged: bool = False
+
+    def __str__(self) -> str:
+        return f"{self.tag}{' untagged' if self.untagged else ''}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,13 +82,17 @@ class Interface(Device):
 
     KIND: ClassVar[str] = "interface"
     RANK: ClassVar[int] = 10
-    IMPACT: ClassVar[dict[str, Impact]] = {"bridge": Impact.HOST}
+    IMPACT: ClassVar[dict[str, Impact]] = {"bridge": Impact.HOST, "mtu": Impact.HOST,
+                                           "vlans": Impact.HOST, "up": Impact.LIVE}
 
     tap: str
     mac: str
     bridge: str | None = None
     queues: int | None = None
     vhost: bool = False
+    up: bool = True  # whether the guest sees a cable
+    mtu: int | None = None  # of the tap
+    vlans: tuple[Vlan, ...] = ()  # of the tap's port of its bridge
 
     @property
     def key(self) -> str:
@@ -95,13 +114,14 @@ class Interface(Device):
         return ("-netdev", net + (",vhost=on" if self.vhost else ""), "-device", card)
 
 
-def read_all(nodes: Iterable[Node], reading: Reading) -> list[Interface]:
+def read_all(devices: Node, reading: Reading) -> list[Interface]:
     """From all <interface>s, with what they leave out filled in.
 
     What is derived hangs on the card's own words alone, so that another card, or another order,
     changes nothing; cards without any name are told apart by their bridge, then counted.
     """
-    cards = sorted((card for node in nodes if (card := _read(node)) is not None),
+    cards = sorted((card for node in devices.children("interface")
+                    if (card := _read(node)) is not None),
                    key=lambda card: (card.place is None, card.place or Place(0, 0),
                                      card.queues or 0, card.vhost))
     seen: dict[str, int] = {}
@@ -135,8 +155,6 @@ def _read(node: Node) -> Interface | None:
     model = node.text("model/@type")
     if model not in (None, "virtio", "virtio-non-transitional"):
         node.at("model").error(f"type='{model}'; accepted: virtio")
-    if node.text("link/@state") == "down":
-        node.at("link").error("state='down' is not built yet", "Unsupported")
     if node.child("boot") is not None:
         node.at("boot").error("StratoVirt cannot boot from the network")
     given, target = node.text("mac/@address"), node.text("target/@dev")
@@ -148,4 +166,27 @@ def _read(node: Node) -> Interface | None:
     return Interface(tap=target or "", mac=mac, bridge=bridge,
                      queues=node.number("driver/@queues"),
                      vhost=node.text("driver/@name") == "vhost",
+                     up=node.text("link/@state") != "down", mtu=node.number("mtu/@size"),
+                     vlans=_vlans(node, bridge),
                      alias=node.text("alias/@name") or "", place=place(node), line=node.line)
+
+
+def _vlans(node: Node, bridge: str | None) -> tuple[Vlan, ...]:
+    """One tag: the guest knows nothing of it. Several, or trunk='yes': the guest sees the tags."""
+    child = node.child("vlan")
+    if child is None:
+        return ()
+    if bridge is None:
+        child.error("a VLAN without a bridge; accepted: with <source bridge='…'/>")
+    tags = [(tag.number("@id"), tag.text("@nativeMode")) for tag in child.children("tag")]
+    known = [(number, mode) for number, mode in tags if number is not None]
+    if not tags:
+        child.error("no tag; accepted: <tag id='42'/>")
+    if child.flag("@trunk") is False and len(tags) > 1:
+        child.error(f"{len(tags)} tags with trunk='no'; accepted: one, or trunk='yes'")
+    trunk = child.flag("@trunk") or len(tags) > 1
+    found = {Vlan(number, untagged=mode == "untagged" or not trunk) for number, mode in known}
+    if sum(vlan.untagged for vlan in found) > 1 or len({v.tag for v in found}) < len(known):
+        child.error("a tag twice, or two of nativeMode='untagged'; accepted: each tag once, one "
+                    "untagged")
+    return tuple(sorted(found))

@@ -13,12 +13,13 @@ if TYPE_CHECKING:
     from reconciler.domain.reading import Reading
     from reconciler.domain.xml import Node
 
-RULE = element(
+BALLOON = element(
     "memballoon",
     Attribute("model", choice("virtio", "none", "virtio-transitional",
                               "virtio-non-transitional")),
     Attribute("autodeflate", ON_OFF), Attribute("freePageReporting", ON_OFF),
     ADDRESS, ALIAS_RULE, *silent("driver"), warned("stats", "StratoVirt collects none"))
+RULES = (BALLOON,)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,15 +44,15 @@ class Balloon(Device):
         return ("-device", f"{driver('virtio-balloon', place)},id={self.alias}{at(place)}{options}")
 
 
-def default() -> Balloon:
-    """The one that nobody wrote."""
-    return Balloon(alias="balloon0")
+def read_all(devices: Node, reading: Reading) -> list[Balloon]:
+    """The one that is written, or the one that nobody wrote."""
+    nodes = list(devices.children("memballoon"))[:1]
+    if not nodes:
+        return [Balloon(alias="balloon0")]
+    return [_read(node) for node in nodes if node.text("@model") != "none"]
 
 
-def read(node: Node, reading: Reading) -> Balloon | None:
-    """From <memballoon>."""
-    if node.text("@model") == "none":
-        return None
+def _read(node: Node) -> Balloon:
     return Balloon(alias=node.text("alias/@name") or "balloon0",
                    deflate_on_oom=node.flag("@autodeflate") or False,
                    free_page_reporting=node.flag("@freePageReporting") or False,

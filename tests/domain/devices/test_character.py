@@ -89,7 +89,11 @@ def test_there_is_one_serial_port():
     "<console type='stdio'><target type='virtio'/></console>",
     "<console type='unix'><target type='virtio'/></console>",
     "<channel type='tcp'><target type='virtio' name='org.qemu.guest_agent.0'/></channel>",
-    "<channel type='unix'><target type='virtio' name='my.port'/></channel>"])
+    "<channel type='unix'><target type='virtio'/></channel>",
+    "<channel type='unix'><target type='guestfwd' name='a'/></channel>",
+    "<channel type='unix'><target type='virtio' name='a,b'/></channel>",
+    ("<channel type='pty'><target type='virtio' name='a'/><address type='virtio-serial' "
+    "port='1'/></channel>")])
 def test_ends_that_are_refused(xml):
     assert problems(devices=DISK + xml)
 
@@ -158,3 +162,20 @@ def test_a_microvm_has_room_for_one_console():
 def test_on_a_microvm():
     found = read(devices=DISK + CONSOLE, os=MICROVM)
     assert device(found, "virtio-serial").arguments(None)[1].startswith("virtio-serial-device,")
+
+
+def test_channels_of_other_names_have_ports_of_their_own():
+    agent = "<channel type='unix'><target type='virtio' name='org.qemu.guest_agent.0'/></channel>"
+    mine = "<channel type='pty'><target type='virtio' name='my.port'/></channel>"
+    given = ("<channel type='file'><source path='/l'/><target type='virtio' name='a'/>"
+             "<address type='virtio-serial' controller='0' bus='0' port='5'/></channel>")
+    found = {d.name: d for d in read(devices=DISK + mine + given + agent).devices
+             if d.KIND == "channel"}
+    assert {name: d.number for name, d in found.items()} == {
+        "org.qemu.guest_agent.0": 1, "a": 5, "my.port": 30}
+    assert found["my.port"].arguments(None) == (
+        "-chardev", "pty,id=charchannel1", "-device",
+        "virtserialport,chardev=charchannel1,id=channel1,nr=30")
+    assert found["a"].arguments(None)[1] == "file,id=charchannel0,path=/l"
+    assert "port" in error(devices=DISK + given + given.replace("'a'", "'b'").replace("/l", "/m")
+                           ).message

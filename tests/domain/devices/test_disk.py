@@ -130,10 +130,9 @@ def test_a_path_never_becomes_an_option(path):
     "<disk type='network'><source protocol='rbd' name='a'/><target dev='vda'/></disk>",
     "<disk type='file' device='lun'><source file='a'/><target dev='vda'/></disk>",
     "<disk type='file'><source file='a'/><target dev='rootfs'/></disk>",
-    "<disk type='file'><source file='a'/><target dev='sda'/></disk>",
     "<disk type='file'><source file='a'/><target dev='hda'/></disk>",
     *(f"<disk type='file'><source file='a'/><target dev='vda' bus='{bus}'/></disk>"
-      for bus in ("sata", "ide", "usb", "scsi"))])
+      for bus in ("sata", "ide", "usb"))])
 def test_disks_that_are_refused(device_):
     assert problems(devices=DISK.replace("vda", "vdz") + device_)
 

@@ -2,6 +2,7 @@
 
 import pytest
 
+from reconciler.domain.devices.interface import Vlan
 from reconciler.domain.model import Impact, Place
 from tests.domain.making import DISK, device, error, problems, read, warnings
 
@@ -91,11 +92,34 @@ def test_kinds_that_are_refused(kind):
 
 
 def test_a_link_that_is_down_is_never_silently_up():
-    assert error(devices=DISK + card("<link state='down'/>")).reason == "Unsupported"
-    assert not warnings(devices=DISK + card("<link state='up'/>"))
+    assert not first("<link state='down'/>").up
+    assert first("<link state='up'/>").up
 
 
-@pytest.mark.parametrize("inner", ["<mtu size='9000'/>", "<rom bar='off'/>", "<coalesce/>"])
+def test_the_tap_s_mtu_and_vlans():
+    found = first("<source bridge='br0'/><mtu size='9000'/><vlan trunk='yes'><tag id='42'/>"
+                      "<tag id='7' nativeMode='untagged'/></vlan>", "bridge")
+    assert found.mtu == 9000
+    assert found.vlans == (Vlan(7, untagged=True), Vlan(42))
+    assert first("<source bridge='br0'/><vlan><tag id='42'/></vlan>", "bridge").vlans == (Vlan(42, untagged=True),)
+
+
+@pytest.mark.parametrize("inner", [
+    "<mtu size='9'/>", "<vlan/>", "<vlan><tag id='4095'/></vlan>",
+    "<vlan trunk='no'><tag id='1'/><tag id='2'/></vlan>",
+    "<vlan trunk='yes'><tag id='1'/><tag id='1' nativeMode='untagged'/></vlan>",
+    ("<vlan trunk='yes'><tag id='1' nativeMode='untagged'/><tag id='2' nativeMode='untagged'/>"
+    "</vlan>")])
+def test_mtus_and_vlans_that_are_none(inner):
+    assert problems(devices=DISK + card("<source bridge='br0'/>" + inner, "bridge"))
+
+
+def test_a_vlan_needs_a_bridge():
+    assert "bridge" in error(devices=DISK + "<interface type='ethernet'><vlan><tag id='4'/></vlan>"
+                             "</interface>").message
+
+
+@pytest.mark.parametrize("inner", ["<rom bar='off'/>", "<coalesce/>"])
 def test_what_is_ignored_with_a_warning(inner):
     assert len(warnings(devices=DISK + card(inner))) == 1
 

@@ -1,0 +1,120 @@
+"""<controller type='scsi'> and the disks on its bus. An optional feature of StratoVirt's build."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from typing import TYPE_CHECKING, ClassVar
+
+from reconciler.domain.devices import disk
+from reconciler.domain.devices.disk import Disk
+from reconciler.domain.model import Device, Place
+from reconciler.domain.reading import at, place
+
+if TYPE_CHECKING:
+    from reconciler.domain.reading import Reading
+    from reconciler.domain.xml import Node
+
+RULES = ()  # their rows are those of <controller> and <disk>
+_FEATURE = "virtio-scsi-pci"
+_UNITS = 15  # disks of a controller as libvirt counts them: 16 less the controller's own, 7
+_OWN_UNIT = 7
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ScsiController(Device):
+    """A virtio-scsi bus."""
+
+    KIND: ClassVar[str] = "scsi"
+    RANK: ClassVar[int] = 25
+    MICROVM: ClassVar[bool] = False
+    FEATURE: ClassVar[str] = _FEATURE
+
+    index: int
+    queues: int | None = None
+    iothread: int | None = None
+
+    @property
+    def key(self) -> str:
+        """Its number, which disks name."""
+        return f"{self.index:03}"
+
+    def arguments(self, place: Place | None) -> tuple[str, ...]:
+        """The controller; its disks follow."""
+        more = (f",num-queues={self.queues}" if self.queues else "") + (
+            f",iothread=iothread{self.iothread}" if self.iothread else "")
+        return ("-device", f"{_FEATURE},id={self.alias}{at(place)}{more}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ScsiDisk(Disk):
+    """A disk, or a drive with its medium, on a virtio-scsi bus."""
+
+    RANK: ClassVar[int] = 32
+    PLUGGED: ClassVar[bool] = False
+    MICROVM: ClassVar[bool] = False
+    FEATURE: ClassVar[str] = _FEATURE
+
+    controller: int
+    scsi_target: int
+    unit: int
+    bus: str  # the controller's alias
+    optical: bool = False
+
+    def arguments(self, place: Place | None) -> tuple[str, ...]:
+        """The drive, then the device at its place on the bus."""
+        media = ",media=cdrom" if self.optical else ""
+        device = (f"scsi-{'cd' if self.optical else 'hd'},bus={self.bus}.0,channel=0,"
+                  f"scsi-id={self.scsi_target},lun={self.unit},drive=drive-{self.alias},"
+                  f"id={self.alias}")
+        for name, value in (("serial", self.serial), ("bootindex", self.boot)):
+            if value is not None:
+                device += f",{name}={value}"
+        return ("-drive", self.drive() + media, "-device", device)
+
+
+def read_all(devices: Node, reading: Reading) -> list[Device]:
+    """Every scsi controller and disk; a controller that only disks name is added."""
+    controllers = {c.index: c for node in devices.children("controller")
+                   if node.text("@type") == "scsi" and (c := _controller(node)) is not None}
+    disks: list[ScsiDisk] = []
+    for node in devices.children("disk"):
+        optical = node.text("@device") == "cdrom"
+        if disk.bus_of(node) != "scsi" or node.text("@device") == "floppy" or (
+                optical and node.child("source") is None) or not disk.acceptable(node):
+            continue
+        found = disk.read(node, reading)
+        if found is not None:
+            disks.append(_disk(node, found, controllers, optical=optical))
+    return [*controllers.values(), *disks]
+
+
+def _controller(node: Node) -> ScsiController | None:
+    model = node.text("@model")
+    if model not in (None, "virtio-scsi", "auto"):
+        node.error(f"model='{model}'; accepted: virtio-scsi")
+        return None
+    index = node.number("@index") or 0
+    return ScsiController(alias=node.text("alias/@name") or f"scsi{index}", index=index,
+                          queues=node.number("driver/@queues"),
+                          iothread=node.number("driver/@iothread"), place=place(node),
+                          line=node.line)
+
+
+def _disk(node: Node, found: Disk, controllers: dict[int, ScsiController], *,
+          optical: bool) -> ScsiDisk:
+    """Its place on a bus: the one that is written, else by its target, as libvirt counts."""
+    for name in ("iothread", "queues", "queue_size"):
+        if getattr(found, name) is not None:
+            node.at("driver").error(f"{name} of a scsi disk; accepted: on its <controller>")
+    count = disk.index_of(found.target)
+    index, unit = divmod(count, _UNITS)
+    unit, target = unit + (unit >= _OWN_UNIT), 0
+    if node.text("address/@type") == "drive":
+        index = node.number("address/@controller") or 0
+        target, unit = node.number("address/@target") or 0, node.number("address/@unit") or 0
+    bus = controllers.setdefault(index, ScsiController(alias=f"scsi{index}", index=index))
+    values = {f.name: getattr(found, f.name) for f in fields(Disk)}
+    given = node.text("alias/@name")
+    return ScsiDisk(**{**values, "alias": given or f"scsi{index}-0-{target}-{unit}", "place": None,
+                       "readonly": found.readonly or optical},
+                    controller=index, scsi_target=target, unit=unit, bus=bus.alias, optical=optical)

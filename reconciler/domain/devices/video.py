@@ -1,0 +1,54 @@
+"""<video>: a virtio graphics card. An optional feature of StratoVirt's build."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar
+
+from reconciler.domain.model import Device, Place
+from reconciler.domain.reading import ADDRESS, ALIAS_RULE, at, place
+from reconciler.domain.rules import ANY, Attribute, element, quiet, silent
+
+if TYPE_CHECKING:
+    from reconciler.domain.reading import Reading
+    from reconciler.domain.xml import Node
+
+VIDEO = element(
+    "video", element("model", Attribute("type", ANY), *quiet(
+        "heads", "primary", "ram", "vram", "vgamem", "vram64", "blob", "edid"),
+        *silent("acceleration", "resolution")), ADDRESS, ALIAS_RULE, *silent("driver"), many=True)
+RULES = (VIDEO,)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Video(Device):
+    """The one graphics card of a VM."""
+
+    KIND: ClassVar[str] = "video"
+    RANK: ClassVar[int] = 52
+    MICROVM: ClassVar[bool] = False
+    FEATURE: ClassVar[str] = "virtio-gpu-pci"
+
+    @property
+    def key(self) -> str:
+        """There is one."""
+        return "0"
+
+    def arguments(self, place: Place | None) -> tuple[str, ...]:
+        """The card, with StratoVirt's own defaults."""
+        return ("-device", f"virtio-gpu-pci,id={self.alias}{at(place)}")
+
+
+def read_all(devices: Node, reading: Reading) -> list[Video]:
+    """The first virtio card; other cards are a desktop's, and ignored."""
+    found: list[Video] = []
+    for node in devices.children("video"):
+        model = node.text("model/@type")
+        if model != "virtio":
+            node.warn(f"model '{model or ''}' is ignored: StratoVirt has virtio only")
+        elif found:
+            node.error("a second virtio card; accepted: one")
+        else:
+            found.append(Video(alias=node.text("alias/@name") or "video0", place=place(node),
+                               line=node.line))
+    return found

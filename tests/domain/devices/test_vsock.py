@@ -1,0 +1,40 @@
+"""<vsock>: an address that nobody else on the host has."""
+
+import pytest
+
+from reconciler.domain.checks import conflicts
+from reconciler.domain.devices import Vsock
+from reconciler.domain.model import Place
+from tests.domain.making import DISK, error, read
+
+
+def only(text):
+    return next(d for d in read(devices=DISK + text).devices if isinstance(d, Vsock))
+
+
+def test_its_argument():
+    device = only("<vsock model='virtio'><cid auto='no' address='3'/></vsock>")
+    assert device.arguments(Place(6, 0)) == (
+        "-device", "vhost-vsock-pci,id=vsock0,guest-cid=3,bus=pcie.6,addr=0x0")
+    assert device.arguments(None)[1].startswith("vhost-vsock-device,")
+
+
+@pytest.mark.parametrize("text", ["<vsock/>", "<vsock model='virtio'><cid auto='yes'/></vsock>",
+                                  "<vsock><cid auto='yes' address='9'/></vsock>"])
+def test_an_automatic_address_is_left_to_us(text):
+    assert only(text).cid is None
+
+
+@pytest.mark.parametrize("cid", ["auto='no'", "auto='no' address='2'",
+                                 "auto='no' address='4294967295'"])
+def test_addresses_that_are_none(cid):
+    assert error(devices=DISK + f"<vsock><cid {cid}/></vsock>")
+
+
+def test_two_domains_cannot_have_one_address():
+    vsock = "<vsock><cid auto='no' address='9'/></vsock>"
+    other = "<disk type='file'><source file='b.img'/><target dev='vda' bus='virtio'/></disk>"
+    found = conflicts({"a.xml": read(devices=DISK + vsock, name="a"),
+                       "b.xml": read(devices=other + vsock, name="b")}, {"a.xml"})
+    assert list(found) == ["b.xml"]
+    assert "vsock CID" in found["b.xml"][0].message
