@@ -101,7 +101,8 @@ def test_the_tap_s_mtu_and_vlans():
                       "<tag id='7' nativeMode='untagged'/></vlan>", "bridge")
     assert found.mtu == 9000
     assert found.vlans == (Vlan(7, untagged=True), Vlan(42))
-    assert first("<source bridge='br0'/><vlan><tag id='42'/></vlan>", "bridge").vlans == (Vlan(42, untagged=True),)
+    access = first("<source bridge='br0'/><vlan><tag id='42'/></vlan>", "bridge")
+    assert access.vlans == (Vlan(42, untagged=True),)
 
 
 @pytest.mark.parametrize("inner", [
