@@ -29,7 +29,7 @@ def domain(state: DesiredState = DesiredState.RUNNING, memory: int = 128,
            **policy: object) -> Domain:
     """A small Domain."""
     return Domain("a", "11111111-2222-5333-8444-555555555555", MachineType.Q35, memory << 20, 1,
-                  Boot(loader="/images/fw.fd"), policy=replace(Policy(state=state), **policy),
+                  boot=Boot(loader="/images/fw.fd"), policy=replace(Policy(state=state), **policy),
                   file="a.xml")
 
 

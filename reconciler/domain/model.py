@@ -276,6 +276,10 @@ class Domain:
                               line=lines.get("nvram", 0)))
         return (*found, *(need for device in self.devices for need in device.needs()))
 
+    def features(self) -> tuple[str, ...]:
+        """What StratoVirt must be built with, by the names of its drivers."""
+        return tuple(sorted({device.FEATURE for device in self.devices if device.FEATURE}))
+
     def claims(self) -> tuple[Claim, ...]:
         """Everything that belongs to this domain alone."""
         lines = dict(self.lines)

@@ -17,7 +17,7 @@ from reconciler.engine.case import Cause, Plan, Step, Verb
 from reconciler.errors import NameTaken
 from reconciler.report.events import timestamp
 from reconciler.stratovirt.addresses import lay_out
-from reconciler.stratovirt.machine import Order
+from reconciler.stratovirt.machine import Order, Prepared
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -72,7 +72,7 @@ class Actor:
                     attempt=keeper.ledger.failures.count + 1)
         self._move_home(domain)
         order = self._order(domain, text, paused=step.verb is Verb.START_PAUSED)
-        made = await asyncio.to_thread(keeper.machine.prepare, order)
+        made = await asyncio.to_thread(self._prepare, order)
         self.starting = True
         try:
             keeper.machine.launch(order, made, timestamp())
@@ -81,6 +81,11 @@ class Actor:
             return await self.see_up(step.verb, cause)
         finally:
             self.starting = False
+
+    def _prepare(self, order: Order) -> Prepared:
+        """Look at all that it needs, then make what is ours to make; in a thread."""
+        self._keeper.context.check(order.domain)
+        return self._keeper.machine.prepare(order)
 
     async def see_up(self, verb: Verb, cause: Cause) -> bool:
         """Wait until what was launched answers; then its definition is the last that came up."""

@@ -9,12 +9,14 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from reconciler.domain.devices import Hostdev
 from reconciler.domain.model import InvalidDomain
 from reconciler.domain.numbers import complete, of_text
 from reconciler.engine.case import Now
 from reconciler.engine.ledger import Patience
 from reconciler.engine.queue import Lane
-from reconciler.host import files
+from reconciler.host import files, hugepages, vfio
+from reconciler.stratovirt.capabilities import Capabilities, identity
 from reconciler.units import seconds
 
 if TYPE_CHECKING:
@@ -53,6 +55,7 @@ class Context:
     now: Callable[[], Now] = clocks
     began: float = field(init=False)
     patience: Patience = field(init=False)
+    capabilities: Capabilities = field(init=False)
     starts: Lane = field(init=False)
     stops: Lane = field(init=False)
 
@@ -61,6 +64,7 @@ class Context:
         self.began = self.now().clock
         self.patience = Patience(reconcile.backoff.initial, reconcile.backoff.maximum,
                                  reconcile.drift.fight_limit, reconcile.drift.window)
+        self.capabilities = Capabilities(self.settings.state / "capabilities.json")
         self.starts = Lane(self.settings.concurrency)
         self.stops = Lane(STOPS_AT_ONCE)
 
@@ -91,10 +95,16 @@ class Context:
     def check(self, domain: Domain) -> None:
         """All that a definition needs is there (blocking); raises HostError."""
         files.check(domain.needs())
+        self.capabilities.check(self.program_of(domain), domain.machine, domain.features())
+        if domain.backing.hugepages is not None:
+            hugepages.mount_of(domain.backing.hugepages)
+        passed = [device for device in domain.devices if isinstance(device, Hostdev)]
+        if passed:
+            vfio.check(passed)
 
     def signature(self, domain: Domain) -> tuple[object, ...]:
-        """Changes with the files that the domain needs."""
-        return files.signature(domain.needs())
+        """Changes with the files that the domain needs, StratoVirt's own among them."""
+        return (*files.signature(domain.needs()), identity(self.program_of(domain)))
 
     def save(self, memory: Memory) -> None:
         """Keep it; a full disk stops nothing, and is told."""

@@ -27,6 +27,7 @@ class NeedsWatch:
         elif not self._ends:
             paths = {path for need in domain.needs()
                      for path in (need.path, need.template) if path}
+            paths |= {word for word in self._context.program_of(domain) if word.startswith("/")}
             self._seen = self._context.signature(domain)
             self._ends = self._context.watch_files(paths, self._changed)
 

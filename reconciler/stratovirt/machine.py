@@ -13,10 +13,10 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Protocol
 
-from reconciler.domain.devices import Interface
+from reconciler.domain.devices import Hostdev, Interface
 from reconciler.domain.model import StopMode
 from reconciler.errors import HostError, QmpClosed, QmpError, StartFailed, StopFailed
-from reconciler.host import files, taps
+from reconciler.host import files, hugepages, taps, vfio
 from reconciler.stratovirt import agent, process, record
 from reconciler.stratovirt.command_line import QMP_SOCKET, Start, arguments
 from reconciler.stratovirt.monitors import Monitor
@@ -72,6 +72,15 @@ class Order:
     generation: int
     read_with: dict[str, str]
     manage_taps: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """What a start found on the host, or made there: given back when the VM has ended."""
+
+    taps: tuple[str, ...] = ()
+    host_devices: tuple[str, ...] = ()
+    hugepages: str = ""
 
 
 class VirtualMachine:
@@ -166,29 +175,51 @@ class VirtualMachine:
 
     # Acting
 
-    def prepare(self, order: Order) -> tuple[str, ...]:
-        """Look at the files and make what the start needs (blocking); the taps made."""
-        needs = order.domain.needs()
-        files.check(needs)
-        files.make_variables(needs)
+    def prepare(self, order: Order) -> Prepared:
+        """Make what the start needs (blocking); all of it, or nothing is left."""
+        domain = order.domain
+        files.make_variables(domain.needs())
         self.home.mkdir(parents=True, exist_ok=True, mode=0o700)
-        cards = [d for d in order.domain.devices if isinstance(d, Interface)]
-        return tuple(card.tap for card in cards if order.manage_taps and taps.make(
-            card.tap, card.bridge, queues=card.queues or 1))
+        pages = domain.backing.hugepages
+        mount = "" if pages is None else hugepages.mount_of(pages)
+        passed = [d for d in domain.devices if isinstance(d, Hostdev)]
+        bound = vfio.take(passed) if passed else ()
+        try:
+            made = self._make_taps(domain) if order.manage_taps else ()
+        except HostError:
+            for address in bound:
+                vfio.give_back(address)
+            raise
+        return Prepared(made, bound, mount)
 
-    def launch(self, order: Order, made: tuple[str, ...], started_at: str) -> int:
+    def _make_taps(self, domain: Domain) -> tuple[str, ...]:
+        made: list[str] = []
+        for card in domain.devices:
+            if not isinstance(card, Interface):
+                continue
+            try:
+                if taps.make(card.tap, card.bridge, queues=card.queues or 1, mtu=card.mtu,
+                             vlans=card.vlans, owner=str(self.home)):
+                    made.append(card.tap)
+            except HostError:
+                for tap in made:
+                    taps.remove(tap)
+                raise
+        return tuple(made)
+
+    def launch(self, order: Order, made: Prepared, started_at: str) -> int:
         """Start the process and know it; the intent is on disk before it. Returns the pid."""
         domain = order.domain
         if self.occupied():  # what is written about that one stays as it is
             raise StartFailed(process.TAKEN)
         kept = record.Record(domain.name, domain.uuid, order.generation, record.boot_id(),
                              intent="start", places=dict(order.layout.places),
-                             read_with=order.read_with, file=domain.file, taps=made,
-                             started_at=started_at)
+                             read_with=order.read_with, file=domain.file, taps=made.taps,
+                             host_devices=made.host_devices, started_at=started_at)
         files.write_whole(self.home / record.DEFINITION, order.text)
         record.save(self.home, kept)
         words = [*order.program,
-                 *arguments(domain, Start(self.home, order.layout, order.paused))]
+                 *arguments(domain, Start(self.home, order.layout, order.paused, made.hugepages))]
         self.record = kept
         try:
             vm = process.launch(words, self.home)
@@ -347,13 +378,16 @@ class VirtualMachine:
         self._listener.on_end(traces, asked=asked)
 
     def _clean(self) -> None:
-        """What an ended VM leaves on the host: its taps, if we made them."""
+        """What an ended VM leaves on the host: taps and devices, if we made or bound them."""
         if self.record is None:
             return
         for tap in self.record.taps:
             with suppress(OSError):
                 taps.remove(tap)
-        self.record = replace(self.record, pid=None, started=None, intent="", taps=())
+        for address in self.record.host_devices:
+            vfio.give_back(address)
+        self.record = replace(self.record, pid=None, started=None, intent="", taps=(),
+                              host_devices=())
         self._note()
 
     def _note(self) -> None:

@@ -37,6 +37,7 @@ class Record:
     read_with: dict[str, str] = field(default_factory=dict)
     file: str = ""
     taps: tuple[str, ...] = ()  # those that we made, and take away again
+    host_devices: tuple[str, ...] = ()  # those that we bound, and give back
 
 
 def save(home: Path, record: Record) -> None:
@@ -50,6 +51,7 @@ def load(home: Path) -> Record | None:
         value: dict[str, Any] = json.loads((home / RECORD).read_bytes())
         value["places"] = {key: Place(**place) for key, place in value["places"].items()}
         value["taps"] = tuple(value["taps"])
+        value["host_devices"] = tuple(value.get("host_devices", ()))
         return Record(**value)
     except (OSError, ValueError, TypeError, KeyError, AttributeError):
         return None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import fcntl
+import json
 import os
 import struct
 import subprocess
@@ -12,6 +13,7 @@ from contextlib import closing
 
 import pytest
 
+from reconciler.domain.devices.interface import Vlan
 from reconciler.errors import HostError
 from reconciler.host import taps
 
@@ -146,5 +148,49 @@ def test_a_name_that_the_kernel_refuses_is_told_and_leaves_nothing():
             taps.make("a/b", "br0", queues=1)
         assert sorted(os.listdir("/sys/class/net")) == ["br0", "lo"] or (
             "a" not in os.listdir("/sys/class/net"))
+
+    apart(test)
+
+
+def test_rule_5_a_tap_of_ours_is_known_by_its_owner():
+    def test():
+        taps.make("tap-a", None, owner="/run/r web1")
+        taps.make("tap-b", None, owner="/run/other web1")
+        ip("tuntap", "add", "tap-c", "mode", "tap")
+        assert taps.ours("/run/r ") == {"tap-a": "web1"}
+
+    apart(test)
+
+
+def test_a_tap_s_mtu_and_another_bridge():
+    def test():
+        ip("link", "add", "br1", "type", "bridge")
+        taps.make("tap-a", "br0", mtu=9000)
+        assert "mtu 9000" in flags("tap-a")
+        taps.make("tap-a", "br1", mtu=1400)
+        assert taps.master("tap-a") == "br1"
+        assert "mtu 1400" in flags("tap-a")
+
+    apart(test)
+
+
+def test_the_vlans_of_a_tap_s_port():
+    def test():
+        with pytest.raises(HostError, match="does not filter VLANs"):
+            taps.make("tap-a", "br0", vlans=[Vlan(42, untagged=True)])
+        assert not taps.exists("tap-a")
+        if not os.path.exists("/sys/class/net/br0/bridge/vlan_filtering"):
+            return  # this kernel has none: the refusal is all that there is
+        ip("link", "set", "br0", "type", "bridge", "vlan_filtering", "1")
+        taps.make("tap-a", "br0", vlans=[Vlan(7), Vlan(42, untagged=True)])
+        told = subprocess.run(["bridge", "-j", "vlan", "show", "dev", "tap-a"], check=True,
+                              capture_output=True, text=True).stdout
+        found, = json.loads(told)
+        assert found["vlans"] == [{"vlan": 7},
+                                  {"vlan": 42, "flags": ["PVID", "Egress Untagged"]}]
+        taps.make("tap-a", "br0", vlans=[Vlan(9, untagged=True)])
+        told = subprocess.run(["bridge", "-j", "vlan", "show", "dev", "tap-a"], check=True,
+                              capture_output=True, text=True).stdout
+        assert [vlan["vlan"] for vlan in json.loads(told)[0]["vlans"]] == [9]
 
     apart(test)

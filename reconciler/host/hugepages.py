@@ -1,0 +1,46 @@
+"""Huge pages: where those of a size are mounted (hugetlbfs). Looked up at each start."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from reconciler.errors import HostError
+from reconciler.units import show_bytes, unit_bytes
+
+_MOUNTS, _MEMORY = Path("/proc/self/mounts"), Path("/proc/meminfo")
+_DEFAULT = re.compile(r"^Hugepagesize:\s+(\d+) kB", re.MULTILINE)
+_SIZE = re.compile(r"pagesize=(\d+)([KMG])")
+_ESCAPED = re.compile(r"\\([0-7]{3})")  # how the kernel writes a space in a path
+
+
+def mount_of(size: int, mounts: Path = _MOUNTS, memory: Path = _MEMORY) -> str:
+    """The directory of pages of `size` bytes, 0 for the default size; raises HostError."""
+    default = default_size(memory)
+    wanted = size or default
+    found = {page: place for place, page in _mounted(mounts, default)}
+    if wanted not in found:
+        there = ", ".join(show_bytes(page) for page in sorted(found)) or "none"
+        message = (f"huge pages of {show_bytes(wanted)}: no hugetlbfs of this size is mounted "
+                   f"(mounted: {there})")
+        raise HostError(message, hint=f"mount -t hugetlbfs -o pagesize={wanted >> 10}K none "
+                                      "/dev/hugepages")
+    return found[wanted]
+
+
+def default_size(memory: Path = _MEMORY) -> int:
+    """Bytes of a huge page where none is written; 2 MiB where the kernel has none at all."""
+    found = _DEFAULT.search(memory.read_text())
+    return int(found[1]) << 10 if found else 2 << 20
+
+
+def _mounted(mounts: Path, default: int) -> list[tuple[str, int]]:
+    """Every hugetlbfs and its page size; the first of a size comes last, so that it wins."""
+    found: list[tuple[str, int]] = []
+    for line in mounts.read_text().splitlines():
+        _, place, kind, options, *_ = line.split(" ")
+        if kind == "hugetlbfs":
+            size = _SIZE.search(options)
+            page = int(size[1]) * unit_bytes(size[2]) if size else default
+            found.append((_ESCAPED.sub(lambda m: chr(int(m[1], 8)), place), page))
+    return found[::-1]

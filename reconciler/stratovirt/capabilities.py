@@ -1,0 +1,95 @@
+"""What a StratoVirt was built with: found by trial starts, since its QMP answers are a fixed list.
+
+A trial names the device and no kernel, so that no VM ever runs: a build without the feature says
+"Unsupported device", any other stumbles over the kernel only after it has made the device. The
+answers are kept by the program's file identity.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import tempfile
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from reconciler.errors import HostError
+from reconciler.host.files import write_whole
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+TRIAL_PATIENCE = 10.0  # seconds; a trial takes 0.1
+_PLACE = "bus=pcie.0,addr=0x3"
+# What is added to a bare machine, by the driver's name. Whatever else is wrong with it comes later.
+_TRIALS = {
+    "virtio-rng-pci": ("-object", "rng-random,id=source,filename=/dev/urandom",
+                       "-device", f"virtio-rng-pci,rng=source,id=trial,{_PLACE}"),
+    "vhost-vsock-pci": ("-device", f"vhost-vsock-pci,id=trial,guest-cid=3,{_PLACE}"),
+    "vfio-pci": ("-device", f"vfio-pci,id=trial,host=ffff:ff:1f.7,{_PLACE}"),
+    "virtio-gpu-pci": ("-device", f"virtio-gpu-pci,id=trial,{_PLACE}"),
+    "virtio-scsi-pci": ("-device", f"virtio-scsi-pci,id=trial,{_PLACE}"),
+    "vnc": ("-vnc", "127.0.0.1:59635"),  # the last display: nobody's
+}
+_ABSENT = ("Unsupported device", "wasn't expected")
+_CARGO = {"virtio-rng-pci": "virtio_rng", "vhost-vsock-pci": "vhost_vsock", "vfio-pci": "vfio",
+          "virtio-gpu-pci": "virtio_gpu", "virtio-scsi-pci": "virtio_scsi", "vnc": "vnc"}
+
+
+class Capabilities:
+    """Asks programs, and keeps their answers in `file`."""
+
+    def __init__(self, file: Path) -> None:
+        self._file = file
+        self._known: dict[str, dict[str, bool]] = {}
+        self.trials = 0  # how many there were at all; tests hold it down
+        with suppress(OSError, ValueError):
+            kept = json.loads(file.read_bytes())
+            if isinstance(kept, dict):
+                self._known = kept
+
+    def check(self, program: Sequence[str], machine: str, features: Iterable[str]) -> None:
+        """Raise HostError(Unsupported) that names all that `program` lacks (blocking)."""
+        wanted = sorted(set(features))
+        known = self._known.get(identity(program), {}) if wanted else {}
+        fresh = {name: self._trial(program, machine, name) for name in wanted if name not in known}
+        if fresh:
+            self._known[identity(program)] = known = {**known, **fresh}
+            with suppress(OSError):  # it is asked again after a restart
+                write_whole(self._file, json.dumps(self._known).encode())
+        missing = [name for name in wanted if not known[name]]
+        if missing:
+            cargo = " ".join(_CARGO[name] for name in missing)
+            message = f"this StratoVirt was built without {', '.join(missing)}"
+            raise HostError(message, reason="Unsupported",
+                            hint=f"build it with the features: {cargo}; or take them out of the "
+                                 "file")
+
+    def _trial(self, program: Sequence[str], machine: str, name: str) -> bool:
+        """Whether the program knows this device; what cannot be told is left to the start."""
+        self.trials += 1
+        with tempfile.TemporaryDirectory(prefix="trial") as place:
+            (Path(place) / "initrd").touch()
+            words = [*program, "-machine", machine, "-m", "128m", "-S",
+                     "-initrd", f"{place}/initrd", "-qmp", f"unix:{place}/qmp,server,nowait",
+                     *_TRIALS[name]]
+            try:
+                told = subprocess.run(words, check=False, stdin=subprocess.DEVNULL,  # noqa: S603  # a list, never a shell
+                                      capture_output=True, timeout=TRIAL_PATIENCE, cwd="/",
+                                      start_new_session=True)
+            except (OSError, subprocess.TimeoutExpired):
+                return True
+        text = (told.stdout + told.stderr).decode(errors="replace")
+        return not any(word in text for word in _ABSENT)
+
+
+def identity(program: Sequence[str]) -> str:
+    """Changes with each of the program's files."""
+    found = []
+    for word in program:
+        with suppress(OSError):
+            status = os.stat(word)
+            found.append(f"{word}:{status.st_ino}:{status.st_mtime_ns}:{status.st_size}")
+    return " ".join([*found, *(word for word in program if word.startswith("-"))])

@@ -1,0 +1,41 @@
+"""Where huge pages are mounted."""
+
+import pytest
+
+from reconciler.errors import HostError
+from reconciler.host import hugepages
+
+MIB = 1 << 20
+MOUNTS = """proc /proc proc rw 0 0
+none /dev/hugepages hugetlbfs rw,relatime,pagesize=2M 0 0
+none /again hugetlbfs rw,relatime,pagesize=2M 0 0
+none /mnt/one\\040gib hugetlbfs rw,relatime,pagesize=1024M 0 0
+none /old hugetlbfs rw,pagesize=64K 0 0
+"""
+
+
+@pytest.fixture
+def files(tmp_path):
+    (tmp_path / "mounts").write_text(MOUNTS)
+    (tmp_path / "meminfo").write_text("MemTotal: 1 kB\nHugepagesize:       2048 kB\n")
+    return tmp_path / "mounts", tmp_path / "meminfo"
+
+
+@pytest.mark.parametrize(("size", "place"), [
+    (0, "/dev/hugepages"), (2 * MIB, "/dev/hugepages"), (1024 * MIB, "/mnt/one gib"),
+    (1 << 16, "/old")])
+def test_the_first_mount_of_a_size(files, size, place):
+    assert hugepages.mount_of(size, *files) == place
+
+
+def test_a_size_that_is_not_mounted_says_what_to_do(files):
+    with pytest.raises(HostError, match="32 MiB.*mounted: 64 KiB, 2 MiB, 1 GiB") as caught:
+        hugepages.mount_of(32 * MIB, *files)
+    assert "pagesize=32768K" in caught.value.hint
+
+
+def test_a_kernel_without_any(tmp_path, files):
+    (tmp_path / "meminfo").write_text("MemTotal: 1 kB\n")
+    (tmp_path / "mounts").write_text("")
+    with pytest.raises(HostError, match="none"):
+        hugepages.mount_of(0, *files)

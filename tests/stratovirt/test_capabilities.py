@@ -1,0 +1,67 @@
+"""What a StratoVirt was built with, asked of the simulator as of a real one."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+
+import pytest
+
+from reconciler.errors import HostError
+from reconciler.stratovirt.binary import SIMULATOR
+from reconciler.stratovirt.capabilities import Capabilities
+
+REAL = os.environ.get("STRATOVIRT_REAL")
+PROGRAM = [REAL, *os.environ.get("STRATOVIRT_REAL_ARGS", "").split()] if REAL else [
+    sys.executable, "-I", "-S", str(SIMULATOR)]
+ALL = ["virtio-rng-pci", "vhost-vsock-pci", "vfio-pci", "virtio-gpu-pci", "virtio-scsi-pci", "vnc"]
+
+
+@pytest.mark.skipif(bool(REAL), reason="what a real one was built with is its builder's choice")
+@pytest.mark.parametrize("feature", ALL)
+def test_a_build_without_a_feature_says_so_before_any_start(tmp_path, feature):
+    with pytest.raises(HostError, match=f"without {feature}") as caught:
+        Capabilities(tmp_path / "kept").check(PROGRAM, "q35", [feature])
+    assert caught.value.reason == "Unsupported"
+
+
+@pytest.mark.skipif(bool(REAL), reason="what a real one was built with is its builder's choice")
+def test_a_build_with_all_of_them(tmp_path, monkeypatch):
+    monkeypatch.setenv("STRATOVIRT_SIMULATOR", json.dumps({"*": {"features": ["all"]}}))
+    Capabilities(tmp_path / "kept").check(PROGRAM, "q35", ALL)
+
+
+def test_an_answer_is_kept_for_as_long_as_the_program_is_the_same(tmp_path):
+    program = tmp_path / "stratovirt"
+    program.write_text("#!/bin/sh\necho 'Unsupported device: \"vfio-pci\"' >&2; exit 1\n")
+    program.chmod(0o755)
+    first = Capabilities(tmp_path / "kept")
+    for _ in range(2):
+        with pytest.raises(HostError):
+            first.check([str(program)], "q35", ["vfio-pci"])
+    assert first.trials == 1
+    again = Capabilities(tmp_path / "kept")
+    with pytest.raises(HostError):
+        again.check([str(program)], "q35", ["vfio-pci"])
+    assert again.trials == 0
+    program.write_text("#!/bin/sh\nexit 1  # another build\n")
+    again.check([str(program)], "q35", ["vfio-pci"])
+    assert again.trials == 1
+
+
+def test_a_file_that_needs_nothing_special_costs_nothing(tmp_path):
+    capabilities = Capabilities(tmp_path / "kept")
+    capabilities.check(["/no/such/program"], "q35", [])
+    assert capabilities.trials == 0
+    (tmp_path / "kept").write_text("garbage")
+    assert Capabilities(tmp_path / "kept").trials == 0
+
+
+def test_all_that_is_missing_is_named_at_once(tmp_path):
+    program = tmp_path / "stratovirt"
+    program.write_text("#!/bin/sh\necho 'Unsupported device' >&2\n")
+    program.chmod(0o755)
+    with pytest.raises(HostError, match="vfio-pci, vnc") as caught:
+        Capabilities(tmp_path / "kept").check([str(program)], "q35", ["vnc", "vfio-pci"])
+    assert "vfio vnc" in caught.value.hint
