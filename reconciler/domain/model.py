@@ -9,9 +9,14 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
-from typing import ClassVar, Self
+from typing import TYPE_CHECKING, ClassVar, Self
 
 from reconciler.errors import ReconcilerError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from reconciler.domain.tags import Tag
 
 
 class DesiredState(StrEnum):
@@ -108,6 +113,20 @@ class Number:
     highest: int
 
 
+@dataclass(frozen=True, slots=True)
+class Command:
+    """A QMP command of a live change.
+
+    `anyway`: a refusal only says that it is so already. `until`: the event by which StratoVirt
+    tells that the guest has agreed.
+    """
+
+    name: str
+    arguments: Mapping[str, object]
+    anyway: bool = False
+    until: str = ""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Device:
     """What all devices have. A device's module holds its class, its rules and its reader.
@@ -119,6 +138,7 @@ class Device:
     RANK: ClassVar[int]  # the order among kinds, as libvirt assigns places
     PLUGGED: ClassVar[bool] = True  # needs a PCI place
     MICROVM: ClassVar[bool] = True  # whether microvm has it
+    HOTPLUG: ClassVar[bool] = False  # whether it can come and go while the VM runs
     FEATURE: ClassVar[str] = ""  # what StratoVirt must be built with, by its driver's name
     IMPACT: ClassVar[dict[str, Impact]] = {}  # per field, where it is not RECREATE
 
@@ -150,6 +170,22 @@ class Device:
     def arguments(self, place: Place | None) -> tuple[str, ...]:
         """Its part of StratoVirt's command line, at a place."""
         raise NotImplementedError  # abstract; not an ABC because slots and ABCMeta clash with super
+
+    def tag(self) -> Tag:
+        """As an element of a domain file, at its place."""
+        raise NotImplementedError  # abstract, as `arguments` is
+
+    def plug(self, place: Place) -> tuple[Command, ...]:
+        """What adds it to a VM that runs, behind a free root port."""
+        raise NotImplementedError  # only with HOTPLUG
+
+    def unplug(self) -> tuple[Command, ...]:
+        """What takes it from a VM that runs; the guest must agree."""
+        raise NotImplementedError  # only with HOTPLUG
+
+    def adjust(self, wanted: Self) -> tuple[Command, ...]:
+        """What makes it as `wanted`, where only fields of the impact LIVE differ."""
+        raise NotImplementedError  # only with such fields
 
     def sort_key(self) -> tuple[int, str]:
         """By kind, then by key."""

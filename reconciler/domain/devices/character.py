@@ -21,6 +21,7 @@ from reconciler.domain.rules import (
     silent,
     warned,
 )
+from reconciler.domain.tags import Tag, alias, having, tag
 
 if TYPE_CHECKING:
     from reconciler.domain.reading import Reading
@@ -87,6 +88,11 @@ def _claims(device: Serial | Console | Channel) -> tuple[Claim, ...]:
     return (Claim("socket or log file", device.path, device.line),)
 
 
+def _source(device: Serial | Console | Channel) -> Tag | None:
+    mode = "bind" if device.backend == "unix" and device.path else None
+    return having("source", mode=mode, path=device.path)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Serial(Device):
     """The one serial port."""
@@ -101,6 +107,10 @@ class Serial(Device):
     def claims(self) -> tuple[Claim, ...]:
         """A file or socket of the host is one VM's."""
         return _claims(self)
+
+    def tag(self) -> Tag:
+        """As <serial>."""
+        return tag("serial", _source(self), alias(self.alias), type=self.backend)
 
     def arguments(self, place: Place | None) -> tuple[str, ...]:
         """The short form: `-serial chardev:ID` always fails in StratoVirt 2.5.0."""
@@ -133,6 +143,11 @@ class Console(Device):
     def claims(self) -> tuple[Claim, ...]:
         """A file or socket of the host is one VM's."""
         return _claims(self)
+
+    def tag(self) -> Tag:
+        """As <console>."""
+        return tag("console", _source(self), tag("target", type="virtio", port=self.number),
+                   alias(self.alias), type=self.backend)
 
     def arguments(self, place: Place | None) -> tuple[str, ...]:
         """The other end, then the console."""
@@ -171,6 +186,13 @@ class Channel(Device):
     def claims(self) -> tuple[Claim, ...]:
         """A socket of the host is one VM's."""
         return _claims(self)
+
+    def tag(self) -> Tag:
+        """As <channel>."""
+        where = None if self.name == AGENT else tag(
+            "address", type="virtio-serial", controller=0, bus=0, port=self.number)
+        return tag("channel", _source(self), tag("target", type="virtio", name=self.name),
+                   alias(self.alias), where, type=self.backend)
 
     def arguments(self, place: Place | None) -> tuple[str, ...]:
         """Its socket, then its port; the engine fills the directory in."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
-from reconciler.domain.model import Claim, Device, Need, Place
+from reconciler.domain.model import Claim, Command, Device, Need, Place
 from reconciler.domain.reading import ADDRESS, ALIAS_RULE, at, driver, path, place
 from reconciler.domain.rules import (
     OPTION,
@@ -22,8 +22,11 @@ from reconciler.domain.rules import (
     silent,
     warned,
 )
+from reconciler.domain.tags import Tag, address, alias, having, maybe, tag
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from reconciler.domain.reading import Reading
     from reconciler.domain.xml import Node
 
@@ -84,6 +87,7 @@ class Disk(Device):
 
     KIND: ClassVar[str] = "disk"
     RANK: ClassVar[int] = 30
+    HOTPLUG: ClassVar[bool] = True
 
     target: str
     path: str
@@ -141,6 +145,50 @@ class Disk(Device):
             if value is not None:
                 device += f",{name}={value}"
         return ("-drive", self.drive(), "-device", device)
+
+
+    def tag(self) -> Tag:
+        """As <disk>."""
+        return self._tag("virtio", address(self.place))
+
+    def _tag(self, bus: str, where: Tag | None, device: str = "disk") -> Tag:
+        cache = {None: None, True: "none", False: "writeback"}[self.direct]
+        source: dict[str, object] = {"dev" if self.block else "file": self.path}
+        return tag(
+            "disk",
+            tag("driver", name="qemu", type=self.format, cache=cache,
+                io=None if self.aio == "off" else self.aio, discard=self.discard,
+                detect_zeroes=self.detect_zeroes, iothread=self.iothread, queues=self.queues,
+                queue_size=self.queue_size),
+            Tag("source", source), tag("target", dev=self.target, bus=bus),
+            tag("readonly") if self.readonly else None, maybe("serial", self.serial),
+            having("boot", order=self.boot),
+            tag("iotune", maybe("total_iops_sec", self.iops)) if self.iops else None,
+            alias(self.alias), where, type="block" if self.block else "file", device=device)
+
+    def plug(self, place: Place) -> tuple[Command, ...]:
+        """The file, then the device; what an earlier one left under its name goes first."""
+        drive = f"drive-{self.alias}"
+        file = {"driver": "file", "filename": self.path,
+                "aio": self.aio or ("off" if self.direct is False else "native")}
+        block: dict[str, object] = {
+            "node-name": drive, "driver": self.format, "file": file, "read-only": self.readonly,
+            "cache": {"direct": self.direct is not False}}
+        more = {"discard": self.discard, "detect-zeroes": self.detect_zeroes,
+                "throttling.iops-total": self.iops}
+        device: dict[str, object] = {"id": self.alias, "driver": "virtio-blk-pci", "drive": drive,
+                                     "bus": f"pcie.{place.bus}", "addr": f"{place.slot:#x}"}
+        shown = {"iothread": f"iothread{self.iothread}" if self.iothread else None,
+                 "serial": self.serial, "boot_index": str(self.boot) if self.boot else None,
+                 "num-queues": self.queues, "queue-size": self.queue_size}
+        return (Command("blockdev-del", {"node-name": drive}, anyway=True),
+                Command("blockdev-add", {**block, **_given(more)}),
+                Command("device_add", {**device, **_given(shown)}))
+
+    def unplug(self) -> tuple[Command, ...]:
+        """The device, once the guest agrees; then its file."""
+        return (Command("device_del", {"id": self.alias}, until="DEVICE_DELETED"),
+                Command("blockdev-del", {"node-name": f"drive-{self.alias}"}, anyway=True))
 
 
 def read_all(devices: Node, reading: Reading) -> list[Disk]:
@@ -224,6 +272,10 @@ def _cache(node: Node) -> tuple[bool | None, str | None]:
         node.at("driver").error(f"io='native' with cache='{cache}'; accepted: with cache='none' "
                                 "or 'directsync'")
     return direct, io or ("off" if direct is False else None)
+
+
+def _given(values: Mapping[str, object]) -> dict[str, object]:
+    return {name: value for name, value in values.items() if value is not None}
 
 
 def index_of(target: str) -> int:

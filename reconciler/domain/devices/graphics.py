@@ -19,6 +19,7 @@ from reconciler.domain.rules import (
     quiet,
     silent,
 )
+from reconciler.domain.tags import Tag, tag
 
 if TYPE_CHECKING:
     from reconciler.domain.reading import Reading
@@ -85,6 +86,12 @@ class Graphics(Device):
     def claims(self) -> tuple[Claim, ...]:
         """Its port, whatever the address."""
         return () if self.port is None else (Claim(PORT, str(self.port), self.line),)
+
+    def tag(self) -> Tag:
+        """As <graphics>."""
+        return tag("graphics", tag("listen", type="address", address=self.listen), type="vnc",
+                   port=-1 if self.port is None else self.port,
+                   autoport="yes" if self.port is None else "no")
 
     def automatic(self) -> Number | None:
         """The lowest free port."""

@@ -18,6 +18,7 @@ from reconciler.domain.rules import (
     silent,
     warned,
 )
+from reconciler.domain.tags import Tag, address, alias, tag
 
 if TYPE_CHECKING:
     from reconciler.domain.reading import Reading
@@ -62,6 +63,15 @@ class Hostdev(Device):
     def claims(self) -> tuple[Claim, ...]:
         """One device, one VM."""
         return (Claim("host device", self.host, self.line),)
+
+    def tag(self) -> Tag:
+        """As <hostdev>."""
+        domain, bus, rest = self.host.split(":")
+        slot, function = rest.split(".")
+        source = tag("source", tag("address", domain=f"0x{domain}", bus=f"0x{bus}",
+                                   slot=f"0x{slot}", function=f"0x{function}"))
+        return tag("hostdev", source, alias(self.alias), address(self.place), mode="subsystem",
+                   type="pci", managed="yes" if self.managed else "no")
 
     def arguments(self, place: Place | None) -> tuple[str, ...]:
         """The device by its place on the host."""

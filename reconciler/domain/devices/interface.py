@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, ClassVar, Self
 
-from reconciler.domain.model import Claim, Device, Impact, Place
+from reconciler.domain.model import Claim, Command, Device, Impact, Place
 from reconciler.domain.reading import ADDRESS, ALIAS_RULE, at, digest, driver, place
 from reconciler.domain.rules import (
     BRIDGE_OR_TAP,
@@ -21,6 +21,7 @@ from reconciler.domain.rules import (
     silent,
     warned,
 )
+from reconciler.domain.tags import Tag, address, alias, having, tag
 
 if TYPE_CHECKING:
     from reconciler.domain.reading import Reading
@@ -82,6 +83,7 @@ class Interface(Device):
 
     KIND: ClassVar[str] = "interface"
     RANK: ClassVar[int] = 10
+    HOTPLUG: ClassVar[bool] = True
     IMPACT: ClassVar[dict[str, Impact]] = {"bridge": Impact.HOST, "mtu": Impact.HOST,
                                            "vlans": Impact.HOST, "up": Impact.LIVE}
 
@@ -112,6 +114,47 @@ class Interface(Device):
             net += f",queues={self.queues}"
             card += ",mq=on"
         return ("-netdev", net + (",vhost=on" if self.vhost else ""), "-device", card)
+
+
+    def tag(self) -> Tag:
+        """As <interface>."""
+        trunk = len(self.vlans) > 1 or any(not vlan.untagged for vlan in self.vlans)
+        tags = (tag("tag", id=vlan.tag,
+                    nativeMode="untagged" if trunk and vlan.untagged else None)
+                for vlan in self.vlans)
+        return tag(
+            "interface", tag("mac", address=self.mac), having("source", bridge=self.bridge),
+            tag("target", dev=self.tap), tag("model", type="virtio"),
+            having("driver", name="vhost" if self.vhost else None, queues=self.queues),
+            tag("vlan", *tags, trunk="yes" if trunk else None) if self.vlans else None,
+            None if self.up else tag("link", state="down"), having("mtu", size=self.mtu),
+            alias(self.alias), address(self.place), type="bridge" if self.bridge else "ethernet")
+
+    def plug(self, place: Place) -> tuple[Command, ...]:
+        """The tap, then the card; what an earlier one left under its name goes first."""
+        net: dict[str, object] = {"id": f"host{self.alias}", "ifname": self.tap}
+        card: dict[str, object] = {
+            "id": self.alias, "driver": "virtio-net-pci", "netdev": f"host{self.alias}",
+            "mac": self.mac, "bus": f"pcie.{place.bus}", "addr": f"{place.slot:#x}"}
+        if self.queues and self.queues > 1:
+            net["queues"], card["mq"] = self.queues, "on"
+        if self.vhost:
+            net["vhost"] = True
+        link = () if self.up else (self._link(up=False),)
+        return (Command("netdev_del", {"id": f"host{self.alias}"}, anyway=True),
+                Command("netdev_add", net), Command("device_add", card), *link)
+
+    def unplug(self) -> tuple[Command, ...]:
+        """The card, once the guest agrees; then its tap."""
+        return (Command("device_del", {"id": self.alias}, until="DEVICE_DELETED"),
+                Command("netdev_del", {"id": f"host{self.alias}"}, anyway=True))
+
+    def adjust(self, wanted: Self) -> tuple[Command, ...]:
+        """The cable in or out."""
+        return () if self.up == wanted.up else (self._link(up=wanted.up),)
+
+    def _link(self, *, up: bool) -> Command:
+        return Command("netlink_set", {"id": self.alias, "up": up})
 
 
 def read_all(devices: Node, reading: Reading) -> list[Interface]:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, ClassVar
 from reconciler.domain.model import Device, Place
 from reconciler.domain.reading import ADDRESS, ALIAS_RULE, at, driver, place
 from reconciler.domain.rules import ON_OFF, Attribute, choice, element, silent, warned
+from reconciler.domain.tags import Tag, address, alias, tag
 
 if TYPE_CHECKING:
     from reconciler.domain.reading import Reading
@@ -36,6 +37,15 @@ class Balloon(Device):
     def key(self) -> str:
         """There is one."""
         return "0"
+
+    def tag(self) -> Tag:
+        """As <memballoon>."""
+        def switch(value: object) -> str | None:
+            return "on" if value else None
+
+        return tag("memballoon", alias(self.alias), address(self.place), model="virtio",
+                   autodeflate=switch(self.deflate_on_oom),
+                   freePageReporting=switch(self.free_page_reporting))
 
     def arguments(self, place: Place | None) -> tuple[str, ...]:
         """StratoVirt wants true, and refuses libvirt's on."""

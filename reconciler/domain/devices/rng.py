@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, ClassVar
 from reconciler.domain.model import Device, Need, Place
 from reconciler.domain.reading import ADDRESS, ALIAS_RULE, at, driver, path, place
 from reconciler.domain.rules import PATH, Attribute, choice, element, number, silent
+from reconciler.domain.tags import Tag, address, alias, tag
 
 if TYPE_CHECKING:
     from reconciler.domain.reading import Reading
@@ -39,6 +40,12 @@ class Rng(Device):
     def needs(self) -> tuple[Need, ...]:
         """A character device, and no other."""
         return (Need(self.path, "character", line=self.line),)
+
+    def tag(self) -> Tag:
+        """As <rng>."""
+        rate = None if self.bytes is None else tag("rate", bytes=self.bytes, period=self.period)
+        return tag("rng", rate, tag("backend", model="random", text=self.path), alias(self.alias),
+                   address(self.place), model="virtio")
 
     def arguments(self, place: Place | None) -> tuple[str, ...]:
         """The source, then the device; StratoVirt wants both limits or none."""

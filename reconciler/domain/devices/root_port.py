@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from reconciler.domain.model import Device, Place
 from reconciler.domain.reading import at, place
+from reconciler.domain.tags import Tag, address, tag
 
 if TYPE_CHECKING:
     from reconciler.domain.xml import Node
@@ -26,6 +27,11 @@ class RootPort(Device):
     def key(self) -> str:
         """Sorted as a number."""
         return f"{self.index:03}"
+
+    def tag(self) -> Tag:
+        """As <controller>."""
+        return tag("controller", address(self.place), type="pci", index=self.index,
+                   model="pcie-root-port")
 
     def arguments(self, place: Place | None) -> tuple[str, ...]:
         """Its number is what the guest shows as the slot: as libvirt counts them."""

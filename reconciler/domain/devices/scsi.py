@@ -9,6 +9,7 @@ from reconciler.domain.devices import disk
 from reconciler.domain.devices.disk import Disk
 from reconciler.domain.model import Device, Place
 from reconciler.domain.reading import at, place
+from reconciler.domain.tags import Tag, address, alias, having, tag
 
 if TYPE_CHECKING:
     from reconciler.domain.reading import Reading
@@ -38,6 +39,12 @@ class ScsiController(Device):
         """Its number, which disks name."""
         return f"{self.index:03}"
 
+    def tag(self) -> Tag:
+        """As <controller>."""
+        return tag("controller", having("driver", queues=self.queues, iothread=self.iothread),
+                   alias(self.alias), address(self.place), type="scsi", index=self.index,
+                   model="virtio-scsi")
+
     def arguments(self, place: Place | None) -> tuple[str, ...]:
         """The controller; its disks follow."""
         more = (f",num-queues={self.queues}" if self.queues else "") + (
@@ -51,6 +58,7 @@ class ScsiDisk(Disk):
 
     RANK: ClassVar[int] = 32
     PLUGGED: ClassVar[bool] = False
+    HOTPLUG: ClassVar[bool] = False
     MICROVM: ClassVar[bool] = False
     FEATURE: ClassVar[str] = _FEATURE
 
@@ -59,6 +67,12 @@ class ScsiDisk(Disk):
     unit: int
     bus: str  # the controller's alias
     optical: bool = False
+
+    def tag(self) -> Tag:
+        """As <disk> on the bus."""
+        where = tag("address", type="drive", controller=self.controller, bus=0,
+                    target=self.scsi_target, unit=self.unit)
+        return self._tag("scsi", where, "cdrom" if self.optical else "disk")
 
     def arguments(self, place: Place | None) -> tuple[str, ...]:
         """The drive, then the device at its place on the bus."""

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, ClassVar
 from reconciler.domain.model import Device, Place
 from reconciler.domain.reading import ADDRESS, ALIAS_RULE, at, place
 from reconciler.domain.rules import ANY, Attribute, element, quiet, silent
+from reconciler.domain.tags import Tag, address, alias, tag
 
 if TYPE_CHECKING:
     from reconciler.domain.reading import Reading
@@ -33,6 +34,10 @@ class Video(Device):
     def key(self) -> str:
         """There is one."""
         return "0"
+
+    def tag(self) -> Tag:
+        """As <video>."""
+        return tag("video", tag("model", type="virtio"), alias(self.alias), address(self.place))
 
     def arguments(self, place: Place | None) -> tuple[str, ...]:
         """The card, with StratoVirt's own defaults."""

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from reconciler.domain.model import Device, Place
 from reconciler.domain.reading import at, driver, place
+from reconciler.domain.tags import Tag, address, alias, tag
 
 if TYPE_CHECKING:
     from reconciler.domain.xml import Node
@@ -25,6 +26,11 @@ class VirtioSerial(Device):
     def key(self) -> str:
         """There is one."""
         return "0"
+
+    def tag(self) -> Tag:
+        """As <controller>."""
+        return tag("controller", alias(self.alias), address(self.place), type="virtio-serial",
+                   index=0, ports=self.ports)
 
     def arguments(self, place: Place | None) -> tuple[str, ...]:
         """`max-ports` with a dash: the documents' underscore is refused."""

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, ClassVar, Self
 from reconciler.domain.model import Claim, Device, Need, Number, Place
 from reconciler.domain.reading import ADDRESS, ALIAS_RULE, at, place
 from reconciler.domain.rules import YES_NO, Attribute, choice, element, number, silent
+from reconciler.domain.tags import Tag, address, alias, tag
 
 if TYPE_CHECKING:
     from reconciler.domain.reading import Reading
@@ -45,6 +46,12 @@ class Vsock(Device):
     def claims(self) -> tuple[Claim, ...]:
         """Its address, among all of the host."""
         return () if self.cid is None else (Claim(CID, str(self.cid), self.line),)
+
+    def tag(self) -> Tag:
+        """As <vsock>."""
+        auto = "yes" if self.cid is None else "no"
+        return tag("vsock", tag("cid", auto=auto, address=self.cid), alias(self.alias),
+                   address(self.place), model="virtio")
 
     def automatic(self) -> Number | None:
         """The lowest free one, kept for ever."""

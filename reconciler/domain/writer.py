@@ -1,0 +1,114 @@
+"""From a Domain to a file that means the same: the reader's other direction.
+
+Everything is written, also what are defaults today, so that the file means the same tomorrow. A
+Domain with places (domain/live.py, `placed`) becomes a file with every root port and address.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from reconciler.domain.devices import Balloon
+from reconciler.domain.metadata import URN
+from reconciler.domain.tags import Tag, having, maybe, tag, yes
+
+if TYPE_CHECKING:
+    from reconciler.domain.model import Backing, Boot, Domain, Policy
+
+_MIB = 1 << 20
+
+
+def write(domain: Domain) -> str:
+    """The whole file, a line an element."""
+    return "\n".join(_domain(domain).lines()) + "\n"
+
+
+def _domain(domain: Domain) -> Tag:
+    policy = domain.policy
+    return tag(
+        "domain", tag("name", text=domain.name), tag("uuid", text=domain.uuid),
+        maybe("title", domain.title), maybe("description", domain.description),
+        tag("metadata", _policy(policy)),
+        tag("memory", unit="MiB", text=domain.memory // _MIB), _current(domain),
+        _backing(domain.backing),
+        tag("vcpu", current=domain.current_vcpus, text=domain.vcpus), _topology(domain),
+        _iothreads(domain), _os(domain.machine, domain.boot),
+        tag("features", tag("gic", version=3)) if domain.gic else None,
+        tag("on_poweroff", text=yes(value=policy.restart_on_poweroff, words=_ON)),
+        tag("on_reboot", text=yes(value=not policy.destroy_on_reboot, words=_ON)),
+        tag("on_crash", text=yes(value=policy.restart_on_failure, words=_ON)),
+        _devices(domain), type="kvm")
+
+
+_ON = ("restart", "destroy")
+
+
+def _current(domain: Domain) -> Tag | None:
+    if domain.current_memory is None:
+        return None
+    return tag("currentMemory", unit="MiB", text=domain.current_memory // _MIB)
+
+
+def _backing(backing: Backing) -> Tag | None:
+    pages = backing.hugepages
+    page = tag("page", size=pages >> 10, unit="KiB") if pages else None
+    found = (tag("hugepages", page) if pages is not None else None,
+             tag("access", mode="shared") if backing.shared else None,
+             tag("allocation", mode="immediate") if backing.prealloc else None)
+    return tag("memoryBacking", *found) if any(found) else None
+
+
+def _topology(domain: Domain) -> Tag | None:
+    shape = domain.topology
+    if shape is None:
+        return None
+    return tag("cpu", tag("topology", sockets=shape.sockets, dies=shape.dies,
+                          clusters=shape.clusters, cores=shape.cores, threads=shape.threads))
+
+
+def _iothreads(domain: Domain) -> Tag | None:
+    if not domain.iothreads:
+        return None
+    return tag("iothreadids", *(tag("iothread", id=number) for number in domain.iothreads))
+
+
+def _os(machine: str, boot: Boot) -> Tag:
+    loader = None if boot.loader is None else tag(
+        "loader", readonly=yes(value=boot.loader_readonly), type="pflash", text=boot.loader)
+    nvram = None if boot.nvram is None else tag("nvram", template=boot.nvram_template,
+                                                text=boot.nvram)
+    return tag("os", tag("type", machine=machine, text="hvm"), loader, nvram,
+               maybe("kernel", boot.kernel), maybe("initrd", boot.initrd),
+               maybe("cmdline", boot.cmdline))
+
+
+def _devices(domain: Domain) -> Tag:
+    none = None if any(isinstance(d, Balloon) for d in domain.devices) else tag(
+        "memballoon", model="none")
+    return tag("devices", maybe("emulator", domain.emulator),
+               *(device.tag() for device in domain.devices), none)
+
+
+def _policy(policy: Policy) -> Tag:
+    """Every part; what `restart/@policy` can say, and more, stands in the on_ elements."""
+    parts = (
+        having("r:hold", reason=policy.hold_reason, until=policy.hold_until),
+        tag("r:update", policy=policy.update,
+            rollback="last-good" if policy.rollback else "none"),
+        tag("r:prune", policy=policy.prune, after=_duration(policy.prune_after)),
+        tag("r:stop", mode=policy.stop, timeout=_duration(policy.stop_timeout)),
+        Tag("r:restart", {"limit": policy.restart_limit,
+                          "window": _duration(policy.restart_window),
+                          "delay": _duration(policy.restart_delay),
+                          "max-delay": _duration(policy.restart_max_delay)}),
+        tag("r:start", wave=policy.start_wave, delay=_duration(policy.start_delay)),
+        *(tag("r:ignore", path=path) for path in policy.ignore),
+        *(tag("r:label", name=name, value=value) for name, value in policy.labels),
+        having("r:placement", host=policy.host))
+    return Tag("r:reconcile", {"xmlns:r": URN, "state": policy.state,
+                               "hold": yes(value=policy.hold)}, parts)
+
+
+def _duration(seconds: float) -> str:
+    milliseconds = round(seconds * 1000)
+    return f"{milliseconds // 1000}s" if milliseconds % 1000 == 0 else f"{milliseconds}ms"
