@@ -20,6 +20,9 @@ if TYPE_CHECKING:
     from reconciler.domain.difference import Change
 
 
+_RESIZED = "CPU_RESIZE"  # without it a second processor would overwrite the request for the first
+
+
 @dataclass(frozen=True, slots=True)
 class Adjustment:
     """One live change, whole: the host's part before, the commands, the host's part after.
@@ -103,9 +106,9 @@ def _vcpu(applied: Domain, wanted: Domain) -> Adjustment:
     now, target = (d.current_vcpus or d.vcpus for d in (applied, wanted))
     if target > now:
         command = Command("device_add", {"id": f"vcpu{now}", "driver": "generic-x86-cpu",
-                                         "cpu-id": now})
+                                         "cpu-id": now}, until=_RESIZED)
     else:
-        command = Command("device_del", {"id": f"vcpu{now - 1}"}, until="CPU_RESIZE")
+        command = Command("device_del", {"id": f"vcpu{now - 1}"}, until=_RESIZED)
     count = now + (1 if target > now else -1)
     return Adjustment((command,), replace(
         applied, current_vcpus=None if count == applied.vcpus else count))

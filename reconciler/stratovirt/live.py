@@ -74,8 +74,13 @@ class Live:
             self._machine.note(uncertain=True)
             try:
                 await self._tell(change)
-            except (QmpRefused, GuestUnwilling):
+            except QmpRefused:
                 self._machine.note(uncertain=False)
+                raise
+            except GuestUnwilling:
+                # It has the device until DEVICE_DELETED says otherwise; of a processor that was
+                # asked for, nobody knows.
+                self._machine.note(uncertain=change.commands[0].until != "DEVICE_DELETED")
                 raise
         keep(self._machine, text)
         if change.tap:

@@ -87,6 +87,7 @@ def test_the_place_of_a_disk_stays_over_a_recreate(live):
     assert json.loads(site.verb("explain", "a", "-o", "json").stdout)["addresses"] == where
 
 
+@pytest.mark.skipif(bool(REAL), reason="the main loop of StratoVirt 2.5.0 hangs on it here")
 def test_processors_come_live(live):
     site = live()
     site.write(vcpu=b"<vcpu current='1'>3</vcpu>")
