@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -25,6 +26,8 @@ def _arguments(parser: ArgumentParser) -> None:
     action.complete = FILES  # type: ignore[attr-defined]  # shtab reads it off the action
     parser.add_argument("--strict", action="store_true", help="warnings count too: exit 3")
     parser.add_argument("--lenient", action="store_true", help="unknown names are warnings")
+    parser.add_argument("--arch", choices=("x86_64", "aarch64"),
+                        help="as on a host of this architecture (default: this host's)")
     parser.add_argument("-o", "--output", default="text", choices=("text", "json"))
 
 
@@ -35,6 +38,8 @@ def _run(options: Namespace, settings: Settings) -> int:
     from reconciler.domain.reader import read_domain
     from reconciler.engine.site import admission, reading_host
 
+    if options.arch is not None:
+        settings = replace(settings, arch=options.arch)
     host = reading_host(settings, lenient=options.lenient)
     good: dict[str, Domain] = {}
     problems: dict[str, tuple[Problem, ...]] = {}

@@ -139,7 +139,7 @@ class Device:
     PLUGGED: ClassVar[bool] = True  # needs a PCI place
     MICROVM: ClassVar[bool] = True  # whether microvm has it
     HOTPLUG: ClassVar[bool] = False  # whether it can come and go while the VM runs
-    FEATURE: ClassVar[str] = ""  # what StratoVirt must be built with, by its driver's name
+    FEATURE: ClassVar[str] = ""  # of all of this kind, see `feature`
     IMPACT: ClassVar[dict[str, Impact]] = {}  # per field, where it is not RECREATE
 
     alias: str
@@ -150,6 +150,11 @@ class Device:
     def key(self) -> str:
         """What this device is recognised by within its domain, whatever the order of the file."""
         return self.alias
+
+    @property
+    def feature(self) -> str:
+        """What StratoVirt must be built with for this one, by its driver's name."""
+        return self.FEATURE
 
     def needs(self) -> tuple[Need, ...]:
         """The files that must be there."""
@@ -314,7 +319,7 @@ class Domain:
 
     def features(self) -> tuple[str, ...]:
         """What StratoVirt must be built with, by the names of its drivers."""
-        return tuple(sorted({device.FEATURE for device in self.devices if device.FEATURE}))
+        return tuple(sorted({name for device in self.devices if (name := device.feature)}))
 
     def claims(self) -> tuple[Claim, ...]:
         """Everything that belongs to this domain alone."""

@@ -101,6 +101,11 @@ class Interface(Device):
         """The MAC: what the guest knows it by."""
         return self.mac
 
+    @property
+    def feature(self) -> str:
+        """The kernel's half of it is optional."""
+        return "vhost-net" if self.vhost else ""
+
     def claims(self) -> tuple[Claim, ...]:
         """Its MAC and its tap."""
         return (Claim("MAC address", self.mac, self.line), Claim("tap", self.tap, self.line))
