@@ -25,7 +25,10 @@ class Form:
     high: int | None = None
 
 
-FREE = Form(rf"[^\r{_DELETE}]*")  # what a message may hold
+# What a message may hold. It ends in what is not space, since it is trimmed: a pattern that could
+# take the same space twice is tried in every way, which takes minutes.
+FREE = Form(rf"[^{_SPACE}{_DELETE}]([^\r{_DELETE}]*[^{_SPACE}{_DELETE}])?")
+NOTHING = Form("")
 DURATION = Form("[0-9]{1,9}(ms|s|m|h|d)")
 UNIT = Form("[kKmMgGtTpPeE]([iI]?[bB])?|[bB]([yY][tT][eE][sS]?)?")
 

@@ -221,8 +221,8 @@ def _unit(text: str) -> int:
 
 
 _NO_OPTION = (forms.without(",=", first=r"\-"),)
-ANY = Type("anything", _free, forms=(forms.FREE,))
-TEXT = Type("text", _free, forms=(forms.FREE,))
+ANY = Type("anything", _free, forms=(forms.FREE, forms.NOTHING))
+TEXT = Type("text", _free, forms=(forms.FREE, forms.NOTHING))
 PASSED = Type("text without a leading '-'", _passed, forms=(forms.without("", first=r"\-"),))
 OPTION = Type("text without ',' and '='", _option, forms=_NO_OPTION)
 PATH = Type("a path without ',' and '='", _option, forms=_NO_OPTION)

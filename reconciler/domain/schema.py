@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 RELAXNG = "http://relaxng.org/ns/structure/1.0"
 NOTES = "http://relaxng.org/ns/compatibility/annotations/1.0"
 DATATYPES = "http://www.w3.org/2001/XMLSchema-datatypes"
+_SPACE = r"[ \t\r\n]*"
 _METADATA = "metadata"  # a silent row, but for our own element
 _HEAD = " Made from the reader's tables by `python -m reconciler.domain.schema`; do not edit. "
 _NOTES = {Verdict.SILENT: "Accepted; it changes nothing.", Verdict.WARNED: "Ignored: {}."}
@@ -162,7 +163,10 @@ def _data(parent: etree._Element, form: Form) -> None:
     for name, value in (("minInclusive", form.low), ("maxInclusive", form.high)):
         if value is not None:
             _inside(data, "param", name=name).text = str(value)
-    _inside(data, "param", name="pattern").text = rf"[ \t\r\n]*({form.pattern})[ \t\r\n]*"
+    # A dash at the end of a class is one to Python, to XML Schema only behind a backslash.
+    pattern = re.sub(r"(?<!\\)-\]", r"\\-]", form.pattern)
+    _inside(data, "param", name="pattern").text = f"{_SPACE}({pattern}){_SPACE}" if pattern else (
+        _SPACE)
 
 
 def _note(parent: etree._Element, verdict: Verdict, said: str) -> None:
