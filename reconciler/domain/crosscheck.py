@@ -1,0 +1,58 @@
+"""Holds the reader and the schema against each other, for one file.
+
+Both come from the same tables, so a file about which they disagree shows a fault of ours: editors
+praise what we refuse, or the other way round. `validate` looks at every file, tests at many more.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from lxml import etree
+
+from reconciler.domain.metadata import FAMILY, RULE, URN, element
+from reconciler.domain.model import InvalidDomain
+from reconciler.domain.table import DOMAIN
+from reconciler.domain.xml import Node, Report, parse, walk
+
+if TYPE_CHECKING:
+    from reconciler.domain.model import Problem
+
+
+def disagreement(data: bytes, file: str, schema: etree.RelaxNG) -> str | None:
+    """What reader and schema say differently of a file, or None."""
+    try:
+        root = parse(data, file)
+    except InvalidDomain:
+        return None  # no XML: nobody has a table for that
+    problem = structure(root, file)
+    try:
+        accepts = schema.validate(root)
+    except etree.RelaxNGError:
+        return None  # too much for the validator, which says nothing of the file
+    if accepts == (problem is None) or _of_another_version(root):
+        return None
+    if problem is None:
+        return f"the reader accepts it, the schema does not: {schema.error_log.last_error}"
+    return f"the schema accepts it, the reader does not: {problem}"
+
+
+def structure(root: etree._Element, file: str) -> Problem | None:
+    """The first error in names, counts and single values: all that a schema can say, too."""
+    report = Report(file)
+    domain = Node(root, DOMAIN, report, "domain")
+    try:
+        walk(domain)
+        ours = element(domain)
+        if ours is not None:
+            walk(ours)
+    except InvalidDomain as error:
+        return error.problems[0]
+    return next((problem for problem in report.problems if not problem.warning), None)
+
+
+def _of_another_version(root: etree._Element) -> bool:
+    """Whether <metadata> has a namespace that ours begins: no schema can refuse all of those."""
+    return any(str(child.tag).startswith(f"{{{FAMILY}") and not
+               str(child.tag).startswith(f"{{{URN}}}")
+               for child in root.iterfind("metadata/*"))
