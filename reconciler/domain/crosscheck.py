@@ -10,13 +10,21 @@ from typing import TYPE_CHECKING
 
 from lxml import etree
 
-from reconciler.domain.metadata import FAMILY, RULE, URN, element
+from reconciler.domain.metadata import FAMILY, URN, element
 from reconciler.domain.model import InvalidDomain
 from reconciler.domain.table import DOMAIN
 from reconciler.domain.xml import Node, Report, parse, walk
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from reconciler.domain.model import Problem
+
+
+def faults(files: Mapping[str, bytes], schema: etree.RelaxNG) -> tuple[str, ...]:
+    """All disagreements, each with its file."""
+    found = ((file, disagreement(data, file, schema)) for file, data in files.items())
+    return tuple(f"{file}: {problem}" for file, problem in found if problem is not None)
 
 
 def disagreement(data: bytes, file: str, schema: etree.RelaxNG) -> str | None:

@@ -46,20 +46,24 @@ def address(high: int) -> tuple[Form, ...]:
 
 
 def _up_to(highest: str, digits: str) -> str:
-    """The pattern of all numbers of up to eight digits that are not over the highest."""
-    shorter = f"{_class(digits)}{{1,{len(highest) - 1}}}|" if len(highest) > 1 else ""
-    return f"{shorter}0{{0,{LONGEST - len(highest)}}}({_as_long(highest, digits)})"
+    """The pattern of all numbers of up to eight digits that are not over the highest.
+
+    Nothing is counted, as in 0{0,6}: libxml2 miscounts where what follows may begin with a 0, too.
+    """
+    any_ = _class(digits)
+    shorter = any_ + f"{any_}?" * (len(highest) - 2) + "|" if len(highest) > 1 else ""
+    return f"{shorter}{'0?' * (LONGEST - len(highest))}({_as_long(highest, digits)})"
 
 
 def _as_long(highest: str, digits: str) -> str:
     """The pattern of all numbers of as many digits that are not over the highest."""
     if highest == digits[-1] * len(highest):
-        return f"{_class(digits)}{{{len(highest)}}}"
+        return _class(digits) * len(highest)
     first, rest = digits.index(highest[0]), highest[1:]
     if not rest:
         return _class(digits[:first + 1])
     same = f"{_class(digits[first])}({_as_long(rest, digits)})"
-    return f"{_class(digits[:first])}{_class(digits)}{{{len(rest)}}}|{same}" if first else same
+    return f"{_class(digits[:first])}{_class(digits) * len(rest)}|{same}" if first else same
 
 
 def _class(digits: str) -> str:

@@ -70,8 +70,8 @@ def compiled() -> etree.RelaxNG:
 
 def grammar(domain: Element = DOMAIN, ours: Element = RULE) -> etree._Element:
     """The schema as a tree; a row that several elements share is defined once."""
-    root = etree.Element(f"{{{RELAXNG}}}grammar", {"datatypeLibrary": DATATYPES},
-                         {None: RELAXNG, "a": NOTES, "r": URN})
+    root = etree.fromstring(f"<grammar xmlns='{RELAXNG}' xmlns:a='{NOTES}' xmlns:r='{URN}' "
+                            f"datatypeLibrary='{DATATYPES}'/>")
     root.append(etree.Comment(_HEAD))
     _Writer(root).write(domain, ours)
     return root

@@ -12,7 +12,7 @@ from reconciler.domain import forms
 from reconciler.domain.crosscheck import disagreement, structure
 from reconciler.domain.metadata import RULE
 from reconciler.domain.rules import Element, Type, Verdict
-from reconciler.domain.schema import compiled
+from reconciler.domain.schema import compiled, grammar
 from reconciler.domain.table import DOMAIN
 from reconciler.domain.xml import parse
 from tests.domain.making import URN
@@ -25,7 +25,8 @@ quick = settings(max_examples=400, deadline=None,
                  suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
 # What XML lets into a text: the rest never gets as far as a table.
 LETTERS = st.characters(min_codepoint=32, exclude_categories=("Cs",),
-                        exclude_characters="\ufffe\uffff") | st.sampled_from("\t\n\r \x7f\u00a0K-,=")
+                        exclude_characters="\ufffe\uffff") | st.sampled_from(
+                            "\t\n\r \x7f\u00a0K-,=")
 NAMES = sorted({rule for root in (DOMAIN, RULE) for rule in (*root.by_name, *root.by_attribute)})
 WORDS = st.sampled_from([
     "", " ", "0", "1", "7", "8", "31", "32", "255", "256", "1000000", "-1", "+1", "0x0", "0x1f",
@@ -36,16 +37,23 @@ WORDS = st.sampled_from([
 
 
 def values(kind: Type | None) -> st.SearchStrategy[str]:
-    """Texts near to what a type accepts: right ones, wrong ones, with space around."""
+    """Texts near to what a type accepts: right ones, some too long, wrong ones, with space."""
     known = [] if kind is None else [
         *([st.sampled_from(kind.words)] if kind.words else []),
         *(st.from_regex(form.pattern, fullmatch=True) for form in kind.forms)]
     numbers = [] if kind is None else [
         st.sampled_from([form.low - 1, form.low, form.high, form.high + 1]).map(str)
         for form in kind.forms if form.low is not None]
+    near = [st.tuples(st.one_of(*known), st.integers(0, 70), st.integers(-2, 3)).map(
+        lambda found: twisted(*found))] if known else []
     space = st.sampled_from(["", "", "", " ", "\n\t ", "\r", "\u00a0"])
-    return st.tuples(space, st.one_of(*known, *numbers, WORDS, st.text(LETTERS, max_size=12)),
-                     space).map("".join).filter(writable)
+    text = st.one_of(*known, *near, *numbers, WORDS, st.text(LETTERS, max_size=12))
+    return st.tuples(space, text, space).map("".join).filter(writable)
+
+
+def twisted(text: str, at: int, by: int) -> str:
+    """With some letters twice, or missing."""
+    return text[:at] + text[max(0, at - by):]
 
 
 def writable(text: str) -> bool:
@@ -117,8 +125,9 @@ def mutate(draw: st.DrawFn, root: etree._Element) -> str:
         row = rule.by_attribute.get(name) if rule is not None else None
         element.set(name, draw(values(row.type if row is not None else None)))
     elif kind == "child":
-        known = sorted(rule.by_name) if rule is not None else []
-        name = draw(st.sampled_from([*known, *NAMES, "unknown", f"{{{URN}}}stop", "{urn:a}name"]))
+        known = [st.sampled_from(sorted(rule.by_name))] if rule is not None and rule.by_name else []
+        name = draw(st.one_of(*known, st.sampled_from(
+            [*NAMES, "unknown", f"{{{URN}}}stop", "{urn:a}name"])))
         element.insert(draw(st.integers(0, len(element))), etree.Element(name))
     elif kind == "twice" and element.getparent() is not None:
         copy = etree.fromstring(etree.tostring(element, with_tail=False))
@@ -191,7 +200,5 @@ def written(words: str) -> etree._Element:
 
 def alone(kind: Type, rule: Element, known: dict[Type, etree.RelaxNG] = {}) -> etree.RelaxNG:  # noqa: B006  # compiled once a type
     if kind not in known:
-        from reconciler.domain.schema import grammar
-
         known[kind] = etree.RelaxNG(grammar(rule))
     return known[kind]
