@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 def _arguments(parser: ArgumentParser) -> None:
     parser.add_argument("kind", choices=tuple(_KINDS),
                         help="xml: domain files, as RELAX NG; xml-compact: the same for Emacs; "
-                             "status: status.json, as JSON Schema")
+                             "status, config: status.json, config.yaml, as JSON Schema")
 
 
 def _run(options: Namespace, settings: Settings) -> int:
@@ -42,8 +42,16 @@ def _status() -> str:
     return files("reconciler.report").joinpath("status.schema.json").read_text(encoding="utf-8")
 
 
-_KINDS = {"xml": _xml, "xml-compact": _compact, "status": _status}
+def _config() -> str:
+    import json
+
+    from reconciler.settings_schema import schema
+
+    return json.dumps(schema(), indent=2) + "\n"
+
+
+_KINDS = {"xml": _xml, "xml-compact": _compact, "status": _status, "config": _config}
 VERBS = (Verb("schema", "print the schema of a kind of file", _run, _arguments,
               "  reconciler schema xml > domain.rng       # for an editor, jing, xmllint\n"
-              "  reconciler schema status > status.schema.json\n"
+              "  reconciler schema config > config.schema.json\n"
               "docs/how-to/edit-with-a-schema.md says how editors use it\n", configured=False),)

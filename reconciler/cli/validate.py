@@ -57,18 +57,19 @@ def _run(options: Namespace, settings: Settings) -> int:
         problems[file] += clashes
     found = faults(contents, compiled())
     _print(options, good, problems)
-    _apologise(found)
-    return _status(found, [p for all_ in problems.values() for p in all_], strict=options.strict)
+    apologise(found)
+    return status(found, [p for all_ in problems.values() for p in all_], strict=options.strict)
 
 
-def _apologise(faults: Iterable[str]) -> None:
+def apologise(faults: Iterable[str]) -> None:
+    """Say that a disagreement is ours."""
     for fault in faults:
         complain(f"reader and schema disagree about {fault}",
                  "that is a fault of the reconciler, not of the file: please report it, with the "
                  "file")
 
 
-def _status(faults: Iterable[str], problems: Iterable[Problem], *, strict: bool) -> int:
+def status(faults: Iterable[str], problems: Iterable[Problem], *, strict: bool) -> int:
     """The exit status: where reader and schema disagree, nobody can tell."""
     if list(faults):
         return ERROR

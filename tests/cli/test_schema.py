@@ -28,12 +28,17 @@ def test_the_schema_of_the_status_is_contribs(capsys):
     assert out == (ROOT / "contrib/status.schema.json").read_text()
 
 
-@pytest.mark.parametrize("kind", ["xml", "status"])
+@pytest.mark.parametrize("kind", ["xml", "xml-compact", "status", "config"])
 def test_no_configuration_is_needed(idle, kind):
     idle.config.unlink()
     done = idle.verb("schema", kind)
     assert (done.returncode, done.stderr) == (0, "")
     assert "reconciler" in done.stdout
+
+
+def test_the_schema_of_the_configuration_is_contribs(capsys):
+    assert main(["schema", "config"]) == 0
+    assert capsys.readouterr().out == (ROOT / "contrib/config.schema.json").read_text()
 
 
 def test_another_kind_names_those_there_are(idle):
