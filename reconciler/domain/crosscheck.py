@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING
 
 from lxml import etree
 
-from reconciler.domain.metadata import FAMILY, URN, element
+from reconciler.domain.metadata import FAMILY, RULE, URN, element
 from reconciler.domain.model import InvalidDomain
+from reconciler.domain.rules import Verdict
 from reconciler.domain.table import DOMAIN
 from reconciler.domain.xml import Node, Report, parse, walk
 
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from reconciler.domain.model import Problem
+    from reconciler.domain.rules import Type
 
 
 def faults(files: Mapping[str, bytes], schema: etree.RelaxNG) -> tuple[str, ...]:
@@ -40,6 +42,9 @@ def disagreement(data: bytes, file: str, schema: etree.RelaxNG) -> str | None:
         return None  # too much for the validator, which says nothing of the file
     if accepts == (problem is None) or _of_another_version(root):
         return None
+    if accepts and any(untold(Node(found, rule, Report(file), "")) for found, rule in (
+            (root, DOMAIN), *((ours, RULE) for ours in root.iterfind(f"metadata/{RULE.name}")))):
+        return None
     if problem is None:
         return f"the reader accepts it, the schema does not: {schema.error_log.last_error}"
     return f"the schema accepts it, the reader does not: {problem}"
@@ -57,6 +62,28 @@ def structure(root: etree._Element, file: str) -> Problem | None:
     except InvalidDomain as error:
         return error.problems[0]
     return next((problem for problem in report.problems if not problem.warning), None)
+
+
+def untold(node: Node) -> bool:
+    """Whether a value somewhere below is wrong in a way that the forms of its type cannot tell."""
+    values = [(row.type, node.raw.get(name)) for name, row in node.rule.by_attribute.items()
+              if row.verdict is Verdict.READ]
+    if node.rule.text is not None:
+        values.append((node.rule.text, node.raw.text))
+    children = (child for name, row in node.rule.by_name.items() if row.verdict is Verdict.READ
+                for child in node.children(name))
+    return any(value is not None and _wrong(kind, value) for kind, value in values) or any(
+        untold(child) for child in children)
+
+
+def _wrong(kind: Type, value: str) -> bool:
+    if kind.exact and (kind.words or kind.forms):
+        return False
+    try:
+        kind.parse(value.strip(" \t\r\n"))
+    except ValueError:
+        return True
+    return False
 
 
 def _of_another_version(root: etree._Element) -> bool:

@@ -37,13 +37,15 @@ class Verdict(Enum):
 class Type:
     """A kind of value: its name for people, and what makes it of a text (or raises ValueError).
 
-    The schema accepts the words, and texts of any of the forms; a test holds `parse` to the same.
+    The schema accepts the words, and texts of any of the forms; a test holds `parse` to the same,
+    unless it is said here that the forms cannot tell all, such as a length in bytes.
     """
 
     name: str
     parse: Callable[[str], object]
     words: tuple[str, ...] = ()
     forms: tuple[Form, ...] = ()
+    exact: bool = True
 
 
 @dataclass(frozen=True, slots=True)

@@ -106,19 +106,20 @@ class _Writer:
         return name
 
     def fill(self, element: etree._Element, rule: Element, name: str) -> None:
-        """What an element holds: attributes, then text or children, which come in any order."""
+        """What an element holds: attributes, then text, or else children, in any order."""
         children = [child for child in rule.by_name.values() if _is_there(child)]
-        assert rule.text is None or not children, f"{name}: a schema cannot mix text and children"
-        for attribute in rule.by_attribute.values():
-            if _is_there(attribute):
-                _attribute(_inside(element, "optional"), attribute)
+        assert rule.text is None or rule.empty or not children, f"{name}: text is always needed"
+        attributes = [row for row in rule.by_attribute.values() if _is_there(row)]
+        for attribute in attributes:
+            _attribute(_inside(element, "optional"), attribute)
+        inner = _inside(element, "choice") if rule.text is not None and children else element
         if rule.text is not None:
-            _value(_inside(element, "optional") if rule.empty else element, rule.text)
-        elif children:
-            inner = _inside(element, "interleave") if len(children) > 1 else element
+            _value(_inside(inner, "optional") if rule.empty else inner, rule.text)
+        if children:
+            inner = _inside(inner, "interleave") if len(children) > 1 else inner
             for child in children:
                 self.child(inner, child, name)
-        elif not any(_is_there(attribute) for attribute in rule.by_attribute.values()):
+        elif rule.text is None and not attributes:
             _inside(element, "empty")
 
     def child(self, parent: etree._Element, rule: Element, name: str) -> None:
@@ -150,6 +151,8 @@ def _attribute(parent: etree._Element, rule: Attribute) -> None:
 
 def _value(parent: etree._Element, kind: Type) -> None:
     """The words and forms of a type; whitespace around a value means nothing, as in libvirt."""
+    if not kind.words and not kind.forms:
+        _inside(parent, "text")
     if len(kind.words) + len(kind.forms) > 1:
         parent = _inside(parent, "choice")
     for word in kind.words:

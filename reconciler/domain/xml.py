@@ -228,6 +228,8 @@ def _content(node: Node) -> None:
         node.error("an entity is refused always; accepted: plain text")
     elif stray:
         node.error(f"found text '{stray[:40]}'; accepted: no text here")
+    elif text and node.rule.children and len(node.raw):
+        node.error(f"found text '{text[:40]}' beside elements; accepted: one of the two")
     if node.rule.text is not None:
         try:
             if text or not node.rule.empty:

@@ -6,10 +6,12 @@ from dataclasses import replace
 
 from lxml import etree
 
-from reconciler.domain.crosscheck import disagreement, faults
-from reconciler.domain.rules import element
+from reconciler.domain.crosscheck import disagreement, faults, untold
+from reconciler.domain.forms import Form
+from reconciler.domain.rules import Attribute, Element, Type, element
 from reconciler.domain.schema import compiled, grammar
 from reconciler.domain.table import DOMAIN
+from reconciler.domain.xml import Node, Report
 from tests.domain.making import policy, text
 
 SCHEMA = compiled()
@@ -37,6 +39,24 @@ def test_ours_does_not():
 def test_what_takes_several_values_is_the_readers_alone():
     clash = text("<vcpu>4</vcpu><cpu><topology sockets='3' cores='1' threads='1'/></cpu>")
     assert faults({"topology": clash, "nameless": b"<domain/>"}, SCHEMA) == ()
+
+
+def test_what_no_form_can_tell_is_the_readers_alone():
+    def short(words: str) -> str:
+        if len(words.encode()) > 3:
+            raise ValueError(words)
+        return words
+
+    for kind in (Type("up to 3 bytes", short, forms=(Form(".*"),), exact=False),
+                 Type("up to 3 bytes", short)):
+        row = Element("domain", (Attribute("a", kind),), (Element("name", text=kind),))
+        schema = etree.RelaxNG(grammar(row))
+        for inner, beyond in (("<domain a='äöü'/>", True), ("<domain a='abc'/>", False),
+                              ("<domain><name> äöü </name></domain>", True),
+                              ("<domain><name> abc </name></domain>", False)):
+            root = etree.fromstring(inner)
+            assert schema.validate(root)
+            assert untold(Node(root, row, Report("a.xml"), "")) is beyond
 
 
 def test_a_namespace_of_a_version_to_come_is_the_readers_alone():

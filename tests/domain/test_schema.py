@@ -14,9 +14,10 @@ from reconciler.domain.crosscheck import disagreement
 from reconciler.domain.metadata import RULE
 from reconciler.domain.model import InvalidDomain
 from reconciler.domain.reader import read_domain
-from reconciler.domain.rules import Element, Type, Verdict, hexadecimal
-from reconciler.domain.schema import NOTES, RELAXNG, compiled, text
+from reconciler.domain.rules import Element, Type, Verdict, choice, element, hexadecimal
+from reconciler.domain.schema import NOTES, RELAXNG, compiled, grammar, text
 from reconciler.domain.table import DOMAIN
+from reconciler.domain.xml import Node, Report, walk
 from tests.domain.making import ARM, HOST, URN
 
 ROOT = Path(__file__).parents[2]
@@ -120,6 +121,17 @@ def test_editors_show_why_something_is_ignored():
 def test_every_type_of_the_tables_tells_the_schema_its_form():
     assert [kind.name for kind in types() if not kind.words and not kind.forms] == []
     assert len(types()) > 20
+
+
+def test_text_or_children_where_a_row_has_both():
+    row = element("domain", element("source", many=True), text=choice("a"), empty=True)
+    both = etree.RelaxNG(grammar(row))
+    for inner, fits in (("a", True), ("", True), (" ", True), ("<source/>\n<source/>", True),
+                        ("b", False), ("a<source/>", False), ("<source/>a", False)):
+        root, report = etree.fromstring(f"<domain>{inner}</domain>"), Report("a.xml")
+        walk(Node(root, row, report, "domain"))
+        assert both.validate(root) is fits, inner
+        assert bool(report.errors) is not fits, inner
 
 
 def test_patterns_are_of_the_part_that_python_and_xml_schema_share():

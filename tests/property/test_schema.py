@@ -93,7 +93,7 @@ def right(kind: Type) -> st.SearchStrategy[str]:
               if form.low is None and form.datatype == "string" and form is not forms.FREE),
             *(st.integers(form.low, form.high).map(str) for form in kind.forms
               if form.low is not None)]
-    return st.one_of(*fits).filter(writable)
+    return st.one_of(*fits or [st.just("1")]).filter(writable)
 
 
 def row_of(element: etree._Element) -> Element | None:
@@ -177,7 +177,7 @@ def test_the_schema_and_the_reader_agree(data):
 @quick
 @given(st.data())
 def test_each_type_and_its_forms_agree(data):
-    kind = data.draw(st.sampled_from(types()))
+    kind = data.draw(st.sampled_from([kind for kind in types() if kind.exact]))
     words = data.draw(values(kind))
     trimmed = words.strip(" \t\r\n")
     try:
