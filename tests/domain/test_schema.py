@@ -93,7 +93,7 @@ def test_accepted(inner):
     "<vcpuu>1</vcpuu>", "<name>a</name><name>a</name>", "<name/>", "<name>-a</name>", "text",
     "<vcpu>0</vcpu>", "<vcpu>255</vcpu>", "<vcpu>+1</vcpu>", "<vcpu>1 2</vcpu>", "<vcpu>1</vcpu>a",
     "<vcpu cpuset='1'>1</vcpu>", "<vcpu a='1'>1</vcpu>", "<name xml:lang='en'>a</name>",
-    "<maxMemory>1</maxMemory>", "<devices><rng/></devices>", "<devices><filesystem/></devices>",
+    "<numatune/>", "<devices><filesystem/></devices>",
     "<memory unit='Kib b'>1</memory>", "<os><kernel>/a,b</kernel></os>", "<os>a</os>",
     "<os><kernel>-a</kernel></os>", "<name xmlns='urn:other'>a</name>", "<b xmlns='urn:b'/>",
     "<metadata><b/></metadata>", f"<metadata>{OURS}{OURS}</metadata>",
