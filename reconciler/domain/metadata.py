@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import datetime as dt
+import re
 from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from reconciler.domain.forms import DURATION as DURATION_FORM
+from reconciler.domain.forms import Form
 from reconciler.domain.model import (
     DesiredState,
     Policy,
@@ -32,12 +35,18 @@ from reconciler.units import seconds
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-URN = "urn:stratovirt-reconciler:1"
+FAMILY = "urn:stratovirt-reconciler"  # of every version, also of those to come
+URN = f"{FAMILY}:1"
 
 
 def _ours(name: str, *attributes: Attribute, many: bool = False,
           verdict: Verdict = Verdict.READ) -> Element:
     return Element(f"{{{URN}}}{name}", attributes, many=many, verdict=verdict)
+
+
+# RFC 3339 with the zone that people forget; XML Schema and Python agree on the days of a month.
+_TIME = Form("[12][0-9]{3}-[0-9]{2}-[0-9]{2}T([01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9]"
+             r"(\.[0-9]{1,6})?(Z|[+\-](0[0-9]|1[0-3]):[0-5][0-9])", "dateTime")
 
 
 def _moment(text: str) -> str:
@@ -50,7 +59,7 @@ def _moment(text: str) -> str:
     except ValueError:
         raise ValueError(f"found '{text}'; accepted: a time such as 2026-12-24T18:00:00Z, or "
                          "2h") from None
-    if found.tzinfo is None:
+    if found.tzinfo is None or not re.fullmatch(_TIME.pattern, text):
         raise ValueError(f"found '{text}'; accepted: a time with its zone, such as "
                          "2026-12-24T18:00:00Z")
     return text
@@ -60,7 +69,8 @@ _NAME = matching(r"[A-Za-z_][A-Za-z0-9_]*", "letters, digits and _")
 RULE = Element(f"{{{URN}}}reconcile", (
     Attribute("state", choice(*DesiredState)), Attribute("hold", YES_NO)), (
     _ours("hold", Attribute("reason", TEXT),
-          Attribute("until", Type("a time such as 2026-12-24T18:00:00Z, or a duration", _moment))),
+          Attribute("until", Type("a time such as 2026-12-24T18:00:00Z, or a duration", _moment,
+                             forms=(_TIME, DURATION_FORM)))),
     _ours("update", Attribute("policy", choice(*UpdatePolicy)),
           Attribute("window", TEXT, Verdict.LATER),
           Attribute("rollback", choice("last-good", "none"))),
@@ -95,7 +105,7 @@ _RESTARTS = {"always": (True, True), "on-failure": (False, True), "never": (Fals
 def read_policy(domain: Node, defaults: Policy) -> Policy:
     """The policy of a <domain>: the configuration's defaults, the on_ elements, our element."""
     policy = _from_on(domain, defaults)
-    node = _element(domain)
+    node = element(domain)
     if node is None:
         return policy
     walk(node)
@@ -133,13 +143,13 @@ def _qualified(path: str) -> str:
     return f"{{{URN}}}{steps}@{attribute}" if steps else path
 
 
-def _element(domain: Node) -> Node | None:
+def element(domain: Node) -> Node | None:
     """Our element; anything else of our namespace in <metadata> is an error, others' is theirs."""
     found: Node | None = None
     for metadata in domain.raw.iterchildren("metadata"):
         for raw in metadata.iterchildren():
             tag = str(raw.tag)
-            if tag.startswith("{") and not tag.startswith("{urn:stratovirt-reconciler"):
+            if tag.startswith("{") and not tag.startswith(f"{{{FAMILY}"):
                 continue  # somebody else's
             node = Node(raw, RULE, domain.report,
                         f"{domain.path}/metadata/{tag.rpartition('}')[2]}")

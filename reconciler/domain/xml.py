@@ -26,6 +26,7 @@ _LONGEST_MESSAGE = 800
 _LONGEST_NAME = 40  # looking for what is near a longer one takes too long
 _METADATA = "metadata"
 _LATER = "is not built yet"
+_SPACE = " \t\r\n"  # XML's: what Python strips more is part of a value, as in the schema
 # An instruction counts wherever it stands, before the root, too.
 _HARMFUL = ((etree.XPath("/*" * (DEEPEST + 1)), f"nested over {DEEPEST} deep"),
             (etree.XPath(f"(//*)[{MOST_ELEMENTS + 1}]"), f"over {MOST_ELEMENTS} elements"),
@@ -107,7 +108,7 @@ class Node:
         if attribute:
             found = node.raw.get(attribute)
             return None if found is None else _parsed(node.rule.by_attribute[attribute], str(found))
-        text = (node.raw.text or "").strip()
+        text = (node.raw.text or "").strip(_SPACE)
         if node.rule.text is None or not text:
             return None
         try:
@@ -138,7 +139,7 @@ class Node:
 
 def _parsed(rule: Attribute, text: str) -> object:
     try:
-        return rule.type.parse(text.strip())
+        return rule.type.parse(text.strip(_SPACE))
     except ValueError:
         return None  # the walk has reported it
 
@@ -214,19 +215,21 @@ def _attributes(node: Node) -> None:
                 warning=node.report.lenient and not _ours(node))
         elif _judged(node, rule.verdict, f"{name}='{value}'", rule.message):
             try:
-                rule.type.parse(value.strip())
+                rule.type.parse(value.strip(_SPACE))
             except ValueError as error:
                 node.report.add(node.line, f"{node.path}/@{name}", str(error))
 
 
 def _content(node: Node) -> None:
-    text = (node.raw.text or "").strip()
+    text = (node.raw.text or "").strip(_SPACE)
     stray = text if node.rule.text is None else ""
-    stray += "".join((child.tail or "").strip() for child in node.raw.iterchildren())
+    stray += "".join((child.tail or "").strip(_SPACE) for child in node.raw.iterchildren())
     if any(not isinstance(child.tag, str) for child in node.raw.iterchildren()):
         node.error("an entity is refused always; accepted: plain text")
     elif stray:
         node.error(f"found text '{stray[:40]}'; accepted: no text here")
+    elif text and node.rule.children and len(node.raw):
+        node.error(f"found text '{text[:40]}' beside elements; accepted: one of the two")
     if node.rule.text is not None:
         try:
             if text or not node.rule.empty:
