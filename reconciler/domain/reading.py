@@ -8,7 +8,16 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from reconciler.domain.model import MachineType, Place, ReadingHost
-from reconciler.domain.rules import ALIAS, Attribute, choice, element, hexadecimal, quiet
+from reconciler.domain.rules import (
+    ALIAS,
+    Attribute,
+    choice,
+    dropped,
+    element,
+    hexadecimal,
+    quiet,
+    silent,
+)
 
 if TYPE_CHECKING:
     from reconciler.domain.xml import Node
@@ -18,7 +27,10 @@ ADDRESS = element(
     "address", Attribute("type", choice("pci", "virtio-serial", "drive", "isa", "usb", "ccid")),
     Attribute("domain", hexadecimal(0)), Attribute("bus", hexadecimal(0xFF)),
     Attribute("slot", hexadecimal(0x1F)), Attribute("function", hexadecimal(7)),
-    *quiet("multifunction", "controller", "port", "target", "unit"))
+    *quiet("multifunction", "controller", "port", "target", "unit"),
+    *quiet("base", "cssid", "ssid", "devno", "reg"),  # of other buses, whose type is an error
+    *(dropped(name, "StratoVirt has its own places on ISA") for name in ("iobase", "irq")),
+    *silent("zpci"))
 
 
 @dataclass(frozen=True, slots=True)

@@ -128,6 +128,17 @@ def test_rule_8_a_file_full_of_errors_costs_no_time():
     assert "100 errors" in found[-1].message
 
 
+def test_rule_8_a_file_full_of_sound_devices_costs_no_time():
+    began = time.process_time()
+    letters = [chr(97 + n) for n in range(26)]
+    targets = ["vd" + a + b + c for a in "abc" for b in letters for c in letters][:1600]
+    found = problems(devices="".join(f"<disk type='file'><source file='{t}'/><target dev='{t}'/>"
+                                     "</disk>" for t in targets))
+    assert len(found) == 1
+    assert time.process_time() - began < 0.3
+    assert "elements" in problems("<disk/>" * 5000)[0].message
+
+
 def test_a_message_does_not_hold_a_whole_file():
     for wrong in (f"<on_crash>{'x' * 100_000}</on_crash>", f"<vcpu>{'1' * 100_000}</vcpu>",
                   f"<{'x' * 40_000}/>"):

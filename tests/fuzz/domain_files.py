@@ -15,7 +15,7 @@ from reconciler.domain.metadata import RULE, URN
 from reconciler.domain.rules import Element, Verdict
 from reconciler.domain.table import DOMAIN
 from tests.fuzz.pieces import Piece, piece
-from tests.fuzz.values import RAW, accepts, hostile, right
+from tests.fuzz.values import RAW, hostile, right
 
 XI = "http://www.w3.org/2001/XInclude"
 
@@ -70,8 +70,8 @@ def disk(random: Random, target: str = "") -> Piece:
 
 
 def _interface(random: Random) -> Piece:
-    return piece("interface", piece("source", bridge="br0"), piece("model", type="virtio"),
-                 piece("target", dev=f"tap{random.randrange(9)}") if random.random() < 0.5 else None,
+    tap = piece("target", dev=f"tap{random.randrange(9)}") if random.random() < 0.5 else None
+    return piece("interface", piece("source", bridge="br0"), piece("model", type="virtio"), tap,
                  type=random.choice(("ethernet", "bridge")))
 
 
@@ -88,7 +88,8 @@ def _console(random: Random) -> Piece:
 
 def _serial(random: Random) -> Piece:
     kind = random.choice(("pty", "file", "unix"))
-    return piece("serial", piece("source", path="/run/serial") if kind != "pty" else None, type=kind)
+    end = piece("source", path="/run/serial") if kind != "pty" else None
+    return piece("serial", end, type=kind)
 
 
 def _channel(random: Random) -> Piece:
@@ -250,7 +251,7 @@ def _deep(root, random, outside):
 
 
 def _many(root, random, outside):
-    count = random.choice((200, 10_001, 40_000))
+    count = random.choice((200, 4_900, 10_001))
     inside = random.choice(("<a/>", "<metadata/>", "<watchdog/>", "<disk/>", "<a b='c'/>", "<x:y/>",
                             "<interface type='ethernet'/>", "<boot dev='hd'/>", "x<!---->",
                             "<controller type='pci' model='pcie-root-port'/>", "<iothread/>",
@@ -258,9 +259,25 @@ def _many(root, random, outside):
     _any(root, random).inside.append(inside * min(count, (1 << 20) // len(inside) - 1000))
 
 
+def _crowded(root, random, outside):
+    """Many devices of a kind, each right."""
+    make_one = random.choice((
+        lambda n: f"<interface type='ethernet'><target dev='t{n}'/></interface>",
+        lambda n: f"<controller type='pci' index='{n % 254 + 1}' model='pcie-root-port'/>",
+        lambda n: "<controller type='pci' model='pcie-root-port'/>",
+        lambda n: f"<disk type='file'><source file='{n}'/><target dev='vd{_letters(n)}'/></disk>",
+        lambda n: "<interface type='ethernet'/>"))
+    (root.child("devices") or root).inside += map(
+        make_one, range(random.choice((20, 200, 245, 300, 1600))))
+
+
+def _letters(number: int) -> str:
+    return "".join(chr(97 + number // 26 ** power % 26) for power in (2, 1, 0))
+
+
 def _wide(root, random, outside):
     found = _any(root, random)
-    for number in range(random.choice((20, 2000))):
+    for number in range(random.choice((20, 2000, 60_000))):
         found.attributes[f"a{number}"] = "x"
 
 
@@ -271,27 +288,29 @@ def _foreign(root, random, outside):
         f"<xi:include xmlns:xi='{XI}' href='{address}' parse='text'/>",
         f"<include xmlns='{XI}' href='{address}'/>",
         f"<x xmlns:s='http://www.w3.org/2001/XMLSchema-instance' s:schemaLocation='a {address}'/>",
-        f"<x xmlns='{address}'/>", f"<x xml:base='{address}'/>", f"<?xml-stylesheet href='{address}'?>",
-        "<q:commandline xmlns:q='http://libvirt.org/schemas/domain/qemu/1.0'><q:arg value='-S'/>"
-        "</q:commandline>", f"<r:reconcile xmlns:r='{URN}' state='stopped'/>",
+        f"<x xmlns='{address}'/>", f"<x xml:base='{address}'/>",
+        f"<?xml-stylesheet href='{address}'?>",
+        "<q:commandline xmlns:q='http://libvirt.org/schemas/domain/qemu/1.0'/>",
+        f"<r:reconcile xmlns:r='{URN}' state='stopped'/>",
         f"<metadata><r:reconcile xmlns:r='{URN}' stat='x'/></metadata>")))
 
 
-_TREE = (_unknown_element, _unknown_attribute, _doubled, _left_out, _moved, *[_wrong_attribute] * 4,
-         *[_free] * 8, *[_wrong_text] * 3, _raw_text, _raw_text, _around, _around, _deep, _many, _wide, _foreign)
+_TREE = (_unknown_element, _unknown_attribute, _doubled, _left_out, _moved, _deep, _many, _crowded,
+         _wide, _foreign, _raw_text, _raw_text, _around, _around, *[_free] * 8,
+         *[_wrong_attribute] * 4, *[_wrong_text] * 3)
 
 
 # Spoilt as bytes
 
 
+_ENTITIES = [f"<!ENTITY a{n} '{f'&a{n - 1};' * 10}'>" for n in range(1, 10)]
 _HEADS = (
     "<!DOCTYPE domain>", "<!DOCTYPE domain SYSTEM '{outside}'>",
     "<!DOCTYPE domain PUBLIC 'a' '{outside}'>", "<!DOCTYPE domain [<!ENTITY a '-S'>]>",
     "<!DOCTYPE domain [<!ENTITY a SYSTEM '{outside}'>]>",
     "<!DOCTYPE domain [<!ENTITY % a SYSTEM '{outside}'>%a;]>",
     "<!DOCTYPE domain [<!ATTLIST domain type CDATA 'qemu'>]>",
-    "<!DOCTYPE d [<!ENTITY lol 'lollollollol'><!ENTITY b '&lol;&lol;&lol;&lol;&lol;&lol;&lol;'>"
-    "<!ENTITY c '&b;&b;&b;&b;&b;&b;&b;&b;&b;'><!ENTITY a '&c;&c;&c;&c;&c;&c;&c;&c;&c;&c;'>]>",
+    f"<!DOCTYPE d [<!ENTITY a0 '-S'>{''.join(_ENTITIES)}<!ENTITY a '&a9;'>]>",
     "<?xml version='1.0'?>", "<?xml version='1.1'?>", "<?xml version='1.0' encoding='utf-16'?>",
     "<?xml version='1.0' encoding='latin-1'?>", "<?xml version='1.0' encoding='utf-7'?>",
     "<?xml version='1.0' encoding='ebcdic-cp-us'?>", "<?xml version='1.0' encoding='no-such'?>",
@@ -313,9 +332,7 @@ def _flipped(data, random):
 
 def _inserted(data, random):
     at = random.randrange(len(data) + 1)
-    more = random.choice((b"\x00", b"\xff", b"\xfe\xff", b"\xef\xbb\xbf", b"\xc0\xaf", b"\xed\xa0\x80",
-                          b"<", b">", b"'", b'"', b"&", b"-", b",", b"=", b"\r", b"\t", b"\n" * 70_000,
-                          random.randbytes(8)))
+    more = random.choice((*_INSERTED, random.randbytes(8)))
     return data[:at] + more + data[at:]
 
 
@@ -336,6 +353,8 @@ def _again(data, random):
     return data + random.choice((b"", b"\n", b"<!-- c -->")) + data
 
 
+_INSERTED = (b"\x00", b"\xff", b"\xfe\xff", b"\xef\xbb\xbf", b"\xc0\xaf", b"\xed\xa0\x80", b"<",
+             b">", b"'", b'"', b"&", b"-", b",", b"=", b"\r", b"\t", b"\n" * 70_000)
 _ENCODINGS = ("utf-8", "utf-16", "utf-16-le", "utf-16-be", "utf-32", "latin-1", "utf-7", "cp037",
               "ascii", "shift_jis")
 _BYTES = (_truncated, _flipped, _flipped, _inserted, _inserted, _cut, _encoded, _encoded, _again)

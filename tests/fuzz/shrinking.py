@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 
-_TRIES = 3000
+_SECONDS = 20.0  # what fails by being slow is slow to shrink
 
 
 def smallest(data: bytes, fails: Callable[[bytes], bool]) -> bytes:
-    tries, size = 0, len(data) // 2
-    while size and tries < _TRIES:
+    until, size = time.monotonic() + _SECONDS, len(data) // 2
+    while size and time.monotonic() < until:
         at, cut = 0, False
-        while at < len(data) and tries < _TRIES:
+        while at < len(data) and time.monotonic() < until:
             shorter = data[:at] + data[at + size:]
-            tries += 1
             if fails(shorter):
                 data, cut = shorter, True
             else:

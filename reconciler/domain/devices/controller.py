@@ -9,6 +9,8 @@ from reconciler.domain.reading import ADDRESS, ALIAS_RULE
 from reconciler.domain.rules import Attribute, choice, element, number, quiet, silent
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from reconciler.domain.model import Device
     from reconciler.domain.reading import Reading
     from reconciler.domain.xml import Node
@@ -23,10 +25,20 @@ RULE = element(
         "pcie-switch-downstream-port", "pcie-expander-bus", "pci-root", "dmi-to-pci-bridge", "none",
         "qemu-xhci", "nec-xhci", "piix3-uhci", "piix4-uhci", "ehci", "ich9-ehci1", "ich9-uhci1",
         "ich9-uhci2", "ich9-uhci3", "vt82c686b-uhci", "pci-ohci", "virtio-scsi", "lsilogic",
+        "piix3", "piix4", "ich6", "qusb1", "qusb2",
         "auto", "virtio-transitional", "virtio-non-transitional")),
-    Attribute("ports", number(1, 31)), *quiet("vectors"),
+    Attribute("ports", number(1, 31)), *quiet("vectors", "maxGrantFrames", "maxEventChannels"),
     ADDRESS, ALIAS_RULE, *silent("model", "target", "master", "driver", "acpi", "pcihole64"),
     many=True)
+
+
+def read_all(nodes: Iterable[Node], reading: Reading) -> list[Device]:
+    """From all <controller>s, with the root ports numbered."""
+    found = [device for node in nodes if (device := read(node, reading)) is not None]
+    ports = [device for device in found if isinstance(device, root_port.RootPort)]
+    return [*(device for device in found if device not in ports), *root_port.numbered(ports)]
+
+
 # What libvirt adds by itself, and no device of ours sits on.
 _HABITS = ("usb", "sata", "ide", "fdc", "ccid")
 
