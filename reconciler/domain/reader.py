@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 NAMESPACE = uuids.UUID("5d5f1d1e-4f0b-5b62-9b0e-7f5c2d0d4a10")  # of uuids that a file leaves to us
+_LONGEST_CMDLINE = 2047  # bytes that Linux keeps on x86_64 and aarch64
 _LONGEST_WORD = 255  # of the kernel's command line
 _VERSIONED = re.compile(r"(?:pc-(?=q35-))?(q35|virt)(?:-[A-Za-z0-9.-]+)?")
 _MACHINES = {"x86_64": (MachineType.Q35, MachineType.MICROVM),
@@ -176,8 +177,8 @@ def _variables(nvram: Node, reading: Reading, name: str) -> str:
 
 def _check_boot(os_: Node, loader: Node | None, cmdline: str | None) -> None:
     """Report what StratoVirt cannot start from."""
-    if cmdline and any(len(word.encode()) > _LONGEST_WORD for word in cmdline.split()):
-        os_.at("cmdline").error(f"a word of over {_LONGEST_WORD} bytes; accepted: shorter ones")
+    if cmdline:
+        _check_cmdline(os_.at("cmdline"), cmdline)
     if os_.text("@firmware") is not None and (loader is None or not loader.text("")):
         os_.error("firmware='…' without files; accepted: <loader type='pflash' readonly='yes'>FILE"
                   "</loader> and <nvram template='FILE'/>")
@@ -193,6 +194,14 @@ def _check_boot(os_: Node, loader: Node | None, cmdline: str | None) -> None:
     for boot in os_.children("boot"):
         if boot.text("@dev") in ("cdrom", "network", "fd"):
             boot.error(f"dev='{boot.text('@dev')}'; accepted: hd (StratoVirt boots from disks)")
+
+
+def _check_cmdline(node: Node, cmdline: str) -> None:
+    if any(len(word.encode()) > _LONGEST_WORD for word in cmdline.split()):
+        node.error(f"a word of over {_LONGEST_WORD} bytes; accepted: shorter ones")
+    if len(cmdline.encode()) > _LONGEST_CMDLINE:
+        node.error(f"{len(cmdline.encode())} bytes; accepted: up to {_LONGEST_CMDLINE} (Linux cuts "
+                   "off the rest)")
 
 
 # Devices

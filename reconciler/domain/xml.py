@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 LONGEST = 1 << 20
 DEEPEST = 64
 MOST_ELEMENTS = 5_000  # a full pcie.0 has 3,000; what is over it would only cost time
+MOST_ATTRIBUTES = 100  # of one element; lxml looks each up among all of them
 MOST_ERRORS = 100
 _LONGEST_MESSAGE = 800
 _LONGEST_NAME = 40  # looking for what is near a longer one takes too long
@@ -30,6 +31,7 @@ _USEFUL = (Verdict.READ, Verdict.LATER)  # what is worth a hint: that which mean
 # An instruction counts wherever it stands, before the root, too.
 _HARMFUL = ((etree.XPath("/*" * (DEEPEST + 1)), f"nested over {DEEPEST} deep"),
             (etree.XPath(f"(//*)[{MOST_ELEMENTS + 1}]"), f"over {MOST_ELEMENTS} elements"),
+            (etree.XPath(f"//*[@*[{MOST_ATTRIBUTES + 1}]]"), f"over {MOST_ATTRIBUTES} attributes"),
             (etree.XPath("//processing-instruction()"),
              "a processing instruction is refused always"))
 

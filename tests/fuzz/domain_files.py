@@ -276,9 +276,9 @@ def _letters(number: int) -> str:
 
 
 def _wide(root, random, outside):
-    found = _any(root, random)
-    for number in range(random.choice((20, 2000, 60_000))):
-        found.attributes[f"a{number}"] = "x"
+    found, prefix = _any(root, random), random.choice(("a", "a", "xmlns:a", "xml:a"))
+    for number in range(random.choice((20, 101, 2000, 40_000))):
+        found.attributes[f"{prefix}{number}"] = "x"
 
 
 def _foreign(root, random, outside):

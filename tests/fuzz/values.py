@@ -64,7 +64,8 @@ def hostile(random: Random) -> str:
     if kind < 0.75:
         return random.choice(HUGE)
     if kind < 0.85:
-        return random.choice(("x", "/", "é", "a,", "-", " ")) * random.choice((65, 256, 5000))
+        letters = random.choice(("x", "/", "é", "a,", "-", " "))
+        return letters * random.choice((65, 256, 5000, 200_000))
     return "".join(chr(random.choice((random.randrange(32, 127), random.randrange(160, 0xd7ff),
                                       random.randrange(0x10000, 0x110000))))
                    for _ in range(random.randrange(1, 12)))
