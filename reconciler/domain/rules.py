@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+_LONGEST_PATH = 4095  # bytes; the kernel's PATH_MAX with its end
 _NUMBER = re.compile(r"[0-9]{1,20}")
 _HEX = re.compile(rf"(0[xX])?[0-9a-fA-F]{{1,{forms.LONGEST}}}")
 
@@ -207,6 +208,13 @@ def _option(text: str) -> str:
     return _passed(text)
 
 
+def _path(text: str) -> str:
+    """Text that names a file, in an option list."""
+    if len(text.encode()) > _LONGEST_PATH:
+        raise ValueError(f"found {len(text.encode())} bytes; accepted: up to {_LONGEST_PATH}")
+    return _option(text)
+
+
 def _free(text: str) -> str:
     """Text for people."""
     if _CONTROL.search(text.replace("\n", "").replace("\t", "")):
@@ -227,7 +235,7 @@ ANY = Type("anything", _free, forms=(forms.FREE, forms.NOTHING))
 TEXT = Type("text", _free, forms=(forms.FREE, forms.NOTHING))
 PASSED = Type("text without a leading '-'", _passed, forms=(forms.without("", first=r"\-"),))
 OPTION = Type("text without ',' and '='", _option, forms=_NO_OPTION)
-PATH = Type("a path without ',' and '='", _option, forms=_NO_OPTION)
+PATH = Type("a path without ',' and '='", _path, forms=_NO_OPTION, exact=False)
 DURATION = Type("500ms, 10s, 5m, 1h, 2d", _duration, forms=(forms.DURATION,))
 UNIT = Type("b, KiB, MiB, GiB, …", _unit, forms=(forms.UNIT,))
 YES_NO = flag("yes", "no")

@@ -42,7 +42,8 @@ def _rule(name: str, target: Element) -> Element:
         name, Attribute("type", _TYPES), *quiet("tty"),
         element("source", Attribute("path", PATH), Attribute("mode", choice("bind", "connect")),
                 denied("append", "StratoVirt writes from the file's beginning"),
-                *quiet("channel", "host", "service", "tls"), *silent("seclabel", "reconnect")),
+                *quiet("channel", "host", "service", "tls", "master", "slave"),
+                *silent("seclabel", "reconnect", "clipboard", "mouse")),
         target, ADDRESS, ALIAS_RULE, *silent("protocol", "acpi"),
         warned("log", "StratoVirt keeps none"), many=True)
 
@@ -50,7 +51,7 @@ def _rule(name: str, target: Element) -> Element:
 SERIAL = _rule("serial", element("target", Attribute("type", ANY), *quiet("port"),
                                  *silent("model")))
 CONSOLE = _rule("console", element("target", Attribute("type", choice("virtio", "serial")),
-                                   Attribute("port", number(0, LAST_PORT))))
+                                   Attribute("port", number(0, LAST_PORT)), *silent("model")))
 CHANNEL = _rule("channel", element("target", Attribute("type", ANY), Attribute("name", OPTION),
                                    *quiet("state", "address", "port")))
 RULES = (SERIAL, CONSOLE, CHANNEL)

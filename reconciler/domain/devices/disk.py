@@ -28,15 +28,23 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from reconciler.domain.reading import Reading
+    from reconciler.domain.rules import Element
     from reconciler.domain.xml import Node
 
 _ONLY_TOTAL = "StratoVirt limits only total_iops_sec"
 _LIMITS = [f"{when}_{what}_sec{more}" for when in ("total", "read", "write")
            for what in ("bytes", "iops") for more in ("", "_max", "_max_length")]
+# Of a source that is no file; its type is the error, not each of its parts.
+_ELSEWHERE: tuple[Attribute | Element, ...] = (
+    *quiet("protocol", "name", "pool", "volume", "dir", "query", "tls", "tlsHostname", "namespace",
+           "managed", "mode", "type", "path"),
+    *silent("host", "auth", "config", "cookies", "identity", "initiator", "readahead", "reconnect",
+            "ssl", "timeout", "address", "privateData"))
 DISK = element(
     "disk",
     Attribute("type", choice("file", "block", "network", "volume", "nvme", "dir", "vhostuser")),
-    Attribute("device", choice("disk", "cdrom", "floppy", "lun")), *quiet("snapshot", "model"),
+    Attribute("device", choice("disk", "cdrom", "floppy", "lun")),
+    *quiet("snapshot", "model", "sgio"),
     denied("rawio", "raw SCSI commands are not passed; take it out"),
     element("driver",
             Attribute("name", OPTION), Attribute("type", choice("raw", "qcow2")),
@@ -48,13 +56,18 @@ DISK = element(
             Attribute("iothread", number(1, 255)), Attribute("queues", number(1, 32)),
             Attribute("queue_size", choice("4", "8", "16", "32", "64", "128", "256", "512",
                                            "1024")),
-            *quiet("iommu", "ats", "packed", "copy_on_read", "discard_no_unref"),
+            *quiet("iommu", "ats", "packed", "copy_on_read", "discard_no_unref",
+                   "page_per_vq"),
             dropped("error_policy", "StratoVirt has its own"),
             dropped("rerror_policy", "StratoVirt has its own"),
             dropped("ioeventfd", "StratoVirt decides"), dropped("event_idx", "StratoVirt decides"),
-            *silent("metadata_cache", "iothreads")),
+            *silent("metadata_cache", "iothreads", "statistics")),
     element("source", Attribute("file", PATH), Attribute("dev", PATH),
             *quiet("index", "startupPolicy"), *silent("seclabel"),
+            *_ELSEWHERE, denied("fdgroup", "StratoVirt opens files by their paths; take it out"),
+            refused("slices", "StratoVirt shows a whole file"),
+            refused("dataStore", "StratoVirt reads one file"),
+            refused("snapshot", "StratoVirt reads a file's newest state"),
             refused("encryption", "StratoVirt cannot decrypt"),
             refused("reservations", "StratoVirt has no persistent reservations")),
     element("target", Attribute("dev", matching(r"(vd|hd|sd|fd|xvd)[a-z]{1,3}",
@@ -68,9 +81,9 @@ DISK = element(
             *(refused(name, _ONLY_TOTAL) for name in _LIMITS if name != "total_iops_sec"),
             refused("size_iops_sec", _ONLY_TOTAL), refused("group_name", _ONLY_TOTAL)),
     ADDRESS, ALIAS_RULE,
-    *silent("backingStore", "geometry", "blockio", "acpi"),
+    *silent("backingStore", "geometry", "blockio", "acpi", "backenddomain", "privateData"),
     warned("wwn", "StratoVirt shows none"), warned("vendor", "StratoVirt shows none"),
-    warned("product", "StratoVirt shows none"), warned("throttlefilters", "StratoVirt has none"),
+    warned("product", "StratoVirt shows none"), refused("throttlefilters", _ONLY_TOTAL),
     refused("encryption", "StratoVirt cannot decrypt"),
     refused("transient", "changes would stay; take it out"),
     refused("mirror", "a running copy cannot be taken over"),

@@ -25,10 +25,16 @@ from reconciler.domain.tags import Tag, address, alias, having, tag
 
 if TYPE_CHECKING:
     from reconciler.domain.reading import Reading
+    from reconciler.domain.rules import Element
     from reconciler.domain.xml import Node
 
 _MAC = matching(r"[0-9a-fA-F]{2}(:[0-9a-fA-F]{2}){5}", "six bytes such as 52:54:00:12:34:56")
 _ISOLATION = "dropping it would change what this guest can reach; do it on the host instead"
+# Of a source that is neither a bridge nor a tap; its type is the error, not each of its parts.
+_ELSEWHERE: tuple[Attribute | Element, ...] = (
+    *quiet("connectionid", "portgroupid", "switchid", "address", "port", "name", "path", "type",
+           "missing"),
+    *silent("address", "local", "reconnect", "vendor", "product"))
 INTERFACE = element(
     "interface",
     Attribute("type", choice("ethernet", "bridge", "network", "user", "direct", "hostdev",
@@ -36,7 +42,10 @@ INTERFACE = element(
     *quiet("trustGuestRxFilters", "managed"),
     element("mac", Attribute("address", _MAC), *quiet("type", "check")),
     element("source", Attribute("bridge", BRIDGE_OR_TAP),
-            *quiet("network", "portid", "dev", "mode", "portgroup")),
+            *quiet("network", "portid", "dev", "mode", "portgroup"), *_ELSEWHERE,
+            dropped("macTableManager", "the host's bridge learns addresses by itself"),
+            *(refused(name, "give the host its address and routes yourself")
+              for name in ("ip", "route"))),
     element("target", Attribute("dev", BRIDGE_OR_TAP), *quiet("managed")),
     element("model", Attribute("type", choice("virtio", "e1000", "e1000e", "rtl8139", "vmxnet3",
                                               "virtio-transitional", "virtio-non-transitional"))),
@@ -45,7 +54,7 @@ INTERFACE = element(
             dropped("rx_queue_size", "StratoVirt refuses it"),
             dropped("tx_queue_size", "StratoVirt refuses it"),
             *quiet("iommu", "ats", "packed", "txmode", "ioeventfd", "event_idx", "rss",
-                   "rss_hash_report"),
+                   "rss_hash_report", "page_per_vq"),
             *silent("host", "guest")),
     element("link", Attribute("state", choice("up", "down"))),
     element("boot", Attribute("order", number(1, 255)), *quiet("loadparm")),
@@ -62,7 +71,7 @@ INTERFACE = element(
     warned("route", "set it in the guest"),
     refused("bandwidth", _ISOLATION),
     refused("filterref", _ISOLATION), refused("virtualport", _ISOLATION),
-    refused("port", _ISOLATION), many=True)
+    refused("port", _ISOLATION), refused("portForward", _ISOLATION), many=True)
 RULES = (INTERFACE,)
 
 

@@ -19,7 +19,7 @@ BALLOON = element(
     Attribute("model", choice("virtio", "none", "virtio-transitional",
                               "virtio-non-transitional")),
     Attribute("autodeflate", ON_OFF), Attribute("freePageReporting", ON_OFF),
-    ADDRESS, ALIAS_RULE, *silent("driver"), warned("stats", "StratoVirt collects none"))
+    ADDRESS, ALIAS_RULE, *silent("driver", "acpi"), warned("stats", "StratoVirt collects none"))
 RULES = (BALLOON,)
 
 

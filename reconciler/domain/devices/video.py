@@ -17,7 +17,8 @@ if TYPE_CHECKING:
 VIDEO = element(
     "video", element("model", Attribute("type", ANY), *quiet(
         "heads", "primary", "ram", "vram", "vgamem", "vram64", "blob", "edid"),
-        *silent("acceleration", "resolution")), ADDRESS, ALIAS_RULE, *silent("driver"), many=True)
+        *silent("acceleration", "resolution")), ADDRESS, ALIAS_RULE, *silent("driver", "acpi"),
+    many=True)
 RULES = (VIDEO,)
 
 
