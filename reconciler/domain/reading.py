@@ -12,7 +12,6 @@ from reconciler.domain.rules import (
     ALIAS,
     Attribute,
     choice,
-    dropped,
     element,
     hexadecimal,
     number,
@@ -32,7 +31,7 @@ ADDRESS = element(
     *(Attribute(name, _UNIT) for name in ("controller", "target", "unit", "port")),
     *quiet("multifunction"),
     *quiet("base", "cssid", "ssid", "devno", "reg"),  # of other buses, whose type is an error
-    *(dropped(name, "StratoVirt has its own places on ISA") for name in ("iobase", "irq")),
+    Attribute("iobase", choice("0x3f8")), Attribute("irq", choice("4", "0x4")),  # COM1
     *silent("zpci"))
 
 

@@ -20,7 +20,7 @@ from reconciler.errors import HypervisorError, QmpInactive
 from reconciler.report.events import timestamp
 
 if TYPE_CHECKING:
-    from reconciler.domain.model import Place
+    from reconciler.domain.model import Domain, Place
     from reconciler.engine.keeper import Keeper
 
 FIRST_WAIT, LONGEST_WAIT = 1.0, 300.0  # seconds until an unwilling guest is asked again
@@ -28,8 +28,10 @@ FIRST_WAIT, LONGEST_WAIT = 1.0, 300.0  # seconds until an unwilling guest is ask
 
 async def update(keeper: Keeper, decided: Plan) -> bool:
     """Make every change that may be made now; False when a newer definition came in between."""
-    begun = time.monotonic()
+    begun, domain = time.monotonic(), keeper.domain
     done: list[str] = []
+    if domain is None:
+        return True
     for pending in decided.pending:
         change = pending.change
         if pending.blocked_by or change.impact is Impact.RECREATE:
@@ -40,7 +42,7 @@ async def update(keeper: Keeper, decided: Plan) -> bool:
         keeper.tell("action.started", durable=True, action=Verb.UPDATE, cause=decided.cause,
                     message=shown)
         try:
-            await _make(keeper, change)
+            await _make(keeper, change, domain)
         except QmpInactive as error:
             _wait_for_guest(keeper, change, str(error))
         except HypervisorError as error:
@@ -49,8 +51,9 @@ async def update(keeper: Keeper, decided: Plan) -> bool:
         else:
             keeper.unwilling.pop(change.path, None)
             done.append(shown)
-    if len(done) == len(decided.pending) and keeper.memory.definition is not None:
-        keeper.good = keeper.domain
+    if len(done) == len(decided.pending) and keeper.memory.definition is not None and (
+            keeper.domain is domain):
+        keeper.good = domain
         keeper.remember(good=keeper.memory.definition)
     if done:
         keeper.tell("domain.updated", action=Verb.UPDATE, cause=decided.cause,
@@ -59,27 +62,28 @@ async def update(keeper: Keeper, decided: Plan) -> bool:
     return True
 
 
-async def _make(keeper: Keeper, change: Change) -> None:
-    """All of one change; processors come and go one by one."""
-    while keeper.applied is not None and keeper.domain is not None:
-        left = {c.path: c for c in differences(keeper.applied, keeper.domain)}
+async def _make(keeper: Keeper, change: Change, domain: Domain) -> None:
+    """All of one change; processors come and go one by one.
+
+    `domain` is what was decided on: by now there may be a newer one, which may want the opposite.
+    """
+    while keeper.applied is not None:
+        left = {c.path: c for c in differences(keeper.applied, domain)}
         if change.path not in left:
             return
-        step = adjustment(left[change.path], keeper.applied, keeper.domain, keeper.memory.places)
+        step = adjustment(left[change.path], keeper.applied, domain, keeper.memory.places)
         await keeper.machine.adjust(step, write(step.after).encode(),
                                     manage_taps=keeper.context.manage_taps)
         keeper.applied = step.after
-        places = {**keeper.memory.places, **_places(keeper)}
+        places = {**keeper.memory.places, **_places(step.after, domain)}
         if places != keeper.memory.places:
             keeper.remember(places=places)
 
 
-def _places(keeper: Keeper) -> dict[str, Place]:
+def _places(applied: Domain, domain: Domain) -> dict[str, Place]:
     """Where the devices of the file sit by now: also at the next start."""
-    if keeper.applied is None or keeper.domain is None:
-        return {}
-    known = {identity(device) for device in keeper.domain.devices if device.PLUGGED}
-    return {identity(d): d.place for d in keeper.applied.devices
+    known = {identity(device) for device in domain.devices if device.PLUGGED}
+    return {identity(d): d.place for d in applied.devices
             if d.place is not None and identity(d) in known}
 
 

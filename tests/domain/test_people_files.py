@@ -86,9 +86,14 @@ def test_a_bridge_s_own_learning_is_warned_of():
     assert "macTableManager" in found
 
 
-def test_a_serial_port_of_another_place_is_warned_of():
-    assert len(warnings(devices=DISK + "<serial type='pty'><address type='isa' iobase='0x2f8' "
-                                       "irq='3'/></serial>")) == 2
+def test_the_serial_port_is_com1():
+    def serial(iobase: str, irq: str) -> str:
+        return (f"{DISK}<serial type='pty'><address type='isa' iobase='{iobase}' irq='{irq}'/>"
+                "</serial>")
+
+    assert not warnings(devices=serial("0x3f8", "4"))
+    assert "0x3f8" in error(devices=serial("0x2f8", "4")).message
+    assert "4" in error(devices=serial("0x3f8", "3")).message
 
 
 @pytest.mark.parametrize("emulator", ["/usr/bin/kvm", "/usr/bin/kvm-spice", "/usr/libexec/qemu-kvm",

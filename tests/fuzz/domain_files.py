@@ -52,7 +52,7 @@ def sound(random: Random) -> Piece:
              piece("memory", random.choice(("256", "512")), unit="MiB"),
              piece("os", piece("type", "hvm", machine="microvm" if micro else "q35"),
                    piece("kernel", "/k") if micro or random.random() < 0.3 else None,
-                   piece("cmdline", "console=hvc0 rw") if random.random() < 0.3 else None),
+                   piece("cmdline", "console=hvc0 rw") if random.random() < 0.6 else None),
              piece("iothreads", "2") if random.random() < 0.3 else None,
              piece("metadata", policy(random)) if random.random() < 0.2 else None,
              piece("devices", *devices)]

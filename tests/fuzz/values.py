@@ -59,6 +59,8 @@ def accepts(kind: Type, text: str) -> bool:
 def hostile(random: Random) -> str:
     """A value that somebody wants to get through; it may hold letters that XML cannot."""
     kind = random.random()
+    if kind < 0.2:
+        return random.choice(SPLITTING[:10])
     if kind < 0.55:
         return random.choice(SPLITTING)
     if kind < 0.75:

@@ -12,7 +12,6 @@ import random
 import re
 import shutil
 import tempfile
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -20,7 +19,9 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
-from reconciler.domain.model import InvalidDomain
+from reconciler.domain.devices import Interface
+from reconciler.domain.difference import differences
+from reconciler.domain.model import Impact, InvalidDomain
 from reconciler.domain.reader import read_domain
 from reconciler.engine.queue import Urgency
 from reconciler.engine.site import reading_host
@@ -39,7 +40,12 @@ STATES = st.sampled_from(["running", "paused", "stopped"])
 MEMORY = st.sampled_from([128, 256])
 INNER = st.sampled_from(["", "<r:update policy='manual'/>", "<r:prune policy='keep'/>",
                          "<r:restart policy='never'/>", "<r:update rollback='none'/>"])
-FAULTS = st.sampled_from(["start", "never-up", "stop", "hang"])
+FAULTS = st.sampled_from(["start", "never-up", "stop", "hang", "plug"])
+CARD = ("<interface type='ethernet'><mac address='52:54:00:00:00:0{name}'/><target dev='t-{name}'/>"
+        "<link state='{link}'/></interface>")
+SECOND = ("<disk type='file'><source file='{name}2.img'/><target dev='vdb' bus='virtio'/></disk>")
+DEVICES = st.sampled_from(["", "", CARD.replace("{link}", "up"), CARD.replace("{link}", "down"),
+                           SECOND, SECOND + CARD.replace("{link}", "down")])
 # More by RECONCILER_EXAMPLES=2000.
 EXAMPLES = int(os.environ.get("RECONCILER_EXAMPLES", "80"))
 CONFIG = """
@@ -49,13 +55,19 @@ hypervisor: {path: simulator}
 """
 
 
+def differs(process, wanted):
+    """Whether the process lacks anything that this definition wants of one."""
+    return any(change.impact is not Impact.NONE
+               for change in differences(process.domain, wanted))
+
+
 class Engine(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         self.path = Path(tempfile.mkdtemp(prefix="model-"))
         (self.path / "domains").mkdir()
         (self.path / "images").mkdir()
-        for name in ("fw.fd", "a.img", "b.img", "c.img"):
+        for name in ("fw.fd", *(f"{disk}.img" for name in ALL for disk in (name, f"{name}2"))):
             (self.path / "images" / name).write_bytes(b"x")
         (self.path / "config.yaml").write_text(CONFIG)
         self.settings = load(self.path / "config.yaml", {})
@@ -141,9 +153,9 @@ class Engine(RuleBasedStateMachine):
 
     # What happens
 
-    @rule(name=NAMES, state=STATES, memory=MEMORY, inner=INNER, pause=PAUSES)
-    def a_file_is_written(self, name, state, memory, inner, pause):
-        self.write(f"{name}.xml", xml(name, state, memory, inner))
+    @rule(name=NAMES, state=STATES, memory=MEMORY, inner=INNER, devices=DEVICES, pause=PAUSES)
+    def a_file_is_written(self, name, state, memory, inner, devices, pause):
+        self.write(f"{name}.xml", xml(name, state, memory, inner, devices.format(name=name)))
         self.let(pause)
 
     @rule(name=NAMES, state=STATES, pause=PAUSES)
@@ -152,6 +164,16 @@ class Engine(RuleBasedStateMachine):
         if path.exists():
             self.write(path.name, re.sub(rb"state='\w+'", b"state='%s'" % state.encode(),
                                          path.read_bytes()))
+            self.let(pause)
+
+    @rule(name=NAMES, devices=DEVICES, pause=PAUSES)
+    def devices_are_edited(self, name, devices, pause):
+        path = self.path / "domains" / f"{name}.xml"
+        text = path.read_text() if path.exists() else ""
+        if "</disk>" in text:
+            head, tail = text.partition("</disk>")[0], text.partition("</devices>")[2]
+            inside = devices.format(name=name)
+            self.write(path.name, f"{head}</disk>{inside}</devices>{tail}".encode())
             self.let(pause)
 
     @rule(name=NAMES)
@@ -235,11 +257,13 @@ class Engine(RuleBasedStateMachine):
             raise
 
     def evidence(self, name, process):
+        if self.world.records[name].uncertain:
+            return  # nobody knows what it has got: a new process is what helps
         now = self.runner.get_loop().time()
         files = {d.name: d for d in self.valid().values()}
         wanted = files.get(name)
         if wanted is not None:
-            recreate = replace(wanted, policy=process.domain.policy) != process.domain
+            recreate = differs(process, wanted)
             assert (wanted.policy.state == "stopped" or recreate or name in self.restart_asked), (
                 f"{name} stopped although its file wants it as it is")
             return
@@ -249,11 +273,11 @@ class Engine(RuleBasedStateMachine):
             # An unreadable file: the last good definition decides.
             assert in_force is not None
             assert (in_force.policy.state == "stopped" or name in self.restart_asked
-                    or replace(in_force, policy=process.domain.policy) != process.domain), (
+                    or differs(process, in_force)), (
                 f"{name} stopped although its file is only broken")
             return
         assert (in_force.policy.state == "stopped" or name in self.restart_asked
-                or replace(in_force, policy=process.domain.policy) != process.domain
+                or differs(process, in_force)
                 or now - self.absent_since[name] >= self.settings.prune.settle - 0.01), (
             f"{name} stopped too soon after its file went")
 
@@ -292,9 +316,15 @@ class Engine(RuleBasedStateMachine):
                 assert keeper.ledger.down, f"{name} does not run: {keeper.plan}"
             else:
                 assert found.running is (wanted.policy.state == "running"), keeper.plan
-                differs = replace(wanted, policy=found.domain.policy) != found.domain
-                assert not differs or wanted.policy.update == "manual" or (
-                    keeper.ledger.refused == keeper.memory.generation), keeper.plan
+                if wanted.policy.update == "manual" or (
+                        keeper.ledger.refused == keeper.memory.generation):
+                    continue
+                waits = wanted.policy.state == "paused" and all(
+                    p.waits_for_guest for p in keeper.plan.pending)
+                assert waits or not differs(found, wanted), keeper.plan
+                here = [d for d in found.domain.devices if d.HOTPLUG]
+                assert {d.alias for d in here} == found.plugged
+                assert {d.alias: d.up for d in here if isinstance(d, Interface)} == found.links
         acts = list(self.world.acts)
         self.let(7200.0)
         self.nothing_went_wrong()

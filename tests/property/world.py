@@ -11,10 +11,19 @@ import itertools
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from reconciler.domain.devices import Interface
 from reconciler.domain.model import Domain
+from reconciler.engine.applied import of_layout
 from reconciler.engine.case import Now
 from reconciler.engine.loop import Reconciler
-from reconciler.errors import HypervisorError, QmpTimedOut, StartFailed, StopFailed
+from reconciler.errors import (
+    GuestUnwilling,
+    HypervisorError,
+    QmpRefused,
+    QmpTimedOut,
+    StartFailed,
+    StopFailed,
+)
 from reconciler.stratovirt.observation import Traces, Vm, VmState
 from reconciler.stratovirt.record import Record
 
@@ -22,8 +31,10 @@ from reconciler.stratovirt.record import Record
 @dataclass
 class Process:
     pid: int
-    domain: Domain
+    domain: Domain  # what it has got, complete
     running: bool
+    plugged: set[str] = field(default_factory=set)  # the ids of devices that come and go
+    links: dict[str, bool] = field(default_factory=dict)
 
 
 @dataclass
@@ -78,7 +89,8 @@ class ModelMachine:
         if self.world.faulty(self.name, "hang"):
             await asyncio.sleep(10)
             return Vm(VmState.UNKNOWN, found.pid, "it does not answer")
-        return Vm(VmState.RUNNING if found.running else VmState.PAUSED, found.pid)
+        return Vm(VmState.RUNNING if found.running else VmState.PAUSED, found.pid,
+                  uncertain=self.record.uncertain)
 
     async def consoles(self) -> dict[str, str]:
         return {}
@@ -88,7 +100,8 @@ class ModelMachine:
 
     def note_gone(self) -> None:
         if self.record is not None:
-            self._keep(replace(self.record, pid=None, started=None, intent=""))
+            self._keep(replace(self.record, pid=None, started=None, intent="", updated=False,
+                               uncertain=False))
 
     def prepare(self, order) -> tuple[str, ...]:
         return ()
@@ -98,14 +111,18 @@ class ModelMachine:
         self.world.acts.append((self.name, "start"))
         kept = Record(order.domain.name, order.domain.uuid, order.generation, "boot",
                       intent="start", places=dict(order.layout.places),
-                      read_with=order.read_with, file=order.domain.file)
+                      read_with=order.read_with, file=order.domain.file,
+                      ports={port.index: port.place for port in order.layout.ports})
         self.home.mkdir(parents=True, exist_ok=True)
         (self.home / "definition.xml").write_bytes(order.text)
         if self.world.faulty(self.name, "start"):
             self.note_gone()
             raise StartFailed("the model says no")
         pid = next(self.world.pids)
-        self.world.processes[self.name] = Process(pid, order.domain, not order.paused)
+        plugged = {d.alias for d in order.domain.devices if d.HOTPLUG}
+        self.world.processes[self.name] = Process(
+            pid, of_layout(order.domain, order.layout), not order.paused, plugged,
+            {d.alias: True for d in order.domain.devices if isinstance(d, Interface)})
         self.asked = False
         self._keep(replace(kept, pid=pid, started=pid))
         return pid
@@ -137,6 +154,47 @@ class ModelMachine:
 
     async def resume(self) -> None:
         await self._command(running=True)
+
+    async def adjust(self, change, text, *, manage_taps) -> None:
+        """Each command does what StratoVirt's does, and nothing that StratoVirt would refuse."""
+        self._keep(replace(self.record, uncertain=True))
+        for command in change.commands:
+            await asyncio.sleep(0.01)
+            if self.world.faulty(self.name, "hang"):
+                raise QmpTimedOut("it does not answer")
+            if self.process is None:
+                raise HypervisorError("it is not there")
+            if command.name in ("device_add", "device_del"):
+                self.world.acts.append((self.name, command.name))
+                await self._plug(command)
+            elif command.name == "netlink_set":
+                self.world.acts.append((self.name, command.name))
+                self.process.links[command.arguments["id"]] = command.arguments["up"]
+        self.process.domain = change.after
+        self.keep(text)
+
+    async def _plug(self, command) -> None:
+        name, plugged = command.arguments["id"], self.process.plugged
+        if self.world.faulty(self.name, "plug"):
+            self._keep(replace(self.record, uncertain=False))
+            if command.name == "device_add":
+                raise QmpRefused("the model says no")
+            await asyncio.sleep(10)
+            raise GuestUnwilling("the model's guest keeps it")
+        if command.name == "device_add":
+            assert name not in plugged, f"{name} twice"
+            plugged.add(name)
+            if "netdev" in command.arguments:
+                self.process.links[name] = True
+        else:
+            assert name in plugged, f"{name} is not there"
+            assert self.process.running, "a paused guest cannot agree"
+            plugged.remove(name)
+            self.process.links.pop(name, None)
+
+    def keep(self, text) -> None:
+        (self.home / "definition.xml").write_bytes(text)
+        self._keep(replace(self.record, uncertain=False, updated=True))
 
     async def stop(self, mode, patience, **_) -> None:
         if self.process is None:

@@ -91,6 +91,14 @@ def test_eight_functions_a_slot():
         f"{8 + n:#x}" for n in range(9)]
 
 
+def test_spare_ports_end_where_pcie_0_is_full():
+    ports = "".join(port(n) for n in range(1, 239))
+    for spare in (0, 4, 1000):
+        layout = lay_out(read(devices=DISK + ports), {}, spare)
+        assert len(layout.ports) == min(238 + max(spare - 236, 0), 240)
+    assert len(lay_out(read(devices=DISK + ports + port(239) + port(240)), {}, 1000).ports) == 240
+
+
 def test_a_slot_that_the_file_uses_holds_no_functions_of_ours():
     found = laid(disk("vda", inner=at(0, 1)) + port(1, at(0, 2)), spare=4)
     ours = [p.place for p in found.ports if p.index != 1]
