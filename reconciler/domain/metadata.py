@@ -26,8 +26,9 @@ from reconciler.domain.rules import (
     matching,
     number,
 )
+from reconciler.domain.tags import Tag, if_any, tag
 from reconciler.domain.xml import Node, walk
-from reconciler.units import seconds
+from reconciler.units import seconds, write_seconds
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -167,3 +168,42 @@ def _from_on(domain: Node, defaults: Policy) -> Policy:
                    restart_on_failure=crash == "restart")
 
 
+# The way back
+
+
+def write_policy(policy: Policy, defaults: Policy) -> tuple[tuple[Tag, ...], Tag | None]:
+    """Give the on_ elements and the <metadata> that make this policy of the defaults."""
+    found: dict[str, dict[str, str]] = {}
+    for path, name, _ in _FIELDS:
+        value = getattr(policy, name)
+        if value != getattr(defaults, name):
+            steps, _, attribute = path.rpartition("@")
+            found.setdefault(steps.rstrip("/"), {})[attribute] = _written(name, value)
+    on_elements = [tag("on_reboot", text="destroy")] if policy.destroy_on_reboot else []
+    exits = (policy.restart_on_poweroff, policy.restart_on_failure)
+    if exits != (defaults.restart_on_poweroff, defaults.restart_on_failure):
+        word = next((word for word, pair in _RESTARTS.items() if pair == exits), None)
+        if word is not None:
+            found["restart"] = {"policy": word, **found.get("restart", {})}
+        else:  # libvirt's own elements alone can say it
+            on_elements = [tag("on_poweroff", text="restart"), *on_elements,
+                           tag("on_crash", text="destroy")]
+    own = found.pop("", {})
+    inner = [tag(f"r:{name}", **values) for name, values in found.items()]
+    inner += [tag("r:ignore", path=path) for path in policy.ignore]
+    inner += [tag("r:label", name=name, value=value) for name, value in policy.labels]
+    if not own and not inner:
+        return tuple(on_elements), None
+    ours = tag("r:reconcile", *inner, **{"xmlns:r": URN, **own})
+    return tuple(on_elements), if_any(tag("metadata", ours))
+
+
+def _written(name: str, value: object) -> str:
+    """A value as its attribute has it."""
+    if name == "rollback":
+        return "last-good" if value else "none"
+    if name == "host" and value is None:
+        return "auto"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return write_seconds(value) if isinstance(value, float) else str(value)

@@ -9,9 +9,12 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
-from typing import ClassVar, Self
+from typing import TYPE_CHECKING, ClassVar, Self
 
 from reconciler.errors import ReconcilerError
+
+if TYPE_CHECKING:
+    from reconciler.domain.tags import Tag
 
 
 class DesiredState(StrEnum):
@@ -150,6 +153,10 @@ class Device:
     def arguments(self, place: Place | None) -> tuple[str, ...]:
         """Its part of StratoVirt's command line, at a place."""
         raise NotImplementedError  # abstract; not an ABC because slots and ABCMeta clash with super
+
+    def tag(self, place: Place | None) -> Tag:
+        """Its element of a domain file, at a place: all that its reader would fill in is there."""
+        raise NotImplementedError  # as arguments
 
     def sort_key(self) -> tuple[int, str]:
         """By kind, then by key."""

@@ -7,7 +7,7 @@ Root ports stand on pcie.0 from slot 1, eight functions a slot (libvirt does the
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from reconciler.domain.devices import RootPort
@@ -89,3 +89,11 @@ def _ports(given: Mapping[int, RootPort], wanted: set[int],
         ports.append(RootPort(alias=port.alias if port else f"pcie.{index}", index=index,
                               place=place))
     return tuple(ports)
+
+
+def pin(domain: Domain, layout: Layout) -> Domain:
+    """The domain with every place of a layout written into it: what lays out just so again."""
+    ports = {port.index: port for port in layout.ports}
+    placed = [replace(device, place=layout.place(device)) for device in domain.devices
+              if not isinstance(device, RootPort)]
+    return replace(domain, devices=tuple(sorted((*ports.values(), *placed), key=Device.sort_key)))

@@ -21,6 +21,7 @@ from reconciler.domain.rules import (
     silent,
     warned,
 )
+from reconciler.domain.tags import Tag, alias, tag
 
 if TYPE_CHECKING:
     from reconciler.domain.reading import Reading
@@ -87,6 +88,13 @@ def _claims(device: Serial | Console | Channel) -> tuple[Claim, ...]:
     return (Claim("socket or log file", device.path, device.line),)
 
 
+def _source(device: Serial | Console | Channel) -> Tag | None:
+    """Where the other end is; none for a pty, and for what the VM's own directory has."""
+    if device.path is None:
+        return None
+    return tag("source", mode="bind" if device.backend == "unix" else None, path=device.path)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Serial(Device):
     """The one serial port."""
@@ -106,6 +114,10 @@ class Serial(Device):
         """The short form: `-serial chardev:ID` always fails in StratoVirt 2.5.0."""
         name = "socket" if self.backend == "unix" else self.backend
         return ("-serial", f"{name}{_ends(self.backend, self.path)}")
+
+    def tag(self, place: Place | None) -> Tag:
+        """The port and its other end."""
+        return tag("serial", _source(self), alias(self.alias), type=self.backend)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -140,6 +152,11 @@ class Console(Device):
         port = f",nr={self.port}" if self.port else ""
         return ("-chardev", f"{name},id=char{self.alias}{_ends(self.backend, self.path)}",
                 "-device", f"virtconsole,chardev=char{self.alias},id={self.alias}{port}")
+
+    def tag(self, place: Place | None) -> Tag:
+        """The console; its number is its port's in libvirt's words."""
+        return tag("console", _source(self), tag("target", type="virtio", port=self.number),
+                   alias(self.alias), type=self.backend)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -178,6 +195,12 @@ class Channel(Device):
         return ("-chardev", f"{name},id=char{self.alias}{_ends(self.backend, self.path)}",
                 "-device", (f"virtserialport,chardev=char{self.alias},id={self.alias},"
                            f"nr={self.number}"))
+
+    def tag(self, place: Place | None) -> Tag:
+        """The channel, with the port that the guest must use."""
+        port = tag("address", type="virtio-serial", controller=0, bus=0, port=self.number)
+        return tag("channel", _source(self), tag("target", type="virtio", name=self.name),
+                   alias(self.alias), port, type=self.backend)
 
 
 def read_all(devices: Node, reading: Reading) -> list[Device]:

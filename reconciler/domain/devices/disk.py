@@ -22,6 +22,7 @@ from reconciler.domain.rules import (
     silent,
     warned,
 )
+from reconciler.domain.tags import Tag, address, alias, tag
 
 if TYPE_CHECKING:
     from reconciler.domain.reading import Reading
@@ -141,6 +142,25 @@ class Disk(Device):
             if value is not None:
                 device += f",{name}={value}"
         return ("-drive", self.drive(), "-device", device)
+
+    def tag(self, place: Place | None) -> Tag:
+        """The disk on its bus."""
+        return self.element(address(place), bus="virtio", device="disk")
+
+    def element(self, where: Tag | None, *, bus: str, device: str) -> Tag:
+        """What a disk of any bus has; `direct` and `aio` in libvirt's words."""
+        cache = None if self.direct is None else "none" if self.direct else "writeback"
+        driver = tag("driver", name="qemu", type=self.format, cache=cache,
+                     io=None if self.aio == "off" else self.aio, discard=self.discard,
+                     detect_zeroes=self.detect_zeroes, iothread=self.iothread,
+                     queues=self.queues, queue_size=self.queue_size)
+        limit = tag("iotune", tag("total_iops_sec", text=self.iops)) if self.iops else None
+        return tag("disk", driver, tag("source", **{"dev" if self.block else "file": self.path}),
+                   tag("target", dev=self.target, bus=bus),
+                   tag("readonly") if self.readonly else None,
+                   tag("serial", text=self.serial) if self.serial is not None else None,
+                   tag("boot", order=self.boot) if self.boot is not None else None, limit,
+                   alias(self.alias), where, type="block" if self.block else "file", device=device)
 
 
 def read_all(devices: Node, reading: Reading) -> list[Disk]:

@@ -19,6 +19,7 @@ from reconciler.domain.rules import (
     quiet,
     silent,
 )
+from reconciler.domain.tags import Tag, tag
 
 if TYPE_CHECKING:
     from reconciler.domain.reading import Reading
@@ -97,6 +98,12 @@ class Graphics(Device):
     def arguments(self, place: Place | None) -> tuple[str, ...]:
         """VNC counts displays from port 5900."""
         return ("-vnc", f"{self.listen}:{(self.port or LOWEST) - LOWEST}")
+
+    def tag(self, place: Place | None) -> Tag:
+        """The server; without a port, one is still to be chosen."""
+        return tag("graphics", tag("listen", type="address", address=self.listen), type="vnc",
+                   port=-1 if self.port is None else self.port, autoport=self.port is None,
+                   listen=self.listen)
 
 
 def read_all(devices: Node, reading: Reading) -> list[Graphics]:

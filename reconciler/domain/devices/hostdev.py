@@ -18,6 +18,7 @@ from reconciler.domain.rules import (
     silent,
     warned,
 )
+from reconciler.domain.tags import Tag, address, alias, tag
 
 if TYPE_CHECKING:
     from reconciler.domain.reading import Reading
@@ -66,6 +67,16 @@ class Hostdev(Device):
     def arguments(self, place: Place | None) -> tuple[str, ...]:
         """The device by its place on the host."""
         return ("-device", f"vfio-pci,id={self.alias},host={self.host}{at(place)}")
+
+    def tag(self, place: Place | None) -> Tag:
+        """The device by its place on the host."""
+        domain, bus, rest = self.host.split(":")
+        slot, function = rest.split(".")
+        source = tag("address", domain=f"0x{domain}", bus=f"0x{bus}", slot=f"0x{slot}",
+                     function=f"0x{function}")
+        return tag("hostdev", tag("driver", name="vfio"), tag("source", source),
+                   alias(self.alias), address(place), mode="subsystem", type="pci",
+                   managed=self.managed)
 
 
 def read_all(devices: Node, reading: Reading) -> list[Hostdev]:

@@ -21,6 +21,7 @@ from reconciler.domain.rules import (
     silent,
     warned,
 )
+from reconciler.domain.tags import Tag, address, alias, if_any, tag
 
 if TYPE_CHECKING:
     from reconciler.domain.reading import Reading
@@ -112,6 +113,27 @@ class Interface(Device):
             net += f",queues={self.queues}"
             card += ",mq=on"
         return ("-netdev", net + (",vhost=on" if self.vhost else ""), "-device", card)
+
+    def tag(self, place: Place | None) -> Tag:
+        """The card, its tap and what the tap is attached to."""
+        driver_ = if_any(tag("driver", name="vhost" if self.vhost else None, queues=self.queues))
+        return tag("interface", tag("mac", address=self.mac),
+                   tag("source", bridge=self.bridge) if self.bridge is not None else None,
+                   tag("target", dev=self.tap), tag("model", type="virtio"), driver_,
+                   None if self.up else tag("link", state="down"),
+                   tag("mtu", size=self.mtu) if self.mtu is not None else None, _vlan(self.vlans),
+                   alias(self.alias), address(place),
+                   type="ethernet" if self.bridge is None else "bridge")
+
+
+def _vlan(vlans: tuple[Vlan, ...]) -> Tag | None:
+    """Write <vlan>; a single untagged one is that by itself."""
+    if not vlans:
+        return None
+    if len(vlans) == 1 and vlans[0].untagged:
+        return tag("vlan", tag("tag", id=vlans[0].tag))
+    return tag("vlan", *(tag("tag", id=vlan.tag, nativeMode="untagged" if vlan.untagged else None)
+                         for vlan in vlans), trunk=True)
 
 
 def read_all(devices: Node, reading: Reading) -> list[Interface]:

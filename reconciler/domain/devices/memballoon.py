@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, ClassVar
 from reconciler.domain.model import Device, Place
 from reconciler.domain.reading import ADDRESS, ALIAS_RULE, at, driver, place
 from reconciler.domain.rules import ON_OFF, Attribute, choice, element, silent, warned
+from reconciler.domain.tags import Tag, address, alias, tag
 
 if TYPE_CHECKING:
     from reconciler.domain.reading import Reading
@@ -42,6 +43,12 @@ class Balloon(Device):
         options = (",deflate-on-oom=true" if self.deflate_on_oom else "") + (
             ",free-page-reporting=true" if self.free_page_reporting else "")
         return ("-device", f"{driver('virtio-balloon', place)},id={self.alias}{at(place)}{options}")
+
+    def tag(self, place: Place | None) -> Tag:
+        """The balloon."""
+        return tag("memballoon", alias(self.alias), address(place), model="virtio",
+                   autodeflate="on" if self.deflate_on_oom else None,
+                   freePageReporting="on" if self.free_page_reporting else None)
 
 
 def read_all(devices: Node, reading: Reading) -> list[Balloon]:

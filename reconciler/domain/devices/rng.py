@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, ClassVar
 from reconciler.domain.model import Device, Need, Place
 from reconciler.domain.reading import ADDRESS, ALIAS_RULE, at, driver, path, place
 from reconciler.domain.rules import PATH, Attribute, choice, element, number, silent
+from reconciler.domain.tags import Tag, address, alias, tag
 
 if TYPE_CHECKING:
     from reconciler.domain.reading import Reading
@@ -46,6 +47,12 @@ class Rng(Device):
         return ("-object", f"rng-random,id=obj{self.alias},filename={self.path}", "-device",
                 (f"{driver('virtio-rng', place)},rng=obj{self.alias}{limit},id={self.alias}"
                 f"{at(place)}"))
+
+    def tag(self, place: Place | None) -> Tag:
+        """The device, its limit and its source."""
+        rate = None if self.bytes is None else tag("rate", bytes=self.bytes, period=self.period)
+        return tag("rng", rate, tag("backend", text=self.path, model="random"), alias(self.alias),
+                   address(place), model="virtio")
 
 
 def read_all(devices: Node, reading: Reading) -> list[Rng]:

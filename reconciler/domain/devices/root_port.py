@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from reconciler.domain.model import Device, Place
 from reconciler.domain.reading import at, place
+from reconciler.domain.tags import Tag, address, tag
 
 if TYPE_CHECKING:
     from reconciler.domain.xml import Node
@@ -33,6 +34,11 @@ class RootPort(Device):
         port = place.slot * 8 + place.function
         multi = ",multifunction=on" if not (place.function or place.multifunction) else ""
         return ("-device", f"pcie-root-port,id=pcie.{self.index},port={port:#x}{at(place)}{multi}")
+
+    def tag(self, place: Place | None) -> Tag:
+        """The controller; its alias follows from its index."""
+        return tag("controller", address(place), type="pci", index=self.index,
+                   model="pcie-root-port")
 
 
 def read(node: Node) -> RootPort | None:

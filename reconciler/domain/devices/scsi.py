@@ -9,6 +9,7 @@ from reconciler.domain.devices import disk
 from reconciler.domain.devices.disk import Disk
 from reconciler.domain.model import Device, Place
 from reconciler.domain.reading import at, place
+from reconciler.domain.tags import Tag, address, alias, if_any, tag
 
 if TYPE_CHECKING:
     from reconciler.domain.reading import Reading
@@ -44,6 +45,12 @@ class ScsiController(Device):
             f",iothread=iothread{self.iothread}" if self.iothread else "")
         return ("-device", f"{_FEATURE},id={self.alias}{at(place)}{more}")
 
+    def tag(self, place: Place | None) -> Tag:
+        """The controller."""
+        return tag("controller", if_any(tag("driver", queues=self.queues, iothread=self.iothread)),
+                   alias(self.alias), address(place), type="scsi", index=self.index,
+                   model="virtio-scsi")
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ScsiDisk(Disk):
@@ -70,6 +77,12 @@ class ScsiDisk(Disk):
             if value is not None:
                 device += f",{name}={value}"
         return ("-drive", self.drive() + media, "-device", device)
+
+    def tag(self, place: Place | None) -> Tag:
+        """The disk, at its place on the bus."""
+        where = tag("address", type="drive", controller=self.controller, bus=0,
+                    target=self.scsi_target, unit=self.unit)
+        return self.element(where, bus="scsi", device="cdrom" if self.optical else "disk")
 
 
 def read_all(devices: Node, reading: Reading) -> list[Device]:

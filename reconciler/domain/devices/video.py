@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, ClassVar
 from reconciler.domain.model import Device, Place
 from reconciler.domain.reading import ADDRESS, ALIAS_RULE, at, place
 from reconciler.domain.rules import ANY, Attribute, element, quiet, silent
+from reconciler.domain.tags import Tag, address, alias, tag
 
 if TYPE_CHECKING:
     from reconciler.domain.reading import Reading
@@ -37,6 +38,10 @@ class Video(Device):
     def arguments(self, place: Place | None) -> tuple[str, ...]:
         """The card, with StratoVirt's own defaults."""
         return ("-device", f"virtio-gpu-pci,id={self.alias}{at(place)}")
+
+    def tag(self, place: Place | None) -> Tag:
+        """The card."""
+        return tag("video", tag("model", type="virtio"), alias(self.alias), address(place))
 
 
 def read_all(devices: Node, reading: Reading) -> list[Video]:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from reconciler.domain.model import Device, Place
 from reconciler.domain.reading import at, driver, place
+from reconciler.domain.tags import Tag, address, alias, tag
 
 if TYPE_CHECKING:
     from reconciler.domain.xml import Node
@@ -30,6 +31,11 @@ class VirtioSerial(Device):
         """`max-ports` with a dash: the documents' underscore is refused."""
         ports = f",max-ports={self.ports}" if self.ports is not None else ""
         return ("-device", f"{driver('virtio-serial', place)},id={self.alias}{at(place)}{ports}")
+
+    def tag(self, place: Place | None) -> Tag:
+        """The controller."""
+        return tag("controller", alias(self.alias), address(place), type="virtio-serial", index=0,
+                   ports=self.ports)
 
 
 def read(node: Node) -> VirtioSerial:

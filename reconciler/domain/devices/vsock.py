@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, ClassVar, Self
 from reconciler.domain.model import Claim, Device, Need, Number, Place
 from reconciler.domain.reading import ADDRESS, ALIAS_RULE, at, place
 from reconciler.domain.rules import YES_NO, Attribute, choice, element, number, silent
+from reconciler.domain.tags import Tag, address, alias, tag
 
 if TYPE_CHECKING:
     from reconciler.domain.reading import Reading
@@ -58,6 +59,11 @@ class Vsock(Device):
         """The device; on microvm its other form."""
         name = "vhost-vsock-device" if place is None else "vhost-vsock-pci"
         return ("-device", f"{name},id={self.alias},guest-cid={self.cid}{at(place)}")
+
+    def tag(self, place: Place | None) -> Tag:
+        """The vsock; without a CID, one is still to be chosen."""
+        return tag("vsock", tag("cid", auto=self.cid is None, address=self.cid), alias(self.alias),
+                   address(place), model="virtio")
 
 
 def read_all(devices: Node, reading: Reading) -> list[Vsock]:
