@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, ClassVar
 
@@ -24,6 +25,7 @@ from reconciler.domain.rules import (
 from reconciler.domain.tags import Tag, address, alias, if_any, tag
 
 if TYPE_CHECKING:
+    from reconciler.domain.options import Option, Options
     from reconciler.domain.reading import Reading
     from reconciler.domain.xml import Node
 
@@ -212,3 +214,27 @@ def _vlans(node: Node, bridge: str | None) -> tuple[Vlan, ...]:
         child.error("a tag twice, or two of nativeMode='untagged'; accepted: each tag once, one "
                     "untagged")
     return tuple(sorted(found))
+
+
+def recognise(options: Options) -> list[Interface]:
+    """From the command line; the bridge is the tap's, now."""
+    found = (_recognised(option, options, f"net{number}") for number, option in enumerate(
+        options.take("-device", "virtio-net-pci", "virtio-net-device")))
+    return [card for card in found if card is not None]
+
+
+def _recognised(option: Option, options: Options, name: str) -> Interface | None:
+    net = options.backend(option, "-netdev", "netdev")
+    tap = net.text("ifname") if net is not None and net.kind == "tap" else None
+    if net is None or tap is None:
+        option.note("its other end is no tap with a name")
+        return None
+    mac = (option.text("mac") or "").lower()
+    if not mac:
+        hexa = hashlib.sha256(tap.encode()).hexdigest()
+        mac = f"52:54:00:{hexa[:2]}:{hexa[2:4]}:{hexa[4:6]}"
+        option.note(f"it has no mac: the guest's will be {mac} from the next start on")
+    option.skip("mq", "vectors")
+    return Interface(tap=tap, mac=mac, bridge=options.around.bridge_of(tap),
+                     queues=net.number("queues"), vhost=net.truth("vhost") or False,
+                     alias=options.alias(option, name), place=options.place(option))
