@@ -95,6 +95,18 @@ class QmpThrottled(QmpRefused):
     reason = "QmpThrottled"
 
 
+class QmpInactive(QmpRefused):
+    """The guest has no driver for it yet; nothing was changed."""
+
+    reason = "GuestUnwilling"
+
+
+class GuestUnwilling(HypervisorError):
+    """The guest did not let a device go in time; it may yet."""
+
+    reason = "GuestUnwilling"
+
+
 class QmpClosed(QmpError):
     """The connection ended; whether the last command was run is unknown."""
 

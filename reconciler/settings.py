@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 PREFIX = "RECONCILER_"
 
 
-def _key(read: Callable[[object], Any], default: object) -> Any:  # Any: a field of any type
+def _key(read: Reader, default: object) -> Any:  # Any: a field of any type
     return field(default=default, metadata={"read": read})
 
 
@@ -29,6 +29,30 @@ def _section(kind: type) -> Any:  # Any: as above
     return field(default_factory=kind, metadata={"section": kind})
 
 
+@dataclass(frozen=True, slots=True)
+class Reader:
+    """Makes a value of what YAML gives, or raises ValueError; its schema tells editors the same."""
+
+    read: Callable[[object], Any]
+    schema: dict[str, object]
+
+    def __call__(self, value: object) -> Any:
+        """Read it."""
+        return self.read(value)
+
+
+def _accepting(**schema: object) -> Callable[[Callable[[object], Any]], Reader]:
+    """Turn a function into a Reader with this JSON Schema."""
+    return lambda read: Reader(read, schema)
+
+
+def _optional(read: Reader) -> Reader:
+    """Null, or what another reader reads."""
+    return Reader(lambda value: None if value is None else read(value),
+                  {"anyOf": [{"type": "null"}, read.schema]})
+
+
+@_accepting(type=["string", "number"])
 def _text(value: object) -> str:
     if not isinstance(value, str | int | float) or isinstance(value, bool):
         message = f"{value!r}, accepted: text"
@@ -36,10 +60,10 @@ def _text(value: object) -> str:
     return str(value)
 
 
-def _optional_text(value: object) -> str | None:
-    return None if value is None else _text(value)
+_optional_text = _optional(_text)
 
 
+@_accepting(enum=[True, False, "true", "yes", "on", "false", "no", "off"])
 def _flag(value: object) -> bool:
     words = {"true": True, "yes": True, "on": True, "false": False, "no": False, "off": False}
     found = words.get(str(value).lower())
@@ -49,10 +73,12 @@ def _flag(value: object) -> bool:
     return found
 
 
+@_accepting(type="string", pattern="^[0-9]{1,9}(ms|s|m|h|d)$")
 def _duration(value: object) -> float:
     return seconds(_text(value))
 
 
+@_accepting(type="string", pattern="^([0-9]|[1-9][0-9]|100)%$")
 def _percent(value: object) -> float:
     text = _text(value)
     number = text.removesuffix("%")
@@ -62,7 +88,8 @@ def _percent(value: object) -> float:
     return int(number) / 100
 
 
-def _whole(low: int, high: int) -> Callable[[object], int]:
+def _whole(low: int, high: int) -> Reader:
+    @_accepting(type="integer", minimum=low, maximum=high)
     def read(value: object) -> int:
         text = _text(value)
         if not text.isdecimal() or not low <= int(text) <= high:
@@ -73,12 +100,14 @@ def _whole(low: int, high: int) -> Callable[[object], int]:
     return read
 
 
-def _automatic(read: Callable[[object], int]) -> Callable[[object], int]:
+def _automatic(read: Reader) -> Reader:
     """A number, or `auto`, which is 0."""
-    return lambda value: 0 if value == "auto" else read(value)
+    return Reader(lambda value: 0 if value == "auto" else read(value),
+                  {"anyOf": [{"const": "auto"}, read.schema]})
 
 
-def _choice(*accepted: str) -> Callable[[object], str]:
+def _choice(*accepted: str) -> Reader:
+    @_accepting(enum=list(accepted))
     def read(value: object) -> str:
         if isinstance(value, str) and value in accepted:
             return value
@@ -88,6 +117,7 @@ def _choice(*accepted: str) -> Callable[[object], str]:
     return read
 
 
+@_accepting(type="array", items={"type": ["string", "number"]})
 def _texts(value: object) -> tuple[str, ...]:
     if not isinstance(value, list):
         message = f"{value!r}, accepted: a list, such as [a, b]"
@@ -95,6 +125,8 @@ def _texts(value: object) -> tuple[str, ...]:
     return tuple(_text(item) for item in value)
 
 
+@_accepting(type=["string", "integer", "null"], minimum=0,
+            pattern="^[0-9]+ *([kKmMgGtTpPeE]([iI]?[bB])?|[bB]([yY][tT][eE][sS]?)?)?$")
 def _size(value: object) -> int | None:
     """Bytes, from `8GiB` or `8 GiB`; null is no limit."""
     if value is None:
@@ -207,7 +239,7 @@ class AdmissionRules:
 
     paths: tuple[str, ...] = _key(_texts, ())
     max_memory: int | None = _key(_size, None)
-    max_vcpus: int | None = _key(lambda v: None if v is None else _whole(1, 254)(v), None)
+    max_vcpus: int | None = _key(_optional(_whole(1, 254)), None)
     bridges: tuple[str, ...] = _key(_texts, ())
     host_devices: tuple[str, ...] = _key(_texts, ())
     require_labels: tuple[str, ...] = _key(_texts, ())

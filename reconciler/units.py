@@ -13,12 +13,12 @@ MIB = 1 << 20
 _SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 _DURATION = re.compile(r"([0-9]{1,9})(ms|s|m|h|d)")
 _POWERS = {"": 0, "k": 1, "m": 2, "g": 3, "t": 4, "p": 5, "e": 6}
-_UNIT = re.compile(r"([kmgtpe]?)(|b|ib|byte|bytes)", re.IGNORECASE)
+_UNIT = re.compile(r"([kmgtpe]?)(|b|ib|byte|bytes)", re.IGNORECASE | re.ASCII)
 
 
 def seconds(text: str) -> float:
     """A duration such as 500ms, 10s, 5m, 1h, 2d in seconds; raises ValueError."""
-    match = _DURATION.fullmatch(text.strip())
+    match = _DURATION.fullmatch(text.strip(" \t\r\n"))
     if match is None:
         message = f"{text!r} is no duration (accepted: 500ms, 10s, 5m, 1h, 2d)"
         raise ValueError(message)

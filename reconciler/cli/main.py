@@ -22,6 +22,7 @@ from reconciler.cli import (
     import_,
     plan,
     run,
+    schema,
     status,
     validate,
 )
@@ -37,7 +38,8 @@ if TYPE_CHECKING:
 # Adding a file of verbs is one entry here.
 VERBS: tuple[Verb, ...] = (
     *run.VERBS, *status.VERBS, *plan.VERBS, *validate.VERBS, *explain.VERBS, *events.VERBS,
-    *files.VERBS, *import_.VERBS, *control.VERBS, *console.VERBS, *completion.VERBS)
+    *files.VERBS, *import_.VERBS, *control.VERBS, *console.VERBS, *schema.VERBS,
+    *completion.VERBS)
 INTERRUPTED = 130
 EXAMPLES = """examples:
   reconciler run                       keep every VM as its file says
@@ -68,17 +70,18 @@ def parser() -> argparse.ArgumentParser:
             epilog=f"examples:\n{verb.examples}" if verb.examples else None, allow_abbrev=False,
             formatter_class=argparse.RawDescriptionHelpFormatter)
         verb.arguments(made)
-        made.set_defaults(run=verb.run)
+        made.set_defaults(run=verb.run, configured=verb.configured)
     return found
 
 
 def main(words: Sequence[str] | None = None) -> int:
     """Run one verb; returns the exit status."""
     options = parser().parse_args(words)
-    from reconciler.settings import load
+    from reconciler.settings import Settings, load
 
     try:
-        return int(options.run(options, load(options.config)))
+        settings = load(options.config) if options.configured else Settings(options.config)
+        return int(options.run(options, settings))
     except UsageError as error:
         complain(str(error), error.hint)
         return NO

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from reconciler.cli.terminal import paint
-from reconciler.cli.verb import FILES, NO, OK, STALE, Verb
+from reconciler.cli.terminal import complain, paint
+from reconciler.cli.verb import ERROR, FILES, NO, OK, STALE, Verb
 from reconciler.errors import UsageError
 
 if TYPE_CHECKING:
     from argparse import ArgumentParser, Namespace
+    from collections.abc import Iterable
 
     from reconciler.domain.model import Domain, Problem
     from reconciler.settings import Settings
@@ -25,22 +27,30 @@ def _arguments(parser: ArgumentParser) -> None:
     action.complete = FILES  # type: ignore[attr-defined]  # shtab reads it off the action
     parser.add_argument("--strict", action="store_true", help="warnings count too: exit 3")
     parser.add_argument("--lenient", action="store_true", help="unknown names are warnings")
+    parser.add_argument("--arch", choices=("x86_64", "aarch64"),
+                        help="as on a host of this architecture (default: this host's)")
     parser.add_argument("-o", "--output", default="text", choices=("text", "json"))
 
 
 def _run(options: Namespace, settings: Settings) -> int:
     from reconciler.domain.admission import admit
     from reconciler.domain.checks import conflicts
+    from reconciler.domain.crosscheck import faults
     from reconciler.domain.model import InvalidDomain
     from reconciler.domain.reader import read_domain
+    from reconciler.domain.schema import compiled
     from reconciler.engine.site import admission, reading_host
 
+    if options.arch is not None:
+        settings = replace(settings, arch=options.arch)
     host = reading_host(settings, lenient=options.lenient)
     good: dict[str, Domain] = {}
     problems: dict[str, tuple[Problem, ...]] = {}
+    contents: dict[str, bytes] = {}
     for path in _files(options.files or [settings.domains], settings):
         try:
-            domain = read_domain(path.read_bytes(), str(path), host)
+            contents[str(path)] = path.read_bytes()
+            domain = read_domain(contents[str(path)], str(path), host)
         except InvalidDomain as error:
             problems[str(path)] = error.problems
             continue
@@ -48,13 +58,30 @@ def _run(options: Namespace, settings: Settings) -> int:
             raise UsageError(f"{path}: {error.strerror}") from error
         good[str(path)] = domain
         problems[str(path)] = (*admit(domain, admission(settings)), *domain.warnings)
-    for file, found in conflicts(good, ()).items():
-        problems[file] += found
+    for file, clashes in conflicts(good, ()).items():
+        problems[file] += clashes
+    found = faults(contents, compiled())
     _print(options, good, problems)
-    every = [p for found in problems.values() for p in found]
-    if any(not p.warning for p in every):
+    apologise(found)
+    return status(found, [p for all_ in problems.values() for p in all_], strict=options.strict)
+
+
+def apologise(faults: Iterable[str]) -> None:
+    """Say that a disagreement is ours."""
+    for fault in faults:
+        complain(f"reader and schema disagree about {fault}",
+                 "that is a fault of the reconciler, not of the file: please report it, with the "
+                 "file")
+
+
+def status(faults: Iterable[str], problems: Iterable[Problem], *, strict: bool) -> int:
+    """The exit status: where reader and schema disagree, nobody can tell."""
+    if list(faults):
+        return ERROR
+    every = list(problems)
+    if any(not problem.warning for problem in every):
         return NO
-    return WARNED if options.strict and every else OK
+    return WARNED if strict and every else OK
 
 
 def _files(paths: list[Path], settings: Settings) -> list[Path]:

@@ -23,6 +23,7 @@ class Verb:
     run: Callable[[Namespace, Settings], int]
     arguments: Callable[[ArgumentParser], None] = lambda parser: None
     examples: str = ""
+    configured: bool = True  # whether it wants a configuration file; without: the defaults
 
 
 def with_name(parser: ArgumentParser) -> None:

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from reconciler.domain.xml import Node
 
 _PORTS = 31  # of a virtio-serial controller, where the file does not say
+_OPEN_SLOTS = 30  # of pcie.0, where root ports go: all but the host bridge's and the LPC bridge's
 _LPC = Place(0, 0x1F)  # the bridge that every q35 has
 
 
@@ -65,6 +66,7 @@ def check(node: Node, domain: Domain) -> Domain:
     _ports(domain, say)
     _shared(node, domain)
     _places(domain, say)
+    _room(node, domain)
     _starts(node, domain, disks)
     return replace(domain, devices=tuple(_marked(devices)))
 
@@ -148,6 +150,22 @@ def _places(domain: Domain, say: Callable[[Device, str], None]) -> None:
         if place.function and Place(place.bus, place.slot) not in seen:
             say(device, f"function {place.function:#x} without a function 0 in slot "
                         f"{place.slot:#x}: the guest would not see it")
+
+
+def _room(node: Node, domain: Domain) -> None:
+    """Every device sits behind a root port of its own, and pcie.0 has eight of those a slot."""
+    if domain.machine is MachineType.MICROVM:
+        return
+    ports = {d.index: d for d in domain.devices if isinstance(d, RootPort)}
+    used = {d.place for d in domain.devices if d.place is not None}
+    bare = sum(d.PLUGGED and d.place is None for d in domain.devices)
+    # A device without a place takes a port that the file has and nobody uses, else a new one.
+    idle = len(ports.keys() - {place.bus for place in used})
+    needed = len(ports.keys() | {place.bus for place in used if place.bus}) + max(bare - idle, 0)
+    placed = sum(port.place is not None for port in ports.values())
+    most = placed + 8 * (_OPEN_SLOTS - len({place.slot for place in used if not place.bus}))
+    if needed > most:
+        node.at("devices").error(f"{needed} PCI root ports are needed; accepted: up to {most}")
 
 
 def _one_place(place: Place, device: Device, say: Callable[[Device, str], None]) -> None:

@@ -5,14 +5,18 @@ from __future__ import annotations
 from dataclasses import dataclass, fields, is_dataclass
 from typing import TYPE_CHECKING
 
+from reconciler.domain.devices import RootPort
 from reconciler.domain.model import Device, Domain, Impact
 from reconciler.units import show_bytes, show_seconds
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-# A template matters only until its copy is made.
-_WITHOUT_EFFECT = ("title", "description", "nvram_template")
+# A template matters only until its copy is made; an alias is given at the start, and stays.
+_WITHOUT_EFFECT = ("title", "description", "nvram_template", "alias")
+# What a VM that runs can be told (domain/live.py says which one can be told it at all).
+_LIVE = ("current_memory", "current_vcpus")
+_LINES = {"current_memory": "memory", "current_vcpus": "vcpus", "topology": "vcpus"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +28,7 @@ class Change:
     new: str
     impact: Impact
     line: int = 0
+    device: tuple[str, str] | None = None  # kind and key, where it is a device's
 
 
 def differences(old: Domain, new: Domain) -> tuple[Change, ...]:
@@ -51,12 +56,18 @@ def _all(old: Domain, new: Domain) -> Iterator[Change]:
         before, after = getattr(old, name), getattr(new, name)
         if not field.compare or before == after or name in ("devices", "boot", "policy"):
             continue
-        impact = Impact.NONE if name in _WITHOUT_EFFECT else Impact.RECREATE
-        yield Change(name, _show(name, before), _show(name, after), impact, lines.get(name, 0))
+        yield Change(name, _show(name, before), _show(name, after), _impact(name),
+                     lines.get(_LINES.get(name, name), 0))
     yield from _parts("", old.boot, new.boot, Impact.RECREATE, lines)
     yield from _parts("policy/", old.policy, new.policy, Impact.NONE,
                       {name.name: lines.get("policy", 0) for name in fields(new.policy)})
     yield from _devices(old, new)
+
+
+def _impact(name: str) -> Impact:
+    if name in _WITHOUT_EFFECT:
+        return Impact.NONE
+    return Impact.LIVE if name in _LIVE else Impact.RECREATE
 
 
 def _parts(prefix: str, before: object, after: object, impact: Impact,
@@ -77,16 +88,30 @@ def _devices(old: Domain, new: Domain) -> Iterator[Change]:
         path = f"{kind}[{key}]"
         if one is None:
             assert other is not None
-            yield Change(path, "none", _summary(other), Impact.RECREATE, other.line)
+            yield Change(path, "none", _summary(other), _of_whole(other), other.line, (kind, key))
         elif other is None:
-            yield Change(path, _summary(one), "none", Impact.RECREATE)
+            yield Change(path, _summary(one), "none", _of_whole(one, gone=True), 0, (kind, key))
         elif one != other:
-            for field in fields(one):
-                name = field.name
-                was, is_ = getattr(one, name), getattr(other, name)
-                if field.compare and was != is_:
-                    yield Change(f"{path}/{name}", _show(name, was), _show(name, is_),
-                                 one.IMPACT.get(name, Impact.RECREATE), other.line)
+            yield from _fields(path, one, other)
+
+
+def _of_whole(device: Device, *, gone: bool = False) -> Impact:
+    """What it costs that a device comes or goes; a root port that nobody wrote does no harm."""
+    if gone and isinstance(device, RootPort):
+        return Impact.NONE
+    return Impact.LIVE if device.HOTPLUG else Impact.RECREATE
+
+
+def _fields(path: str, one: Device, other: Device) -> Iterator[Change]:
+    for field in fields(one):
+        name = field.name
+        was, is_ = getattr(one, name), getattr(other, name)
+        if not field.compare or was == is_ or (name == "place" and is_ is None):
+            continue  # a place that the file leaves to us is the one that it has
+        impact = Impact.NONE if name in _WITHOUT_EFFECT else (
+            one.IMPACT.get(name, Impact.RECREATE))
+        yield Change(f"{path}/{name}", _show(name, was), _show(name, is_), impact, other.line,
+                     (one.KIND, one.key))
 
 
 def _summary(device: Device) -> str:
@@ -98,9 +123,11 @@ def _summary(device: Device) -> str:
 
 
 def _show(name: str, value: object) -> str:
+    if value is None and name in _LIVE:
+        return "all"
     if value is None or value == ():
         return "none"
-    if name == "memory":
+    if name in ("memory", "current_memory"):
         return show_bytes(int(str(value)))
     if isinstance(value, bool):
         return "yes" if value else "no"

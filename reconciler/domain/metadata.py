@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import datetime as dt
+import re
 from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from reconciler.domain.forms import DURATION as DURATION_FORM
+from reconciler.domain.forms import Form
 from reconciler.domain.model import (
     DesiredState,
     Policy,
@@ -26,19 +29,24 @@ from reconciler.domain.rules import (
     matching,
     number,
 )
-from reconciler.domain.tags import Tag, if_any, tag
 from reconciler.domain.xml import Node, walk
 from reconciler.units import seconds, write_seconds
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-URN = "urn:stratovirt-reconciler:1"
+FAMILY = "urn:stratovirt-reconciler"  # of every version, also of those to come
+URN = f"{FAMILY}:1"
 
 
 def _ours(name: str, *attributes: Attribute, many: bool = False,
           verdict: Verdict = Verdict.READ) -> Element:
     return Element(f"{{{URN}}}{name}", attributes, many=many, verdict=verdict)
+
+
+# RFC 3339 with the zone that people forget; XML Schema and Python agree on the days of a month.
+_TIME = Form("[12][0-9]{3}-[0-9]{2}-[0-9]{2}T([01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9]"
+             r"(\.[0-9]{1,6})?(Z|[+\-](0[0-9]|1[0-3]):[0-5][0-9])", "dateTime")
 
 
 def _moment(text: str) -> str:
@@ -51,7 +59,7 @@ def _moment(text: str) -> str:
     except ValueError:
         raise ValueError(f"found '{text}'; accepted: a time such as 2026-12-24T18:00:00Z, or "
                          "2h") from None
-    if found.tzinfo is None:
+    if found.tzinfo is None or not re.fullmatch(_TIME.pattern, text):
         raise ValueError(f"found '{text}'; accepted: a time with its zone, such as "
                          "2026-12-24T18:00:00Z")
     return text
@@ -61,7 +69,8 @@ _NAME = matching(r"[A-Za-z_][A-Za-z0-9_]*", "letters, digits and _")
 RULE = Element(f"{{{URN}}}reconcile", (
     Attribute("state", choice(*DesiredState)), Attribute("hold", YES_NO)), (
     _ours("hold", Attribute("reason", TEXT),
-          Attribute("until", Type("a time such as 2026-12-24T18:00:00Z, or a duration", _moment))),
+          Attribute("until", Type("a time such as 2026-12-24T18:00:00Z, or a duration", _moment,
+                             forms=(_TIME, DURATION_FORM)))),
     _ours("update", Attribute("policy", choice(*UpdatePolicy)),
           Attribute("window", TEXT, Verdict.LATER),
           Attribute("rollback", choice("last-good", "none"))),
@@ -96,7 +105,7 @@ _RESTARTS = {"always": (True, True), "on-failure": (False, True), "never": (Fals
 def read_policy(domain: Node, defaults: Policy) -> Policy:
     """The policy of a <domain>: the configuration's defaults, the on_ elements, our element."""
     policy = _from_on(domain, defaults)
-    node = _element(domain)
+    node = element(domain)
     if node is None:
         return policy
     walk(node)
@@ -134,13 +143,13 @@ def _qualified(path: str) -> str:
     return f"{{{URN}}}{steps}@{attribute}" if steps else path
 
 
-def _element(domain: Node) -> Node | None:
+def element(domain: Node) -> Node | None:
     """Our element; anything else of our namespace in <metadata> is an error, others' is theirs."""
     found: Node | None = None
     for metadata in domain.raw.iterchildren("metadata"):
         for raw in metadata.iterchildren():
             tag = str(raw.tag)
-            if tag.startswith("{") and not tag.startswith("{urn:stratovirt-reconciler"):
+            if tag.startswith("{") and not tag.startswith(f"{{{FAMILY}"):
                 continue  # somebody else's
             node = Node(raw, RULE, domain.report,
                         f"{domain.path}/metadata/{tag.rpartition('}')[2]}")
@@ -168,37 +177,28 @@ def _from_on(domain: Node, defaults: Policy) -> Policy:
                    restart_on_failure=crash == "restart")
 
 
-# The way back
+def written(policy: Policy, defaults: Policy) -> tuple[dict[str, dict[str, str]], bool]:
+    """What the `reconcile` element must say to make this policy of the defaults.
 
-
-def write_policy(policy: Policy, defaults: Policy) -> tuple[tuple[Tag, ...], Tag | None]:
-    """Give the on_ elements and the <metadata> that make this policy of the defaults."""
+    Attributes by child element, those of its own under an empty name; and whether the on_ elements
+    must say something, since no word for it is in `restart/@policy`.
+    """
     found: dict[str, dict[str, str]] = {}
     for path, name, _ in _FIELDS:
         value = getattr(policy, name)
         if value != getattr(defaults, name):
             steps, _, attribute = path.rpartition("@")
-            found.setdefault(steps.rstrip("/"), {})[attribute] = _written(name, value)
-    on_elements = [tag("on_reboot", text="destroy")] if policy.destroy_on_reboot else []
+            found.setdefault(steps.rstrip("/"), {})[attribute] = _text(name, value)
     exits = (policy.restart_on_poweroff, policy.restart_on_failure)
-    if exits != (defaults.restart_on_poweroff, defaults.restart_on_failure):
-        word = next((word for word, pair in _RESTARTS.items() if pair == exits), None)
-        if word is not None:
-            found["restart"] = {"policy": word, **found.get("restart", {})}
-        else:  # libvirt's own elements alone can say it
-            on_elements = [tag("on_poweroff", text="restart"), *on_elements,
-                           tag("on_crash", text="destroy")]
-    own = found.pop("", {})
-    inner = [tag(f"r:{name}", **values) for name, values in found.items()]
-    inner += [tag("r:ignore", path=path) for path in policy.ignore]
-    inner += [tag("r:label", name=name, value=value) for name, value in policy.labels]
-    if not own and not inner:
-        return tuple(on_elements), None
-    ours = tag("r:reconcile", *inner, **{"xmlns:r": URN, **own})
-    return tuple(on_elements), if_any(tag("metadata", ours))
+    if exits == (defaults.restart_on_poweroff, defaults.restart_on_failure):
+        return found, False
+    word = next((word for word, pair in _RESTARTS.items() if pair == exits), None)
+    if word is not None:
+        found["restart"] = {"policy": word, **found.get("restart", {})}
+    return found, word is None
 
 
-def _written(name: str, value: object) -> str:
+def _text(name: str, value: object) -> str:
     """A value as its attribute has it."""
     if name == "rollback":
         return "last-good" if value else "none"

@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, ClassVar, Self
 from reconciler.errors import ReconcilerError
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from reconciler.domain.tags import Tag
 
 
@@ -111,6 +113,20 @@ class Number:
     highest: int
 
 
+@dataclass(frozen=True, slots=True)
+class Command:
+    """A QMP command of a live change.
+
+    `anyway`: a refusal only says that it is so already. `until`: the event by which StratoVirt
+    tells that the guest has agreed.
+    """
+
+    name: str
+    arguments: Mapping[str, object]
+    anyway: bool = False
+    until: str = ""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Device:
     """What all devices have. A device's module holds its class, its rules and its reader.
@@ -122,7 +138,8 @@ class Device:
     RANK: ClassVar[int]  # the order among kinds, as libvirt assigns places
     PLUGGED: ClassVar[bool] = True  # needs a PCI place
     MICROVM: ClassVar[bool] = True  # whether microvm has it
-    FEATURE: ClassVar[str] = ""  # what StratoVirt must be built with, by its driver's name
+    HOTPLUG: ClassVar[bool] = False  # whether it can come and go while the VM runs
+    FEATURE: ClassVar[str] = ""  # of all of this kind, see `feature`
     IMPACT: ClassVar[dict[str, Impact]] = {}  # per field, where it is not RECREATE
 
     alias: str
@@ -133,6 +150,11 @@ class Device:
     def key(self) -> str:
         """What this device is recognised by within its domain, whatever the order of the file."""
         return self.alias
+
+    @property
+    def feature(self) -> str:
+        """What StratoVirt must be built with for this one, by its driver's name."""
+        return self.FEATURE
 
     def needs(self) -> tuple[Need, ...]:
         """The files that must be there."""
@@ -154,9 +176,21 @@ class Device:
         """Its part of StratoVirt's command line, at a place."""
         raise NotImplementedError  # abstract; not an ABC because slots and ABCMeta clash with super
 
-    def tag(self, place: Place | None) -> Tag:
-        """Its element of a domain file, at a place: all that its reader would fill in is there."""
-        raise NotImplementedError  # as arguments
+    def tag(self) -> Tag:
+        """As an element of a domain file, at its place."""
+        raise NotImplementedError  # abstract, as `arguments` is
+
+    def plug(self, place: Place) -> tuple[Command, ...]:
+        """What adds it to a VM that runs, behind a free root port."""
+        raise NotImplementedError  # only with HOTPLUG
+
+    def unplug(self) -> tuple[Command, ...]:
+        """What takes it from a VM that runs; the guest must agree."""
+        raise NotImplementedError  # only with HOTPLUG
+
+    def adjust(self, wanted: Self) -> tuple[Command, ...]:
+        """What makes it as `wanted`, where only fields of the impact LIVE differ."""
+        raise NotImplementedError  # only with such fields
 
     def sort_key(self) -> tuple[int, str]:
         """By kind, then by key."""
@@ -285,7 +319,7 @@ class Domain:
 
     def features(self) -> tuple[str, ...]:
         """What StratoVirt must be built with, by the names of its drivers."""
-        return tuple(sorted({device.FEATURE for device in self.devices if device.FEATURE}))
+        return tuple(sorted({name for device in self.devices if (name := device.feature)}))
 
     def claims(self) -> tuple[Claim, ...]:
         """Everything that belongs to this domain alone."""

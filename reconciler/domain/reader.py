@@ -40,8 +40,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 NAMESPACE = uuids.UUID("5d5f1d1e-4f0b-5b62-9b0e-7f5c2d0d4a10")  # of uuids that a file leaves to us
+_LONGEST_CMDLINE = 2047  # bytes that Linux keeps on x86_64 and aarch64
 _LONGEST_WORD = 255  # of the kernel's command line
-_VERSIONED = re.compile(r"(?:pc-(?=q35-))?(q35|virt)(?:-[A-Za-z0-9.]+)?")
+_VERSIONED = re.compile(r"(?:pc-(?=q35-))?(q35|virt)(?:-[A-Za-z0-9.-]+)?")
 _MACHINES = {"x86_64": (MachineType.Q35, MachineType.MICROVM),
              "aarch64": (MachineType.VIRT, MachineType.MICROVM)}
 _LINES = ("name", "uuid", "memory", "vcpu", "iothreads", "title", "description")
@@ -146,7 +147,8 @@ def _emulator(node: Node, host: ReadingHost) -> str | None:
     text = child.text("") if child is not None else None
     if child is None or text is None:
         return None
-    if "qemu" in text.rpartition("/")[2] or text.endswith("/kvm"):
+    program = text.rpartition("/")[2]
+    if "qemu" in program or program in ("kvm", "kvm-spice"):
         child.warn("QEMU is ignored: the configured StratoVirt is used")
         return None
     if text not in host.emulators:
@@ -161,11 +163,7 @@ def _boot(node: Node, reading: Reading, name: str) -> Boot:
         return Boot()
     cmdline, loader, nvram = os_.text("cmdline"), os_.child("loader"), os_.child("nvram")
     _check_boot(os_, loader, cmdline)
-    variables = None
-    if nvram is not None:
-        variables = path(reading, nvram.text("")) or str(reading.host.nvram / f"{name}_VARS.fd")
-        if nvram.raw.get("template") is None and not nvram.text(""):
-            nvram.error("neither a file nor a template; accepted: <nvram template='FILE'/>")
+    variables = _variables(nvram, reading, name) if nvram is not None else None
     return Boot(
         kernel=path(reading, os_.text("kernel")), initrd=path(reading, os_.text("initrd")),
         cmdline=cmdline, loader=path(reading, os_.text("loader")),
@@ -174,10 +172,21 @@ def _boot(node: Node, reading: Reading, name: str) -> Boot:
         nvram_template=path(reading, nvram.text("@template")) if nvram is not None else None)
 
 
+def _variables(nvram: Node, reading: Reading, name: str) -> str:
+    """The file of <nvram>, as its text or, in newer files, its source."""
+    given = nvram.text("") or nvram.text("source/@file")
+    written = (nvram.raw.text or "").strip() or nvram.at("source").raw.get("file")
+    if nvram.text("@type") not in (None, "file"):
+        nvram.error(f"type='{nvram.text('@type')}'; accepted: file")
+    elif nvram.raw.get("template") is None and not written:
+        nvram.error("neither a file nor a template; accepted: <nvram template='FILE'/>")
+    return path(reading, given) or str(reading.host.nvram / f"{name}_VARS.fd")
+
+
 def _check_boot(os_: Node, loader: Node | None, cmdline: str | None) -> None:
     """Report what StratoVirt cannot start from."""
-    if cmdline and any(len(word.encode()) > _LONGEST_WORD for word in cmdline.split()):
-        os_.at("cmdline").error(f"a word of over {_LONGEST_WORD} bytes; accepted: shorter ones")
+    if cmdline:
+        _check_cmdline(os_.at("cmdline"), cmdline)
     if os_.text("@firmware") is not None and (loader is None or not loader.text("")):
         os_.error("firmware='…' without files; accepted: <loader type='pflash' readonly='yes'>FILE"
                   "</loader> and <nvram template='FILE'/>")
@@ -186,9 +195,21 @@ def _check_boot(os_: Node, loader: Node | None, cmdline: str | None) -> None:
             loader.error("type='rom'; accepted: pflash")
         if loader.flag("@secure"):
             loader.error("secure='yes'; accepted: no (StratoVirt has no SMM)")
+    firmware = os_.child("firmware")
+    for feature in firmware.children("feature") if firmware is not None else ():
+        if feature.text("@name") == "secure-boot" and feature.flag("@enabled"):
+            feature.error("secure-boot enabled='yes'; accepted: no (StratoVirt has no SMM)")
     for boot in os_.children("boot"):
         if boot.text("@dev") in ("cdrom", "network", "fd"):
             boot.error(f"dev='{boot.text('@dev')}'; accepted: hd (StratoVirt boots from disks)")
+
+
+def _check_cmdline(node: Node, cmdline: str) -> None:
+    if any(len(word.encode()) > _LONGEST_WORD for word in cmdline.split()):
+        node.error(f"a word of over {_LONGEST_WORD} bytes; accepted: shorter ones")
+    if len(cmdline.encode()) > _LONGEST_CMDLINE:
+        node.error(f"{len(cmdline.encode())} bytes; accepted: up to {_LONGEST_CMDLINE} (Linux cuts "
+                   "off the rest)")
 
 
 # Devices

@@ -8,7 +8,17 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from reconciler.domain.model import MachineType, Place, ReadingHost
-from reconciler.domain.rules import ALIAS, Attribute, choice, element, hexadecimal, number, quiet
+from reconciler.domain.rules import (
+    ALIAS,
+    Attribute,
+    choice,
+    dropped,
+    element,
+    hexadecimal,
+    number,
+    quiet,
+    silent,
+)
 
 if TYPE_CHECKING:
     from reconciler.domain.xml import Node
@@ -20,7 +30,10 @@ ADDRESS = element(
     Attribute("domain", hexadecimal(0)), Attribute("bus", hexadecimal(0xFF)),
     Attribute("slot", hexadecimal(0x1F)), Attribute("function", hexadecimal(7)),
     *(Attribute(name, _UNIT) for name in ("controller", "target", "unit", "port")),
-    *quiet("multifunction"))
+    *quiet("multifunction"),
+    *quiet("base", "cssid", "ssid", "devno", "reg"),  # of other buses, whose type is an error
+    *(dropped(name, "StratoVirt has its own places on ISA") for name in ("iobase", "irq")),
+    *silent("zpci"))
 
 
 @dataclass(frozen=True, slots=True)

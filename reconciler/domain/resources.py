@@ -19,7 +19,7 @@ def _bytes(node: Node) -> int | None:
     size = node.number("")
     unit = node.raw.get("unit")
     try:
-        return None if size is None else size * unit_bytes(str(unit or "KiB"))
+        return None if size is None else size * unit_bytes(str(unit or "KiB").strip())
     except ValueError:
         return None  # the walk has reported the unit
 

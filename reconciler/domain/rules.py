@@ -11,14 +11,17 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import TYPE_CHECKING
 
+from reconciler.domain import forms
+from reconciler.domain.forms import Form
 from reconciler.units import nearest, seconds, unit_bytes
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+_LONGEST_PATH = 4095  # bytes; the kernel's PATH_MAX with its end
 _NUMBER = re.compile(r"[0-9]{1,20}")
-_HEX = re.compile(r"(0[xX])?[0-9a-fA-F]{1,8}")
+_HEX = re.compile(rf"(0[xX])?[0-9a-fA-F]{{1,{forms.LONGEST}}}")
 
 
 class Verdict(Enum):
@@ -33,10 +36,17 @@ class Verdict(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Type:
-    """A kind of value: its name for people, and what makes it of a text (or raises ValueError)."""
+    """A kind of value: its name for people, and what makes it of a text (or raises ValueError).
+
+    The schema accepts the words, and texts of any of the forms; a test holds `parse` to the same,
+    unless it is said here that the forms cannot tell all, such as a length in bytes.
+    """
 
     name: str
     parse: Callable[[str], object]
+    words: tuple[str, ...] = ()
+    forms: tuple[Form, ...] = ()
+    exact: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,7 +133,7 @@ def choice(*accepted: str) -> Type:
             raise ValueError(f"found '{text}'{nearest(text[:40], accepted)}; accepted: {name}")
         return text
 
-    return Type(name, parse)
+    return Type(name, parse, words=tuple(str(word) for word in accepted))
 
 
 def number(low: int, high: int) -> Type:
@@ -136,7 +146,7 @@ def number(low: int, high: int) -> Type:
             raise ValueError(f"found '{text}'; accepted: {name}")
         return int(text)
 
-    return Type(name, parse)
+    return Type(name, parse, forms=(Form(_NUMBER.pattern, "integer", low, high),))
 
 
 def hexadecimal(high: int) -> Type:
@@ -151,7 +161,7 @@ def hexadecimal(high: int) -> Type:
             raise ValueError(f"found '{text}'; accepted: {name}")
         return value
 
-    return Type(name, parse)
+    return Type(name, parse, forms=forms.address(high))
 
 
 def matching(pattern: str, name: str) -> Type:
@@ -163,7 +173,7 @@ def matching(pattern: str, name: str) -> Type:
             raise ValueError(f"found '{text}'; accepted: {name}")
         return text
 
-    return Type(name, parse)
+    return Type(name, parse, forms=(Form(pattern),))
 
 
 def flag(yes: str, no: str) -> Type:
@@ -175,7 +185,7 @@ def flag(yes: str, no: str) -> Type:
             raise ValueError(f"found '{text}'; accepted: {yes}, {no}")
         return words[text]
 
-    return Type(f"{yes}, {no}", parse)
+    return Type(f"{yes}, {no}", parse, words=(yes, no))
 
 
 def _passed(text: str) -> str:
@@ -198,6 +208,13 @@ def _option(text: str) -> str:
     return _passed(text)
 
 
+def _path(text: str) -> str:
+    """Text that names a file, in an option list."""
+    if len(text.encode()) > _LONGEST_PATH:
+        raise ValueError(f"found {len(text.encode())} bytes; accepted: up to {_LONGEST_PATH}")
+    return _option(text)
+
+
 def _free(text: str) -> str:
     """Text for people."""
     if _CONTROL.search(text.replace("\n", "").replace("\t", "")):
@@ -213,13 +230,14 @@ def _unit(text: str) -> int:
     return unit_bytes(text)
 
 
-ANY = Type("anything", _free)
-TEXT = Type("text", _free)
-PASSED = Type("text without a leading '-'", _passed)
-OPTION = Type("text without ',' and '='", _option)
-PATH = Type("a path without ',' and '='", _option)
-DURATION = Type("500ms, 10s, 5m, 1h, 2d", _duration)
-UNIT = Type("b, KiB, MiB, GiB, …", _unit)
+_NO_OPTION = (forms.without(",=", first=r"\-"),)
+ANY = Type("anything", _free, forms=(forms.FREE, forms.NOTHING))
+TEXT = Type("text", _free, forms=(forms.FREE, forms.NOTHING))
+PASSED = Type("text without a leading '-'", _passed, forms=(forms.without("", first=r"\-"),))
+OPTION = Type("text without ',' and '='", _option, forms=_NO_OPTION)
+PATH = Type("a path without ',' and '='", _path, forms=_NO_OPTION, exact=False)
+DURATION = Type("500ms, 10s, 5m, 1h, 2d", _duration, forms=(forms.DURATION,))
+UNIT = Type("b, KiB, MiB, GiB, …", _unit, forms=(forms.UNIT,))
 YES_NO = flag("yes", "no")
 ON_OFF = flag("on", "off")
 ALIAS = matching(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,63}", "letters, digits, _ . -, up to 64")

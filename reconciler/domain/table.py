@@ -43,12 +43,22 @@ _OS = element(
             Attribute("secure", YES_NO), Attribute("stateless", YES_NO),
             Attribute("format", choice("raw")), text=PATH),
     element("nvram", Attribute("template", PATH), Attribute("format", choice("raw")),
-            *quiet("type", "templateFormat"), text=PATH, empty=True),
+            *quiet("templateFormat"), Attribute("type", choice("file", "block", "network")),
+            element("source", Attribute("file", PATH),
+                    *quiet("index", "dev", "protocol", "name", "startupPolicy"),
+                    *silent("seclabel", "host", "auth", "ssl"),
+                    refused("encryption", "StratoVirt cannot decrypt")), text=PATH, empty=True),
     element("boot", Attribute("dev", choice("hd", "cdrom", "network", "fd")), many=True),
-    *silent("bios", "acpi"), warned("bootmenu", "StratoVirt has no boot menu"),
+    warned("bios", "StratoVirt has no such settings"),
+    warned("acpi", "StratoVirt adds no tables"),
+    warned("bootmenu", "StratoVirt has no boot menu"),
     warned("smbios", "StratoVirt shows its own"),
-    refused("firmware", "name the files: <loader> and <nvram template='…'>"),
-    refused("dtb", "StratoVirt makes its own"), refused("init", "that is for containers"))
+    element("firmware", element("feature", Attribute("enabled", YES_NO), Attribute(
+        "name", choice("secure-boot", "enrolled-keys")), many=True)),
+    refused("dtb", "StratoVirt makes its own"),
+    refused("shim", "StratoVirt has none"), refused("varstore", "name a file: <nvram>"),
+    *(refused(name, "that is for containers") for name in (
+        "init", "initarg", "initenv", "initdir", "inituser", "initgroup", "idmap", "root")))
 
 _FEATURES = element(
     "features", element("acpi"),
@@ -56,11 +66,12 @@ _FEATURES = element(
     *silent("apic", "pae"),
     *(warned(name, "StratoVirt has no such switch") for name in (
         "vmport", "smm", "hyperv", "kvm", "ioapic", "hap", "viridian", "privnet", "pvspinlock",
-        "pmu", "vmcoreinfo", "capabilities", "xen", "htm", "msrs", "ps2")))
+        "pmu", "vmcoreinfo", "capabilities", "xen", "htm", "msrs", "ps2", "ccf-assist", "cfpc",
+        "hpt", "ibs", "nested-hv", "sbbc", "tcg", "ras", "aia", "async-teardown")))
 
 _CPU = element(
     "cpu", Attribute("mode", choice("host-passthrough", "host-model", "maximum", "custom")),
-    *quiet("match", "check", "migratable"),
+    *quiet("match", "check", "migratable", "deprecated_features"),
     element("topology", *(Attribute(name, number(1, 254)) for name in (
         "sockets", "dies", "clusters", "cores", "threads"))),
     element("feature", Attribute("policy", choice("force", "require", "optional", "disable",
@@ -125,6 +136,8 @@ DOMAIN = element(
     warned("blkiotune", "set it on the host"), warned("memtune", "set it on the host"),
     warned("bootloader", "StratoVirt has none"),
     refused("cputune", "pinning and shares are not built; take it out"),
+    refused("vcpus", "processors one by one are not built; write <vcpu current='…'>"),
+    refused("throttlegroups", "StratoVirt limits only a disk's own total_iops_sec"),
     refused("numatune", "NUMA placement is not built; take it out"),
     refused("launchSecurity", "StratoVirt has no memory encryption"),
     refused("bootloader_args", "StratoVirt has none"))

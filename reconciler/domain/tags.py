@@ -1,69 +1,80 @@
-"""An XML element as a plain value: what devices give, and what writer.py makes a file of.
-
-The way back needs no parser's library: a device says what stands in its element, and one place
-knows how that is escaped and indented.
-"""
+"""An element to be written: what devices make of themselves, and the writer puts into a file."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
+from xml.sax.saxutils import escape
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from reconciler.domain.model import Place
 
-_IN_TEXT = str.maketrans({"&": "&amp;", "<": "&lt;", ">": "&gt;"})
-_IN_VALUE = _IN_TEXT | str.maketrans({"'": "&apos;", "\n": "&#10;", "\t": "&#9;"})
+_IN_VALUES = {"'": "&apos;", "\n": "&#10;", "\t": "&#9;"}
 
 
 @dataclass(frozen=True, slots=True)
 class Tag:
-    """One element: children, or text, or neither."""
+    """An element; attributes that are None are not there, and neither are children."""
 
     name: str
-    attributes: tuple[tuple[str, str], ...] = ()
-    children: tuple[Tag, ...] = ()
-    text: str | None = None
+    attributes: dict[str, object] = field(default_factory=dict)
+    children: tuple[Tag | None, ...] = ()
+    text: str = ""
 
-    def render(self, depth: int = 0) -> str:
-        """Its lines, each with its end."""
+    def lines(self, depth: int = 0) -> Iterator[str]:
+        """As XML, two spaces a level."""
         pad = "  " * depth
-        head = "".join(f" {name}='{value.translate(_IN_VALUE)}'" for name, value in self.attributes)
-        if self.children:
-            inner = "".join(child.render(depth + 1) for child in self.children)
-            return f"{pad}<{self.name}{head}>\n{inner}{pad}</{self.name}>\n"
-        if self.text is not None:
-            return f"{pad}<{self.name}{head}>{self.text.translate(_IN_TEXT)}</{self.name}>\n"
-        return f"{pad}<{self.name}{head}/>\n"
+        words = "".join(f" {name}={_quoted(value)}" for name, value in self.attributes.items()
+                        if value is not None)
+        inside = [child for child in self.children if child is not None]
+        if inside:
+            yield f"{pad}<{self.name}{words}>"
+            for child in inside:
+                yield from child.lines(depth + 1)
+            yield f"{pad}</{self.name}>"
+        elif self.text:
+            yield f"{pad}<{self.name}{words}>{escape(self.text)}</{self.name}>"
+        else:
+            yield f"{pad}<{self.name}{words}/>"
 
 
-def tag(name: str, /, *children: Tag | None, text: object = None, **attributes: object) -> Tag:
-    """An element without the attributes and children that are None."""
-    return Tag(name, tuple((key, _value(value)) for key, value in attributes.items()
-                           if value is not None),
-               tuple(child for child in children if child is not None),
-               None if text is None else str(text))
+def tag(element: str, /, *children: Tag | None, text: str | int = "",
+        **attributes: object) -> Tag:
+    """An element."""
+    return Tag(element, attributes, children, str(text))
 
 
-def if_any(found: Tag) -> Tag | None:
-    """The element, unless nothing stands in it."""
-    return found if found.attributes or found.children or found.text is not None else None
+def maybe(name: str, value: str | int | None) -> Tag | None:
+    """An element with this text, where there is one."""
+    return None if value is None else tag(name, text=value)
 
 
-def alias(name: str) -> Tag:
-    """A device's name."""
-    return tag("alias", name=name)
+def having(element: str, /, **attributes: object) -> Tag | None:
+    """An element with attributes, where any of them is there."""
+    present = any(value is not None for value in attributes.values())
+    return Tag(element, attributes) if present else None
 
 
 def address(place: Place | None) -> Tag | None:
-    """A device's PCI place."""
+    """Where a device sits."""
     if place is None:
         return None
-    return tag("address", type="pci", domain="0x0000", bus=f"{place.bus:#04x}",
-               slot=f"{place.slot:#04x}", function=f"{place.function:#x}")
+    return tag("address", type="pci", domain="0x0000", bus=f"0x{place.bus:02x}",
+               slot=f"0x{place.slot:02x}", function=f"{place.function:#x}")
 
 
-def _value(value: object) -> str:
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    return str(value)
+def alias(name: str) -> Tag:
+    """A device's id."""
+    return tag("alias", name=name)
+
+
+def yes(*, value: bool, words: tuple[str, str] = ("yes", "no")) -> str:
+    """A truth, as libvirt writes it."""
+    return words[0] if value else words[1]
+
+
+def _quoted(value: object) -> str:
+    """A line's end as it is would be read back as a space."""
+    return f"'{escape(str(value), _IN_VALUES)}'"

@@ -1,8 +1,8 @@
-"""From a Domain back to the text of a file: the reader's other direction.
+"""From a Domain to a file that means the same: the reader's other direction.
 
-For `import` and `explain --xml`.
-Reading what is written here gives the same Domain again. All that the reader filled in is written
-out (uuid, MACs, aliases), so that the file means the same wherever, and whenever, it is read.
+Everything is written, also what are defaults today, so that the file means the same tomorrow; but
+of the policy a file for people says only what differs from the defaults that they have. A Domain
+with places (domain/live.py, `placed`) becomes a file with every root port and address.
 """
 
 from __future__ import annotations
@@ -10,98 +10,127 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from reconciler.domain.devices import Balloon
-from reconciler.domain.metadata import write_policy
-from reconciler.domain.model import Backing, Boot, Domain, MachineType, Policy
-from reconciler.domain.tags import Tag, if_any, tag
-from reconciler.units import show_bytes
+from reconciler.domain.metadata import URN, written
+from reconciler.domain.tags import Tag, having, maybe, tag, yes
 
 if TYPE_CHECKING:
-    from reconciler.domain.model import Topology
+    from reconciler.domain.model import Backing, Boot, Domain, Policy
 
-_NO_BALLOON = tag("memballoon", model="none")  # where none is written, there is one
-_DEFAULTS = Policy()
-_ARCHITECTURES = {MachineType.Q35: "x86_64", MachineType.VIRT: "aarch64"}
+_MIB = 1 << 20
 
 
-def write(domain: Domain, defaults: Policy = _DEFAULTS) -> str:
-    """The file of a domain; `defaults` are those that it will be read with."""
-    return document(domain, defaults).render()
+def write(domain: Domain, defaults: Policy | None = None) -> str:
+    """The whole file, a line an element; of the policy all, or what differs from `defaults`."""
+    return "\n".join(_domain(domain, defaults).lines()) + "\n"
 
 
-def document(domain: Domain, defaults: Policy = _DEFAULTS) -> Tag:
-    """The file as a value."""
-    on_elements, metadata = write_policy(domain.policy, defaults)
-    now = domain.current_memory
+def _domain(domain: Domain, defaults: Policy | None) -> Tag:
+    policy = domain.policy
+    metadata, on_elements = _whole(policy) if defaults is None else _differing(policy, defaults)
     return tag(
         "domain", tag("name", text=domain.name), tag("uuid", text=domain.uuid),
-        _text("title", domain.title), _text("description", domain.description), metadata,
-        _size("memory", domain.memory), _size("currentMemory", now) if now is not None else None,
-        _backing(domain.backing), tag("vcpu", text=domain.vcpus, current=domain.current_vcpus),
-        *_iothreads(domain.iothreads), _os(domain), _features(domain), _cpu(domain.topology),
+        maybe("title", domain.title), maybe("description", domain.description),
+        metadata,
+        tag("memory", unit="MiB", text=domain.memory // _MIB), _current(domain),
+        _backing(domain.backing),
+        tag("vcpu", current=domain.current_vcpus, text=domain.vcpus), _topology(domain),
+        _iothreads(domain), _os(domain.machine, domain.boot),
+        tag("features", tag("gic", version=3)) if domain.gic else None,
         *on_elements, _devices(domain), type="kvm")
 
 
-def _text(name: str, value: str | None) -> Tag | None:
-    return None if value is None else tag(name, text=value)
-
-
-def _size(name: str, count: int) -> Tag:
-    amount, unit = show_bytes(count).split()
-    return tag(name, text=amount, unit=unit)
+def _current(domain: Domain) -> Tag | None:
+    if domain.current_memory is None:
+        return None
+    return tag("currentMemory", unit="MiB", text=domain.current_memory // _MIB)
 
 
 def _backing(backing: Backing) -> Tag | None:
-    pages = None
-    if backing.hugepages is not None:
-        amount, unit = show_bytes(backing.hugepages).split()
-        page = tag("page", size=amount, unit=unit) if backing.hugepages else None
-        pages = tag("hugepages", page)
-    return if_any(tag(
-        "memoryBacking", pages, tag("access", mode="shared") if backing.shared else None,
-        tag("allocation", mode="immediate") if backing.prealloc else None))
+    pages = backing.hugepages
+    page = tag("page", size=pages >> 10, unit="KiB") if pages else None
+    found = (tag("hugepages", page) if pages is not None else None,
+             tag("access", mode="shared") if backing.shared else None,
+             tag("allocation", mode="immediate") if backing.prealloc else None)
+    return tag("memoryBacking", *found) if any(found) else None
 
 
-def _iothreads(numbers: tuple[int, ...]) -> tuple[Tag, ...]:
-    if not numbers:
-        return ()
-    count = tag("iothreads", text=len(numbers))
-    if numbers == tuple(range(1, len(numbers) + 1)):
-        return (count,)
-    return (count, tag("iothreadids", *(tag("iothread", id=number) for number in numbers)))
-
-
-def _os(domain: Domain) -> Tag:
-    boot = domain.boot
-    kind = tag("type", text="hvm", arch=_ARCHITECTURES.get(domain.machine), machine=domain.machine)
-    return tag("os", kind, _text("kernel", boot.kernel), _text("initrd", boot.initrd),
-               _text("cmdline", boot.cmdline), *_firmware(boot))
-
-
-def _firmware(boot: Boot) -> tuple[Tag | None, ...]:
-    loader = nvram = None
-    if boot.loader is not None:
-        loader = tag("loader", text=boot.loader, readonly=boot.loader_readonly, type="pflash")
-    if boot.nvram is not None:
-        nvram = tag("nvram", text=boot.nvram, template=boot.nvram_template)
-    return (loader, nvram)
-
-
-def _features(domain: Domain) -> Tag | None:
-    """Say acpi, which libvirt wants of standard machines."""
-    standard = domain.machine is not MachineType.MICROVM
-    return if_any(tag("features", tag("acpi") if standard else None,
-                      tag("gic", version=3) if domain.gic else None))
-
-
-def _cpu(shape: Topology | None) -> Tag | None:
+def _topology(domain: Domain) -> Tag | None:
+    shape = domain.topology
     if shape is None:
         return None
     return tag("cpu", tag("topology", sockets=shape.sockets, dies=shape.dies,
-                          clusters=shape.clusters, cores=shape.cores, threads=shape.threads),
-               mode="host-passthrough")
+                          clusters=shape.clusters, cores=shape.cores, threads=shape.threads))
+
+
+def _iothreads(domain: Domain) -> Tag | None:
+    if not domain.iothreads:
+        return None
+    return tag("iothreadids", *(tag("iothread", id=number) for number in domain.iothreads))
+
+
+def _os(machine: str, boot: Boot) -> Tag:
+    loader = None if boot.loader is None else tag(
+        "loader", readonly=yes(value=boot.loader_readonly), type="pflash", text=boot.loader)
+    nvram = None if boot.nvram is None else tag("nvram", template=boot.nvram_template,
+                                                text=boot.nvram)
+    return tag("os", tag("type", machine=machine, text="hvm"), loader, nvram,
+               maybe("kernel", boot.kernel), maybe("initrd", boot.initrd),
+               maybe("cmdline", boot.cmdline))
 
 
 def _devices(domain: Domain) -> Tag:
-    none = None if any(isinstance(d, Balloon) for d in domain.devices) else _NO_BALLOON
-    return tag("devices", _text("emulator", domain.emulator),
-               *(device.tag(device.place) for device in domain.devices), none)
+    none = None if any(isinstance(d, Balloon) for d in domain.devices) else tag(
+        "memballoon", model="none")
+    return tag("devices", maybe("emulator", domain.emulator),
+               *(device.tag() for device in domain.devices), none)
+
+
+# The policy: its <metadata>, and its on_ elements
+
+
+_ON = ("restart", "destroy")
+
+
+def _whole(policy: Policy) -> tuple[Tag, tuple[Tag, ...]]:
+    return tag("metadata", _policy(policy)), (
+        tag("on_poweroff", text=yes(value=policy.restart_on_poweroff, words=_ON)),
+        tag("on_reboot", text=yes(value=not policy.destroy_on_reboot, words=_ON)),
+        tag("on_crash", text=yes(value=policy.restart_on_failure, words=_ON)))
+
+
+def _differing(policy: Policy, defaults: Policy) -> tuple[Tag | None, tuple[Tag, ...]]:
+    parts, on_exits = written(policy, defaults)
+    reboot = (tag("on_reboot", text="destroy"),) if policy.destroy_on_reboot else ()
+    exits = _whole(policy)[1][::2] if on_exits else ()
+    own = parts.pop("", {})
+    inner = (*(tag(f"r:{name}", **values) for name, values in parts.items()),
+             *(tag("r:ignore", path=path) for path in policy.ignore),
+             *(tag("r:label", name=name, value=value) for name, value in policy.labels))
+    if not own and not inner:
+        return None, (*exits, *reboot)
+    return tag("metadata", Tag("r:reconcile", {"xmlns:r": URN, **own}, inner)), (*exits, *reboot)
+
+
+def _policy(policy: Policy) -> Tag:
+    """Every part; what `restart/@policy` can say, and more, stands in the on_ elements."""
+    parts = (
+        having("r:hold", reason=policy.hold_reason, until=policy.hold_until),
+        tag("r:update", policy=policy.update,
+            rollback="last-good" if policy.rollback else "none"),
+        tag("r:prune", policy=policy.prune, after=_duration(policy.prune_after)),
+        tag("r:stop", mode=policy.stop, timeout=_duration(policy.stop_timeout)),
+        Tag("r:restart", {"limit": policy.restart_limit,
+                          "window": _duration(policy.restart_window),
+                          "delay": _duration(policy.restart_delay),
+                          "max-delay": _duration(policy.restart_max_delay)}),
+        tag("r:start", wave=policy.start_wave, delay=_duration(policy.start_delay)),
+        *(tag("r:ignore", path=path) for path in policy.ignore),
+        *(tag("r:label", name=name, value=value) for name, value in policy.labels),
+        having("r:placement", host=policy.host))
+    return Tag("r:reconcile", {"xmlns:r": URN, "state": policy.state,
+                               "hold": yes(value=policy.hold)}, parts)
+
+
+def _duration(seconds: float) -> str:
+    milliseconds = round(seconds * 1000)
+    return f"{milliseconds // 1000}s" if milliseconds % 1000 == 0 else f"{milliseconds}ms"

@@ -20,15 +20,19 @@ if TYPE_CHECKING:
 
 LONGEST = 1 << 20
 DEEPEST = 64
-MOST_ELEMENTS = 10_000  # no domain has a tenth of them; what is over it would only cost time
+MOST_ELEMENTS = 5_000  # a full pcie.0 has 3,000; what is over it would only cost time
+MOST_ATTRIBUTES = 100  # of one element; lxml looks each up among all of them
 MOST_ERRORS = 100
 _LONGEST_MESSAGE = 800
 _LONGEST_NAME = 40  # looking for what is near a longer one takes too long
 _METADATA = "metadata"
 _LATER = "is not built yet"
+_SPACE = " \t\r\n"  # XML's: what Python strips more is part of a value, as in the schema
+_USEFUL = (Verdict.READ, Verdict.LATER)  # what is worth a hint: that which means something
 # An instruction counts wherever it stands, before the root, too.
 _HARMFUL = ((etree.XPath("/*" * (DEEPEST + 1)), f"nested over {DEEPEST} deep"),
             (etree.XPath(f"(//*)[{MOST_ELEMENTS + 1}]"), f"over {MOST_ELEMENTS} elements"),
+            (etree.XPath(f"//*[@*[{MOST_ATTRIBUTES + 1}]]"), f"over {MOST_ATTRIBUTES} attributes"),
             (etree.XPath("//processing-instruction()"),
              "a processing instruction is refused always"))
 
@@ -107,7 +111,7 @@ class Node:
         if attribute:
             found = node.raw.get(attribute)
             return None if found is None else _parsed(node.rule.by_attribute[attribute], str(found))
-        text = (node.raw.text or "").strip()
+        text = (node.raw.text or "").strip(_SPACE)
         if node.rule.text is None or not text:
             return None
         try:
@@ -138,7 +142,7 @@ class Node:
 
 def _parsed(rule: Attribute, text: str) -> object:
     try:
-        return rule.type.parse(text.strip())
+        return rule.type.parse(text.strip(_SPACE))
     except ValueError:
         return None  # the walk has reported it
 
@@ -207,26 +211,29 @@ def _attributes(node: Node) -> None:
         rule = node.rule.by_attribute.get(name)
         if rule is None:
             near = nearest(name[:_LONGEST_NAME], node.rule.by_attribute)
-            accepted = ", ".join(node.rule.by_attribute) or "none"
+            accepted = ", ".join(name for name, row in node.rule.by_attribute.items()
+                                 if row.verdict in _USEFUL) or "none"
             node.report.add(
                 node.line, f"{node.path}/@{name}",
                 f"unknown attribute '{name}'{near}; accepted: {accepted}",
                 warning=node.report.lenient and not _ours(node))
         elif _judged(node, rule.verdict, f"{name}='{value}'", rule.message):
             try:
-                rule.type.parse(value.strip())
+                rule.type.parse(value.strip(_SPACE))
             except ValueError as error:
                 node.report.add(node.line, f"{node.path}/@{name}", str(error))
 
 
 def _content(node: Node) -> None:
-    text = (node.raw.text or "").strip()
+    text = (node.raw.text or "").strip(_SPACE)
     stray = text if node.rule.text is None else ""
-    stray += "".join((child.tail or "").strip() for child in node.raw.iterchildren())
+    stray += "".join((child.tail or "").strip(_SPACE) for child in node.raw.iterchildren())
     if any(not isinstance(child.tag, str) for child in node.raw.iterchildren()):
         node.error("an entity is refused always; accepted: plain text")
     elif stray:
         node.error(f"found text '{stray[:40]}'; accepted: no text here")
+    elif text and node.rule.children and len(node.raw):
+        node.error(f"found text '{text[:40]}' beside elements; accepted: one of the two")
     if node.rule.text is not None:
         try:
             if text or not node.rule.empty:
@@ -246,7 +253,7 @@ def _unknown_element(node: Node, tag: str, line: int, path: str) -> None:
         node.report.add(line, path, f"<{name}> in another namespace; accepted: in that of its "
                                     f"parent, {str(node.raw.tag)[1:].partition('}')[0]}")
         return
-    accepted = [row for row, rule in rows.items() if rule.verdict in (Verdict.READ, Verdict.LATER)]
+    accepted = [row for row, rule in rows.items() if rule.verdict in _USEFUL]
     node.report.add(line, path, f"unknown element <{name}>{nearest(name[:_LONGEST_NAME], rows)}; "
                                 f"accepted: {', '.join(accepted) or 'none'}",
                     warning=node.report.lenient and not ours)

@@ -13,11 +13,13 @@ from typing import TYPE_CHECKING
 from reconciler.domain.devices import Channel
 from reconciler.domain.devices.character import AGENT
 from reconciler.domain.model import MachineType, StopMode
+from reconciler.engine.applied import of_layout
 from reconciler.engine.case import Cause, Plan, Step, Verb
+from reconciler.engine.update import update
 from reconciler.errors import NameTaken
 from reconciler.report.events import timestamp
 from reconciler.stratovirt.addresses import lay_out
-from reconciler.stratovirt.machine import Order, Prepared
+from reconciler.stratovirt.prepare import Order, Prepared
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -35,6 +37,7 @@ class Actor:
         self._keeper = keeper
         self.starting = False  # until it is up, an end is a failed start and no exit
         self._begun: float | None = None  # when it was launched here
+        self._launched: Domain | None = None  # and with which definition
 
     async def act(self, step: Step, decided: Plan, urgency: Urgency) -> bool:
         """Do it; False when something newer made it pointless. Raises Hypervisor-, HostError."""
@@ -52,6 +55,8 @@ class Actor:
         if step.verb is Verb.FORGET:
             self._forget(decided.cause)
             return True
+        if step.verb is Verb.UPDATE:
+            return await update(self._keeper, decided)
         await self._pause_or_resume(step.verb, decided.cause)
         return True
 
@@ -76,7 +81,8 @@ class Actor:
         self.starting = True
         try:
             keeper.machine.launch(order, made, timestamp())
-            keeper.applied, keeper.applied_text = domain, text
+            keeper.applied, keeper.applied_text = of_layout(domain, order.layout), text
+            self._launched = domain
             keeper.remember(places=dict(order.layout.places))
             return await self.see_up(step.verb, cause)
         finally:
@@ -98,7 +104,7 @@ class Actor:
             self.starting = False
         text = keeper.applied_text
         if text is not None:
-            keeper.good = keeper.applied
+            keeper.good = self._launched or keeper.context.read(text)
             keeper.remember(good=text)
         process = keeper.machine.process
         keeper.tell("domain.started", action=verb, cause=cause, pid=process and process.pid,
@@ -111,7 +117,7 @@ class Actor:
         return Order(domain, text.data, lay_out(
             domain, self._keeper.memory.places, context.settings.defaults.spare_ports),
             context.program_of(domain), paused, self._keeper.memory.generation, text.read_with,
-            context.manage_taps)
+            context.manage_taps, context.simulated)
 
     def _move_home(self, domain: Domain) -> None:
         """A domain that was renamed starts in the directory of its new name, once it is free."""

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from reconciler.domain.difference import Change
     from reconciler.domain.model import Domain
 
+GUEST = "guest:"  # what the reason begins with, where a change waits for the guest alone
 __all__ = ["Exit", "ExitKind", "Vm", "VmState"]
 
 
@@ -44,6 +45,7 @@ class Ledger:
     down: str = ""  # the reason why an exit left it down, until its file changes or it is started
     refused: int = 0  # the generation that did not come up and was rolled back
     refused_because: str = ""
+    not_live: int = 0  # the generation of which a live change failed: it needs a new process
     recreating: int = 0  # the generation whose recreate began and did not end yet
     settled: int = 0  # observedGeneration: the last that ended Ready or Stalled
     in_force: str = ""  # the desired state that was last reached: what differs later is drift
@@ -78,6 +80,16 @@ class Now:
 
 
 @dataclass(frozen=True, slots=True)
+class Unwilling:
+    """A live change that the guest cannot make yet: why, and when it is asked again."""
+
+    path: str
+    reason: str
+    retry_at: float
+    count: int = 1
+
+
+@dataclass(frozen=True, slots=True)
 class Case:
     """Everything that a decision about one domain rests on."""
 
@@ -95,6 +107,7 @@ class Case:
     restart_asked: bool = False
     wave_open: bool = True  # whether everything of a lower start wave is at rest
     start_after: float = 0.0  # start/@delay after a boot of the host: not before this
+    unwilling: tuple[Unwilling, ...] = ()
 
 
 class Verb(StrEnum):
@@ -105,6 +118,7 @@ class Verb(StrEnum):
     START_PAUSED = "start-paused"
     PAUSE = "pause"
     RESUME = "resume"
+    UPDATE = "update"  # tell the VM that runs each change that it can be told
     STOP = "stop"
     FORGET = "forget"
 
@@ -154,6 +168,11 @@ class Pending:
     change: Change
     blocked_by: str = ""
 
+    @property
+    def waits_for_guest(self) -> bool:
+        """Whether nobody but the guest can help."""
+        return self.blocked_by.startswith(GUEST)
+
 
 @dataclass(frozen=True, slots=True)
 class Plan:
@@ -174,7 +193,7 @@ class Plan:
     @property
     def changes_anything(self) -> bool:
         """Whether the world is not as it should be: exit status 1 of `plan`."""
-        return bool(self.steps or self.blocked or self.pending)
+        return bool(self.steps or self.blocked or not all(p.waits_for_guest for p in self.pending))
 
     def condition(self, kind: str) -> Condition | None:
         """The condition of a type, where it applies."""

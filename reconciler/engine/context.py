@@ -9,14 +9,14 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from reconciler.domain.devices import Hostdev
 from reconciler.domain.model import InvalidDomain
 from reconciler.domain.numbers import complete, of_text
 from reconciler.engine.case import Now
 from reconciler.engine.ledger import Patience
 from reconciler.engine.queue import Lane
-from reconciler.host import files, hugepages, vfio
+from reconciler.host import files
 from reconciler.stratovirt.capabilities import Capabilities, identity
+from reconciler.stratovirt.prepare import check
 from reconciler.units import seconds
 
 if TYPE_CHECKING:
@@ -94,13 +94,8 @@ class Context:
 
     def check(self, domain: Domain) -> None:
         """All that a definition needs is there (blocking); raises HostError."""
-        files.check(domain.needs())
+        check(domain, simulated=self.simulated)
         self.capabilities.check(self.program_of(domain), domain.machine, domain.features())
-        if domain.backing.hugepages is not None:
-            hugepages.mount_of(domain.backing.hugepages)
-        passed = [device for device in domain.devices if isinstance(device, Hostdev)]
-        if passed:
-            vfio.check(passed)
 
     def signature(self, domain: Domain) -> tuple[object, ...]:
         """Changes with the files that the domain needs, StratoVirt's own among them."""

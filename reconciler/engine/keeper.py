@@ -11,6 +11,8 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from reconciler.domain.numbers import of_text
+from reconciler.domain.writer import write
+from reconciler.engine import applied
 from reconciler.engine import ledger as ledgers
 from reconciler.engine.act import Actor
 from reconciler.engine.carry_out import await_start, carry_out
@@ -25,18 +27,17 @@ from reconciler.engine.case import (
     Plan,
     Removal,
     Truth,
+    Unwilling,
     Vm,
     VmState,
 )
 from reconciler.engine.needs import NeedsWatch
 from reconciler.engine.plan import plan
 from reconciler.engine.queue import Urgency
-from reconciler.engine.store import Memory, Text, as_text
 from reconciler.engine.transitions import Transitions
 from reconciler.errors import QmpError
 from reconciler.report.events import timestamp
 from reconciler.stratovirt.observation import Traces, classify
-from reconciler.stratovirt.record import DEFINITION
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -44,6 +45,7 @@ if TYPE_CHECKING:
     from reconciler.domain.model import Domain
     from reconciler.domain.numbers import Numbers
     from reconciler.engine.context import Context
+    from reconciler.engine.store import Memory, Text
 
 # Conditions whose appearance is news, with the event's name and severity.
 _APPEARED = {"Stalled": ("domain.stalled", "error"), "Held": ("domain.held", "info"),
@@ -70,6 +72,7 @@ class Keeper:
         self.good: Domain | None = context.read(memory.good)
         self.applied: Domain | None = None
         self.applied_text: Text | None = None
+        self.unwilling: dict[str, Unwilling] = {}  # live changes that the guest cannot make yet
         self.invalid = ""
         self.invalid_reason = "InvalidDefinition"
         self.removal = Removal.NONE
@@ -133,6 +136,7 @@ class Keeper:
         self.memory = replace(self.memory, definition=fresh.text, name=fresh.domain.name,
                               uuid=fresh.domain.uuid)
         if not same:
+            self.unwilling = {}
             self.memory = replace(self.memory, generation=self.memory.generation + 1,
                                   accepted_at=self.context.now().wall,
                                   ledger=ledgers.changed(self.ledger))
@@ -184,6 +188,11 @@ class Keeper:
         """A QMP event: look, whatever it was."""
         if name == "RESET" and self.applied is not None and self.applied.policy.destroy_on_reboot:
             self.remember(ledger=replace(self.ledger, down="PoweredOff"))
+        if name == "DEVICE_DELETED" and self.applied is not None:
+            left = applied.without(self.applied, str(data.get("device")))
+            if left is not None:
+                self.applied = left
+                self.machine.keep(write(left).encode())
         self.wake(Urgency.DRIFT)
 
     def on_disconnect(self) -> None:
@@ -194,7 +203,7 @@ class Keeper:
     def on_end(self, traces: Traces, *, asked: bool) -> None:
         """The process ended."""
         self.vm = Vm(VmState.ABSENT)
-        self.consoles = {}
+        self.consoles, self.unwilling = {}, {}
         if not asked and not self.actor.starting:
             self.count_exit(classify(traces, self.context.now().clock))
         self.wake(Urgency.EXIT)
@@ -262,13 +271,14 @@ class Keeper:
 
     def case(self) -> Case:
         """What the plan decides on."""
-        applied = self.applied if self.vm.state is not VmState.ABSENT else None
+        got = self.applied if self.vm.state is not VmState.ABSENT else None
         return Case(domain=self.domain, vm=self.vm, generation=self.memory.generation,
-                    applied=applied, good=self.good, ledger=self.ledger, invalid=self.invalid,
+                    applied=got, good=self.good, ledger=self.ledger, invalid=self.invalid,
                     invalid_reason=self.invalid_reason, removal=self.removal,
                     removal_since=self.removal_since, hold=self._hold(),
                     restart_asked=self.restart_asked,
-                    wave_open=self.context.wave_open(self.domain), start_after=self._start_after())
+                    wave_open=self.context.wave_open(self.domain), start_after=self._start_after(),
+                    unwilling=tuple(self.unwilling.values()))
 
     def _start_after(self) -> float:
         """start/@delay counts after a boot of the host alone, from our own beginning."""
@@ -353,12 +363,8 @@ class Keeper:
     def _load_applied(self) -> None:
         """What the process that runs was started with, read by today's code (rule 4)."""
         record, kept = self.machine.record, self.memory.definition
-        with suppress(OSError):
-            text = as_text((self.machine.home / DEFINITION).read_bytes())
-            self.applied_text = kept if kept is not None and kept.text == text else Text(
-                text, record.file if record else "", "",
-                record.read_with if record else self.context.host.keep())
-            self.applied = self.context.read(self.applied_text)
+        self.applied, self.applied_text = applied.load(self.context, self.machine.home, record,
+                                                       kept)
         if self.applied is None:  # its record is lost: what came up last is what runs
             self.applied, self.applied_text = self.good, self.memory.good
         if record is None:

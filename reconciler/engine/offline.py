@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import platform
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from reconciler.domain.model import Domain, InvalidDomain
 from reconciler.domain.numbers import complete, of_text
 from reconciler.domain.reader import read_domain
+from reconciler.engine.applied import of_record
 from reconciler.engine.case import Case, Removal, Vm, VmState
 from reconciler.engine.context import clocks
 from reconciler.engine.intake import Definitions, Intake
@@ -83,9 +85,11 @@ async def _case(settings: Settings, memory: Memory, domain: Domain | None) -> Ca
     applied = None
     if record is not None and vm.state is not VmState.ABSENT:
         try:
-            applied = complete(read_domain((home / DEFINITION).read_bytes(), record.file,
-                                           reading_host(settings).as_of(record.read_with)),
-                               of_text(record.read_with.get("numbers", "")))
+            found = complete(read_domain((home / DEFINITION).read_bytes(), record.file,
+                                         reading_host(settings).as_of(record.read_with)),
+                             of_text(record.read_with.get("numbers", "")))
+            applied = of_record(found, record)
+            vm = replace(vm, least_vcpus=record.vcpus, uncertain=record.uncertain)
         except (OSError, InvalidDomain):
             applied = None
     kept = _kept(settings, memory)

@@ -8,8 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from reconciler.domain.difference import differences
-from reconciler.domain.model import DesiredState, Domain, Impact, PrunePolicy, UpdatePolicy
+from reconciler.domain.model import DesiredState, Domain, PrunePolicy
 from reconciler.engine.case import (
     Case,
     Cause,
@@ -26,6 +25,7 @@ from reconciler.engine.case import (
     VmState,
 )
 from reconciler.engine.ledger import STALLED_AFTER, crash_loop
+from reconciler.engine.pending import needs_new_process, pending_changes
 from reconciler.units import show_seconds
 
 STOP = Step(Verb.STOP)
@@ -62,7 +62,7 @@ def plan(case: Case, now: Now) -> Plan:
         return _removal_of_held(case) if held else _removal(case, now)
     if domain is None:
         return _nothing_in_force(case)
-    pending = _pending(case, domain)
+    pending = pending_changes(case, domain, now)
     intent = _intent(case, domain, pending)
     if held:
         return _held(case, intent, pending)
@@ -71,7 +71,8 @@ def plan(case: Case, now: Now) -> Plan:
     if wait is not None:
         return Plan((), intent.cause, conditions, pending, wait.until, blocked=intent.steps)
     blocked = () if intent.steps or case.removal is not Removal.HELD else REMOVAL
-    return Plan(intent.steps, intent.cause, conditions, pending, blocked=blocked)
+    again = min((u.retry_at for u in case.unwilling), default=None) if not intent.steps else None
+    return Plan(intent.steps, intent.cause, conditions, pending, again, blocked=blocked)
 
 
 # What ought to be done
@@ -98,7 +99,8 @@ def _to_what_is_there(case: Case, domain: Domain, pending: tuple[Pending, ...]) 
     start = Step(_start_verb(wanted))
     if case.restart_asked:
         return Intent((*RECREATE_FIRST, start), "Recreating", Cause.COMMAND)
-    if any(not p.blocked_by for p in pending):
+    open_ = [p for p in pending if not p.blocked_by]
+    if needs_new_process(open_, domain.policy.update):
         return Intent((*RECREATE_FIRST, start), "Recreating", Cause.FILE, _changes(pending))
     if state is VmState.STARTING:
         return Intent(reason="Starting")
@@ -106,6 +108,8 @@ def _to_what_is_there(case: Case, domain: Domain, pending: tuple[Pending, ...]) 
         return Intent((Step(Verb.RESUME),), "Resuming", _cause(case, wanted))
     if wanted is DesiredState.PAUSED and state is VmState.RUNNING:
         return Intent((Step(Verb.PAUSE),), "Pausing", _cause(case, wanted))
+    if open_:
+        return Intent((Step(Verb.UPDATE),), "Updating", Cause.FILE, _changes(tuple(open_)))
     return Intent()
 
 
@@ -132,20 +136,6 @@ def _cause(case: Case, wanted: DesiredState) -> Cause:
     if case.vm.state is VmState.ABSENT and ledger.last_exit is not None:
         return Cause.BOOT if ledger.last_exit.kind is ExitKind.REBOOT else Cause.EXIT
     return Cause.DRIFT
-
-
-def _pending(case: Case, domain: Domain) -> tuple[Pending, ...]:
-    """Every change that the running process has not got, with what holds it back."""
-    if case.applied is None or case.vm.state is VmState.ABSENT:
-        return ()
-    policy = domain.policy.update
-    blocked = ""
-    if case.ledger.refused == case.generation:
-        blocked = "rolled-back"
-    elif policy in (UpdatePolicy.LIVE, UpdatePolicy.MANUAL):
-        blocked = f"update-policy:{policy}"
-    return tuple(Pending(change, blocked) for change in differences(case.applied, domain)
-                 if change.impact is not Impact.NONE)
 
 
 def _changes(pending: tuple[Pending, ...]) -> str:
@@ -227,7 +217,7 @@ def _ready(case: Case, domain: Domain, intent: Intent, wait: Wait | None,
         return Condition("Ready", Truth.UNKNOWN if unknown else Truth.FALSE, wait.reason,
                          wait.message)
     if intent.steps or intent.reason in ("Starting", "Stopping"):
-        return Condition("Ready", Truth.UNKNOWN, intent.reason, intent.message)
+        return Condition("Ready", Truth.UNKNOWN, intent.reason, _trying(case, intent))
     if case.ledger.refused == case.generation:
         return Condition("Ready", Truth.FALSE, "RolledBack", case.ledger.refused_because)
     if intent.reason != "InSync":
@@ -235,11 +225,22 @@ def _ready(case: Case, domain: Domain, intent: Intent, wait: Wait | None,
         return Condition("Ready", Truth.TRUE if meant else Truth.FALSE, intent.reason,
                          "it stays down until its file changes or `reconciler start "
                          f"{domain.name}`")
+    if pending and all(p.waits_for_guest for p in pending):
+        return Condition("Ready", Truth.TRUE, "ChangesDeferred",
+                         f"{case.vm.state}; the guest has still to make: {_changes(pending)}")
     if pending:
         return Condition("Ready", Truth.TRUE, "ChangesDeferred",
                          f"{case.vm.state}; {len(pending)} changes wait for `reconciler restart "
                          f"{domain.name}`")
     return Condition("Ready", Truth.TRUE, "InSync")
+
+
+def _trying(case: Case, intent: Intent) -> str:
+    """What is being done, and what became of it the last time."""
+    failures = case.ledger.failures
+    if not failures.count:
+        return intent.message
+    return f"try {failures.count + 1}; before: {failures.message}"
 
 
 def _valid(case: Case) -> Condition:

@@ -188,7 +188,10 @@ def _next_attempt(keeper: Keeper) -> str | None:
 
 
 def _observed(keeper: Keeper) -> dict[str, Any]:
-    """What was really seen: memory and processors are read off the process' own command line."""
+    """What was really seen: memory and processors as of the process' own command line, or since.
+
+    What was changed live stands in no command line; it is what StratoVirt was told and agreed to.
+    """
     vm, record = keeper.vm, keeper.machine.record
     found: dict[str, Any] = {"at": timestamp(), "state": str(vm.state), "pid": vm.pid}
     if vm.pid is None or vm.state is VmState.ABSENT:
@@ -202,6 +205,10 @@ def _observed(keeper: Keeper) -> dict[str, Any]:
     found["bootId"] = record.boot_id if record else None
     found["memoryBytes"] = int(memory[:-1]) << 20 if memory[:-1].isdigit() else None
     found["vcpus"] = int(cpus) if cpus.isdigit() else None
+    got = keeper.applied
+    if got is not None and record is not None and record.updated:
+        found["memoryBytes"] = got.current_memory or got.memory
+        found["vcpus"] = got.current_vcpus or got.vcpus
     found["console"] = next((path for label, path in keeper.consoles.items()
                              if label != "serial_chardev"), keeper.consoles.get("serial_chardev"))
     found["qmp"] = "ok" if vm.state is not VmState.UNKNOWN else vm.problem

@@ -10,9 +10,10 @@ from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from reconciler.domain.live import placed
 from reconciler.domain.model import Place, Policy
 from reconciler.domain.writer import write
-from reconciler.stratovirt.addresses import lay_out, pin
+from reconciler.stratovirt.addresses import lay_out
 from reconciler.stratovirt.command_line import Start, arguments
 
 if TYPE_CHECKING:
@@ -55,7 +56,7 @@ def explain_domain(domain: Domain, places: Mapping[str, Place], spare: int,
             "rootPorts": {"all": [port.index for port in layout.ports],
                           "freeForHotPlug": list(layout.free_ports())},
             "tree": _tree(layout), "commandLine": words,
-            "xml": write(pin(domain, layout), defaults)}
+            "xml": write(placed(domain, layout.ports, dict(layout.places)), defaults)}
 
 
 def _tree(layout: Layout) -> dict[str, dict[str, dict[str, str | None]]]:

@@ -57,8 +57,8 @@ class Notifier:
             if watch is not None:
                 try:
                     self._inotify.rm_watch(watch)
-                except OSError:
-                    return  # the kernel let go of it together with the directory
+                except (OSError, ValueError):
+                    return  # it went with its directory, or all of them at our own end
 
     @contextmanager
     def appearing(self, path: Path) -> Iterator[asyncio.Event]:

@@ -27,8 +27,8 @@ Start:
   fail_code         its exit status (1)
   fail_starts       only the first N starts fail; needs counter
   counter           a file that counts the starts of this VM
-  features          optional features present: virtio_rng vhost_vsock vfio virtio_gpu virtio_scsi
-                    vhostuser_block vhostuser_gpu virtio_pmem ramfb pvpanic vnc, or all
+  features          optional features present: virtio_rng vhost_vsock vhost_net vfio virtio_gpu
+                    virtio_scsi vhostuser_block vhostuser_gpu virtio_pmem ramfb pvpanic vnc, or all
   arch              "aarch64" or "x86_64" instead of the host's
 QMP:
   never_greets      true: a client is accepted, and nothing is ever sent

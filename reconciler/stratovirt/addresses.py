@@ -7,7 +7,7 @@ Root ports stand on pcie.0 from slot 1, eight functions a slot (libvirt does the
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from reconciler.domain.devices import RootPort
@@ -62,7 +62,8 @@ def lay_out(domain: Domain, remembered: Mapping[str, Place], spare: int) -> Layo
         used.add(index)
         places[identity(device)] = Place(index, 0)
     wanted = set(given) | {place.bus for place in places.values() if place.bus}
-    missing, index = spare - len(wanted - used), 1
+    room = len(_free(given, taken)) - sum(i not in given or given[i].place is None for i in wanted)
+    missing, index = min(spare - len(wanted - used), room), 1
     while missing > 0:
         if index not in wanted:
             wanted.add(index)
@@ -74,11 +75,7 @@ def lay_out(domain: Domain, remembered: Mapping[str, Place], spare: int) -> Layo
 def _ports(given: Mapping[int, RootPort], wanted: set[int],
            taken: set[Place]) -> tuple[RootPort, ...]:
     """A root port of each wanted index; those without a place fill pcie.0 from slot 1."""
-    explicit = {port.place for port in given.values() if port.place is not None}
-    # A slot in which something sits by itself cannot hold functions of ours.
-    closed = {p.slot for p in taken | explicit if p.bus == 0}
-    free = (Place(0, slot, function) for slot in _SLOTS if slot not in closed
-            for function in range(8))
+    free = iter(_free(given, taken))
     ports: list[RootPort] = []
     for index in sorted(wanted):
         port = given.get(index)
@@ -91,9 +88,9 @@ def _ports(given: Mapping[int, RootPort], wanted: set[int],
     return tuple(ports)
 
 
-def pin(domain: Domain, layout: Layout) -> Domain:
-    """The domain with every place of a layout written into it: what lays out just so again."""
-    ports = {port.index: port for port in layout.ports}
-    placed = [replace(device, place=layout.place(device)) for device in domain.devices
-              if not isinstance(device, RootPort)]
-    return replace(domain, devices=tuple(sorted((*ports.values(), *placed), key=Device.sort_key)))
+def _free(given: Mapping[int, RootPort], taken: set[Place]) -> list[Place]:
+    """Where root ports can go: not in a slot in which something sits by itself."""
+    explicit = {port.place for port in given.values() if port.place is not None}
+    closed = {place.slot for place in taken | explicit if place.bus == 0}
+    return [Place(0, slot, function) for slot in _SLOTS if slot not in closed
+            for function in range(8)]

@@ -31,11 +31,14 @@ _TRIALS = {
     "vfio-pci": ("-device", f"vfio-pci,id=trial,host=ffff:ff:1f.7,{_PLACE}"),
     "virtio-gpu-pci": ("-device", f"virtio-gpu-pci,id=trial,{_PLACE}"),
     "virtio-scsi-pci": ("-device", f"virtio-scsi-pci,id=trial,{_PLACE}"),
+    "vhost-net": ("-netdev", "tap,id=net,ifname=svtrial,vhost=on",
+                  "-device", f"virtio-net-pci,netdev=net,id=trial,mac=52:54:00:00:00:01,{_PLACE}"),
     "vnc": ("-vnc", "127.0.0.1:59635"),  # the last display: nobody's
 }
-_ABSENT = ("Unsupported device", "wasn't expected")
+_ABSENT = ("Unsupported device", "Unsupported Vhost_net", "wasn't expected")
 _CARGO = {"virtio-rng-pci": "virtio_rng", "vhost-vsock-pci": "vhost_vsock", "vfio-pci": "vfio",
-          "virtio-gpu-pci": "virtio_gpu", "virtio-scsi-pci": "virtio_scsi", "vnc": "vnc"}
+          "virtio-gpu-pci": "virtio_gpu", "virtio-scsi-pci": "virtio_scsi",
+          "vhost-net": "vhost_net", "vnc": "vnc"}
 
 
 class Capabilities:

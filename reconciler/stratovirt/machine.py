@@ -13,23 +13,23 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Protocol
 
-from reconciler.domain.devices import Hostdev, Interface
 from reconciler.domain.model import StopMode
 from reconciler.errors import HostError, QmpClosed, QmpError, StartFailed, StopFailed
-from reconciler.host import files, hugepages, taps, vfio
+from reconciler.host import files
 from reconciler.stratovirt import agent, process, record
 from reconciler.stratovirt.command_line import QMP_SOCKET, Start, arguments
+from reconciler.stratovirt.live import Live, Waits, keep
 from reconciler.stratovirt.monitors import Monitor
 from reconciler.stratovirt.observation import Traces, Vm, VmState
+from reconciler.stratovirt.prepare import give_back, prepare
 from reconciler.stratovirt.qmp import Qmp
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
     from pathlib import Path
 
-    from reconciler.domain.model import Domain
+    from reconciler.domain.live import Adjustment
     from reconciler.host.notify import Notifier
-    from reconciler.stratovirt.addresses import Layout
+    from reconciler.stratovirt.prepare import Order, Prepared
     from reconciler.stratovirt.record import Record
 
 REFUSED_PAUSE = 0.001  # between a socket's bind and its listen, which nothing announces
@@ -60,29 +60,6 @@ class Limits:
     start: float = 30.0
 
 
-@dataclass(frozen=True, slots=True)
-class Order:
-    """What to start, and what is kept of it. `text` is the file as it was read."""
-
-    domain: Domain
-    text: bytes
-    layout: Layout
-    program: Sequence[str]
-    paused: bool
-    generation: int
-    read_with: dict[str, str]
-    manage_taps: bool = True
-
-
-@dataclass(frozen=True, slots=True)
-class Prepared:
-    """What a start found on the host, or made there: given back when the VM has ended."""
-
-    taps: tuple[str, ...] = ()
-    host_devices: tuple[str, ...] = ()
-    hugepages: str = ""
-
-
 class VirtualMachine:
     """The VM that lives in the directory `home`."""
 
@@ -102,6 +79,7 @@ class VirtualMachine:
         self._asked = False
         self._shutdown: str | None = None
         self._monitor = Monitor(home)
+        self._waits = Waits()
 
     # Looking
 
@@ -143,12 +121,14 @@ class VirtualMachine:
             return Vm(VmState.UNKNOWN, pid, str(error)) if alive else Vm(VmState.ABSENT)
         if not isinstance(status, dict) or not isinstance(status.get("running"), bool):
             return Vm(VmState.UNKNOWN, pid, f"query-status answered {status!r:.80}")
-        return Vm(VmState.RUNNING if status["running"] else VmState.PAUSED, pid)
+        kept = self.record
+        return Vm(VmState.RUNNING if status["running"] else VmState.PAUSED, pid,
+                  least_vcpus=kept.vcpus if kept is not None else 1,
+                  uncertain=kept is not None and kept.uncertain)
 
     async def consoles(self) -> dict[str, str]:
         """Label to pty path, of consoles and the serial port."""
-        qmp = await self._connected(self._limits.qmp)
-        found = await qmp.execute("query-chardev", self._limits.qmp)
+        found = await self.execute("query-chardev")
         if not isinstance(found, list):
             message = f"query-chardev answered {found!r:.80}"
             raise QmpError(message)
@@ -177,35 +157,8 @@ class VirtualMachine:
 
     def prepare(self, order: Order) -> Prepared:
         """Make what the start needs (blocking); all of it, or nothing is left."""
-        domain = order.domain
-        files.make_variables(domain.needs())
         self.home.mkdir(parents=True, exist_ok=True, mode=0o700)
-        pages = domain.backing.hugepages
-        mount = "" if pages is None else hugepages.mount_of(pages)
-        passed = [d for d in domain.devices if isinstance(d, Hostdev)]
-        bound = vfio.take(passed) if passed else ()
-        try:
-            made = self._make_taps(domain) if order.manage_taps else ()
-        except HostError:
-            for address in bound:
-                vfio.give_back(address)
-            raise
-        return Prepared(made, bound, mount)
-
-    def _make_taps(self, domain: Domain) -> tuple[str, ...]:
-        made: list[str] = []
-        for card in domain.devices:
-            if not isinstance(card, Interface):
-                continue
-            try:
-                if taps.make(card.tap, card.bridge, queues=card.queues or 1, mtu=card.mtu,
-                             vlans=card.vlans, owner=str(self.home)):
-                    made.append(card.tap)
-            except HostError:
-                for tap in made:
-                    taps.remove(tap)
-                raise
-        return tuple(made)
+        return prepare(order, str(self.home))
 
     def launch(self, order: Order, made: Prepared, started_at: str) -> int:
         """Start the process and know it; the intent is on disk before it. Returns the pid."""
@@ -215,7 +168,10 @@ class VirtualMachine:
         kept = record.Record(domain.name, domain.uuid, order.generation, record.boot_id(),
                              intent="start", places=dict(order.layout.places),
                              read_with=order.read_with, file=domain.file, taps=made.taps,
-                             host_devices=made.host_devices, started_at=started_at)
+                             host_devices=made.host_devices, started_at=started_at,
+                             ports={port.index: port.place for port in order.layout.ports
+                                    if port.place is not None},
+                             vcpus=domain.current_vcpus or domain.vcpus)
         files.write_whole(self.home / record.DEFINITION, order.text)
         record.save(self.home, kept)
         words = [*order.program,
@@ -251,11 +207,34 @@ class VirtualMachine:
 
     async def pause(self) -> None:
         """QMP stop."""
-        await (await self._connected(self._limits.qmp)).execute("stop", self._limits.qmp)
+        await self.execute("stop")
 
     async def resume(self) -> None:
         """QMP cont."""
-        await (await self._connected(self._limits.qmp)).execute("cont", self._limits.qmp)
+        await self.execute("cont")
+
+    async def adjust(self, change: Adjustment, text: bytes, *, manage_taps: bool) -> None:
+        """One live change, whole; `text` is what the VM then has got.
+
+        Raises QmpInactive or GuestUnwilling when the guest does not go along yet, QmpRefused when
+        it cannot be; after another QmpError nobody knows how far it came, and the record says so.
+        """
+        await Live(self, self._waits, manage_taps=manage_taps).adjust(change, text)
+
+    async def execute(self, command: str, **arguments: object) -> Any:
+        """One QMP command."""
+        qmp = await self._connected(self._limits.qmp)
+        return await qmp.execute(command, self._limits.qmp, **arguments)
+
+    def keep(self, text: bytes) -> None:
+        """What the VM has got by now, after something went that nobody here asked for."""
+        keep(self, text)
+
+    def note(self, **values: Any) -> None:
+        """Change its record, and keep it."""
+        if self.record is not None:
+            self.record = replace(self.record, **values)
+            self._note()
 
     async def stop(self, mode: StopMode, patience: float, *, agent_socket: str | None = None,
                    power_button: bool = False) -> None:
@@ -354,6 +333,7 @@ class VirtualMachine:
     def _event(self, name: str, data: dict[str, Any]) -> None:
         if name == "SHUTDOWN":
             self._shutdown = str(data.get("reason") or ("guest" if data.get("guest") else ""))
+        self._waits.tell(name, str(data.get("device") or ""))
         self._listener.on_event(name, data)
 
     def _disconnected(self) -> None:
@@ -381,13 +361,9 @@ class VirtualMachine:
         """What an ended VM leaves on the host: taps and devices, if we made or bound them."""
         if self.record is None:
             return
-        for tap in self.record.taps:
-            with suppress(OSError):
-                taps.remove(tap)
-        for address in self.record.host_devices:
-            vfio.give_back(address)
+        give_back(self.record.taps, self.record.host_devices)
         self.record = replace(self.record, pid=None, started=None, intent="", taps=(),
-                              host_devices=())
+                              host_devices=(), updated=False, uncertain=False)
         self._note()
 
     def _note(self) -> None:

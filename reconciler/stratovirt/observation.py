@@ -19,11 +19,17 @@ class VmState(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Vm:
-    """An observation: what the kernel and QMP say, and why it is not known when it is not."""
+    """An observation: what the kernel and QMP say, and why it is not known when it is not.
+
+    `least_vcpus`: it was started with so many, and none of those can go. `uncertain`: we were
+    interrupted in a live change, and nobody can say how far it came.
+    """
 
     state: VmState = VmState.UNKNOWN
     pid: int | None = None
     problem: str = ""
+    least_vcpus: int = 1
+    uncertain: bool = False
 
 
 class ExitKind(StrEnum):

@@ -12,7 +12,14 @@ import asyncio
 import json
 from typing import TYPE_CHECKING, Any, cast
 
-from reconciler.errors import QmpClosed, QmpError, QmpRefused, QmpThrottled, QmpTimedOut
+from reconciler.errors import (
+    QmpClosed,
+    QmpError,
+    QmpInactive,
+    QmpRefused,
+    QmpThrottled,
+    QmpTimedOut,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -22,6 +29,7 @@ if TYPE_CHECKING:
 THROTTLE_PAUSE = 1.0
 # An answer is a line; the longest known, the list of commands, has 2 kB.
 LONGEST_MESSAGE = 1 << 20
+_REFUSALS = {"OperationThrottled": QmpThrottled, "DeviceNotActive": QmpInactive}
 
 
 class Qmp(asyncio.Protocol):
@@ -109,7 +117,7 @@ class Qmp(asyncio.Protocol):
         if not isinstance(error, dict):
             error = {"desc": error}
         text = f"{command}: {error.get('desc') or 'refused without a reason'}"
-        raise (QmpThrottled if error.get("class") == "OperationThrottled" else QmpRefused)(text)
+        raise _REFUSALS.get(str(error.get("class")), QmpRefused)(text)
 
     def close(self) -> None:
         """Let go of the socket; `on_close` follows."""

@@ -37,6 +37,10 @@ class Record:
     read_with: dict[str, str] = field(default_factory=dict)
     file: str = ""
     taps: tuple[str, ...] = ()  # those that we made, and take away again
+    ports: dict[int, Place] = field(default_factory=dict)  # its root ports, by index
+    vcpus: int = 1  # that it was started with
+    updated: bool = False  # its definition was written anew after live changes
+    uncertain: bool = False  # a live change is under way, or its end was not seen
     host_devices: tuple[str, ...] = ()  # those that we bound, and give back
 
 
@@ -50,6 +54,8 @@ def load(home: Path) -> Record | None:
     try:
         value: dict[str, Any] = json.loads((home / RECORD).read_bytes())
         value["places"] = {key: Place(**place) for key, place in value["places"].items()}
+        value["ports"] = {int(index): Place(**place)
+                          for index, place in value.get("ports", {}).items()}
         value["taps"] = tuple(value["taps"])
         value["host_devices"] = tuple(value.get("host_devices", ()))
         return Record(**value)

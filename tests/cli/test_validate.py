@@ -6,6 +6,8 @@ import json
 
 import pytest
 
+from reconciler.cli import validate
+from reconciler.domain.model import Problem
 from tests.values import xml
 
 WARNS = xml("w").replace(b"<target dev", b"<wwn>5000c50015ea71ad</wwn><target dev")
@@ -61,3 +63,15 @@ def test_files_are_checked_against_each_other(idle):
 
 def test_nothing_to_validate_is_well(idle):
     assert idle.verb("validate").returncode == 0
+
+
+def test_where_reader_and_schema_disagree_nobody_can_tell(capsys):
+    error = Problem("a.xml", 1, "domain", "wrong")
+    warning = Problem("a.xml", 1, "domain", "ignored", warning=True)
+    for faults, problems, code in ((("a.xml: one",), (error,), 2), (("a.xml: one",), (), 2),
+                                   ((), (error, warning), 1), ((), (warning,), 3), ((), (), 0)):
+        assert validate.status(faults, problems, strict=True) == code
+    validate.apologise(("a.xml: one",))
+    said = capsys.readouterr().err
+    assert "a.xml: one" in said
+    assert "please report it" in said

@@ -27,14 +27,33 @@ def test_a_change_says_what_was_what_will_be_and_where():
     ({}, {"os": "<os><type>hvm</type><kernel>/k</kernel></os>"}, "kernel"),
     ({}, {"os": "<os><type>hvm</type><cmdline>a</cmdline></os>"}, "cmdline"),
     ({}, {"devices": disk("vda", "a.img", driver="queues='2'")}, "disk[vda]/queues"),
-    ({}, {"devices": DISK + disk()}, "disk[vdb]"),
-    ({"devices": DISK + disk()}, {}, "disk[vdb]"),
     ({}, {"devices": DISK + "<memballoon model='none'/>"}, "memballoon[0]")])
 def test_paths(old, new, path):
     change, = differences(read(**old), read(**new))
     assert change.path.replace("balloon0", "0") == path
     assert change.impact is Impact.RECREATE
     assert change.old != change.new
+
+
+@pytest.mark.parametrize(("old", "new", "path"), [
+    ({}, {"devices": DISK + disk()}, "disk[vdb]"), ({"devices": DISK + disk()}, {}, "disk[vdb]")])
+def test_a_disk_may_come_and_go_live(old, new, path):
+    change, = differences(read(**old), read(**new))
+    assert (change.path, change.impact, change.device) == (path, Impact.LIVE, ("disk", "vdb"))
+
+
+@pytest.mark.parametrize(("old", "new", "shown"), [
+    ("<vcpu>4</vcpu>", "<vcpu current='2'>4</vcpu>", ("current_vcpus", "all", "2")),
+    ("<currentMemory unit='MiB'>128</currentMemory>", "", ("current_memory", "128 MiB", "all"))])
+def test_memory_and_processors_that_are_there_are_live(old, new, shown):
+    change, = differences(read(old), read(new))
+    assert (change.path, change.old, change.new) == shown
+    assert change.impact is Impact.LIVE
+
+
+def test_another_alias_changes_nothing_that_runs():
+    one, two = (read(devices=DISK + CARD.format("br0").replace("net0", name)) for name in "ab")
+    assert [c.impact for c in differences(one, two)] == [Impact.NONE]
 
 
 def test_policy_title_and_description_cost_nothing():

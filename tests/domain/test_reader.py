@@ -52,6 +52,7 @@ def test_a_uuid_means_the_same_in_every_form():
     ("<memory unit='k'>262144</memory>", 256), ("<memory unit='KB'>262144</memory>", 250),
     ("<memory unit='m'>256</memory>", 256), ("<memory unit='GIB'>2</memory>", 2048),
     ("<memory unit='bytes'>268435457</memory>", 257), ("<memory unit='MB'>1000</memory>", 954),
+    ("<memory unit=' MiB&#9;'> 512 </memory>", 512), ("<memory unit=' '>262144</memory>", None),
     ("<memory unit='T'>0</memory>", None), ("<memory unit='MiB'>127</memory>", None),
     ("<memory unit='GiB'>512</memory>", 512 * 1024), ("<memory unit='GiB'>513</memory>", None),
     ("<memory unit='EiB'>999999999999999999</memory>", None),
@@ -310,3 +311,13 @@ def test_every_file_that_a_start_needs_is_named():
     found = read(os=boot("<kernel>/k</kernel><loader type='pflash' readonly='yes'>/c</loader>"
                          "<nvram template='/t'/>")).needs()
     assert {need.path for need in found} == {"/k", "/c", "/state/nvram/a_VARS.fd", "/images/a.img"}
+
+
+def test_a_path_is_as_long_as_the_kernel_takes():
+    assert read(os=boot(f"<kernel>/{'k' * 4094}</kernel>"))
+    assert "4095" in error(os=boot(f"<kernel>/{'k' * 4095}</kernel>")).message
+
+
+def test_a_kernel_command_line_is_as_long_as_linux_keeps():
+    assert read(os=boot(f"<cmdline>{'a b ' * 511}a b</cmdline>"))
+    assert "2047" in error(os=boot(f"<cmdline>{'a b ' * 512}</cmdline>")).message

@@ -1,5 +1,6 @@
 """The safe parse, and the walk over the tables."""
 
+import contextlib
 import time
 from dataclasses import replace
 
@@ -123,9 +124,31 @@ def test_rule_8_a_file_full_of_errors_costs_no_time():
             read_domain(data, "a.xml", HOST)
         assert len(caught.value.problems) <= 101
     assert time.process_time() - began < 0.5
-    found = problems("<a/>" * 5000)
+    found = problems("<a/>" * 4900)
     assert len(found) == 101
     assert "100 errors" in found[-1].message
+
+
+def test_rule_8_a_file_full_of_sound_devices_costs_no_time():
+    began = time.process_time()
+    letters = [chr(97 + n) for n in range(26)]
+    targets = ["vd" + a + b + c for a in "abc" for b in letters for c in letters][:1600]
+    found = problems(devices="".join(f"<disk type='file'><source file='{t}'/><target dev='{t}'/>"
+                                     "</disk>" for t in targets))
+    assert len(found) == 1
+    assert time.process_time() - began < 0.3
+    assert "elements" in problems("<disk/>" * 5000)[0].message
+
+
+@pytest.mark.parametrize("prefix", ["a", "xml:a", "xmlns:a"])
+@pytest.mark.parametrize("where", ["<title {}/>", "<metadata {}/>", "<metadata><x {}/></metadata>"])
+def test_rule_8_an_element_full_of_attributes_costs_no_time(where, prefix):
+    many = " ".join(f"{prefix}{number}='u:{number}'" for number in range(40_000))
+    data = text(where.format(many))
+    began = time.process_time()
+    with contextlib.suppress(InvalidDomain):
+        read_domain(data, "a.xml", HOST)
+    assert time.process_time() - began < 0.3
 
 
 def test_a_message_does_not_hold_a_whole_file():

@@ -194,3 +194,10 @@ def test_a_guest_that_rebooted_is_ended_where_the_file_says_so():
     assert verbs(plan(case(wanted, VmState.RUNNING, ledger=down), NOW)) == [Verb.STOP]
     assert verbs(plan(case(wanted, VmState.ABSENT, ledger=down), NOW)) == []
     assert verbs(plan(case(wanted, VmState.RUNNING), NOW)) == []
+
+
+def test_rule_9_a_try_says_what_became_of_the_one_before():
+    failed = Ledger(failures=Limiter((1.0,), 2, 0.0, "MissingFile", "a.img: no such file"))
+    decided = plan(case(state=VmState.ABSENT, ledger=failed), NOW)
+    assert verbs(decided) == [Verb.START]
+    assert decided.ready.message == "try 3; before: a.img: no such file"

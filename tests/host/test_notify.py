@@ -134,3 +134,11 @@ async def test_files_whose_directories_are_missing_are_awaited_at_the_nearest(tm
         for end in ends:
             end()
         assert notifier._watches == {}
+
+
+async def test_what_is_ended_after_the_whole_of_it_is_no_error(tmp_path):
+    async with running() as notifier:
+        ends = notifier.watch_files([str(tmp_path / "a")], Seen())
+        await asyncio.sleep(0)
+    for end in ends:
+        end()

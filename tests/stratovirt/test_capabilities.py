@@ -15,7 +15,8 @@ from reconciler.stratovirt.capabilities import Capabilities
 REAL = os.environ.get("STRATOVIRT_REAL")
 PROGRAM = [REAL, *os.environ.get("STRATOVIRT_REAL_ARGS", "").split()] if REAL else [
     sys.executable, "-I", "-S", str(SIMULATOR)]
-ALL = ["virtio-rng-pci", "vhost-vsock-pci", "vfio-pci", "virtio-gpu-pci", "virtio-scsi-pci", "vnc"]
+ALL = ["virtio-rng-pci", "vhost-vsock-pci", "vfio-pci", "virtio-gpu-pci", "virtio-scsi-pci", "vnc",
+       "vhost-net"]
 
 
 @pytest.mark.skipif(bool(REAL), reason="what a real one was built with is its builder's choice")

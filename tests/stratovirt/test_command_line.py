@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 from contextlib import closing
@@ -15,6 +16,7 @@ import pytest
 
 from reconciler import samples
 from reconciler.domain.model import ReadingHost
+from reconciler.domain.numbers import complete
 from reconciler.domain.reader import read_domain
 from reconciler.stratovirt.addresses import lay_out
 from reconciler.stratovirt.command_line import Start, arguments, qmp_argument
@@ -30,12 +32,13 @@ HOME = Path("/run/r/vms/a")
 BINARIES = ("/usr/bin/stratovirt",)
 
 
-def words(file: Path, home: Path, images: Path, nvram: Path, *, spare: int = 1) -> list[str]:
+def words(file: Path, home: Path, images: Path, nvram: Path, *, spare: int = 1,
+          hugepages: str = "/dev/hugepages") -> list[str]:
     host = ReadingHost("aarch64" if "aarch64" in file.stem else "x86_64", images, nvram,
                        emulators=BINARIES)
-    domain = read_domain(file.read_bytes(), file.name, host)
+    domain = complete(read_domain(file.read_bytes(), file.name, host), {})
     return arguments(domain, Start(home, lay_out(domain, {}, spare),
-                                   domain.policy.state == "paused"))
+                                   domain.policy.state == "paused", hugepages))
 
 
 def lines(found: list[str]) -> str:
@@ -70,7 +73,7 @@ def test_stratovirts_stand_in_takes_every_q35_command_line(file, tmp_path):
     images, home = tmp_path / "images", tmp_path / "home"
     for directory in (images, home, tmp_path / "nvram"):
         directory.mkdir()
-    found = words(file, home, images, tmp_path / "nvram")
+    found = words(file, home, images, tmp_path / "nvram", hugepages=str(home))
     for word in found:
         if word.startswith("file="):
             path = Path(word.partition(",")[0].removeprefix("file="))
@@ -78,7 +81,8 @@ def test_stratovirts_stand_in_takes_every_q35_command_line(file, tmp_path):
                              QCOW2 if ",format=qcow2" in word else bytes(1 << 16))
     (images / "vmlinuz").write_bytes(BZIMAGE)
     (images / "initrd.img").write_bytes(bytes(4096))
-    with subprocess.Popen([*SIMULATOR, *found], cwd="/", stderr=subprocess.PIPE,
+    built = {**os.environ, "STRATOVIRT_SIMULATOR": json.dumps({"*": {"features": ["all"]}})}
+    with subprocess.Popen([*SIMULATOR, *found], cwd="/", stderr=subprocess.PIPE, env=built,
                           stdin=subprocess.DEVNULL, text=True) as vm:
         try:
             client = Client(home / "qmp.sock")

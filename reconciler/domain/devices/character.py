@@ -21,7 +21,7 @@ from reconciler.domain.rules import (
     silent,
     warned,
 )
-from reconciler.domain.tags import Tag, alias, tag
+from reconciler.domain.tags import Tag, alias, having, tag
 
 if TYPE_CHECKING:
     from reconciler.domain.options import Option, Options
@@ -43,7 +43,8 @@ def _rule(name: str, target: Element) -> Element:
         name, Attribute("type", _TYPES), *quiet("tty"),
         element("source", Attribute("path", PATH), Attribute("mode", choice("bind", "connect")),
                 denied("append", "StratoVirt writes from the file's beginning"),
-                *quiet("channel", "host", "service", "tls"), *silent("seclabel", "reconnect")),
+                *quiet("channel", "host", "service", "tls", "master", "slave"),
+                *silent("seclabel", "reconnect", "clipboard", "mouse")),
         target, ADDRESS, ALIAS_RULE, *silent("protocol", "acpi"),
         warned("log", "StratoVirt keeps none"), many=True)
 
@@ -51,7 +52,7 @@ def _rule(name: str, target: Element) -> Element:
 SERIAL = _rule("serial", element("target", Attribute("type", ANY), *quiet("port"),
                                  *silent("model")))
 CONSOLE = _rule("console", element("target", Attribute("type", choice("virtio", "serial")),
-                                   Attribute("port", number(0, LAST_PORT))))
+                                   Attribute("port", number(0, LAST_PORT)), *silent("model")))
 CHANNEL = _rule("channel", element("target", Attribute("type", ANY), Attribute("name", OPTION),
                                    *quiet("state", "address", "port")))
 RULES = (SERIAL, CONSOLE, CHANNEL)
@@ -90,10 +91,8 @@ def _claims(device: Serial | Console | Channel) -> tuple[Claim, ...]:
 
 
 def _source(device: Serial | Console | Channel) -> Tag | None:
-    """Where the other end is; none for a pty, and for what the VM's own directory has."""
-    if device.path is None:
-        return None
-    return tag("source", mode="bind" if device.backend == "unix" else None, path=device.path)
+    mode = "bind" if device.backend == "unix" and device.path else None
+    return having("source", mode=mode, path=device.path)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -111,14 +110,14 @@ class Serial(Device):
         """A file or socket of the host is one VM's."""
         return _claims(self)
 
+    def tag(self) -> Tag:
+        """As <serial>."""
+        return tag("serial", _source(self), alias(self.alias), type=self.backend)
+
     def arguments(self, place: Place | None) -> tuple[str, ...]:
         """The short form: `-serial chardev:ID` always fails in StratoVirt 2.5.0."""
         name = "socket" if self.backend == "unix" else self.backend
         return ("-serial", f"{name}{_ends(self.backend, self.path)}")
-
-    def tag(self, place: Place | None) -> Tag:
-        """The port and its other end."""
-        return tag("serial", _source(self), alias(self.alias), type=self.backend)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -147,17 +146,17 @@ class Console(Device):
         """A file or socket of the host is one VM's."""
         return _claims(self)
 
+    def tag(self) -> Tag:
+        """As <console>."""
+        return tag("console", _source(self), tag("target", type="virtio", port=self.number),
+                   alias(self.alias), type=self.backend)
+
     def arguments(self, place: Place | None) -> tuple[str, ...]:
         """The other end, then the console."""
         name = "socket" if self.backend == "unix" else self.backend
         port = f",nr={self.port}" if self.port else ""
         return ("-chardev", f"{name},id=char{self.alias}{_ends(self.backend, self.path)}",
                 "-device", f"virtconsole,chardev=char{self.alias},id={self.alias}{port}")
-
-    def tag(self, place: Place | None) -> Tag:
-        """The console; its number is its port's in libvirt's words."""
-        return tag("console", _source(self), tag("target", type="virtio", port=self.number),
-                   alias(self.alias), type=self.backend)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -190,18 +189,19 @@ class Channel(Device):
         """A socket of the host is one VM's."""
         return _claims(self)
 
+    def tag(self) -> Tag:
+        """As <channel>."""
+        where = None if self.name == AGENT else tag(
+            "address", type="virtio-serial", controller=0, bus=0, port=self.number)
+        return tag("channel", _source(self), tag("target", type="virtio", name=self.name),
+                   alias(self.alias), where, type=self.backend)
+
     def arguments(self, place: Place | None) -> tuple[str, ...]:
         """Its socket, then its port; the engine fills the directory in."""
         name = "socket" if self.backend == "unix" else self.backend
         return ("-chardev", f"{name},id=char{self.alias}{_ends(self.backend, self.path)}",
                 "-device", (f"virtserialport,chardev=char{self.alias},id={self.alias},"
                            f"nr={self.number}"))
-
-    def tag(self, place: Place | None) -> Tag:
-        """The channel, with the port that the guest must use."""
-        port = tag("address", type="virtio-serial", controller=0, bus=0, port=self.number)
-        return tag("channel", _source(self), tag("target", type="virtio", name=self.name),
-                   alias(self.alias), port, type=self.backend)
 
 
 def read_all(devices: Node, reading: Reading) -> list[Device]:

@@ -9,6 +9,8 @@ from reconciler.domain.reading import ADDRESS, ALIAS_RULE
 from reconciler.domain.rules import Attribute, choice, element, number, quiet, silent
 
 if TYPE_CHECKING:
+
+
     from reconciler.domain.model import Device
     from reconciler.domain.options import Options
     from reconciler.domain.reading import Reading
@@ -24,11 +26,13 @@ CONTROLLER = element(
         "pcie-switch-downstream-port", "pcie-expander-bus", "pci-root", "dmi-to-pci-bridge", "none",
         "qemu-xhci", "nec-xhci", "piix3-uhci", "piix4-uhci", "ehci", "ich9-ehci1", "ich9-uhci1",
         "ich9-uhci2", "ich9-uhci3", "vt82c686b-uhci", "pci-ohci", "virtio-scsi", "lsilogic",
+        "piix3", "piix4", "ich6", "qusb1", "qusb2",
         "auto", "virtio-transitional", "virtio-non-transitional")),
-    Attribute("ports", number(1, 31)), *quiet("vectors"),
+    Attribute("ports", number(1, 31)), *quiet("vectors", "maxGrantFrames", "maxEventChannels"),
     ADDRESS, ALIAS_RULE, *silent("model", "target", "master", "acpi", "pcihole64"),
     element("driver", Attribute("queues", number(1, 32)), Attribute("iothread", number(1, 255)),
-            *quiet("name", "cmd_per_lun", "max_sectors", "ioeventfd", "iommu", "ats", "packed")),
+            *quiet("name", "cmd_per_lun", "max_sectors", "ioeventfd", "iommu", "ats", "packed",
+                   "event_idx", "page_per_vq")),
     many=True)
 RULES = (CONTROLLER,)
 # What libvirt adds by itself, and no device of ours sits on.
@@ -37,8 +41,9 @@ _HABITS = ("usb", "sata", "ide", "fdc", "ccid")
 
 def read_all(devices: Node, reading: Reading) -> list[Device]:
     """Root ports and virtio-serial; scsi's are scsi.py's."""
-    found = [_read(node) for node in devices.children("controller")]
-    return [device for device in found if device is not None]
+    found = [d for node in devices.children("controller") if (d := _read(node)) is not None]
+    ports = [device for device in found if isinstance(device, root_port.RootPort)]
+    return [*(device for device in found if device not in ports), *root_port.numbered(ports)]
 
 
 def _read(node: Node) -> Device | None:

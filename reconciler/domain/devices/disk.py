@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, ClassVar
 
-from reconciler.domain.model import Claim, Device, Need, Place
+from reconciler.domain.model import Claim, Command, Device, Need, Place
 from reconciler.domain.reading import ADDRESS, ALIAS_RULE, at, driver, path, place
 from reconciler.domain.rules import (
     OPTION,
@@ -23,20 +23,30 @@ from reconciler.domain.rules import (
     silent,
     warned,
 )
-from reconciler.domain.tags import Tag, address, alias, tag
+from reconciler.domain.tags import Tag, address, alias, having, maybe, tag
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from reconciler.domain.options import Option, Options
     from reconciler.domain.reading import Reading
+    from reconciler.domain.rules import Element
     from reconciler.domain.xml import Node
 
 _ONLY_TOTAL = "StratoVirt limits only total_iops_sec"
 _LIMITS = [f"{when}_{what}_sec{more}" for when in ("total", "read", "write")
            for what in ("bytes", "iops") for more in ("", "_max", "_max_length")]
+# Of a source that is no file; its type is the error, not each of its parts.
+_ELSEWHERE: tuple[Attribute | Element, ...] = (
+    *quiet("protocol", "name", "pool", "volume", "dir", "query", "tls", "tlsHostname", "namespace",
+           "managed", "mode", "type", "path"),
+    *silent("host", "auth", "config", "cookies", "identity", "initiator", "readahead", "reconnect",
+            "ssl", "timeout", "address", "privateData"))
 DISK = element(
     "disk",
     Attribute("type", choice("file", "block", "network", "volume", "nvme", "dir", "vhostuser")),
-    Attribute("device", choice("disk", "cdrom", "floppy", "lun")), *quiet("snapshot", "model"),
+    Attribute("device", choice("disk", "cdrom", "floppy", "lun")),
+    *quiet("snapshot", "model", "sgio"),
     denied("rawio", "raw SCSI commands are not passed; take it out"),
     element("driver",
             Attribute("name", OPTION), Attribute("type", choice("raw", "qcow2")),
@@ -48,13 +58,18 @@ DISK = element(
             Attribute("iothread", number(1, 255)), Attribute("queues", number(1, 32)),
             Attribute("queue_size", choice("4", "8", "16", "32", "64", "128", "256", "512",
                                            "1024")),
-            *quiet("iommu", "ats", "packed", "copy_on_read", "discard_no_unref"),
+            *quiet("iommu", "ats", "packed", "copy_on_read", "discard_no_unref",
+                   "page_per_vq"),
             dropped("error_policy", "StratoVirt has its own"),
             dropped("rerror_policy", "StratoVirt has its own"),
             dropped("ioeventfd", "StratoVirt decides"), dropped("event_idx", "StratoVirt decides"),
-            *silent("metadata_cache", "iothreads")),
+            *silent("metadata_cache", "iothreads", "statistics")),
     element("source", Attribute("file", PATH), Attribute("dev", PATH),
             *quiet("index", "startupPolicy"), *silent("seclabel"),
+            *_ELSEWHERE, denied("fdgroup", "StratoVirt opens files by their paths; take it out"),
+            refused("slices", "StratoVirt shows a whole file"),
+            refused("dataStore", "StratoVirt reads one file"),
+            refused("snapshot", "StratoVirt reads a file's newest state"),
             refused("encryption", "StratoVirt cannot decrypt"),
             refused("reservations", "StratoVirt has no persistent reservations")),
     element("target", Attribute("dev", matching(r"(vd|hd|sd|fd|xvd)[a-z]{1,3}",
@@ -68,9 +83,9 @@ DISK = element(
             *(refused(name, _ONLY_TOTAL) for name in _LIMITS if name != "total_iops_sec"),
             refused("size_iops_sec", _ONLY_TOTAL), refused("group_name", _ONLY_TOTAL)),
     ADDRESS, ALIAS_RULE,
-    *silent("backingStore", "geometry", "blockio", "acpi"),
+    *silent("backingStore", "geometry", "blockio", "acpi", "backenddomain", "privateData"),
     warned("wwn", "StratoVirt shows none"), warned("vendor", "StratoVirt shows none"),
-    warned("product", "StratoVirt shows none"), warned("throttlefilters", "StratoVirt has none"),
+    warned("product", "StratoVirt shows none"), refused("throttlefilters", _ONLY_TOTAL),
     refused("encryption", "StratoVirt cannot decrypt"),
     refused("transient", "changes would stay; take it out"),
     refused("mirror", "a running copy cannot be taken over"),
@@ -87,6 +102,7 @@ class Disk(Device):
 
     KIND: ClassVar[str] = "disk"
     RANK: ClassVar[int] = 30
+    HOTPLUG: ClassVar[bool] = True
 
     target: str
     path: str
@@ -145,24 +161,49 @@ class Disk(Device):
                 device += f",{name}={value}"
         return ("-drive", self.drive(), "-device", device)
 
-    def tag(self, place: Place | None) -> Tag:
-        """The disk on its bus."""
-        return self.element(address(place), bus="virtio", device="disk")
 
-    def element(self, where: Tag | None, *, bus: str, device: str) -> Tag:
-        """What a disk of any bus has; `direct` and `aio` in libvirt's words."""
-        cache = None if self.direct is None else "none" if self.direct else "writeback"
-        driver = tag("driver", name="qemu", type=self.format, cache=cache,
-                     io=None if self.aio == "off" else self.aio, discard=self.discard,
-                     detect_zeroes=self.detect_zeroes, iothread=self.iothread,
-                     queues=self.queues, queue_size=self.queue_size)
-        limit = tag("iotune", tag("total_iops_sec", text=self.iops)) if self.iops else None
-        return tag("disk", driver, tag("source", **{"dev" if self.block else "file": self.path}),
-                   tag("target", dev=self.target, bus=bus),
-                   tag("readonly") if self.readonly else None,
-                   tag("serial", text=self.serial) if self.serial is not None else None,
-                   tag("boot", order=self.boot) if self.boot is not None else None, limit,
-                   alias(self.alias), where, type="block" if self.block else "file", device=device)
+    def tag(self) -> Tag:
+        """As <disk>."""
+        return self._tag("virtio", address(self.place))
+
+    def _tag(self, bus: str, where: Tag | None, device: str = "disk") -> Tag:
+        cache = {None: None, True: "none", False: "writeback"}[self.direct]
+        source: dict[str, object] = {"dev" if self.block else "file": self.path}
+        return tag(
+            "disk",
+            tag("driver", name="qemu", type=self.format, cache=cache,
+                io=None if self.aio == "off" else self.aio, discard=self.discard,
+                detect_zeroes=self.detect_zeroes, iothread=self.iothread, queues=self.queues,
+                queue_size=self.queue_size),
+            Tag("source", source), tag("target", dev=self.target, bus=bus),
+            tag("readonly") if self.readonly else None, maybe("serial", self.serial),
+            having("boot", order=self.boot),
+            tag("iotune", maybe("total_iops_sec", self.iops)) if self.iops else None,
+            alias(self.alias), where, type="block" if self.block else "file", device=device)
+
+    def plug(self, place: Place) -> tuple[Command, ...]:
+        """The file, then the device; what an earlier one left under its name goes first."""
+        drive = f"drive-{self.alias}"
+        file = {"driver": "file", "filename": self.path,
+                "aio": self.aio or ("off" if self.direct is False else "native")}
+        block: dict[str, object] = {
+            "node-name": drive, "driver": self.format, "file": file, "read-only": self.readonly,
+            "cache": {"direct": self.direct is not False}}
+        more = {"discard": self.discard, "detect-zeroes": self.detect_zeroes,
+                "throttling.iops-total": self.iops}
+        device: dict[str, object] = {"id": self.alias, "driver": "virtio-blk-pci", "drive": drive,
+                                     "bus": f"pcie.{place.bus}", "addr": f"{place.slot:#x}"}
+        shown = {"iothread": f"iothread{self.iothread}" if self.iothread else None,
+                 "serial": self.serial, "boot_index": str(self.boot) if self.boot else None,
+                 "num-queues": self.queues, "queue-size": self.queue_size}
+        return (Command("blockdev-del", {"node-name": drive}, anyway=True),
+                Command("blockdev-add", {**block, **_given(more)}),
+                Command("device_add", {**device, **_given(shown)}))
+
+    def unplug(self) -> tuple[Command, ...]:
+        """The device, once the guest agrees; then its file."""
+        return (Command("device_del", {"id": self.alias}, until="DEVICE_DELETED"),
+                Command("blockdev-del", {"node-name": f"drive-{self.alias}"}, anyway=True))
 
 
 def read_all(devices: Node, reading: Reading) -> list[Disk]:
@@ -246,6 +287,10 @@ def _cache(node: Node) -> tuple[bool | None, str | None]:
         node.at("driver").error(f"io='native' with cache='{cache}'; accepted: with cache='none' "
                                 "or 'directsync'")
     return direct, io or ("off" if direct is False else None)
+
+
+def _given(values: Mapping[str, object]) -> dict[str, object]:
+    return {name: value for name, value in values.items() if value is not None}
 
 
 def index_of(target: str) -> int:

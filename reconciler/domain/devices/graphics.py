@@ -6,6 +6,7 @@ import ipaddress
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, ClassVar, Self
 
+from reconciler.domain.forms import Form
 from reconciler.domain.model import Claim, Device, Number, Place
 from reconciler.domain.rules import (
     ANY,
@@ -16,6 +17,7 @@ from reconciler.domain.rules import (
     denied,
     dropped,
     element,
+    number,
     quiet,
     silent,
 )
@@ -28,15 +30,18 @@ if TYPE_CHECKING:
 
 LOWEST, HIGHEST = 5900, 65535  # VNC's display 0, and the last port
 PORT = "VNC port"
+_PORT = number(LOWEST, HIGHEST)
+_ACCEPTED = f"{LOWEST} to {HIGHEST}, or -1 for a free one"
 
 
 def _port(text: str) -> int:
     """A port; 0 and -1 leave it to us, as in libvirt."""
     if text in ("0", "-1"):
         return 0
-    if not text.isdecimal() or not text.isascii() or not LOWEST <= int(text[:6]) <= HIGHEST:
-        raise ValueError(f"found '{text}'; accepted: {LOWEST} to {HIGHEST}, or -1 for a free one")
-    return int(text)
+    try:
+        return int(str(_PORT.parse(text)))
+    except ValueError:
+        raise ValueError(f"found '{text}'; accepted: {_ACCEPTED}") from None
 
 
 def _address(text: str) -> str:
@@ -50,7 +55,7 @@ def _address(text: str) -> str:
 GRAPHICS = element(
     "graphics", Attribute("type", choice("vnc", "spice", "sdl", "rdp", "desktop", "egl-headless",
                                          "dbus")),
-    Attribute("port", Type(f"{LOWEST} to {HIGHEST}, or -1 for a free one", _port)),
+    Attribute("port", Type(_ACCEPTED, _port, forms=(Form("0|-1"), *_PORT.forms))),
     Attribute("autoport", YES_NO), Attribute("listen", ANY),
     denied("passwd", "a password in a file that everybody reads; take it out, and let VNC listen "
                      "on 127.0.0.1"),
@@ -88,6 +93,12 @@ class Graphics(Device):
         """Its port, whatever the address."""
         return () if self.port is None else (Claim(PORT, str(self.port), self.line),)
 
+    def tag(self) -> Tag:
+        """As <graphics>."""
+        return tag("graphics", tag("listen", type="address", address=self.listen), type="vnc",
+                   port=-1 if self.port is None else self.port,
+                   autoport="yes" if self.port is None else "no")
+
     def automatic(self) -> Number | None:
         """The lowest free port."""
         return None if self.port is not None else Number(PORT, LOWEST, HIGHEST)
@@ -99,12 +110,6 @@ class Graphics(Device):
     def arguments(self, place: Place | None) -> tuple[str, ...]:
         """VNC counts displays from port 5900."""
         return ("-vnc", f"{self.listen}:{(self.port or LOWEST) - LOWEST}")
-
-    def tag(self, place: Place | None) -> Tag:
-        """The server; without a port, one is still to be chosen."""
-        return tag("graphics", tag("listen", type="address", address=self.listen), type="vnc",
-                   port=-1 if self.port is None else self.port, autoport=self.port is None,
-                   listen=self.listen)
 
 
 def read_all(devices: Node, reading: Reading) -> list[Graphics]:

@@ -40,7 +40,6 @@ HOSTDEV = element(
     refused("boot", "StratoVirt boots from disks"), refused("readonly", "that is for scsi"),
     refused("shareable", "that is for scsi"), many=True)
 RULES = (HOSTDEV,)
-FEATURE = "vfio-pci"
 _HOST = re.compile(r"(?:([0-9a-f]{4}):)?([0-9a-f]{2}:[01][0-9a-f]\.[0-7])")
 
 
@@ -54,7 +53,7 @@ class Hostdev(Device):
     KIND: ClassVar[str] = "hostdev"
     RANK: ClassVar[int] = 40
     MICROVM: ClassVar[bool] = False
-    FEATURE: ClassVar[str] = FEATURE
+    FEATURE: ClassVar[str] = "vfio-pci"
 
     host: str
     managed: bool = False
@@ -68,19 +67,18 @@ class Hostdev(Device):
         """One device, one VM."""
         return (Claim("host device", self.host, self.line),)
 
+    def tag(self) -> Tag:
+        """As <hostdev>."""
+        domain, bus, rest = self.host.split(":")
+        slot, function = rest.split(".")
+        source = tag("source", tag("address", domain=f"0x{domain}", bus=f"0x{bus}",
+                                   slot=f"0x{slot}", function=f"0x{function}"))
+        return tag("hostdev", source, alias(self.alias), address(self.place), mode="subsystem",
+                   type="pci", managed="yes" if self.managed else "no")
+
     def arguments(self, place: Place | None) -> tuple[str, ...]:
         """The device by its place on the host."""
         return ("-device", f"vfio-pci,id={self.alias},host={self.host}{at(place)}")
-
-    def tag(self, place: Place | None) -> Tag:
-        """The device by its place on the host."""
-        domain, bus, rest = self.host.split(":")
-        slot, function = rest.split(".")
-        source = tag("address", domain=f"0x{domain}", bus=f"0x{bus}", slot=f"0x{slot}",
-                     function=f"0x{function}")
-        return tag("hostdev", tag("driver", name="vfio"), tag("source", source),
-                   alias(self.alias), address(place), mode="subsystem", type="pci",
-                   managed=self.managed)
 
 
 def read_all(devices: Node, reading: Reading) -> list[Hostdev]:
@@ -115,7 +113,7 @@ def _read(node: Node) -> Hostdev | None:
 def recognise(options: Options) -> list[Hostdev]:
     """From the command line, which does not say who binds it: a file says so with managed='yes'."""
     found = (_recognised(option, options, f"hostdev{number}") for number, option in enumerate(
-        options.take("-device", FEATURE)))
+        options.take("-device", "vfio-pci")))
     return [device for device in found if device is not None]
 
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, ClassVar, Self
 
-from reconciler.domain.model import Claim, Device, Impact, Place
+from reconciler.domain.model import Claim, Command, Device, Impact, Place
 from reconciler.domain.reading import ADDRESS, ALIAS_RULE, at, digest, driver, place
 from reconciler.domain.rules import (
     BRIDGE_OR_TAP,
@@ -22,15 +22,21 @@ from reconciler.domain.rules import (
     silent,
     warned,
 )
-from reconciler.domain.tags import Tag, address, alias, if_any, tag
+from reconciler.domain.tags import Tag, address, alias, having, tag
 
 if TYPE_CHECKING:
     from reconciler.domain.options import Option, Options
     from reconciler.domain.reading import Reading
+    from reconciler.domain.rules import Element
     from reconciler.domain.xml import Node
 
 _MAC = matching(r"[0-9a-fA-F]{2}(:[0-9a-fA-F]{2}){5}", "six bytes such as 52:54:00:12:34:56")
 _ISOLATION = "dropping it would change what this guest can reach; do it on the host instead"
+# Of a source that is neither a bridge nor a tap; its type is the error, not each of its parts.
+_ELSEWHERE: tuple[Attribute | Element, ...] = (
+    *quiet("connectionid", "portgroupid", "switchid", "address", "port", "name", "path", "type",
+           "missing"),
+    *silent("address", "local", "reconnect", "vendor", "product"))
 INTERFACE = element(
     "interface",
     Attribute("type", choice("ethernet", "bridge", "network", "user", "direct", "hostdev",
@@ -38,7 +44,10 @@ INTERFACE = element(
     *quiet("trustGuestRxFilters", "managed"),
     element("mac", Attribute("address", _MAC), *quiet("type", "check")),
     element("source", Attribute("bridge", BRIDGE_OR_TAP),
-            *quiet("network", "portid", "dev", "mode", "portgroup")),
+            *quiet("network", "portid", "dev", "mode", "portgroup"), *_ELSEWHERE,
+            dropped("macTableManager", "the host's bridge learns addresses by itself"),
+            *(refused(name, "give the host its address and routes yourself")
+              for name in ("ip", "route"))),
     element("target", Attribute("dev", BRIDGE_OR_TAP), *quiet("managed")),
     element("model", Attribute("type", choice("virtio", "e1000", "e1000e", "rtl8139", "vmxnet3",
                                               "virtio-transitional", "virtio-non-transitional"))),
@@ -47,7 +56,7 @@ INTERFACE = element(
             dropped("rx_queue_size", "StratoVirt refuses it"),
             dropped("tx_queue_size", "StratoVirt refuses it"),
             *quiet("iommu", "ats", "packed", "txmode", "ioeventfd", "event_idx", "rss",
-                   "rss_hash_report"),
+                   "rss_hash_report", "page_per_vq"),
             *silent("host", "guest")),
     element("link", Attribute("state", choice("up", "down"))),
     element("boot", Attribute("order", number(1, 255)), *quiet("loadparm")),
@@ -64,7 +73,7 @@ INTERFACE = element(
     warned("route", "set it in the guest"),
     refused("bandwidth", _ISOLATION),
     refused("filterref", _ISOLATION), refused("virtualport", _ISOLATION),
-    refused("port", _ISOLATION), many=True)
+    refused("port", _ISOLATION), refused("portForward", _ISOLATION), many=True)
 RULES = (INTERFACE,)
 
 
@@ -85,6 +94,7 @@ class Interface(Device):
 
     KIND: ClassVar[str] = "interface"
     RANK: ClassVar[int] = 10
+    HOTPLUG: ClassVar[bool] = True
     IMPACT: ClassVar[dict[str, Impact]] = {"bridge": Impact.HOST, "mtu": Impact.HOST,
                                            "vlans": Impact.HOST, "up": Impact.LIVE}
 
@@ -102,6 +112,11 @@ class Interface(Device):
         """The MAC: what the guest knows it by."""
         return self.mac
 
+    @property
+    def feature(self) -> str:
+        """The kernel's half of it is optional."""
+        return "vhost-net" if self.vhost else ""
+
     def claims(self) -> tuple[Claim, ...]:
         """Its MAC and its tap."""
         return (Claim("MAC address", self.mac, self.line), Claim("tap", self.tap, self.line))
@@ -116,26 +131,46 @@ class Interface(Device):
             card += ",mq=on"
         return ("-netdev", net + (",vhost=on" if self.vhost else ""), "-device", card)
 
-    def tag(self, place: Place | None) -> Tag:
-        """The card, its tap and what the tap is attached to."""
-        driver_ = if_any(tag("driver", name="vhost" if self.vhost else None, queues=self.queues))
-        return tag("interface", tag("mac", address=self.mac),
-                   tag("source", bridge=self.bridge) if self.bridge is not None else None,
-                   tag("target", dev=self.tap), tag("model", type="virtio"), driver_,
-                   None if self.up else tag("link", state="down"),
-                   tag("mtu", size=self.mtu) if self.mtu is not None else None, _vlan(self.vlans),
-                   alias(self.alias), address(place),
-                   type="ethernet" if self.bridge is None else "bridge")
 
+    def tag(self) -> Tag:
+        """As <interface>."""
+        trunk = len(self.vlans) > 1 or any(not vlan.untagged for vlan in self.vlans)
+        tags = (tag("tag", id=vlan.tag,
+                    nativeMode="untagged" if trunk and vlan.untagged else None)
+                for vlan in self.vlans)
+        return tag(
+            "interface", tag("mac", address=self.mac), having("source", bridge=self.bridge),
+            tag("target", dev=self.tap), tag("model", type="virtio"),
+            having("driver", name="vhost" if self.vhost else None, queues=self.queues),
+            tag("vlan", *tags, trunk="yes" if trunk else None) if self.vlans else None,
+            None if self.up else tag("link", state="down"), having("mtu", size=self.mtu),
+            alias(self.alias), address(self.place), type="bridge" if self.bridge else "ethernet")
 
-def _vlan(vlans: tuple[Vlan, ...]) -> Tag | None:
-    """Write <vlan>; a single untagged one is that by itself."""
-    if not vlans:
-        return None
-    if len(vlans) == 1 and vlans[0].untagged:
-        return tag("vlan", tag("tag", id=vlans[0].tag))
-    return tag("vlan", *(tag("tag", id=vlan.tag, nativeMode="untagged" if vlan.untagged else None)
-                         for vlan in vlans), trunk=True)
+    def plug(self, place: Place) -> tuple[Command, ...]:
+        """The tap, then the card; what an earlier one left under its name goes first."""
+        net: dict[str, object] = {"id": f"host{self.alias}", "ifname": self.tap}
+        card: dict[str, object] = {
+            "id": self.alias, "driver": "virtio-net-pci", "netdev": f"host{self.alias}",
+            "mac": self.mac, "bus": f"pcie.{place.bus}", "addr": f"{place.slot:#x}"}
+        if self.queues and self.queues > 1:
+            net["queues"], card["mq"] = self.queues, "on"
+        if self.vhost:
+            net["vhost"] = True
+        link = () if self.up else (self._link(up=False),)
+        return (Command("netdev_del", {"id": f"host{self.alias}"}, anyway=True),
+                Command("netdev_add", net), Command("device_add", card), *link)
+
+    def unplug(self) -> tuple[Command, ...]:
+        """The card, once the guest agrees; then its tap."""
+        return (Command("device_del", {"id": self.alias}, until="DEVICE_DELETED"),
+                Command("netdev_del", {"id": f"host{self.alias}"}, anyway=True))
+
+    def adjust(self, wanted: Self) -> tuple[Command, ...]:
+        """The cable in or out."""
+        return () if self.up == wanted.up else (self._link(up=wanted.up),)
+
+    def _link(self, *, up: bool) -> Command:
+        return Command("netlink_set", {"id": self.alias, "up": up})
 
 
 def read_all(devices: Node, reading: Reading) -> list[Interface]:

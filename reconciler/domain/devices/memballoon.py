@@ -20,7 +20,7 @@ BALLOON = element(
     Attribute("model", choice("virtio", "none", "virtio-transitional",
                               "virtio-non-transitional")),
     Attribute("autodeflate", ON_OFF), Attribute("freePageReporting", ON_OFF),
-    ADDRESS, ALIAS_RULE, *silent("driver"), warned("stats", "StratoVirt collects none"))
+    ADDRESS, ALIAS_RULE, *silent("driver", "acpi"), warned("stats", "StratoVirt collects none"))
 RULES = (BALLOON,)
 
 
@@ -39,17 +39,20 @@ class Balloon(Device):
         """There is one."""
         return "0"
 
+    def tag(self) -> Tag:
+        """As <memballoon>."""
+        def switch(value: object) -> str | None:
+            return "on" if value else None
+
+        return tag("memballoon", alias(self.alias), address(self.place), model="virtio",
+                   autodeflate=switch(self.deflate_on_oom),
+                   freePageReporting=switch(self.free_page_reporting))
+
     def arguments(self, place: Place | None) -> tuple[str, ...]:
         """StratoVirt wants true, and refuses libvirt's on."""
         options = (",deflate-on-oom=true" if self.deflate_on_oom else "") + (
             ",free-page-reporting=true" if self.free_page_reporting else "")
         return ("-device", f"{driver('virtio-balloon', place)},id={self.alias}{at(place)}{options}")
-
-    def tag(self, place: Place | None) -> Tag:
-        """The balloon."""
-        return tag("memballoon", alias(self.alias), address(place), model="virtio",
-                   autodeflate="on" if self.deflate_on_oom else None,
-                   freePageReporting="on" if self.free_page_reporting else None)
 
 
 def read_all(devices: Node, reading: Reading) -> list[Balloon]:

@@ -42,18 +42,18 @@ class Rng(Device):
         """A character device, and no other."""
         return (Need(self.path, "character", line=self.line),)
 
+    def tag(self) -> Tag:
+        """As <rng>."""
+        rate = None if self.bytes is None else tag("rate", bytes=self.bytes, period=self.period)
+        return tag("rng", rate, tag("backend", model="random", text=self.path), alias(self.alias),
+                   address(self.place), model="virtio")
+
     def arguments(self, place: Place | None) -> tuple[str, ...]:
         """The source, then the device; StratoVirt wants both limits or none."""
         limit = f",max-bytes={self.bytes},period={self.period}" if self.bytes is not None else ""
         return ("-object", f"rng-random,id=obj{self.alias},filename={self.path}", "-device",
                 (f"{driver('virtio-rng', place)},rng=obj{self.alias}{limit},id={self.alias}"
                 f"{at(place)}"))
-
-    def tag(self, place: Place | None) -> Tag:
-        """The device, its limit and its source."""
-        rate = None if self.bytes is None else tag("rate", bytes=self.bytes, period=self.period)
-        return tag("rng", rate, tag("backend", text=self.path, model="random"), alias(self.alias),
-                   address(place), model="virtio")
 
 
 def read_all(devices: Node, reading: Reading) -> list[Rng]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, ClassVar
 
 from reconciler.domain.model import Device, Place
@@ -29,6 +29,11 @@ class RootPort(Device):
         """Sorted as a number."""
         return f"{self.index:03}"
 
+    def tag(self) -> Tag:
+        """As <controller>."""
+        return tag("controller", address(self.place), type="pci", index=self.index,
+                   model="pcie-root-port")
+
     def arguments(self, place: Place | None) -> tuple[str, ...]:
         """Its number is what the guest shows as the slot: as libvirt counts them."""
         assert place is not None
@@ -36,22 +41,26 @@ class RootPort(Device):
         multi = ",multifunction=on" if not (place.function or place.multifunction) else ""
         return ("-device", f"pcie-root-port,id=pcie.{self.index},port={port:#x}{at(place)}{multi}")
 
-    def tag(self, place: Place | None) -> Tag:
-        """The controller; its alias follows from its index."""
-        return tag("controller", address(place), type="pci", index=self.index,
-                   model="pcie-root-port")
-
 
 def read(node: Node) -> RootPort | None:
-    """From <controller type='pci' model='pcie-root-port'>."""
+    """From <controller type='pci' model='pcie-root-port'>; index 0 where the file gives none."""
     index = node.number("@index")
-    if index is None:
-        node.error("a root port without index; accepted: index='1' to '254'")
-        return None
     if index == 0:
         node.error("index='0' is the pcie-root; accepted: 1 to 254")
+    if index == 0 or (index is None and node.raw.get("index") is not None):
         return None
-    return RootPort(alias=f"pcie.{index}", index=index, place=place(node), line=node.line)
+    return RootPort(alias=f"pcie.{index or 0}", index=index or 0, place=place(node),
+                    line=node.line)
+
+
+def numbered(ports: list[RootPort]) -> list[RootPort]:
+    """Those without index, as virt-install writes them, get the lowest free ones."""
+    taken = {port.index for port in ports}
+    free = (number for number in range(1, len(ports) + len(taken) + 1) if number not in taken)
+    bare = sorted((port for port in ports if not port.index),
+                  key=lambda port: (port.place is None, port.place or Place(0, 0)))
+    found = [replace(port, index=(number := next(free)), alias=f"pcie.{number}") for port in bare]
+    return [*(port for port in ports if port.index), *found]
 
 
 def recognise(options: Options) -> list[RootPort]:

@@ -9,7 +9,7 @@ from reconciler.domain.devices import disk
 from reconciler.domain.devices.disk import Disk, targets
 from reconciler.domain.model import Device, Place
 from reconciler.domain.reading import at, place
-from reconciler.domain.tags import Tag, address, alias, if_any, tag
+from reconciler.domain.tags import Tag, address, alias, having, tag
 
 if TYPE_CHECKING:
     from reconciler.domain.options import Option, Options
@@ -40,17 +40,17 @@ class ScsiController(Device):
         """Its number, which disks name."""
         return f"{self.index:03}"
 
+    def tag(self) -> Tag:
+        """As <controller>."""
+        return tag("controller", having("driver", queues=self.queues, iothread=self.iothread),
+                   alias(self.alias), address(self.place), type="scsi", index=self.index,
+                   model="virtio-scsi")
+
     def arguments(self, place: Place | None) -> tuple[str, ...]:
         """The controller; its disks follow."""
         more = (f",num-queues={self.queues}" if self.queues else "") + (
             f",iothread=iothread{self.iothread}" if self.iothread else "")
         return ("-device", f"{_FEATURE},id={self.alias}{at(place)}{more}")
-
-    def tag(self, place: Place | None) -> Tag:
-        """The controller."""
-        return tag("controller", if_any(tag("driver", queues=self.queues, iothread=self.iothread)),
-                   alias(self.alias), address(place), type="scsi", index=self.index,
-                   model="virtio-scsi")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,6 +59,7 @@ class ScsiDisk(Disk):
 
     RANK: ClassVar[int] = 32
     PLUGGED: ClassVar[bool] = False
+    HOTPLUG: ClassVar[bool] = False
     MICROVM: ClassVar[bool] = False
     FEATURE: ClassVar[str] = _FEATURE
 
@@ -67,6 +68,12 @@ class ScsiDisk(Disk):
     unit: int
     bus: str  # the controller's alias
     optical: bool = False
+
+    def tag(self) -> Tag:
+        """As <disk> on the bus."""
+        where = tag("address", type="drive", controller=self.controller, bus=0,
+                    target=self.scsi_target, unit=self.unit)
+        return self._tag("scsi", where, "cdrom" if self.optical else "disk")
 
     def arguments(self, place: Place | None) -> tuple[str, ...]:
         """The drive, then the device at its place on the bus."""
@@ -78,12 +85,6 @@ class ScsiDisk(Disk):
             if value is not None:
                 device += f",{name}={value}"
         return ("-drive", self.drive() + media, "-device", device)
-
-    def tag(self, place: Place | None) -> Tag:
-        """The disk, at its place on the bus."""
-        where = tag("address", type="drive", controller=self.controller, bus=0,
-                    target=self.scsi_target, unit=self.unit)
-        return self.element(where, bus="scsi", device="cdrom" if self.optical else "disk")
 
 
 def read_all(devices: Node, reading: Reading) -> list[Device]:

@@ -18,7 +18,8 @@ if TYPE_CHECKING:
 VIDEO = element(
     "video", element("model", Attribute("type", ANY), *quiet(
         "heads", "primary", "ram", "vram", "vgamem", "vram64", "blob", "edid"),
-        *silent("acceleration", "resolution")), ADDRESS, ALIAS_RULE, *silent("driver"), many=True)
+        *silent("acceleration", "resolution")), ADDRESS, ALIAS_RULE, *silent("driver", "acpi"),
+    many=True)
 RULES = (VIDEO,)
 
 
@@ -36,13 +37,13 @@ class Video(Device):
         """There is one."""
         return "0"
 
+    def tag(self) -> Tag:
+        """As <video>."""
+        return tag("video", tag("model", type="virtio"), alias(self.alias), address(self.place))
+
     def arguments(self, place: Place | None) -> tuple[str, ...]:
         """The card, with StratoVirt's own defaults."""
         return ("-device", f"virtio-gpu-pci,id={self.alias}{at(place)}")
-
-    def tag(self, place: Place | None) -> Tag:
-        """The card."""
-        return tag("video", tag("model", type="virtio"), alias(self.alias), address(place))
 
 
 def read_all(devices: Node, reading: Reading) -> list[Video]:

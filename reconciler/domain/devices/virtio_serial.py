@@ -28,15 +28,15 @@ class VirtioSerial(Device):
         """There is one."""
         return "0"
 
+    def tag(self) -> Tag:
+        """As <controller>."""
+        return tag("controller", alias(self.alias), address(self.place), type="virtio-serial",
+                   index=0, ports=self.ports)
+
     def arguments(self, place: Place | None) -> tuple[str, ...]:
         """`max-ports` with a dash: the documents' underscore is refused."""
         ports = f",max-ports={self.ports}" if self.ports is not None else ""
         return ("-device", f"{driver('virtio-serial', place)},id={self.alias}{at(place)}{ports}")
-
-    def tag(self, place: Place | None) -> Tag:
-        """The controller."""
-        return tag("controller", alias(self.alias), address(place), type="virtio-serial", index=0,
-                   ports=self.ports)
 
 
 def read(node: Node) -> VirtioSerial:

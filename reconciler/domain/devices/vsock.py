@@ -48,6 +48,12 @@ class Vsock(Device):
         """Its address, among all of the host."""
         return () if self.cid is None else (Claim(CID, str(self.cid), self.line),)
 
+    def tag(self) -> Tag:
+        """As <vsock>."""
+        auto = "yes" if self.cid is None else "no"
+        return tag("vsock", tag("cid", auto=auto, address=self.cid), alias(self.alias),
+                   address(self.place), model="virtio")
+
     def automatic(self) -> Number | None:
         """The lowest free one, kept for ever."""
         return None if self.cid is not None else Number(CID, LOWEST, HIGHEST)
@@ -60,11 +66,6 @@ class Vsock(Device):
         """The device; on microvm its other form."""
         name = "vhost-vsock-device" if place is None else "vhost-vsock-pci"
         return ("-device", f"{name},id={self.alias},guest-cid={self.cid}{at(place)}")
-
-    def tag(self, place: Place | None) -> Tag:
-        """The vsock; without a CID, one is still to be chosen."""
-        return tag("vsock", tag("cid", auto=self.cid is None, address=self.cid), alias(self.alias),
-                   address(place), model="virtio")
 
 
 def read_all(devices: Node, reading: Reading) -> list[Vsock]:

@@ -41,3 +41,8 @@ def test_a_card():
     assert found.arguments(Place(4, 0)) == (
         "-device", "virtio-gpu-pci,id=video0,bus=pcie.4,addr=0x0")
     assert len(warnings(devices=DISK + "<video><model type='vga'/></video>")) == 1
+
+
+def test_a_port_is_a_port_however_many_zeros_lead_it():
+    assert problems(devices=DISK + "<graphics type='vnc' port='00590012'/>")
+    assert first("<graphics type='vnc' port='05901'/>").port == 5901

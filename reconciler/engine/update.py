@@ -1,0 +1,100 @@
+"""Carries out the live changes of a plan, one after the other; after each, what the VM has got.
+
+A change that the guest does not go along with yet waits for it; one that fails otherwise needs a
+new process, and the plan says what becomes of that.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from reconciler.domain.difference import Change, differences
+from reconciler.domain.live import adjustment
+from reconciler.domain.model import Impact
+from reconciler.domain.numbers import identity
+from reconciler.domain.writer import write
+from reconciler.engine.case import Plan, Unwilling, Verb
+from reconciler.errors import HypervisorError, QmpInactive
+from reconciler.report.events import timestamp
+
+if TYPE_CHECKING:
+    from reconciler.domain.model import Place
+    from reconciler.engine.keeper import Keeper
+
+FIRST_WAIT, LONGEST_WAIT = 1.0, 300.0  # seconds until an unwilling guest is asked again
+
+
+async def update(keeper: Keeper, decided: Plan) -> bool:
+    """Make every change that may be made now; False when a newer definition came in between."""
+    begun = time.monotonic()
+    done: list[str] = []
+    for pending in decided.pending:
+        change = pending.change
+        if pending.blocked_by or change.impact is Impact.RECREATE:
+            continue
+        if keeper.newer().is_set():
+            return False
+        shown = f"{change.path}: {change.old} → {change.new}"
+        keeper.tell("action.started", durable=True, action=Verb.UPDATE, cause=decided.cause,
+                    message=shown)
+        try:
+            await _make(keeper, change)
+        except QmpInactive as error:
+            _wait_for_guest(keeper, change, str(error))
+        except HypervisorError as error:
+            _needs_new_process(keeper, decided, shown, error)
+            return True
+        else:
+            keeper.unwilling.pop(change.path, None)
+            done.append(shown)
+    if len(done) == len(decided.pending) and keeper.memory.definition is not None:
+        keeper.good = keeper.domain
+        keeper.remember(good=keeper.memory.definition)
+    if done:
+        keeper.tell("domain.updated", action=Verb.UPDATE, cause=decided.cause,
+                    message=", ".join(done), revision=keeper.revision,
+                    durationMs=round((time.monotonic() - begun) * 1000, 1))
+    return True
+
+
+async def _make(keeper: Keeper, change: Change) -> None:
+    """All of one change; processors come and go one by one."""
+    while keeper.applied is not None and keeper.domain is not None:
+        left = {c.path: c for c in differences(keeper.applied, keeper.domain)}
+        if change.path not in left:
+            return
+        step = adjustment(left[change.path], keeper.applied, keeper.domain, keeper.memory.places)
+        await keeper.machine.adjust(step, write(step.after).encode(),
+                                    manage_taps=keeper.context.manage_taps)
+        keeper.applied = step.after
+        places = {**keeper.memory.places, **_places(keeper)}
+        if places != keeper.memory.places:
+            keeper.remember(places=places)
+
+
+def _places(keeper: Keeper) -> dict[str, Place]:
+    """Where the devices of the file sit by now: also at the next start."""
+    if keeper.applied is None or keeper.domain is None:
+        return {}
+    known = {identity(device) for device in keeper.domain.devices if device.PLUGGED}
+    return {identity(d): d.place for d in keeper.applied.devices
+            if d.place is not None and identity(d) in known}
+
+
+def _wait_for_guest(keeper: Keeper, change: Change, message: str) -> None:
+    before = keeper.unwilling.get(change.path)
+    count = before.count + 1 if before else 1
+    wait = min(FIRST_WAIT * 2.0 ** (count - 1), LONGEST_WAIT) * keeper.context.jitter()
+    keeper.unwilling[change.path] = Unwilling(
+        change.path, message, keeper.context.now().clock + wait, count)
+
+
+def _needs_new_process(keeper: Keeper, decided: Plan, shown: str, error: HypervisorError) -> None:
+    keeper.remember(ledger=replace(keeper.ledger, not_live=keeper.memory.generation))
+    keeper.last_action = {"name": Verb.UPDATE, "at": timestamp(), "cause": decided.cause,
+                          "result": "failed", "error": str(error)}
+    keeper.tell("action.failed", severity="error", action=Verb.UPDATE, cause=decided.cause,
+                reason=error.reason, error=f"{shown}: {error}",
+                hint="it takes a new process; the update policy says whether it gets one")

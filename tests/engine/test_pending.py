@@ -1,0 +1,117 @@
+"""Which changes wait, of which class, and what the plan makes of them."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from reconciler.domain.devices import Disk, RootPort
+from reconciler.domain.model import DesiredState, Impact, Place, UpdatePolicy
+from reconciler.engine.case import Ledger, Truth, Unwilling, Verb, Vm, VmState
+from reconciler.engine.plan import plan
+from tests.values import NOW, case, domain
+
+PORTS = tuple(RootPort(alias=f"pcie.{n}", index=n, place=Place(0, 1, n - 1)) for n in (1, 2))
+DISK = Disk(alias="virtio-disk1", target="vdb", path="/images/b.img")
+
+
+def with_disk(update=UpdatePolicy.AUTO, **policy):
+    wanted = domain(**policy, update=update)
+    return replace(wanted, devices=(DISK,))
+
+
+def decided(wanted, *, applied=None, state=VmState.RUNNING, vm=None, **values):
+    got = replace(domain(), devices=PORTS) if applied is None else applied
+    return plan(case(wanted, state, applied=got, generation=2,
+                     **({"vm": vm} if vm else {}), **values), NOW)
+
+
+def verbs(plan_):
+    return [step.verb for step in plan_.steps]
+
+
+def test_what_the_vm_can_be_told_it_is_told():
+    found = decided(with_disk())
+    assert verbs(found) == [Verb.UPDATE]
+    assert [p.change.impact for p in found.pending] == [Impact.LIVE]
+    assert found.ready.reason == "Updating"
+
+
+def test_without_a_free_root_port_it_takes_a_new_process():
+    found = decided(with_disk(), applied=domain())
+    assert verbs(found) == [Verb.CHECK, Verb.STOP, Verb.START]
+    assert [p.change.impact for p in found.pending] == [Impact.RECREATE]
+
+
+def test_one_change_that_takes_a_new_process_takes_all_the_others_along():
+    assert verbs(decided(replace(with_disk(), memory=256 << 20))) == [
+        Verb.CHECK, Verb.STOP, Verb.START]
+
+
+@pytest.mark.parametrize(("policy", "memory", "expected", "blocked"), [
+    (UpdatePolicy.LIVE, 128, [Verb.UPDATE], []),
+    (UpdatePolicy.LIVE, 256, [Verb.UPDATE], ["memory"]),
+    (UpdatePolicy.MANUAL, 128, [], ["disk[vdb]"]),
+    (UpdatePolicy.RECREATE, 128, [Verb.CHECK, Verb.STOP, Verb.START], [])])
+def test_the_update_policy_decides_what_waits(policy, memory, expected, blocked):
+    found = decided(replace(with_disk(policy), memory=memory << 20))
+    assert verbs(found) == expected
+    assert [p.change.path for p in found.pending if p.blocked_by] == blocked
+
+
+def test_a_live_change_that_failed_takes_a_new_process():
+    assert verbs(decided(with_disk(), ledger=Ledger(not_live=2))) == [
+        Verb.CHECK, Verb.STOP, Verb.START]
+    waiting = decided(with_disk(UpdatePolicy.LIVE), ledger=Ledger(not_live=2))
+    assert verbs(waiting) == []
+    assert waiting.condition("RestartRequired") is not None
+    assert verbs(decided(with_disk(), ledger=Ledger(not_live=1))) == [Verb.UPDATE]
+
+
+def test_rule_9_a_change_whose_end_nobody_saw_takes_a_new_process():
+    found = decided(domain(), vm=Vm(VmState.RUNNING, 42, uncertain=True))
+    assert verbs(found) == [Verb.CHECK, Verb.STOP, Verb.START]
+
+
+def test_a_guest_that_cannot_yet_is_asked_later_and_is_ready_meanwhile():
+    wanted = replace(domain(), current_memory=64 << 20)
+    waits = (Unwilling("current_memory", "no driver", NOW.clock + 5),)
+    found = decided(wanted, unwilling=waits)
+    assert found.steps == ()
+    assert found.pending[0].blocked_by == "guest: no driver"
+    assert found.ready.status is Truth.TRUE
+    assert found.look_again_at == NOW.clock + 5
+    assert not found.changes_anything
+    over = (replace(waits[0], retry_at=NOW.clock - 1),)
+    assert verbs(decided(wanted, unwilling=over)) == [Verb.UPDATE]
+
+
+def test_a_paused_guest_cannot_let_go_but_can_be_given():
+    paused = {"state": VmState.PAUSED}
+    assert verbs(decided(with_disk(state=DesiredState.PAUSED), **paused)) == [Verb.UPDATE]
+    got = replace(domain(), devices=(*PORTS, replace(DISK, place=Place(1, 0))))
+    found = decided(domain(DesiredState.PAUSED), applied=got, **paused)
+    assert found.steps == ()
+    assert found.pending[0].blocked_by == "guest: it is paused"
+
+
+def test_it_is_resumed_before_it_is_changed():
+    assert verbs(decided(with_disk(), state=VmState.PAUSED)) == [Verb.RESUME]
+
+
+def test_a_port_that_becomes_free_is_free_for_what_comes():
+    got = replace(domain(), devices=(PORTS[0], replace(DISK, place=Place(1, 0))))
+    other = replace(domain(), devices=(replace(DISK, target="vdc", alias="virtio-disk2"),))
+    assert [p.change.path for p in decided(other, applied=got).pending] == [
+        "disk[vdb]", "disk[vdc]"]
+    assert verbs(decided(other, applied=got)) == [Verb.UPDATE]
+
+
+def test_processors_of_the_start_take_a_new_process():
+    wanted = replace(domain(), vcpus=4, current_vcpus=2)
+    got = replace(domain(), vcpus=4, current_vcpus=3)
+    assert verbs(decided(wanted, applied=got, vm=Vm(VmState.RUNNING, 42, least_vcpus=2))) == [
+        Verb.UPDATE]
+    assert verbs(decided(wanted, applied=got, vm=Vm(VmState.RUNNING, 42, least_vcpus=3))) == [
+        Verb.CHECK, Verb.STOP, Verb.START]

@@ -1,0 +1,154 @@
+"""Changes of a VM that runs: the same process has them; a restart of ours knows them."""
+
+import json
+
+import pytest
+
+from reconciler.stratovirt.process import command_line
+from tests.simulated.site import REAL, Site, condition, ready
+
+SECOND = ("<disk type='file'><source file='second.img'/>"
+          "<target dev='vdb' bus='virtio'/></disk>")
+HALF = b"<currentMemory unit='MiB'>64</currentMemory>"
+
+
+class Live(Site):
+    def write(self, *, devices="", head=b"", state="running", inner="", vcpu=b""):
+        self.disk("a")
+        self.disk("second")
+        self.drop(devices=devices, state=state, inner=inner)
+        data = self.file().read_bytes().replace(b"</memory>", b"</memory>" + head + vcpu)
+        self.put("a.xml", data)
+
+    def done(self, generation):
+        """This generation is applied, and nothing of it waits."""
+        return self.domain(lambda d: d["observedGeneration"] == d["generation"] >= generation
+                           and ready(d) and not d["pending"])
+
+    def times(self, event):
+        return len(self.events(event))
+
+
+@pytest.fixture
+def live(tmp_path):
+    made = []
+
+    def site(**faults):
+        env = {"STRATOVIRT_SIMULATOR": json.dumps({"*": faults})} if faults else {}
+        found = Live(tmp_path, env=env)
+        made.append(found)
+        found.start()
+        return found
+
+    yield site
+    for found in made:
+        found.close()
+
+
+def test_a_disk_comes_and_goes_in_the_same_process(live):
+    site = live()
+    site.write()
+    pid = site.settled("running")["observed"]["pid"]
+    site.write(devices=SECOND)
+    site.until(lambda _: site.times("domain.updated") == 1)
+    assert site.done(1)["observed"]["pid"] == pid
+    assert "disk[vdb]: none → " in site.events("domain.updated")[0]["message"]
+    # A reconciler that comes after us knows it, and does nothing.
+    site.kill()
+    site.start()
+    assert site.settled("running")["observed"]["pid"] == pid
+    assert site.verb("plan").returncode == 0
+    assert site.times("domain.updated") == 1
+    if REAL:
+        return  # its guest never lets a device go
+    site.write()
+    site.until(lambda _: site.times("domain.updated") == 2)
+    assert site.done(1)["observed"]["pid"] == pid
+    # After a recreate it is on the command line.
+    site.write(devices=SECOND)
+    site.until(lambda _: site.times("domain.updated") == 3)
+    assert site.verb("restart", "a").returncode == 0
+    site.domain(lambda d: d["observed"]["pid"] not in (pid, None) and ready(d))
+    words = command_line(site.processes("a")[0])
+    assert any("second.img" in word for word in words)
+
+
+@pytest.mark.skipif(bool(REAL), reason="the real one's guest never lets a device go")
+def test_the_place_of_a_disk_stays_over_a_recreate(live):
+    site = live()
+    site.write()
+    site.settled("running")
+    site.write(devices=SECOND)
+    site.until(lambda _: site.times("domain.updated") == 1)
+    where = json.loads(site.verb("explain", "a", "-o", "json").stdout)["addresses"]
+    site.verb("restart", "a")
+    site.until(lambda _: site.times("domain.started") == 2)
+    site.settled("running")
+    assert json.loads(site.verb("explain", "a", "-o", "json").stdout)["addresses"] == where
+
+
+@pytest.mark.skipif(bool(REAL), reason="the main loop of StratoVirt 2.5.0 hangs on it here")
+def test_processors_come_live(live):
+    site = live()
+    site.write(vcpu=b"<vcpu current='1'>3</vcpu>")
+    pid = site.settled("running")["observed"]["pid"]
+    site.write(vcpu=b"<vcpu>3</vcpu>")
+    site.until(lambda _: site.times("domain.updated") == 1)
+    assert site.done(2)["observed"]["pid"] == pid
+    assert site.domain(ready)["observed"]["vcpus"] == 3
+
+
+@pytest.mark.skipif(bool(REAL), reason="no guest here has a balloon")
+def test_memory_goes_through_the_balloon(live):
+    site = live(balloon=True)
+    site.write(head=HALF)
+    pid = site.settled("running")["observed"]["pid"]
+    site.until(lambda _: site.times("domain.updated") == 1)
+    site.done(1)
+    site.write()
+    site.until(lambda _: site.times("domain.updated") == 2)
+    assert site.done(2)["observed"]["pid"] == pid
+
+
+def test_a_guest_without_a_balloon_driver_is_waited_for(live):
+    site = live()
+    site.write(head=HALF)
+    found = site.domain(lambda d: d["pending"] and ready(d))
+    assert found["pending"][0]["path"] == "current_memory"
+    assert found["pending"][0]["blockedBy"].startswith("guest:")
+    assert not condition(found, "RestartRequired")
+    assert site.verb("plan").returncode == 0
+    assert "balloon" in site.verb("status", "a").stdout
+
+
+@pytest.mark.skipif(bool(REAL), reason="faults are the simulator's")
+def test_a_guest_that_keeps_a_device_gets_a_new_process(live):
+    site = live(guest_ignores_unplug=True)
+    site.write(devices=SECOND)
+    pid = site.settled("running")["observed"]["pid"]
+    site.write()
+    site.domain(lambda d: d["observed"]["pid"] not in (pid, None) and ready(d))
+    failed, = site.events("action.failed")
+    assert failed["reason"] == "GuestUnwilling"
+    assert not any("second.img" in word for word in command_line(site.processes("a")[0]))
+
+
+@pytest.mark.skipif(bool(REAL), reason="faults are the simulator's")
+def test_with_the_policy_live_it_waits_for_somebody(live):
+    site = live(guest_ignores_unplug=True)
+    policy = "<r:update policy='live'/>"
+    site.write(devices=SECOND, inner=policy)
+    pid = site.settled("running")["observed"]["pid"]
+    site.write(inner=policy)
+    found = site.domain(lambda d: bool(condition(d, "RestartRequired")))
+    assert found["observed"]["pid"] == pid
+    assert found["pending"][0]["class"] == "recreate"
+
+
+def test_what_was_paused_is_given_a_disk_and_never_runs(live):
+    site = live()
+    site.write(state="paused")
+    pid = site.settled("paused")["observed"]["pid"]
+    site.write(state="paused", devices=SECOND)
+    site.until(lambda _: site.times("domain.updated") == 1)
+    assert site.settled("paused")["observed"]["pid"] == pid

@@ -1,0 +1,83 @@
+"""The schema of config.yaml accepts nothing that the reconciler does not."""
+
+from __future__ import annotations
+
+from dataclasses import fields
+from pathlib import Path
+
+import jsonschema
+import pytest
+import yaml
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from reconciler.errors import ConfigError
+from reconciler.settings import Settings, load
+from reconciler.settings_schema import schema
+
+ROOT = Path(__file__).parents[1]
+SCHEMA = jsonschema.Draft202012Validator(schema())
+VALUES = st.sampled_from([
+    None, True, False, 0, 1, 5, 255, 10**6, -1, 1.5, "", "5", "auto", "a", "10s", "10", "10 s",
+    "500ms", "0%", "50%", "101%", "050%", "8GiB", "8 GiB", "8 Gi B", "8x", "yes", "on", "directory",
+    "graceful", "json", "debug", "live", [], ["a"], [1], [True], [None], {}, {"mode": "force"}])
+
+
+def keys(kind=Settings, path=()):
+    """Every key as a path: sections and values."""
+    for field in fields(kind):
+        if field.metadata:
+            yield (*path, field.name)
+            if "section" in field.metadata:
+                yield from keys(field.metadata["section"], (*path, field.name))
+
+
+def nested(path, value):
+    for step in reversed(path):
+        value = {step: value}
+    return value
+
+
+def reads(tmp_path, value) -> bool:
+    file = tmp_path / "config.yaml"
+    file.write_text(yaml.safe_dump(value))
+    try:
+        load(file, {})
+    except ConfigError:
+        return False
+    return True
+
+
+def test_our_own_configuration_is_accepted():
+    SCHEMA.check_schema(schema())
+    SCHEMA.validate(yaml.safe_load((ROOT / "config.yaml").read_text()))
+
+
+def test_an_unknown_key_is_refused_in_every_section():
+    for path in ((), *keys()):
+        assert not SCHEMA.is_valid(nested((*path, "unknown"), 1)), path
+
+
+@pytest.fixture(scope="module")
+def directory(tmp_path_factory):
+    return tmp_path_factory.mktemp("config")
+
+
+@settings(max_examples=600, deadline=None)
+@given(path=st.sampled_from(list(keys())), value=VALUES)
+def test_what_the_schema_accepts_is_read(directory, path, value):
+    value = nested(path, value)
+    if SCHEMA.is_valid(value):
+        assert reads(directory, value), value
+
+
+@pytest.mark.parametrize(("path", "value"), [
+    ("source.settle", "200ms"), ("reconcile.concurrency", "auto"), ("reconcile.concurrency", 4),
+    ("reconcile.jitter", "10%"), ("prune.enabled", False), ("prune.hold_minimum", 5),
+    ("admission.max_memory", "8GiB"), ("admission.max_memory", "8 GiB"),
+    ("admission.max_memory", None), ("admission.max_vcpus", 4), ("admission.paths", ["/srv"]),
+    ("defaults.stop.mode", "force"), ("log.file", None), ("log.file", "a.log"), ("http", None)])
+def test_what_people_write_is_accepted_by_both(directory, path, value):
+    value = nested(path.split("."), value)
+    assert SCHEMA.is_valid(value)
+    assert reads(directory, value)
