@@ -39,9 +39,9 @@ def _run(options: Namespace, settings: Settings) -> int:
         except OSError as error:
             raise UsageError(f"{options.output}: {error.strerror}") from error
     for left in found.left:
-        print(paint(f"not taken over: {left}", "yellow"), file=sys.stderr)
+        print(paint(f"not taken over: {left}", "yellow", sys.stderr), file=sys.stderr)
     for problem in found.problems:
-        print(paint(str(problem), "red"), file=sys.stderr)
+        print(paint(str(problem), "red", sys.stderr), file=sys.stderr)
     if found.problems:
         return NO
     return INCOMPLETE if found.left else OK

@@ -61,7 +61,7 @@ def take_over(settings: Settings, pid: int) -> TakenOver:
                          ) from None
     found = recognise(words, _surroundings(settings, pid, words))
     state, unknown = asyncio.run(_state(found))
-    emulator, another = _emulator(pid, every, host)
+    emulator, another = _emulator(settings, pid, every, host)
     domain = replace(found.domain, emulator=emulator, policy=replace(host.defaults, state=state))
     text = write(domain, host.defaults)
     problems, changed = _read_again(text, domain, pid, host)
@@ -104,19 +104,21 @@ async def _state(found: Recognised) -> tuple[DesiredState, tuple[Left, ...]]:
     return (DesiredState.RUNNING if running else DesiredState.PAUSED), ()
 
 
-def _emulator(pid: int, words: list[str],
+def _emulator(settings: Settings, pid: int, words: list[str],
               host: ReadingHost) -> tuple[str | None, tuple[Left, ...]]:
     """The program, where it is another than the configured one and may be named."""
-    program = words[0]
-    with suppress(OSError):
-        program = os.readlink(f"/proc/{pid}/exe").removesuffix(" (deleted)")
-    same = [name for name in host.emulators if os.path.realpath(name) == program]
-    if host.emulators and same[:1] == [host.emulators[0]]:
+    usual, program = binary.find(settings), words[0]
+    if usual.simulated and usual.path in words:
         return None, ()
+    with suppress(OSError):  # another user's process: the first word has to do
+        program = os.readlink(f"/proc/{pid}/exe").removesuffix(" (deleted)")
+    if os.path.realpath(usual.path) == program:
+        return None, ()
+    same = [name for name in host.emulators if os.path.realpath(name) == program]
     if same:
         return same[0], ()
-    return None, (Left(f"program {' '.join(words[:1])}",
-                       "from the next start on, the configured StratoVirt is used"),)
+    return None, (Left(f"program {program}", f"the next start is by {usual.path}; "
+                                             "hypervisor.allowed has no such program"),)
 
 
 def _read_again(text: str, domain: Domain, pid: int,
