@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, ClassVar, Self
 
@@ -253,9 +252,13 @@ def _vlans(node: Node, bridge: str | None) -> tuple[Vlan, ...]:
 
 def recognise(options: Options) -> list[Interface]:
     """From the command line; the bridge is the tap's, now."""
-    found = (_recognised(option, options, f"net{number}") for number, option in enumerate(
-        options.take("-device", "virtio-net-pci", "virtio-net-device")))
-    return [card for card in found if card is not None]
+    found: list[Interface] = []
+    for number_, option in enumerate(options.take("-device", "virtio-net-pci",
+                                                  "virtio-net-device")):
+        card = _recognised(option, options, f"net{number_}")
+        if card is not None:
+            found.append(card if card.mac else replace(card, mac=_default_mac(found)))
+    return found
 
 
 def _recognised(option: Option, options: Options, name: str) -> Interface | None:
@@ -264,12 +267,15 @@ def _recognised(option: Option, options: Options, name: str) -> Interface | None
     if net is None or tap is None:
         option.note("its other end is no tap with a name")
         return None
-    mac = (option.text("mac") or "").lower()
-    if not mac:
-        hexa = hashlib.sha256(tap.encode()).hexdigest()
-        mac = f"52:54:00:{hexa[:2]}:{hexa[2:4]}:{hexa[4:6]}"
-        option.note(f"it has no mac: the guest's will be {mac} from the next start on")
     option.skip("mq", "vectors")
-    return Interface(tap=tap, mac=mac, bridge=options.around.bridge_of(tap),
-                     queues=net.number("queues"), vhost=net.truth("vhost") or False,
-                     alias=options.alias(option, name), place=options.place(option))
+    return Interface(tap=tap, mac=(option.text("mac") or "").lower(),
+                     bridge=options.around.bridge_of(tap), queues=net.number("queues"),
+                     vhost=net.truth("vhost") or False, alias=options.alias(option, name),
+                     place=options.place(option))
+
+
+def _default_mac(before: list[Interface]) -> str:
+    """StratoVirt's own where none is given: the first that no card before it has."""
+    taken = {card.mac for card in before}
+    return next(mac for last in range(0x56, 0x56 + len(taken) + 1)
+                if (mac := f"52:54:00:12:34:{last:02x}") not in taken)

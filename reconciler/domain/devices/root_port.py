@@ -67,6 +67,7 @@ def recognise(options: Options) -> list[RootPort]:
     """From the command line, before all else: what sits behind a port names it by its id."""
     found: list[RootPort] = []
     for option in options.take("-device", "pcie-root-port"):
+        option.skip("chassis")  # which StratoVirt reads and never uses
         name, port, where = option.text("id") or "", option.number("port"), options.place(option)
         index = _index(name, set(options.buses.values()))
         options.buses[name] = index
