@@ -62,8 +62,8 @@ def test_all_of_the_policy_is_written(text):
     ("<on_poweroff>destroy</on_poweroff>", ["<r:restart policy='never'/>"]),
     ("<on_poweroff>restart</on_poweroff>", ["<on_poweroff>restart</on_poweroff>",
                                             "<on_crash>destroy</on_crash>"]),
-    (policy("state='paused'"), ["<r:reconcile xmlns:r='urn:stratovirt-reconciler:1' "
-                                "state='paused'/>"]),
+    (policy("state='paused'"), [("<r:reconcile xmlns:r='urn:stratovirt-reconciler:1' "
+                                "state='paused'/>")]),
     (policy("", "<r:stop timeout='90s'/><r:restart limit='9' policy='on-failure'/>"),
      ["<r:stop timeout='90s'/>", "<r:restart policy='on-failure' limit='9'/>"])])
 def test_for_people_the_policy_is_what_differs_from_the_defaults(text, written):

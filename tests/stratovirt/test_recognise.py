@@ -21,8 +21,8 @@ MICROVM = """-machine microvm -kernel vmlinux.bin
     -serial socket,path=/tmp/s,server,nowait"""
 # As libvirt's driver starts one, with all that StratoVirt takes and ignores.
 LIBVIRT = """-name guest=fedora,debug-threads=on -S
-    -machine q35,accel=kvm,usb=off,dump-guest-core=on -cpu host -m 8192 -overcommit mem-lock=off -smp 4,sockets=4,cores=1,threads=1
-    -object iothread,id=iothread1 -uuid C0FFEE00-1111-4222-8333-444455556666 -no-user-config
+    -machine q35,accel=kvm,usb=off,dump-guest-core=on -cpu host -m 8192
+    -overcommit mem-lock=off -smp 4,sockets=4,cores=1,threads=1 -object iothread,id=iothread1 -uuid C0FFEE00-1111-4222-8333-444455556666 -no-user-config
     -nodefaults -chardev socket,id=charmonitor,path=/run/m.sock,server,nowait
     -mon chardev=charmonitor,id=monitor,mode=control -rtc base=utc -no-shutdown -boot strict=on
     -drive file=/usr/share/OVMF_CODE.fd,if=pflash,unit=0,readonly=true
@@ -159,7 +159,8 @@ def test_switches_in_every_spelling(value, truth):
 
 def test_all_options_of_a_disk():
     found = domain("-drive file=/a,id=d,aio=io_uring,format=qcow2,discard=unmap,"
-                   "detect-zeroes=unmap,throttling.iops-total=70,media=disk -device virtio-blk-device,drive=d,id=x,"
+                   "detect-zeroes=unmap,throttling.iops-total=70,media=disk "
+                   "-device virtio-blk-device,drive=d,id=x,"
                    "serial=S,num-queues=2,queue-size=64,bootindex=0")
     disk = device(found, "disk")
     assert (disk.aio, disk.format, disk.discard, disk.detect_zeroes, disk.iops) == (
@@ -261,8 +262,8 @@ def test_a_socket_of_the_vms_own_directory_is_not_written():
     ("-device scsi-hd,drive=none,bus=scsi0.0,id=s", "no such scsi bus"),
     ("-device virtio-serial-device -chardev stdio,id=c -device virtconsole,id=c,chardev=c",
      "accepted: pty, file"),
-    ("-device virtio-serial-device -chardev socket,id=c,port=9,server,nowait -device "
-     "virtconsole,id=c,chardev=c", "port=9: not taken over"),
+    (("-device virtio-serial-device -chardev socket,id=c,port=9,server,nowait -device "
+     "virtconsole,id=c,chardev=c"), "port=9: not taken over"),
     ("-device virtio-serial-device -chardev pty,id=c -device virtconsole,id=c,chardev=c,nr=1",
      "port 1 is the guest agent's")])
 def test_what_is_not_taken_over_is_told(text, told):
@@ -273,8 +274,8 @@ def test_what_is_not_taken_over_is_told(text, told):
 
 def test_a_serial_port_on_a_terminal_is_told():
     assert [str(e) for e in take("-serial stdio").left] == [
-        "-serial stdio: accepted: pty, file, and a socket with a path, server and nowait; what is "
-        "at it is left out"]
+        ("-serial stdio: accepted: pty, file, and a socket with a path, server and nowait; what is "
+        "at it is left out")]
     assert device(domain("-chardev pty,id=c -serial chardev:c"), "serial").backend == "pty"
     assert "no -chardev" in str(take("-serial chardev:c").left)
 
