@@ -14,7 +14,9 @@ if TYPE_CHECKING:
     from reconciler.settings import Settings
 
 _SIGNS = {"start": "+", "start-paused": "+", "stop": "-", "forget": "-", "pause": "~",
-          "resume": "~", "check": "?"}
+          "resume": "~", "update": "~", "check": "?"}
+_CLASSES = {"none": "no effect", "host": "host: the guest does not notice",
+            "recreate": "recreate: a new process"}
 _PAINTS = {"+": "green", "-": "red", "~": "yellow", "?": "blue"}
 
 
@@ -58,7 +60,7 @@ def text(value: dict[str, Any]) -> str:
         lines += [paint(error, "red") for error in entry["errors"]]
     quiet = 0
     for plan in value["plans"]:
-        if not plan["changesAnything"]:
+        if not plan["changesAnything"] and not plan["changes"]:
             quiet += 1
             continue
         lines += _one(plan)
@@ -80,7 +82,7 @@ def _one(plan: dict[str, Any]) -> list[str]:
         where = f"{plan['file']}:{change['line']}  " if change["line"] else ""
         blocked = f", waits for {change['blockedBy']}" if change["blockedBy"] else ""
         lines.append(f"    {where}{change['path']}: {change['from']} → {change['to']}  "
-                     f"{paint(change['class'] + blocked, 'dim')}")
+                     f"{paint(_CLASSES.get(change['class'], change['class']) + blocked, 'dim')}")
     return lines
 
 

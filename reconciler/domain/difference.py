@@ -56,7 +56,7 @@ def _all(old: Domain, new: Domain) -> Iterator[Change]:
         before, after = getattr(old, name), getattr(new, name)
         if not field.compare or before == after or name in ("devices", "boot", "policy"):
             continue
-        yield Change(name, _show(name, before), _show(name, after), _impact(name),
+        yield Change(name, _show(name, before), _show(name, after), impact_of(name),
                      lines.get(_LINES.get(name, name), 0))
     yield from _parts("", old.boot, new.boot, Impact.RECREATE, lines)
     yield from _parts("policy/", old.policy, new.policy, Impact.NONE,
@@ -64,7 +64,8 @@ def _all(old: Domain, new: Domain) -> Iterator[Change]:
     yield from _devices(old, new)
 
 
-def _impact(name: str) -> Impact:
+def impact_of(name: str) -> Impact:
+    """What a change of a field costs that is no device's."""
     if name in _WITHOUT_EFFECT:
         return Impact.NONE
     return Impact.LIVE if name in _LIVE else Impact.RECREATE

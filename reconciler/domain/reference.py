@@ -8,9 +8,13 @@ A test holds the page to the tables.
 from __future__ import annotations
 
 import sys
+from dataclasses import fields
 from typing import TYPE_CHECKING
 
+from reconciler.domain import devices
+from reconciler.domain.difference import impact_of
 from reconciler.domain.metadata import RULE, URN
+from reconciler.domain.model import Boot, Device, Domain, Impact
 from reconciler.domain.rules import Element, Verdict
 from reconciler.domain.table import DOMAIN
 
@@ -39,15 +43,56 @@ other namespaces is kept and ignored.
 | where | verdict | accepted |
 |---|---|---|
 """
+_PARTS = ("devices", "boot", "policy")
+_CLASSES = {Impact.NONE: "no effect", Impact.HOST: "host", Impact.LIVE: "live",
+            Impact.RECREATE: "recreate"}
 _WORDS = {Verdict.READ: "read", Verdict.SILENT: "accepted", Verdict.WARNED: "ignored",
           Verdict.REFUSED: "refused", Verdict.LATER: "later"}
 
 
+_COSTS = """
+## What a change costs a VM that runs
+
+`reconciler plan` shows each change with its class:
+
+- **live**: the VM that runs is told; only on q35 and virt, and where a root port is free. What the
+  guest must agree to (a device that goes, a processor) takes a new process if it does not.
+- **host**: the host's side changes; the guest does not notice.
+- **recreate**: it takes a new process.
+- **no effect**: nothing that runs notices; it counts from now on, or from the next start.
+
+| what | class |
+|---|---|
+"""
+
+
 def page() -> str:
     """The whole page."""
-    return _HEAD + "".join(f"| `{where}` | {verdict} | {accepted} |\n"
-                           for where, verdict, accepted in (
-                               *_rows(DOMAIN, ""), *_rows(RULE, "domain/metadata")))
+    rows = "".join(f"| `{where}` | {verdict} | {accepted} |\n"
+                   for where, verdict, accepted in (
+                       *_rows(DOMAIN, ""), *_rows(RULE, "domain/metadata")))
+    return _HEAD + rows + _COSTS + "".join(f"| {what} | {impact} |\n" for what, impact in costs())
+
+
+def costs() -> Iterator[tuple[str, str]]:
+    """What each change costs, read off where it is decided."""
+    for name in (f.name for f in fields(Domain) if f.compare and f.name not in _PARTS):
+        yield f"`{name}`", _CLASSES[impact_of(name)]
+    for name in (f.name for f in fields(Boot)):
+        yield f"`{name}`", _CLASSES[impact_of(name)]
+    yield "`policy`: all of the metadata", _CLASSES[Impact.NONE]
+    for device in sorted(_device_classes(), key=lambda d: (d.RANK, d.__name__)):
+        whole = Impact.LIVE if device.HOTPLUG else Impact.RECREATE
+        yield f"a `{device.__name__}` comes or goes", _CLASSES[whole]
+        yield from ((f"`{device.__name__}.{name}`", _CLASSES[impact])
+                    for name, impact in sorted(device.IMPACT.items()))
+    yield "`alias` of a device", _CLASSES[impact_of("alias")]
+    yield "anything else of a device", _CLASSES[Impact.RECREATE]
+
+
+def _device_classes() -> list[type[Device]]:
+    found = [getattr(devices, name) for name in devices.__all__]
+    return [kind for kind in found if isinstance(kind, type) and issubclass(kind, Device)]
 
 
 def _rows(rule: Element, parent: str) -> Iterator[tuple[str, str, str]]:

@@ -184,6 +184,7 @@ class Plan:
     pending: tuple[Pending, ...] = ()
     look_again_at: float | None = None
     blocked: tuple[Step, ...] = field(default=())  # what would be done, were nothing in the way
+    no_effect: tuple[Change, ...] = ()  # what the newest file changes that nothing running notices
 
     @property
     def ready(self) -> Condition:

@@ -27,6 +27,7 @@ from reconciler.report.server import Server
 from reconciler.sources.watch import Watch
 from reconciler.stratovirt import monitors, process
 from reconciler.stratovirt.machine import Limits, Listener, VirtualMachine
+from reconciler.stratovirt.prepare import tidy
 from reconciler.stratovirt.record import boot_id, load
 
 if TYPE_CHECKING:
@@ -116,6 +117,8 @@ class Reconciler:
             self.journal.write("config.ignored", severity="warning",
                                message="http.listen is not built yet: only the command socket "
                                        f"answers, {self.settings.api_socket}")
+        for tap in await asyncio.to_thread(tidy, self.vms) if self.context.manage_taps else ():
+            self.journal.write("tap.removed", tap=tap, message="its VM is gone")
         self._remember_all()
         for keeper in tuple(self.keepers.values()):
             self.queue.wake(keeper.uuid, Urgency.RESYNC)

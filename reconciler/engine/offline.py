@@ -14,6 +14,7 @@ from reconciler.engine.applied import of_record
 from reconciler.engine.case import Case, Removal, Vm, VmState
 from reconciler.engine.context import clocks
 from reconciler.engine.intake import Definitions, Intake
+from reconciler.engine.ledger import changed
 from reconciler.engine.plan import plan
 from reconciler.engine.show import explain_domain, plan_value
 from reconciler.engine.site import admission, reading_host
@@ -93,9 +94,10 @@ async def _case(settings: Settings, memory: Memory, domain: Domain | None) -> Ca
         except (OSError, InvalidDomain):
             applied = None
     kept = _kept(settings, memory)
-    generation = memory.generation + (1 if domain is not None and domain != kept else 0)
+    newer = domain is not None and domain != kept
+    generation = memory.generation + (1 if newer else 0)
     return Case(domain=domain or kept, vm=vm, generation=generation, applied=applied,
-                ledger=memory.ledger, hold=memory.hold,
+                ledger=changed(memory.ledger) if newer else memory.ledger, hold=memory.hold,
                 removal=Removal.NONE if domain is not None else Removal.PROVEN)
 
 

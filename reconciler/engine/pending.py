@@ -16,6 +16,7 @@ from reconciler.engine.case import GUEST, Case, Now, Pending, VmState
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
+_OURS = "root-port["  # those that nobody wrote are nobody's news
 UNCERTAIN = Change("devices", "unknown", "as in the file", Impact.RECREATE)
 
 
@@ -28,6 +29,15 @@ def pending_changes(case: Case, domain: Domain, now: Now) -> tuple[Pending, ...]
         changes.append(UNCERTAIN)
     return tuple(Pending(change, _blocked(change, case, domain, now))
                  for change in _classed(changes, case, case.applied, domain))
+
+
+def without_effect(case: Case, domain: Domain) -> tuple[Change, ...]:
+    """What a file that was just accepted changes, and no process has to be told."""
+    if case.applied is None or case.ledger.settled == case.generation:
+        return ()
+    return tuple(change for change in differences(case.applied, domain)
+                 if change.impact is Impact.NONE and change.path != "policy/state"
+                 and not change.path.startswith(_OURS))
 
 
 def needs_new_process(changes: Sequence[Pending], policy: UpdatePolicy) -> bool:

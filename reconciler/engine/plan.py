@@ -25,7 +25,7 @@ from reconciler.engine.case import (
     VmState,
 )
 from reconciler.engine.ledger import STALLED_AFTER, crash_loop
-from reconciler.engine.pending import needs_new_process, pending_changes
+from reconciler.engine.pending import needs_new_process, pending_changes, without_effect
 from reconciler.units import show_seconds
 
 STOP = Step(Verb.STOP)
@@ -56,6 +56,12 @@ class Wait:
 
 def plan(case: Case, now: Now) -> Plan:
     """Decide about one domain."""
+    found = _plan(case, now)
+    quiet = without_effect(case, case.domain) if case.domain is not None else ()
+    return replace(found, no_effect=quiet) if quiet else found
+
+
+def _plan(case: Case, now: Now) -> Plan:
     domain = case.domain
     held = case.hold is not None and (case.hold.until is None or now.wall < case.hold.until)
     if case.removal in (Removal.PROVEN, Removal.APPROVED):

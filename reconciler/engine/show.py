@@ -32,7 +32,9 @@ def plan_value(name: str, uuid: str | None, file: str | None, plan: Plan) -> dic
         "blocked": [_step(step) for step in plan.blocked],
         "changes": [{"path": p.change.path, "from": p.change.old, "to": p.change.new,
                      "class": str(p.change.impact), "blockedBy": p.blocked_by,
-                     "line": p.change.line} for p in plan.pending],
+                     "line": p.change.line} for p in plan.pending] + [
+                    {"path": c.path, "from": c.old, "to": c.new, "class": str(c.impact),
+                     "blockedBy": "", "line": c.line} for c in plan.no_effect],
         "conditions": [{"type": c.type, "status": str(c.status), "reason": c.reason,
                         "message": c.message} for c in plan.conditions],
         "changesAnything": plan.changes_anything,

@@ -9,9 +9,11 @@ from typing import TYPE_CHECKING
 from reconciler.domain.devices import Hostdev, Interface
 from reconciler.errors import HostError
 from reconciler.host import files, hugepages, taps, vfio
+from reconciler.stratovirt import process
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
+    from pathlib import Path
 
     from reconciler.domain.model import Domain
     from reconciler.stratovirt.addresses import Layout
@@ -83,6 +85,14 @@ def wire(card: Interface, owner: str) -> bool:
     """Make a card's tap, or make it as the card wants it; whether it was made here."""
     return taps.make(card.tap, card.bridge, queues=card.queues or 1, mtu=card.mtu,
                      vlans=card.vlans, owner=owner)
+
+
+def tidy(vms: Path) -> list[str]:
+    """Take away taps of ours whose VM is gone, whatever became of its record; their names."""
+    found = [tap for tap, name in taps.ours(f"{vms}/").items()
+             if not process.locked(vms / name)]
+    give_back(found, ())
+    return found
 
 
 def give_back(made: Iterable[str], bound: Iterable[str]) -> None:

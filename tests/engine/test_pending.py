@@ -115,3 +115,12 @@ def test_processors_of_the_start_take_a_new_process():
         Verb.UPDATE]
     assert verbs(decided(wanted, applied=got, vm=Vm(VmState.RUNNING, 42, least_vcpus=3))) == [
         Verb.CHECK, Verb.STOP, Verb.START]
+
+
+def test_what_costs_nothing_is_told_until_it_is_in_force():
+    wanted = replace(domain(), title="new", policy=replace(domain().policy, stop_timeout=5.0))
+    found = decided(wanted)
+    assert {c.path for c in found.no_effect} == {"title", "policy/stop_timeout"}
+    assert found.steps == ()
+    assert not found.changes_anything
+    assert decided(wanted, ledger=Ledger(settled=2)).no_effect == ()

@@ -134,8 +134,8 @@ def _scsi(random: Random) -> Piece:
 
 
 _DEVICES = ((_rng, 0.2), (_vsock, 0.2), (_hostdev, 0.2), (_graphics, 0.2), (_video, 0.2),
-            (_scsi, 0.3), (disk, 0.4), (_interface, 0.5), (_interface, 0.2), (_port, 0.2), (_console, 0.3),
-            (_console, 0.15), (_serial, 0.3), (_channel, 0.2), (_alias, 0.2))
+            (_scsi, 0.3), (disk, 0.4), (_interface, 0.5), (_interface, 0.2), (_port, 0.2),
+            (_console, 0.3), (_console, 0.15), (_serial, 0.3), (_channel, 0.2), (_alias, 0.2))
 
 
 def policy(random: Random) -> Piece:
