@@ -22,7 +22,8 @@ MICROVM = """-machine microvm -kernel vmlinux.bin
 # As libvirt's driver starts one, with all that StratoVirt takes and ignores.
 LIBVIRT = """-name guest=fedora,debug-threads=on -S
     -machine q35,accel=kvm,usb=off,dump-guest-core=on -cpu host -m 8192
-    -overcommit mem-lock=off -smp 4,sockets=4,cores=1,threads=1 -object iothread,id=iothread1 -uuid C0FFEE00-1111-4222-8333-444455556666 -no-user-config
+    -overcommit mem-lock=off -smp 4,sockets=4,cores=1,threads=1
+    -object iothread,id=iothread1 -uuid C0FFEE00-1111-4222-8333-444455556666 -no-user-config
     -nodefaults -chardev socket,id=charmonitor,path=/run/m.sock,server,nowait
     -mon chardev=charmonitor,id=monitor,mode=control -rtc base=utc -no-shutdown -boot strict=on
     -drive file=/usr/share/OVMF_CODE.fd,if=pflash,unit=0,readonly=true
