@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from reconciler.domain.devices import Balloon
 from reconciler.domain.metadata import URN, written
 from reconciler.domain.tags import Tag, having, maybe, tag, yes
+from reconciler.units import write_seconds
 
 if TYPE_CHECKING:
     from reconciler.domain.model import Backing, Boot, Domain, Policy
@@ -117,20 +118,15 @@ def _policy(policy: Policy) -> Tag:
         having("r:hold", reason=policy.hold_reason, until=policy.hold_until),
         tag("r:update", policy=policy.update,
             rollback="last-good" if policy.rollback else "none"),
-        tag("r:prune", policy=policy.prune, after=_duration(policy.prune_after)),
-        tag("r:stop", mode=policy.stop, timeout=_duration(policy.stop_timeout)),
+        tag("r:prune", policy=policy.prune, after=write_seconds(policy.prune_after)),
+        tag("r:stop", mode=policy.stop, timeout=write_seconds(policy.stop_timeout)),
         Tag("r:restart", {"limit": policy.restart_limit,
-                          "window": _duration(policy.restart_window),
-                          "delay": _duration(policy.restart_delay),
-                          "max-delay": _duration(policy.restart_max_delay)}),
-        tag("r:start", wave=policy.start_wave, delay=_duration(policy.start_delay)),
+                          "window": write_seconds(policy.restart_window),
+                          "delay": write_seconds(policy.restart_delay),
+                          "max-delay": write_seconds(policy.restart_max_delay)}),
+        tag("r:start", wave=policy.start_wave, delay=write_seconds(policy.start_delay)),
         *(tag("r:ignore", path=path) for path in policy.ignore),
         *(tag("r:label", name=name, value=value) for name, value in policy.labels),
         having("r:placement", host=policy.host))
     return Tag("r:reconcile", {"xmlns:r": URN, "state": policy.state,
                                "hold": yes(value=policy.hold)}, parts)
-
-
-def _duration(seconds: float) -> str:
-    milliseconds = round(seconds * 1000)
-    return f"{milliseconds // 1000}s" if milliseconds % 1000 == 0 else f"{milliseconds}ms"

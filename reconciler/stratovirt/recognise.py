@@ -11,7 +11,7 @@ import uuid as uuids
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from reconciler.domain.devices import KINDS, Disk
+from reconciler.domain.devices import KINDS, Disk, controller
 from reconciler.domain.model import Backing, Boot, Device, Domain, MachineType, Topology
 from reconciler.domain.options import Left, Option, Options, Surroundings
 from reconciler.domain.reader import NAMESPACE
@@ -56,7 +56,7 @@ def recognise(words: Sequence[str], around: Surroundings) -> Recognised:
     count, now, shape = _processors(options)
     threads = _iothreads(options)
     boot = _boot(options)
-    ports_first = sorted(KINDS, key=lambda kind: not kind.__name__.endswith(".controller"))
+    ports_first = sorted(KINDS, key=lambda kind: kind is not controller)
     devices = _counted_from_one([d for kind in ports_first for d in kind.recognise(options)])
     domain = Domain(
         name=name, uuid=uuid, machine=machine, memory=_memory(options), vcpus=count,
