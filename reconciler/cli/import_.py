@@ -50,6 +50,6 @@ def _run(options: Namespace, settings: Settings) -> int:
 VERBS = (Verb("import", "the domain file of a StratoVirt that somebody else started", _run,
               _arguments,
               "  reconciler import 4711 -o domains/web1.xml\n"
-              "what was plugged in since its start is not on its command line, and not in the file\n"
+              "what was plugged in since its start stands on no command line, and is not in it\n"
               "exit: 0 all of it, 1 no valid file or no such VM, 3 not all can be said in a file\n"
               ),)
