@@ -25,6 +25,15 @@ def seconds(text: str) -> float:
     return int(match[1]) * _SECONDS[match[2]]
 
 
+def write_seconds(value: float) -> str:
+    """A duration that `seconds` reads as exactly this, to a millisecond."""
+    for unit in ("d", "h", "m", "s"):
+        count = value / _SECONDS[unit]
+        if value and count.is_integer():
+            return f"{int(count)}{unit}"
+    return f"{round(value * 1000)}ms" if value else "0s"
+
+
 def unit_bytes(unit: str) -> int:
     """How many bytes libvirt's unit is: K and KiB 1024, KB 1000, any case; raises ValueError."""
     match = _UNIT.fullmatch(unit)

@@ -4,7 +4,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as some
 
-from reconciler.units import nearest, seconds, show_bytes, show_seconds, unit_bytes
+from reconciler.units import (
+    nearest,
+    seconds,
+    show_bytes,
+    show_seconds,
+    unit_bytes,
+    write_seconds,
+)
 
 
 @pytest.mark.parametrize(("text", "value"), [
@@ -69,3 +76,18 @@ def test_the_nearest_name():
     assert nearest("sorce", ("source", "paths")) == "; did you mean 'source'?"
     assert nearest("zzz", ("source", "paths")) == ""
     assert nearest("a", iter(())) == ""
+
+
+@pytest.mark.parametrize(("value", "text"), [
+    (0.0, "0s"), (0.029, "29ms"), (1.5, "1500ms"), (30.0, "30s"), (90.0, "90s"), (600.0, "10m"),
+    (7200.0, "2h"), (172800.0, "2d")])
+def test_durations_are_written_as_they_are_read(value, text):
+    assert write_seconds(value) == text
+    assert seconds(text) == value
+
+
+def test_every_duration_that_can_be_read_is_written_as_the_same():
+    for count in (1, 7, 29, 60, 999, 1001, 86399, 999999999):
+        for unit in ("ms", "s", "m", "h", "d"):
+            value = seconds(f"{count}{unit}")
+            assert seconds(write_seconds(value)) == value

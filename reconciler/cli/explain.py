@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 def _arguments(parser: ArgumentParser) -> None:
     with_name(parser)
     parser.add_argument("-o", "--output", default="text", choices=("text", "json"))
+    parser.add_argument("--xml", action="store_true", help="only the completed domain file")
 
 
 def _run(options: Namespace, settings: Settings) -> int:
@@ -34,6 +35,9 @@ def _run(options: Namespace, settings: Settings) -> int:
         if value is None:
             raise UsageError(f"no valid file is of domain '{options.name}'", reason="NotFound",
                              hint="`reconciler validate` checks the watched files") from None
+    if options.xml:
+        print(value.get("xml", ""), end="")
+        return OK if "xml" in value else NO
     print(json.dumps(value, indent=1) if options.output == "json" else _text(value))
     ready = value.get("plan", {}).get("conditions", [{"status": "True"}])[0]
     return OK if ready["status"] == "True" else NO
@@ -47,7 +51,7 @@ def _text(value: dict[str, Any]) -> str:
         lines.append(paint("\nDefinition, with every default", "bold"))
         lines += _tree(value["definition"], 1)
         lines.append(paint("\nPlaces", "bold"))
-        lines += [f"  {key:<28} {place}" for key, place in value["addresses"].items()]
+        lines += _places(value["tree"])
         free = ", ".join(f"pcie.{n}" for n in value["rootPorts"]["freeForHotPlug"]) or "none"
         lines.append(f"  free for hot plug: {free}")
         lines.append(paint("\nCommand line", "bold"))
@@ -75,6 +79,17 @@ def _story(value: dict[str, Any]) -> list[str]:
     if action:
         lines.append(f"  last act  {action['name']} at {action['at']}: {action['result']}"
                      f"{', ' + action['error'] if action.get('error') else ''}")
+    return lines
+
+
+def _places(tree: dict[str, Any]) -> list[str]:
+    """pcie.0, its slots, their functions, and what is behind each root port."""
+    lines = ["  pcie.0"] if tree else ["  no PCI: StratoVirt counts the devices"]
+    for slot, functions in tree.items():
+        lines.append(f"    slot {slot}")
+        for number, what in functions.items():
+            port = f"{what['rootPort']} → " if "rootPort" in what else ""
+            lines.append(f"      {number}  {port}{what['device'] or 'nothing'}")
     return lines
 
 
@@ -107,4 +122,5 @@ def _command(words: list[str]) -> str:
 
 VERBS = (Verb("explain", "why a domain is as it is, and everything that was filled in", _run,
               _arguments, "  reconciler explain web1\n  reconciler explain web1 -o json | jq "
-                          ".commandLine\n"),)
+                          ".commandLine\n  reconciler explain web1 --xml "
+                          "      # the file with all that was filled in, to commit it\n"),)

@@ -19,6 +19,7 @@ from reconciler.cli import (
     events,
     explain,
     files,
+    import_,
     plan,
     run,
     schema,
@@ -37,7 +38,8 @@ if TYPE_CHECKING:
 # Adding a file of verbs is one entry here.
 VERBS: tuple[Verb, ...] = (
     *run.VERBS, *status.VERBS, *plan.VERBS, *validate.VERBS, *explain.VERBS, *events.VERBS,
-    *files.VERBS, *control.VERBS, *console.VERBS, *schema.VERBS, *completion.VERBS)
+    *files.VERBS, *import_.VERBS, *control.VERBS, *console.VERBS, *schema.VERBS,
+    *completion.VERBS)
 INTERRUPTED = 130
 EXAMPLES = """examples:
   reconciler run                       keep every VM as its file says

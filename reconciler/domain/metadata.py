@@ -30,7 +30,7 @@ from reconciler.domain.rules import (
     number,
 )
 from reconciler.domain.xml import Node, walk
-from reconciler.units import seconds
+from reconciler.units import seconds, write_seconds
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -177,3 +177,33 @@ def _from_on(domain: Node, defaults: Policy) -> Policy:
                    restart_on_failure=crash == "restart")
 
 
+def written(policy: Policy, defaults: Policy) -> tuple[dict[str, dict[str, str]], bool]:
+    """What the `reconcile` element must say to make this policy of the defaults.
+
+    Attributes by child element, those of its own under an empty name; and whether the on_ elements
+    must say something, since no word for it is in `restart/@policy`.
+    """
+    found: dict[str, dict[str, str]] = {}
+    for path, name, _ in _FIELDS:
+        value = getattr(policy, name)
+        if value != getattr(defaults, name):
+            steps, _, attribute = path.rpartition("@")
+            found.setdefault(steps.rstrip("/"), {})[attribute] = _text(name, value)
+    exits = (policy.restart_on_poweroff, policy.restart_on_failure)
+    if exits == (defaults.restart_on_poweroff, defaults.restart_on_failure):
+        return found, False
+    word = next((word for word, pair in _RESTARTS.items() if pair == exits), None)
+    if word is not None:
+        found["restart"] = {"policy": word, **found.get("restart", {})}
+    return found, word is None
+
+
+def _text(name: str, value: object) -> str:
+    """A value as its attribute has it."""
+    if name == "rollback":
+        return "last-good" if value else "none"
+    if name == "host" and value is None:
+        return "auto"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return write_seconds(value) if isinstance(value, float) else str(value)

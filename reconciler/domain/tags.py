@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
-from xml.sax.saxutils import escape, quoteattr
+from xml.sax.saxutils import escape
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from reconciler.domain.model import Place
+
+_IN_VALUES = {"'": "&apos;", "\n": "&#10;", "\t": "&#9;"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,5 +76,5 @@ def yes(*, value: bool, words: tuple[str, str] = ("yes", "no")) -> str:
 
 
 def _quoted(value: object) -> str:
-    text = str(value)
-    return f"'{escape(text)}'" if "'" not in text else quoteattr(text)
+    """A line's end as it is would be read back as a space."""
+    return f"'{escape(str(value), _IN_VALUES)}'"

@@ -1,7 +1,8 @@
 """From a Domain to a file that means the same: the reader's other direction.
 
-Everything is written, also what are defaults today, so that the file means the same tomorrow. A
-Domain with places (domain/live.py, `placed`) becomes a file with every root port and address.
+Everything is written, also what are defaults today, so that the file means the same tomorrow; but
+of the policy a file for people says only what differs from the defaults that they have. A Domain
+with places (domain/live.py, `placed`) becomes a file with every root port and address.
 """
 
 from __future__ import annotations
@@ -9,8 +10,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from reconciler.domain.devices import Balloon
-from reconciler.domain.metadata import URN
+from reconciler.domain.metadata import URN, written
 from reconciler.domain.tags import Tag, having, maybe, tag, yes
+from reconciler.units import write_seconds
 
 if TYPE_CHECKING:
     from reconciler.domain.model import Backing, Boot, Domain, Policy
@@ -18,29 +20,24 @@ if TYPE_CHECKING:
 _MIB = 1 << 20
 
 
-def write(domain: Domain) -> str:
-    """The whole file, a line an element."""
-    return "\n".join(_domain(domain).lines()) + "\n"
+def write(domain: Domain, defaults: Policy | None = None) -> str:
+    """The whole file, a line an element; of the policy all, or what differs from `defaults`."""
+    return "\n".join(_domain(domain, defaults).lines()) + "\n"
 
 
-def _domain(domain: Domain) -> Tag:
+def _domain(domain: Domain, defaults: Policy | None) -> Tag:
     policy = domain.policy
+    metadata, on_elements = _whole(policy) if defaults is None else _differing(policy, defaults)
     return tag(
         "domain", tag("name", text=domain.name), tag("uuid", text=domain.uuid),
         maybe("title", domain.title), maybe("description", domain.description),
-        tag("metadata", _policy(policy)),
+        metadata,
         tag("memory", unit="MiB", text=domain.memory // _MIB), _current(domain),
         _backing(domain.backing),
         tag("vcpu", current=domain.current_vcpus, text=domain.vcpus), _topology(domain),
         _iothreads(domain), _os(domain.machine, domain.boot),
         tag("features", tag("gic", version=3)) if domain.gic else None,
-        tag("on_poweroff", text=yes(value=policy.restart_on_poweroff, words=_ON)),
-        tag("on_reboot", text=yes(value=not policy.destroy_on_reboot, words=_ON)),
-        tag("on_crash", text=yes(value=policy.restart_on_failure, words=_ON)),
-        _devices(domain), type="kvm")
-
-
-_ON = ("restart", "destroy")
+        *on_elements, _devices(domain), type="kvm")
 
 
 def _current(domain: Domain) -> Tag | None:
@@ -89,26 +86,47 @@ def _devices(domain: Domain) -> Tag:
                *(device.tag() for device in domain.devices), none)
 
 
+# The policy: its <metadata>, and its on_ elements
+
+
+_ON = ("restart", "destroy")
+
+
+def _whole(policy: Policy) -> tuple[Tag, tuple[Tag, ...]]:
+    return tag("metadata", _policy(policy)), (
+        tag("on_poweroff", text=yes(value=policy.restart_on_poweroff, words=_ON)),
+        tag("on_reboot", text=yes(value=not policy.destroy_on_reboot, words=_ON)),
+        tag("on_crash", text=yes(value=policy.restart_on_failure, words=_ON)))
+
+
+def _differing(policy: Policy, defaults: Policy) -> tuple[Tag | None, tuple[Tag, ...]]:
+    parts, on_exits = written(policy, defaults)
+    reboot = (tag("on_reboot", text="destroy"),) if policy.destroy_on_reboot else ()
+    exits = _whole(policy)[1][::2] if on_exits else ()
+    own = parts.pop("", {})
+    inner = (*(tag(f"r:{name}", **values) for name, values in parts.items()),
+             *(tag("r:ignore", path=path) for path in policy.ignore),
+             *(tag("r:label", name=name, value=value) for name, value in policy.labels))
+    if not own and not inner:
+        return None, (*exits, *reboot)
+    return tag("metadata", Tag("r:reconcile", {"xmlns:r": URN, **own}, inner)), (*exits, *reboot)
+
+
 def _policy(policy: Policy) -> Tag:
     """Every part; what `restart/@policy` can say, and more, stands in the on_ elements."""
     parts = (
         having("r:hold", reason=policy.hold_reason, until=policy.hold_until),
         tag("r:update", policy=policy.update,
             rollback="last-good" if policy.rollback else "none"),
-        tag("r:prune", policy=policy.prune, after=_duration(policy.prune_after)),
-        tag("r:stop", mode=policy.stop, timeout=_duration(policy.stop_timeout)),
+        tag("r:prune", policy=policy.prune, after=write_seconds(policy.prune_after)),
+        tag("r:stop", mode=policy.stop, timeout=write_seconds(policy.stop_timeout)),
         Tag("r:restart", {"limit": policy.restart_limit,
-                          "window": _duration(policy.restart_window),
-                          "delay": _duration(policy.restart_delay),
-                          "max-delay": _duration(policy.restart_max_delay)}),
-        tag("r:start", wave=policy.start_wave, delay=_duration(policy.start_delay)),
+                          "window": write_seconds(policy.restart_window),
+                          "delay": write_seconds(policy.restart_delay),
+                          "max-delay": write_seconds(policy.restart_max_delay)}),
+        tag("r:start", wave=policy.start_wave, delay=write_seconds(policy.start_delay)),
         *(tag("r:ignore", path=path) for path in policy.ignore),
         *(tag("r:label", name=name, value=value) for name, value in policy.labels),
         having("r:placement", host=policy.host))
     return Tag("r:reconcile", {"xmlns:r": URN, "state": policy.state,
                                "hold": yes(value=policy.hold)}, parts)
-
-
-def _duration(seconds: float) -> str:
-    milliseconds = round(seconds * 1000)
-    return f"{milliseconds // 1000}s" if milliseconds % 1000 == 0 else f"{milliseconds}ms"

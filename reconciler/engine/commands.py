@@ -116,7 +116,7 @@ class Commands:
                      max(0.0, keeper.plan.look_again_at - context.now().clock), 3)}
         if domain is not None:
             value |= explain_domain(domain, memory.places, context.settings.defaults.spare_ports,
-                                    context.program, keeper.machine.home)
+                                    context.program, keeper.machine.home, context.host.defaults)
         return value
 
     async def _sync(self, wait: float, name: str | None) -> dict[str, Any]:

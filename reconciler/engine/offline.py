@@ -65,7 +65,8 @@ def explain(settings: Settings, name: str) -> dict[str, Any] | None:
             places = memories[domain.uuid].places if domain.uuid in memories else {}
             program = [*binary.find(settings).program, *settings.hypervisor.arguments]
             return explain_domain(domain, places, settings.defaults.spare_ports, program,
-                                  settings.runtime / "vms" / domain.name)
+                                  settings.runtime / "vms" / domain.name,
+                                  reading_host(settings).defaults)
     return None
 
 

@@ -10,7 +10,9 @@ from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from reconciler.domain.model import Place
+from reconciler.domain.live import placed
+from reconciler.domain.model import Place, Policy
+from reconciler.domain.writer import write
 from reconciler.stratovirt.addresses import lay_out
 from reconciler.stratovirt.command_line import Start, arguments
 
@@ -19,6 +21,7 @@ if TYPE_CHECKING:
 
     from reconciler.domain.model import Domain
     from reconciler.engine.case import Plan
+    from reconciler.stratovirt.addresses import Layout
 
 
 def plan_value(name: str, uuid: str | None, file: str | None, plan: Plan) -> dict[str, Any]:
@@ -43,15 +46,33 @@ def _step(step: Any) -> dict[str, Any]:
 
 
 def explain_domain(domain: Domain, places: Mapping[str, Place], spare: int,
-                   program: list[str], home: Path) -> dict[str, Any]:
-    """Everything filled in: the definition, where devices sit, the whole command line."""
+                   program: list[str], home: Path, defaults: Policy) -> dict[str, Any]:
+    """Everything filled in: the definition, where devices sit, the command line, the whole file.
+
+    `defaults` are those of the configuration, which the file is read with.
+    """
     layout = lay_out(domain, places, spare)
     words = [*program, *arguments(domain, Start(home, layout))]
     return {"definition": plain(domain),
             "addresses": {key: str(place) for key, place in layout.places},
             "rootPorts": {"all": [port.index for port in layout.ports],
                           "freeForHotPlug": list(layout.free_ports())},
-            "commandLine": words}
+            "tree": _tree(layout), "commandLine": words,
+            "xml": write(placed(domain, layout.ports, dict(layout.places)), defaults)}
+
+
+def _tree(layout: Layout) -> dict[str, dict[str, dict[str, str | None]]]:
+    """What sits on pcie.0, by slot and function: a root port and what is behind it, or a device."""
+    behind = {place.bus: key for key, place in layout.places if place.bus}
+    found: dict[Place, dict[str, str | None]] = {
+        place: {"device": key} for key, place in layout.places if not place.bus}
+    for port in layout.ports:
+        if port.place is not None:
+            found[port.place] = {"rootPort": f"pcie.{port.index}", "device": behind.get(port.index)}
+    tree: dict[str, dict[str, dict[str, str | None]]] = {}
+    for place, what in sorted(found.items()):
+        tree.setdefault(f"{place.slot:#04x}", {})[f"{place.function:#x}"] = what
+    return tree
 
 
 def plain(value: Any) -> Any:

@@ -34,6 +34,13 @@ def default_size(memory: Path = _MEMORY) -> int:
     return int(found[1]) << 10 if found else 2 << 20
 
 
+def page_of(path: str, mounts: Path = _MOUNTS, memory: Path = _MEMORY) -> int | None:
+    """Bytes of the pages of the hugetlbfs that a path is in; None where it is in none."""
+    found = [(place, page) for place, page in _mounted(mounts, default_size(memory))
+             if path == place or path.startswith(f"{place}/")]
+    return max(found, key=lambda mount: len(mount[0]))[1] if found else None
+
+
 def _mounted(mounts: Path, default: int) -> list[tuple[str, int]]:
     """Every hugetlbfs and its page size; the first of a size comes last, so that it wins."""
     found: list[tuple[str, int]] = []

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import shutil
 import sys
 from dataclasses import dataclass
@@ -12,10 +13,13 @@ from typing import TYPE_CHECKING
 from reconciler.errors import ConfigError
 
 if TYPE_CHECKING:
+    from collections.abc import Collection, Sequence
+
     from reconciler.settings import Settings
 
 SIMULATOR = Path(__file__).parents[1] / "simulator"
 VERSION_PATIENCE = 5.0
+_BEFORE_SIMULATOR = 5  # words: python, its options, the package
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +54,16 @@ def find(settings: Settings) -> Binary:
 def simulator() -> Binary:
     """The stand-in. Started without site packages: a VM must start fast and stay small."""
     return Binary((sys.executable, "-I", "-S", str(SIMULATOR)), simulated=True)
+
+
+def arguments_of(words: Sequence[str], known: Collection[str]) -> list[str] | None:
+    """The words after the program; None where that is no StratoVirt, nor one of the `known`."""
+    for number, word in enumerate(words[:_BEFORE_SIMULATOR]):
+        if word == "reconciler.simulator" or word.endswith("/reconciler/simulator"):
+            return list(words[number + 1:])
+    if not words or not ("stratovirt" in os.path.basename(words[0]) or words[0] in known):
+        return None
+    return list(words[1:])
 
 
 async def version(binary: Binary) -> str:

@@ -121,14 +121,14 @@ def without_lock(vms: Path) -> dict[str, Process]:
     found: dict[str, Process] = {}
     for entry in os.listdir("/proc"):
         words = command_line(int(entry)) if entry.isdigit() else []
-        home = _home(words, vms)
+        home = home_of(words, vms)
         started = start_time(int(entry)) if home is not None else None
         if home is not None and started is not None and not locked(home):
             found[home.name] = Process(int(entry), started)
     return found
 
 
-def _home(words: list[str], vms: Path) -> Path | None:
+def home_of(words: list[str], vms: Path) -> Path | None:
     """The directory of the VM that has this command line, if it is one of these."""
     for flag, value in pairwise(words):
         if flag == "-qmp" and value.startswith(f"unix:{vms}/"):

@@ -3,8 +3,14 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
+from lxml import etree
+
+from reconciler.domain.model import Policy
+from reconciler.engine.show import explain_domain
 from reconciler.stratovirt import process
+from tests.domain.making import DISK, MICROVM, at, disk, read
 from tests.values import xml
 
 
@@ -21,6 +27,35 @@ def test_people_read_the_story_the_definition_and_the_places(shared):
                  "Definition, with every default", "free for hot plug: pcie.", "Command line",
                  "  -m 128m \\\n"):
         assert said in done.stdout
+
+
+def test_the_places_are_a_tree(shared):
+    lines = shared.verb("explain", "a").stdout.splitlines()
+    at = lines.index("  pcie.0")
+    assert lines[at + 1:at + 3] == ["    slot 0x01", "      0x0  pcie.1 → virtio-serial:0"]
+    assert any(line.endswith("→ nothing") for line in lines[at:])
+
+
+def test_the_completed_file_is_the_same_with_and_without_a_reconciler(shared, idle):
+    done = shared.verb("explain", "a", "--xml")
+    assert (done.returncode, done.stderr) == (0, "")
+    tree = etree.fromstring(done.stdout)
+    assert tree.find("uuid") is not None
+    assert all(port.find("address") is not None for port in tree.iter("controller"))
+    assert len(list(tree.iter("controller"))) > 4
+    idle.disk("a")
+    idle.put("a.xml", shared.file("a").read_bytes())
+    alone = idle.verb("explain", "a", "--xml").stdout
+    assert alone == done.stdout.replace(str(shared.path), str(idle.path))
+
+
+def test_a_place_of_its_own_on_pcie_0_is_in_the_tree():
+    domain = read(devices=DISK + disk(inner=at(0, 9)))
+    found = explain_domain(domain, {}, 1, ["stratovirt"], Path("/run/a"), Policy())
+    assert found["tree"]["0x09"] == {"0x0": {"device": "disk:vdb"}}
+    assert found["tree"]["0x01"]["0x0"] == {"rootPort": "pcie.1", "device": "disk:vda"}
+    micro = read(os=MICROVM)
+    assert explain_domain(micro, {}, 1, ["stratovirt"], Path("/run/a"), Policy())["tree"] == {}
 
 
 def test_without_a_reconciler_a_file_is_explained(idle):

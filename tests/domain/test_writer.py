@@ -39,6 +39,7 @@ def test_rule_4_every_golden_file_means_the_same_when_it_is_written_anew(file):
 
 @pytest.mark.parametrize("text", [
     policy("state='paused' hold='yes'", "<r:hold reason='a &lt; b' until='2h'/>"),
+    policy("", "<r:hold reason='a&#10;b&#9;c &apos;d&apos; \"e\"'/>"),
     policy("", "<r:stop mode='force' timeout='1500ms'/><r:prune policy='keep' after='2d'/>"),
     policy("", "<r:restart policy='never' limit='9' window='1h' delay='3s' max-delay='4m'/>"),
     policy("", "<r:update policy='live' rollback='none'/><r:start wave='3' delay='500ms'/>"),
@@ -54,6 +55,31 @@ def test_all_of_the_policy_is_written(text):
     other = replace(HOST, defaults=Policy(update=UpdatePolicy.MANUAL, stop=StopMode.FORCE,
                                           stop_timeout=1.0, restart_limit=2))
     assert again(domain, other) == domain
+
+
+@pytest.mark.parametrize(("text", "written"), [
+    ("", []), ("<on_reboot>destroy</on_reboot>", ["<on_reboot>destroy</on_reboot>"]),
+    ("<on_poweroff>destroy</on_poweroff>", ["<r:restart policy='never'/>"]),
+    ("<on_poweroff>restart</on_poweroff>", ["<on_poweroff>restart</on_poweroff>",
+                                            "<on_crash>destroy</on_crash>"]),
+    (policy("state='paused'"), [("<r:reconcile xmlns:r='urn:stratovirt-reconciler:1' "
+                                "state='paused'/>")]),
+    (policy("", "<r:stop timeout='90s'/><r:restart limit='9' policy='on-failure'/>"),
+     ["<r:stop timeout='90s'/>", "<r:restart policy='on-failure' limit='9'/>"])])
+def test_for_people_the_policy_is_what_differs_from_the_defaults(text, written):
+    found = write(read(text), Policy())
+    assert read_domain(found.encode(), "b.xml", HOST) == read(text)
+    lines = [line.strip() for line in found.splitlines()]
+    assert [line for line in lines if "r:" in line or "on_" in line if "</r:" not in line
+            if not line.startswith("<r:reconcile") or "state" in line] == written
+
+
+def test_a_configuration_s_other_default_is_told_against():
+    other = Policy(stop_timeout=1.0, hold=True)
+    found = write(read(), other)
+    assert "hold='no'" in found
+    assert "timeout='30s'" in found
+    assert read_domain(found.encode(), "b.xml", replace(HOST, defaults=other)) == read()
 
 
 def test_no_balloon_stays_none():

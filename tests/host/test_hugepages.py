@@ -34,6 +34,15 @@ def test_a_size_that_is_not_mounted_says_what_to_do(files):
     assert "pagesize=32768K" in caught.value.hint
 
 
+def test_the_pages_of_a_path_are_those_of_the_mount_it_is_in(tmp_path, files):
+    mounts, memory = files
+    mounts.write_text("none /h hugetlbfs rw,pagesize=2M 0 0\n"
+                      "none /h/big hugetlbfs rw,pagesize=1024M 0 0\n")
+    found = [hugepages.page_of(path, mounts, memory)
+             for path in ("/h", "/h/libvirt/a", "/h/big/b", "/hh", "/tmp")]
+    assert found == [2 << 20, 2 << 20, 1 << 30, None, None]
+
+
 def test_a_kernel_without_any(tmp_path, files):
     (tmp_path / "meminfo").write_text("MemTotal: 1 kB\n")
     (tmp_path / "mounts").write_text("")

@@ -31,7 +31,8 @@ from reconciler.domain.devices.video import Video
 from reconciler.domain.devices.virtio_serial import VirtioSerial
 from reconciler.domain.devices.vsock import Vsock
 
-# Each has RULES, its rows, and `read_all(devices, reading)`, what it makes of them.
+# Each has RULES, its rows, `read_all(devices, reading)`, what it makes of them, and
+# `recognise(options)`, what it makes of a command line.
 KINDS = (disk, interface, controller, character, memballoon, rng, vsock, hostdev, graphics, video,
          scsi)
 RULES = tuple(row for kind in KINDS for row in kind.RULES)

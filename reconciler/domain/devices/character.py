@@ -24,6 +24,7 @@ from reconciler.domain.rules import (
 from reconciler.domain.tags import Tag, alias, having, tag
 
 if TYPE_CHECKING:
+    from reconciler.domain.options import Option, Options
     from reconciler.domain.reading import Reading
     from reconciler.domain.rules import Element
     from reconciler.domain.xml import Node
@@ -300,3 +301,66 @@ def _channel(node: Node, reading: Reading) -> Channel | None:
                                  "console's, 1 the guest agent's)")
     return Channel(name=name, number=_ANY_PORT if port is None else port, backend=backend[0],
                    path=backend[1], alias=node.text("alias/@name") or "", line=node.line)
+
+
+def recognise(options: Options) -> list[Device]:
+    """From the command line: the serial port, and every port of the virtio-serial controller."""
+    found: list[Device] = []
+    for option in options.take("-serial"):
+        name = option.kind.removeprefix("chardev:")
+        chardev = option if name == option.kind else options.named(option, "-chardev", name)
+        end = _end(chardev, options)
+        if end is not None:
+            found.append(Serial(alias="serial0", backend=end[0], path=end[1]))
+    taken: set[int] = set()
+    for option in options.take("-device", "virtconsole", "virtserialport"):
+        port = option.number("nr")
+        console = option.kind == "virtconsole"
+        if port is None:  # StratoVirt's own choice
+            port = 0 if console and 0 not in taken else max(taken, default=0) + 1
+        taken.add(port)
+        end = _end(options.backend(option, "-chardev", "chardev"), options)
+        if end is not None:
+            make = _console_at if console else _channel_at
+            found.append(make(option, options, port, end))
+    return found
+
+
+def _end(option: Option | None, options: Options) -> tuple[str, str | None] | None:
+    """The other end as `_backend` reads it; None where a file cannot say it, which is told."""
+    if option is None:
+        return None
+    if option.kind == "pty":
+        return "pty", None
+    file = options.path(option.text("path"))
+    listens = option.text("server") is not None
+    option.skip("nowait")
+    if option.kind == "file" and file is not None:
+        return "file", file
+    if option.kind == "socket" and file is not None and listens:
+        return "unix", file
+    option.note("accepted: pty, file, and a socket with a path, server and nowait; what is at it "
+                "is left out")
+    return None
+
+
+def _console_at(option: Option, options: Options, port: int,
+                end: tuple[str, str | None]) -> Console:
+    """Make the console of this port; port 1 is the guest agent's here."""
+    number_ = port - AGENT_PORT if port > AGENT_PORT else 0
+    if port == AGENT_PORT:
+        number_ = LAST_PORT
+        option.note(f"port 1 is the guest agent's here: it moves to port {LAST_PORT + AGENT_PORT}")
+    return Console(alias=options.alias(option, f"console{number_}"), number=number_,
+                   backend=end[0], path=end[1])
+
+
+def _channel_at(option: Option, options: Options, port: int,
+                end: tuple[str, str | None]) -> Channel:
+    """Make the channel of this port; its name is not on a command line, nor in the guest."""
+    found = Channel(name=AGENT if port == AGENT_PORT else f"port.{port}", number=port,
+                    alias=options.alias(option, f"channel{port}"), backend=end[0], path=end[1])
+    own = options.around.own
+    if own is not None and found.path == f"{own}/{found.socket}":
+        return replace(found, path=None)
+    return found

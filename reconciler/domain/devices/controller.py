@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 
 
     from reconciler.domain.model import Device
+    from reconciler.domain.options import Options
     from reconciler.domain.reading import Reading
     from reconciler.domain.xml import Node
 
@@ -67,3 +68,8 @@ def _pci(node: Node) -> Device | None:
     elif node.number("@index") not in (None, 0):
         node.error("the pcie-root has index='0'")
     return None
+
+
+def recognise(options: Options) -> list[Device]:
+    """From the command line: root ports, which others name, then virtio-serial."""
+    return [*root_port.recognise(options), *virtio_serial.recognise(options)]

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import re
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, ClassVar
 
 from reconciler.domain.model import Claim, Command, Device, Need, Place
@@ -27,6 +28,7 @@ from reconciler.domain.tags import Tag, address, alias, having, maybe, tag
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from reconciler.domain.options import Option, Options
     from reconciler.domain.reading import Reading
     from reconciler.domain.rules import Element
     from reconciler.domain.xml import Node
@@ -299,3 +301,55 @@ def index_of(target: str) -> int:
     return max(number - 1, 0)
 
 
+def recognise(options: Options) -> list[Disk]:
+    """From the command line."""
+    return _targeted([
+        replace(disk, place=options.place(option))
+        for option in options.take("-device", "virtio-blk-pci", "virtio-blk-device")
+        if (disk := recognised(option, options)) is not None])
+
+
+def recognised(option: Option, options: Options) -> Disk | None:
+    """What all buses have of a disk; its target is still to be given."""
+    drive = options.backend(option, "-drive", "drive")
+    file = options.path(drive.text("file")) if drive is not None else None
+    if drive is None or file is None:
+        return None
+    drive.skip("if", "media")
+    direct, discard = drive.truth("direct"), drive.truth("discard")
+    aio = drive.text("aio") or ("off" if direct is False else None)
+    return Disk(
+        target="", path=file, block=options.around.is_block(file), alias=options.alias(option, ""),
+        format=drive.text("format") or "raw", direct=direct, aio=aio,
+        discard=None if discard is None else "unmap" if discard else "ignore",
+        detect_zeroes=drive.text("detect-zeroes"), readonly=drive.truth("readonly") or False,
+        iops=drive.number("throttling.iops-total") or None, serial=option.text("serial"),
+        boot=option.number("bootindex"), iothread=options.iothread(option),
+        queues=option.number("num-queues"), queue_size=option.number("queue-size"))
+
+
+def targets(prefix: str, count: int) -> list[str]:
+    """Names that sort as they are counted."""
+    letters = "abcdefghijklmnopqrstuvwxyz"
+    if count <= len(letters):
+        return [f"{prefix}{letter}" for letter in letters[:count]]
+    return [f"{prefix}{one}{other}" for one in letters for other in letters][:count]
+
+
+def _targeted(disks: list[Disk]) -> list[Disk]:
+    """Their names: those of libvirt's aliases where that keeps the order, which microvm shows."""
+    named = [f"vd{_letters(int(d.alias[11:]))}" if re.fullmatch(r"virtio-disk\d{1,3}", d.alias)
+             else "" for d in disks]
+    if "" in named or named != sorted(set(named)):
+        named = targets("vd", len(disks))
+    return [replace(d, target=name, alias=d.alias or f"virtio-disk{index_of(name)}")
+            for d, name in zip(disks, named, strict=True)]
+
+
+def _letters(number: int) -> str:
+    """The other way round than index_of."""
+    found, number = "", number + 1
+    while number:
+        number, letter = divmod(number - 1, 26)
+        found = chr(ord("a") + letter) + found
+    return found

@@ -24,6 +24,7 @@ from reconciler.domain.rules import (
 from reconciler.domain.tags import Tag, tag
 
 if TYPE_CHECKING:
+    from reconciler.domain.options import Options
     from reconciler.domain.reading import Reading
     from reconciler.domain.xml import Node
 
@@ -140,3 +141,15 @@ def _read(node: Node) -> Graphics | None:
             (listen or node).error(f"listen: {error}")
     return Graphics(alias="vnc0", listen=address, line=node.line,
                     port=port if isinstance(port, int) else None)
+
+
+def recognise(options: Options) -> list[Graphics]:
+    """From the command line; VNC counts displays from port 5900."""
+    found: list[Graphics] = []
+    for option in options.take("-vnc"):
+        listen, _, display = option.kind.rpartition(":")
+        if listen and display.isdecimal():
+            found.append(Graphics(alias="vnc0", listen=listen, port=LOWEST + int(display)))
+        else:
+            option.note("accepted: ADDRESS:DISPLAY")
+    return found

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
@@ -21,6 +22,7 @@ from reconciler.domain.rules import (
 from reconciler.domain.tags import Tag, address, alias, tag
 
 if TYPE_CHECKING:
+    from reconciler.domain.options import Option, Options
     from reconciler.domain.reading import Reading
     from reconciler.domain.xml import Node
 
@@ -38,6 +40,7 @@ HOSTDEV = element(
     refused("boot", "StratoVirt boots from disks"), refused("readonly", "that is for scsi"),
     refused("shareable", "that is for scsi"), many=True)
 RULES = (HOSTDEV,)
+_HOST = re.compile(r"(?:([0-9a-f]{4}):)?([0-9a-f]{2}:[01][0-9a-f]\.[0-7])")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -105,3 +108,20 @@ def _read(node: Node) -> Hostdev | None:
     return Hostdev(alias=node.text("alias/@name") or "",
                    host=f"{domain:04x}:{bus:02x}:{slot:02x}.{function:x}",
                    managed=node.flag("@managed") or False, place=place(node), line=node.line)
+
+
+def recognise(options: Options) -> list[Hostdev]:
+    """From the command line, which does not say who binds it: a file says so with managed='yes'."""
+    found = (_recognised(option, options, f"hostdev{number}") for number, option in enumerate(
+        options.take("-device", "vfio-pci")))
+    return [device for device in found if device is not None]
+
+
+def _recognised(option: Option, options: Options, name: str) -> Hostdev | None:
+    match = _HOST.fullmatch((option.text("host") or "").lower())
+    if match is None:
+        option.note("host: accepted: 0000:03:00.0")
+        return None
+    option.note("managed='no': whoever bound it to vfio-pci is to bind it again")
+    return Hostdev(alias=options.alias(option, name), host=f"{match[1] or '0000'}:{match[2]}",
+                   place=options.place(option))

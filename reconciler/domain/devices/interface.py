@@ -24,6 +24,7 @@ from reconciler.domain.rules import (
 from reconciler.domain.tags import Tag, address, alias, having, tag
 
 if TYPE_CHECKING:
+    from reconciler.domain.options import Option, Options
     from reconciler.domain.reading import Reading
     from reconciler.domain.rules import Element
     from reconciler.domain.xml import Node
@@ -247,3 +248,34 @@ def _vlans(node: Node, bridge: str | None) -> tuple[Vlan, ...]:
         child.error("a tag twice, or two of nativeMode='untagged'; accepted: each tag once, one "
                     "untagged")
     return tuple(sorted(found))
+
+
+def recognise(options: Options) -> list[Interface]:
+    """From the command line; the bridge is the tap's, now."""
+    found: list[Interface] = []
+    for number_, option in enumerate(options.take("-device", "virtio-net-pci",
+                                                  "virtio-net-device")):
+        card = _recognised(option, options, f"net{number_}")
+        if card is not None:
+            found.append(card if card.mac else replace(card, mac=_default_mac(found)))
+    return found
+
+
+def _recognised(option: Option, options: Options, name: str) -> Interface | None:
+    net = options.backend(option, "-netdev", "netdev")
+    tap = net.text("ifname") if net is not None and net.kind == "tap" else None
+    if net is None or tap is None:
+        option.note("its other end is no tap with a name")
+        return None
+    option.skip("mq", "vectors")
+    return Interface(tap=tap, mac=(option.text("mac") or "").lower(),
+                     bridge=options.around.bridge_of(tap), queues=net.number("queues"),
+                     vhost=net.truth("vhost") or False, alias=options.alias(option, name),
+                     place=options.place(option))
+
+
+def _default_mac(before: list[Interface]) -> str:
+    """StratoVirt's own where none is given: the first that no card before it has."""
+    taken = {card.mac for card in before}
+    return next(mac for last in range(0x56, 0x56 + len(taken) + 1)
+                if (mac := f"52:54:00:12:34:{last:02x}") not in taken)

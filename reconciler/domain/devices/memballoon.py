@@ -11,6 +11,7 @@ from reconciler.domain.rules import ON_OFF, Attribute, choice, element, silent, 
 from reconciler.domain.tags import Tag, address, alias, tag
 
 if TYPE_CHECKING:
+    from reconciler.domain.options import Options
     from reconciler.domain.reading import Reading
     from reconciler.domain.xml import Node
 
@@ -67,3 +68,11 @@ def _read(node: Node) -> Balloon:
                    deflate_on_oom=node.flag("@autodeflate") or False,
                    free_page_reporting=node.flag("@freePageReporting") or False,
                    place=place(node), line=node.line)
+
+
+def recognise(options: Options) -> list[Balloon]:
+    """From the command line; none there is none, and the file says so."""
+    return [Balloon(alias=options.alias(option, "balloon0"), place=options.place(option),
+                    deflate_on_oom=option.truth("deflate-on-oom") or False,
+                    free_page_reporting=option.truth("free-page-reporting") or False)
+            for option in options.take("-device", "virtio-balloon-pci", "virtio-balloon-device")]

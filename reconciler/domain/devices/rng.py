@@ -11,6 +11,7 @@ from reconciler.domain.rules import PATH, Attribute, choice, element, number, si
 from reconciler.domain.tags import Tag, address, alias, tag
 
 if TYPE_CHECKING:
+    from reconciler.domain.options import Option, Options
     from reconciler.domain.reading import Reading
     from reconciler.domain.xml import Node
 
@@ -81,3 +82,19 @@ def _read(node: Node, reading: Reading) -> Rng | None:
     return Rng(alias=node.text("alias/@name") or "", bytes=amount, period=period,
                path=path(reading, node.text("backend")) or "/dev/random", place=place(node),
                line=node.line)
+
+
+def recognise(options: Options) -> list[Rng]:
+    """From the command line."""
+    found = (_recognised(option, options, f"rng{number}") for number, option in enumerate(
+        options.take("-device", "virtio-rng-pci", "virtio-rng-device")))
+    return [device for device in found if device is not None]
+
+
+def _recognised(option: Option, options: Options, name: str) -> Rng | None:
+    source = options.backend(option, "-object", "rng")
+    file = options.path(source.text("filename")) if source is not None else None
+    if file is None:
+        return None
+    return Rng(alias=options.alias(option, name), path=file, bytes=option.number("max-bytes"),
+               period=option.number("period") or PERIOD, place=options.place(option))

@@ -10,6 +10,7 @@ from reconciler.domain.reading import at, place
 from reconciler.domain.tags import Tag, address, tag
 
 if TYPE_CHECKING:
+    from reconciler.domain.options import Options
     from reconciler.domain.xml import Node
 
 
@@ -60,3 +61,26 @@ def numbered(ports: list[RootPort]) -> list[RootPort]:
                   key=lambda port: (port.place is None, port.place or Place(0, 0)))
     found = [replace(port, index=(number := next(free)), alias=f"pcie.{number}") for port in bare]
     return [*(port for port in ports if port.index), *found]
+
+
+def recognise(options: Options) -> list[RootPort]:
+    """From the command line, before all else: what sits behind a port names it by its id."""
+    found: list[RootPort] = []
+    for option in options.take("-device", "pcie-root-port"):
+        option.skip("chassis")  # which StratoVirt reads and never uses
+        name, port, where = option.text("id") or "", option.number("port"), options.place(option)
+        index = _index(name, set(options.buses.values()))
+        options.buses[name] = index
+        if where is not None and port is not None and port != where.slot * 8 + where.function:
+            option.note(f"port={port:#x}: the guest will see {where.slot * 8 + where.function:#x} "
+                        "as the slot's number")
+        found.append(RootPort(alias=f"pcie.{index}", index=index, place=where))
+    return found
+
+
+def _index(name: str, taken: set[int]) -> int:
+    """The number at the end of its id, else the lowest free one."""
+    digits = name[len(name.rstrip("0123456789")):]
+    if digits and len(digits) < 4 and 0 < int(digits) < 255 and int(digits) not in taken:
+        return int(digits)
+    return next(number for number in range(1, 255) if number not in taken)

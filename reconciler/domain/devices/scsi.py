@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import TYPE_CHECKING, ClassVar
 
 from reconciler.domain.devices import disk
-from reconciler.domain.devices.disk import Disk
+from reconciler.domain.devices.disk import Disk, targets
 from reconciler.domain.model import Device, Place
 from reconciler.domain.reading import at, place
 from reconciler.domain.tags import Tag, address, alias, having, tag
 
 if TYPE_CHECKING:
+    from reconciler.domain.options import Option, Options
     from reconciler.domain.reading import Reading
     from reconciler.domain.xml import Node
 
@@ -132,3 +133,36 @@ def _disk(node: Node, found: Disk, controllers: dict[int, ScsiController], *,
     return ScsiDisk(**{**values, "alias": given or f"scsi{index}-0-{target}-{unit}", "place": None,
                        "readonly": found.readonly or optical},
                     controller=index, scsi_target=target, unit=unit, bus=bus.alias, optical=optical)
+
+
+def recognise(options: Options) -> list[Device]:
+    """From the command line: controllers, then the disks that name their bus."""
+    controllers: dict[str, ScsiController] = {}
+    for option in options.take("-device", _FEATURE):
+        index = len(controllers)
+        name = options.alias(option, f"scsi{index}")
+        controllers[f"{option.text('id')}.0"] = ScsiController(
+            alias=name, index=index, queues=option.number("num-queues"),
+            iothread=options.iothread(option), place=options.place(option))
+    disks = [disk for option in options.take("-device", "scsi-hd", "scsi-cd")
+             if (disk := _recognised(option, options, controllers)) is not None]
+    names = targets("sd", len(disks))
+    return [*controllers.values(),
+            *(replace(d, target=name) for d, name in zip(disks, names, strict=True))]
+
+
+def _recognised(option: Option, options: Options,
+                controllers: dict[str, ScsiController]) -> ScsiDisk | None:
+    bus = controllers.get(option.text("bus") or "")
+    found = disk.recognised(option, options)
+    option.skip("channel")
+    target, unit = option.number("scsi-id") or 0, option.number("lun") or 0
+    if bus is None or found is None:
+        option.note("there is no such scsi bus, or no such drive")
+        return None
+    values = {f.name: getattr(found, f.name) for f in fields(Disk)}
+    optical = option.kind == "scsi-cd"
+    return ScsiDisk(**{**values, "readonly": found.readonly or optical,
+                       "alias": found.alias or f"scsi{bus.index}-0-{target}-{unit}"},
+                    controller=bus.index, scsi_target=target, unit=unit, bus=bus.alias,
+                    optical=optical)

@@ -11,6 +11,7 @@ from reconciler.domain.rules import ANY, Attribute, element, quiet, silent
 from reconciler.domain.tags import Tag, address, alias, tag
 
 if TYPE_CHECKING:
+    from reconciler.domain.options import Options
     from reconciler.domain.reading import Reading
     from reconciler.domain.xml import Node
 
@@ -58,3 +59,9 @@ def read_all(devices: Node, reading: Reading) -> list[Video]:
             found.append(Video(alias=node.text("alias/@name") or "video0", place=place(node),
                                line=node.line))
     return found
+
+
+def recognise(options: Options) -> list[Video]:
+    """From the command line."""
+    return [Video(alias=options.alias(option, "video0"), place=options.place(option))
+            for option in options.take("-device", "virtio-gpu-pci")]

@@ -10,6 +10,7 @@ from reconciler.domain.reading import at, driver, place
 from reconciler.domain.tags import Tag, address, alias, tag
 
 if TYPE_CHECKING:
+    from reconciler.domain.options import Options
     from reconciler.domain.xml import Node
 
 
@@ -42,3 +43,10 @@ def read(node: Node) -> VirtioSerial:
     """From <controller type='virtio-serial'>."""
     return VirtioSerial(alias=node.text("alias/@name") or "virtio-serial0",
                         ports=node.number("@ports"), place=place(node), line=node.line)
+
+
+def recognise(options: Options) -> list[VirtioSerial]:
+    """From the command line."""
+    return [VirtioSerial(alias=options.alias(option, "virtio-serial0"),
+                         ports=option.number("max-ports"), place=options.place(option))
+            for option in options.take("-device", "virtio-serial-pci", "virtio-serial-device")]

@@ -11,6 +11,7 @@ from reconciler.domain.rules import YES_NO, Attribute, choice, element, number, 
 from reconciler.domain.tags import Tag, address, alias, tag
 
 if TYPE_CHECKING:
+    from reconciler.domain.options import Options
     from reconciler.domain.reading import Reading
     from reconciler.domain.xml import Node
 
@@ -78,3 +79,10 @@ def _read(node: Node) -> Vsock:
         node.at("cid").error(f"no address; accepted: address='{LOWEST}' to '{HIGHEST}'")
     return Vsock(alias=node.text("alias/@name") or "vsock0", cid=None if automatic else cid,
                  place=place(node), line=node.line)
+
+
+def recognise(options: Options) -> list[Vsock]:
+    """From the command line."""
+    return [Vsock(alias=options.alias(option, "vsock0"), cid=option.number("guest-cid"),
+                  place=options.place(option))
+            for option in options.take("-device", "vhost-vsock-pci", "vhost-vsock-device")]

@@ -1,0 +1,132 @@
+"""A StratoVirt that somebody else started, as the domain file that describes it: for `import`.
+
+Its command line (stratovirt/recognise.py), what the host knows of it, and one question to its
+monitor become a Domain; that is written, and read again as the reconciler will read it, so that
+whatever would differ is told before anybody relies on the file.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import stat
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from reconciler.domain.difference import differences
+from reconciler.domain.model import DesiredState, InvalidDomain, Problem
+from reconciler.domain.options import Left, Surroundings
+from reconciler.domain.reader import read_domain
+from reconciler.domain.writer import write
+from reconciler.engine.site import reading_host
+from reconciler.errors import QmpError, UsageError
+from reconciler.host import hugepages, taps
+from reconciler.stratovirt import binary, process
+from reconciler.stratovirt.qmp import Qmp
+from reconciler.stratovirt.recognise import recognise
+
+if TYPE_CHECKING:
+    from reconciler.domain.model import Domain, ReadingHost
+    from reconciler.settings import Settings
+    from reconciler.stratovirt.recognise import Recognised
+
+PATIENCE = 2.0  # seconds; a monitor that somebody else talks to never answers us
+
+
+@dataclass(frozen=True, slots=True)
+class TakenOver:
+    """The file, what it does not say, and what makes it invalid."""
+
+    text: str
+    left: tuple[Left, ...]
+    problems: tuple[Problem, ...]
+
+
+def take_over(settings: Settings, pid: int) -> TakenOver:
+    """Describe the VM of a process; raises UsageError where it is none."""
+    host = reading_host(settings)
+    every = process.command_line(pid)
+    if not every:
+        raise UsageError(f"no process {pid}", reason="NotFound")
+    words = binary.arguments_of(every, host.emulators)
+    if words is None:
+        raise UsageError(f"process {pid} is no StratoVirt: {every[0]}", reason="NotFound",
+                         hint="name its program in hypervisor.allowed if it is one")
+    try:
+        "\n".join(every).encode()
+    except UnicodeEncodeError:
+        raise UsageError(f"process {pid}: its command line is not UTF-8, as a file must be"
+                         ) from None
+    found = recognise(words, _surroundings(settings, pid, words))
+    state, unknown = asyncio.run(_state(found))
+    emulator, another = _emulator(settings, pid, every, host)
+    domain = replace(found.domain, emulator=emulator, policy=replace(host.defaults, state=state))
+    text = write(domain, host.defaults)
+    problems, changed = _read_again(text, domain, pid, host)
+    return TakenOver(text, (*found.left, *unknown, *another, *changed), problems)
+
+
+def _surroundings(settings: Settings, pid: int, words: list[str]) -> Surroundings:
+    home = process.home_of(words, settings.runtime / "vms")
+    directory = Path("/")
+    with suppress(OSError):  # another user's process; most have no relative paths
+        directory = Path(os.readlink(f"/proc/{pid}/cwd"))
+    return Surroundings(directory, f"imported-{pid}", None if home is None else str(home),
+                        hugepages.page_of, taps.master, _is_block)
+
+
+def _is_block(path: str) -> bool:
+    try:
+        return stat.S_ISBLK(os.stat(path).st_mode)
+    except OSError:
+        return False
+
+
+async def _state(found: Recognised) -> tuple[DesiredState, tuple[Left, ...]]:
+    """Ask its last monitor: with -S, libvirt starts every VM, and lets it run afterwards."""
+    started = DesiredState.PAUSED if found.paused else DesiredState.RUNNING
+    if not found.monitors:
+        return started, ()
+    monitor = found.monitors[-1]
+    try:
+        qmp = await Qmp.connect(Path(monitor), lambda _name, _data: None, lambda: None, PATIENCE)
+        try:
+            answer = await qmp.execute("query-status", PATIENCE)
+        finally:
+            qmp.close()
+        running = bool(answer["running"])
+    except (QmpError, OSError, KeyError, TypeError) as error:
+        return DesiredState.RUNNING, (Left(
+            f"monitor {monitor}", f"whether it runs or is paused is not known ({error}): "
+                                  "state='running' is meant"),)
+    return (DesiredState.RUNNING if running else DesiredState.PAUSED), ()
+
+
+def _emulator(settings: Settings, pid: int, words: list[str],
+              host: ReadingHost) -> tuple[str | None, tuple[Left, ...]]:
+    """The program, where it is another than the configured one and may be named."""
+    usual, program = binary.find(settings), words[0]
+    if usual.simulated and usual.path in words:
+        return None, ()
+    with suppress(OSError):  # another user's process: the first word has to do
+        program = os.readlink(f"/proc/{pid}/exe").removesuffix(" (deleted)")
+    if os.path.realpath(usual.path) == program:
+        return None, ()
+    same = [name for name in host.emulators if os.path.realpath(name) == program]
+    if same:
+        return same[0], ()
+    return None, (Left(f"program {program}", f"the next start is by {usual.path}; "
+                                             "hypervisor.allowed has no such program"),)
+
+
+def _read_again(text: str, domain: Domain, pid: int,
+                host: ReadingHost) -> tuple[tuple[Problem, ...], tuple[Left, ...]]:
+    """What the reconciler will make of the file: its errors, or all that comes out otherwise."""
+    try:
+        again = read_domain(text.encode(), f"process {pid}", host)
+    except InvalidDomain as error:
+        return error.problems, ()
+    return (), tuple(Left(change.path, f"will be {change.new} instead of {change.old}")
+                     for change in differences(domain, again))
