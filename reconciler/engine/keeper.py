@@ -47,9 +47,6 @@ if TYPE_CHECKING:
     from reconciler.engine.context import Context
     from reconciler.engine.store import Memory, Text
 
-# Conditions whose appearance is news, with the event's name and severity.
-_APPEARED = {"Stalled": ("domain.stalled", "error"), "Held": ("domain.held", "info"),
-             "Orphaned": ("domain.orphaned", "warning")}
 MOST_ROUNDS = 20  # passes without rest; more is a fault of ours, and is told as one
 
 
@@ -313,14 +310,9 @@ class Keeper:
 
     def _settle(self, now: Now) -> None:
         """Tell what changed, and note that this generation ended Ready or Stalled."""
-        appeared, gone = self.transitions.update(self.plan.conditions, timestamp())
-        for condition in appeared:
-            if condition.type in _APPEARED:
-                event, severity = _APPEARED[condition.type]
-                self.tell(event, severity=severity, reason=condition.reason,
-                          message=condition.message)
-        if "Held" in gone:
-            self.tell("domain.released", reason="HoldRequested")
+        for news in self.transitions.update(self.plan.conditions, timestamp()):
+            self.tell(news.event, severity=news.severity, reason=news.reason,
+                      message=news.message)
         stalled = self.plan.condition("Stalled")
         ready = self.plan.ready.status is Truth.TRUE
         if (ready or stalled) and self.domain is not None:

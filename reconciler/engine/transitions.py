@@ -10,6 +10,20 @@ if TYPE_CHECKING:
 
     from reconciler.engine.case import Condition
 
+# Conditions whose appearance is news, with the event's name and severity.
+_APPEARED = {"Stalled": ("domain.stalled", "error"), "Held": ("domain.held", "info"),
+             "Orphaned": ("domain.orphaned", "warning")}
+
+
+@dataclass(frozen=True, slots=True)
+class News:
+    """An event that a changed condition is."""
+
+    event: str
+    reason: str
+    severity: str = "info"
+    message: str = ""
+
 
 @dataclass(slots=True)
 class Transitions:
@@ -18,8 +32,8 @@ class Transitions:
     since: dict[str, tuple[str, str]] = field(default_factory=dict)
 
     def update(self, conditions: Iterable[Condition],
-               at: str) -> tuple[list[Condition], list[str]]:
-        """Take the conditions of a pass; those that appeared, and the types that went."""
+               at: str) -> list[News]:
+        """Take the conditions of a pass; what is to be told of those that appeared or went."""
         before, self.since = self.since, {}
         appeared = []
         for condition in conditions:
@@ -29,4 +43,8 @@ class Transitions:
             # The time moves only with the status: a new reason alone is no transition.
             same = old is not None and old[0] == condition.status
             self.since[condition.type] = old if old and same else (condition.status, at)
-        return appeared, [kind for kind in before if kind not in self.since]
+        told = [News(event, c.reason, severity, c.message) for c in appeared
+                if c.type in _APPEARED for event, severity in (_APPEARED[c.type],)]
+        if "Held" in before and "Held" not in self.since:
+            told.append(News("domain.released", "HoldRequested"))
+        return told

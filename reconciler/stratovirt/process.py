@@ -106,8 +106,10 @@ def launch(program: Sequence[str], home: Path) -> Process:
 def find(home: Path, pid: int | None, started: int | None) -> Process | None:
     """The process that is this VM: the recorded one if it still is, else by command line."""
     wanted = qmp_argument(home)
-    if pid is not None and start_time(pid) == started is not None and wanted in command_line(pid):
-        return Process(pid, started)
+    if pid is not None and start_time(pid) == started is not None:
+        words = command_line(pid)
+        if not words or wanted in words:  # just after its exec the kernel has no words of it yet
+            return Process(pid, started)
     for entry in os.listdir("/proc"):
         if entry.isdigit() and wanted in command_line(int(entry)):
             found = start_time(int(entry))

@@ -67,8 +67,9 @@ class Engine(RuleBasedStateMachine):
         self.path = Path(tempfile.mkdtemp(prefix="model-"))
         (self.path / "domains").mkdir()
         (self.path / "images").mkdir()
-        for name in ("fw.fd", *(f"{disk}.img" for name in ALL for disk in (name, f"{name}2"))):
-            (self.path / "images" / name).write_bytes(b"x")
+        disks = [f"{name}{more}.img" for name in ALL for more in ("", "2")]
+        for file in ("fw.fd", *disks):
+            (self.path / "images" / file).write_bytes(b"x")
         (self.path / "config.yaml").write_text(CONFIG)
         self.settings = load(self.path / "config.yaml", {})
         self.world = World(judge=self.judge)

@@ -95,6 +95,15 @@ def test_a_program_that_is_not_there_fails_the_start_and_holds_nothing(tmp_path)
     assert not process.locked(tmp_path)
 
 
+def exec_done(vm):
+    """Its words, which the kernel has a moment after the exec."""
+    deadline = time.monotonic() + 10
+    while not process.command_line(vm.pid):
+        assert time.monotonic() < deadline
+        os.sched_yield()
+    return process.command_line(vm.pid)
+
+
 def test_a_process_is_found_by_its_record(launch, tmp_path):
     vm = launch()
     assert process.find(tmp_path, vm.pid, vm.started) == vm
@@ -102,6 +111,7 @@ def test_a_process_is_found_by_its_record(launch, tmp_path):
 
 def test_a_process_is_found_by_its_command_line(launch, tmp_path):
     vm = launch()
+    exec_done(vm)
     for pid, started in ((None, None), (vm.pid, None), (vm.pid, vm.started + 1), (1, 1)):
         assert process.find(tmp_path, pid, started) == vm
 
@@ -143,11 +153,7 @@ def test_a_zombie_is_no_process(launch):
 
 def test_the_command_line_comes_whole(launch, tmp_path):
     vm = launch(*program(tmp_path, 0, "two words", "", "ä"))
-    deadline = time.monotonic() + 10
-    while not process.command_line(vm.pid):  # the kernel fills it in a moment after the exec
-        assert time.monotonic() < deadline
-        os.sched_yield()
-    assert process.command_line(vm.pid)[-3:] == ["two words", "", "ä"]
+    assert exec_done(vm)[-3:] == ["two words", "", "ä"]
 
 
 async def test_the_end_of_a_child_tells_its_status(launch):

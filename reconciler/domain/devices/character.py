@@ -252,7 +252,7 @@ def _ported(channels: list[Channel]) -> list[Channel]:
     found = []
     for channel in sorted(channels, key=lambda c: c.name):
         number_ = AGENT_PORT if channel.name == AGENT else (
-            next(free, 0) if channel.number == _ANY_PORT else channel.number)
+            next(free, LAST_PORT + 2) if channel.number == _ANY_PORT else channel.number)
         found.append(replace(channel, number=number_))
     aliases = {channel.alias for channel in found}
     names = (n for i in range(2 * len(found)) if (n := f"channel{i}") not in aliases)
