@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from reconciler import __version__
 from reconciler.cli import (
+    adopt,
     completion,
     console,
     control,
@@ -38,7 +39,7 @@ if TYPE_CHECKING:
 # Adding a file of verbs is one entry here.
 VERBS: tuple[Verb, ...] = (
     *run.VERBS, *status.VERBS, *plan.VERBS, *validate.VERBS, *explain.VERBS, *events.VERBS,
-    *files.VERBS, *import_.VERBS, *control.VERBS, *console.VERBS, *schema.VERBS,
+    *files.VERBS, *import_.VERBS, *adopt.VERBS, *control.VERBS, *console.VERBS, *schema.VERBS,
     *completion.VERBS)
 INTERRUPTED = 130
 EXAMPLES = """examples:

@@ -37,8 +37,11 @@ PATIENCE = 2.0  # seconds; a monitor that somebody else talks to never answers u
 
 @dataclass(frozen=True, slots=True)
 class TakenOver:
-    """The file, what it does not say, and what makes it invalid."""
+    """The file, what it does not say, and what makes it invalid; where its monitors are."""
 
+    domain: Domain
+    monitors: tuple[str, ...]
+    answers: bool  # whether the last of them does: none that somebody else talks to
     text: str
     left: tuple[Left, ...]
     problems: tuple[Problem, ...]
@@ -65,7 +68,8 @@ def take_over(settings: Settings, pid: int) -> TakenOver:
     domain = replace(found.domain, emulator=emulator, policy=replace(host.defaults, state=state))
     text = write(domain, host.defaults)
     problems, changed = _read_again(text, domain, pid, host)
-    return TakenOver(text, (*found.left, *unknown, *another, *changed), problems)
+    return TakenOver(domain, found.monitors, not unknown, text,
+                     (*found.left, *unknown, *another, *changed), problems)
 
 
 def _surroundings(settings: Settings, pid: int, words: list[str]) -> Surroundings:

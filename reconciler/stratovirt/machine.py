@@ -86,14 +86,20 @@ class VirtualMachine:
     def adopt(self) -> bool:
         """Find the process that holds our lock (rule 2); whether there is one now."""
         if self.process is None:
-            kept, found = self.record, self._unlocked
-            self._unlocked = None
+            found, self._unlocked = self._unlocked, None
             if found is None and process.locked(self.home) and not self._left():
-                found = process.find(self.home, kept.pid if kept else None,
-                                     kept.started if kept else None)
+                if self.record is None or self.record.pid is None:
+                    self.record = record.load(self.home)  # somebody adopted one by hand
+                found = self._find()
             if found is not None:
                 self._follow(found)
         return self.process is not None
+
+    def _find(self) -> process.Process | None:
+        kept = self.record
+        if kept is None:
+            return process.find(self.home, None, None)
+        return process.find(self.home, kept.pid, kept.started, foreign=kept.foreign)
 
     def occupied(self) -> bool:
         """Whether a process holds its lock, whoever that is."""
@@ -121,10 +127,9 @@ class VirtualMachine:
             return Vm(VmState.UNKNOWN, pid, str(error)) if alive else Vm(VmState.ABSENT)
         if not isinstance(status, dict) or not isinstance(status.get("running"), bool):
             return Vm(VmState.UNKNOWN, pid, f"query-status answered {status!r:.80}")
-        kept = self.record
+        kept = self.record or record.Record("", "")
         return Vm(VmState.RUNNING if status["running"] else VmState.PAUSED, pid,
-                  least_vcpus=kept.vcpus if kept is not None else 1,
-                  uncertain=kept is not None and kept.uncertain)
+                  least_vcpus=kept.vcpus, uncertain=kept.uncertain)
 
     async def consoles(self) -> dict[str, str]:
         """Label to pty path, of consoles and the serial port."""
@@ -353,6 +358,8 @@ class VirtualMachine:
                         process.reason(self.home) if how.code else "")
         self.process = None
         asked, self._asked = self._asked, False
+        if self.record is not None and self.record.foreign:
+            await process.until_free(self.home, SIGNAL_PATIENCE)
         self._clean()
         self._over.set()
         self._listener.on_end(traces, asked=asked)
@@ -363,7 +370,7 @@ class VirtualMachine:
             return
         give_back(self.record.taps, self.record.host_devices)
         self.record = replace(self.record, pid=None, started=None, intent="", taps=(),
-                              host_devices=(), updated=False, uncertain=False)
+                              host_devices=(), updated=False, uncertain=False, foreign=False)
         self._note()
 
     def _note(self) -> None:

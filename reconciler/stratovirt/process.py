@@ -12,6 +12,7 @@ import fcntl
 import os
 import signal
 import subprocess
+import sys
 from contextlib import suppress
 from dataclasses import dataclass
 from itertools import pairwise
@@ -26,7 +27,9 @@ if TYPE_CHECKING:
 
 LOCK = "lock"
 STDERR = "stderr"
+HOLDER = Path(__file__).with_name("holder.py")
 TAKEN = "a process already holds this VM's lock"
+FREE_PAUSE = 0.001  # seconds; a holder takes less to see the end of its VM
 _BACKTRACE = "Stack backtrace:"
 _TAIL = 64 << 10  # StratoVirt's reason for a failed start stands in the last few kB
 
@@ -103,12 +106,40 @@ def launch(program: Sequence[str], home: Path) -> Process:
     return Process(child.pid, start_time(child.pid) or 0)
 
 
-def find(home: Path, pid: int | None, started: int | None) -> Process | None:
-    """The process that is this VM: the recorded one if it still is, else by command line."""
+def hold(vm: Process, home: Path) -> Process:
+    """Let a process of its own hold the lock for as long as this VM lives; raises LockTaken."""
+    handle = os.open(home / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        holder = subprocess.Popen(  # noqa: S603  # a list, never a shell
+            [sys.executable, "-I", "-S", str(HOLDER), str(vm.pid), str(vm.started)],
+            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
+            pass_fds=(handle,), start_new_session=True, cwd="/")
+        assert holder.stdout is not None
+        with holder.stdout as told:
+            held = told.read() == b"held"
+    except BlockingIOError:
+        raise LockTaken(TAKEN) from None
+    finally:
+        os.close(handle)
+    holder.returncode = 0  # it lives on without us; nobody waits for it here
+    if not held:
+        message = f"process {vm.pid} has ended"
+        raise StartFailed(message)
+    return Process(holder.pid, start_time(holder.pid) or 0)
+
+
+def find(home: Path, pid: int | None, started: int | None, *,
+         foreign: bool = False) -> Process | None:
+    """The process that is this VM: the recorded one if it still is, else by command line.
+
+    A `foreign` one, which was adopted by hand, is known by its record alone.
+    """
     wanted = qmp_argument(home)
     if pid is not None and start_time(pid) == started is not None:
         words = command_line(pid)
-        if not words or wanted in words:  # just after its exec the kernel has no words of it yet
+        # Just after its exec the kernel has no words of it yet.
+        if foreign or not words or wanted in words:
             return Process(pid, started)
     for entry in os.listdir("/proc"):
         if entry.isdigit() and wanted in command_line(int(entry)):
@@ -137,6 +168,14 @@ def home_of(words: list[str], vms: Path) -> Path | None:
             home = Path(value.removeprefix("unix:").partition(",")[0]).parent
             return home if home.parent == vms and value == qmp_argument(home) else None
     return None
+
+
+async def until_free(home: Path, limit: float) -> None:
+    """Wait for the end of a holder, which comes just after that of its VM."""
+    with suppress(TimeoutError):
+        async with asyncio.timeout(limit):
+            while locked(home):  # noqa: ASYNC110  # nobody tells that an flock was let go
+                await asyncio.sleep(FREE_PAUSE)
 
 
 async def ended(process: Process) -> Ended:

@@ -39,6 +39,7 @@ class Record:
     taps: tuple[str, ...] = ()  # those that we made, and take away again
     ports: dict[int, Place] = field(default_factory=dict)  # its root ports, by index
     vcpus: int = 1  # that it was started with
+    foreign: bool = False  # adopted by hand: its command line does not name our directory
     updated: bool = False  # its definition was written anew after live changes
     uncertain: bool = False  # a live change is under way, or its end was not seen
     host_devices: tuple[str, ...] = ()  # those that we bound, and give back

@@ -1,0 +1,112 @@
+"""adopt: a VM of somebody's own becomes a domain, and is kept like one from then on."""
+
+from __future__ import annotations
+
+import os
+import signal
+
+import pytest
+
+from reconciler.stratovirt import process
+from tests.cli.test_import import foreign
+from tests.simulated.site import ready
+
+
+def home(site):
+    return site.settings.runtime / "vms" / "web9"
+
+
+def adopted(site, *more):
+    """A foreign VM that was adopted into a running reconciler; its process and its status."""
+    return foreign(site, "-chardev", f"socket,id=m,path={site.path}/people.sock,server,nowait",
+                   "-mon", "chardev=m,id=m,mode=control", *more)
+
+
+def test_it_is_kept_as_its_file_says_and_its_process_stays(site):
+    with adopted(site) as (child, client):
+        client.close()
+        done = site.verb("adopt", str(child.pid))
+        assert (done.returncode, done.stderr) == (0, ""), done
+        found = site.settled("running", "web9")
+        assert found["observed"]["pid"] == child.pid
+        assert site.verb("plan").returncode == 0
+        assert not site.events("domain.starting")
+        # It is steered by its file from now on.
+        assert site.verb("suspend", "web9").returncode == 0
+        assert site.settled("paused", "web9")["observed"]["pid"] == child.pid
+        assert site.verb("resume", "web9").returncode == 0
+        site.settled("running", "web9")
+
+
+def test_rule_2_it_outlives_the_reconciler_and_is_found_again(site):
+    with adopted(site) as (child, client):
+        client.close()
+        assert site.verb("adopt", str(child.pid)).returncode == 0
+        site.settled("running", "web9")
+        site.kill()
+        assert process.locked(home(site))
+        site.start()
+        assert site.settled("running", "web9")["observed"]["pid"] == child.pid
+        assert not site.events("domain.starting")
+
+
+def test_rule_1_its_lock_is_held_for_exactly_as_long_as_it_lives(idle):
+    with adopted(idle) as (child, client):
+        client.close()
+        assert idle.verb("adopt", str(child.pid)).returncode == 0
+        assert process.locked(home(idle))
+        child.send_signal(signal.SIGKILL)
+        child.wait()
+        while process.locked(home(idle)):
+            os.sched_yield()
+
+
+@pytest.mark.parametrize("end", [signal.SIGKILL, signal.SIGTERM])
+def test_when_it_dies_it_is_started_again_as_one_of_ours(site, end):
+    with adopted(site) as (child, client):
+        client.close()
+        assert site.verb("adopt", str(child.pid)).returncode == 0
+        site.settled("running", "web9")
+        child.send_signal(end)
+        child.wait()
+        found = site.domain(lambda d: ready(d) and d["observed"]["pid"] not in (None, child.pid),
+                            "web9")
+        assert site.processes("web9") == [found["observed"]["pid"]]
+        assert len(site.events("domain.exited")) == 1
+
+
+def test_a_recreate_makes_it_one_of_ours(site):
+    with adopted(site) as (child, client):
+        client.close()
+        assert site.verb("adopt", str(child.pid)).returncode == 0
+        site.settled("running", "web9")
+        assert site.verb("restart", "web9").returncode == 0
+        found = site.domain(lambda d: ready(d) and d["observed"]["pid"] not in (None, child.pid),
+                            "web9")
+        assert site.processes("web9") == [found["observed"]["pid"]]
+        assert child.wait() == 0
+
+
+def test_what_cannot_be_adopted_is_told_and_nothing_is_done(idle):
+    with adopted(idle) as (child, client):
+        client.close()
+        held = foreign_file = idle.path / "domains" / "mine.xml"
+        idle.verb("import", str(child.pid), "-o", str(foreign_file))
+        done = idle.verb("adopt", str(child.pid))
+        assert done.returncode == 1
+        assert "mine.xml is of this domain already" in done.stderr
+        held.unlink()
+        assert idle.verb("adopt", str(child.pid), "--dry-run").stdout.startswith("<domain")
+        assert not home(idle).exists()
+        assert idle.verb("adopt", str(child.pid)).returncode == 0
+        again = idle.verb("adopt", str(child.pid))
+        assert (again.returncode, "runs as 'web9' already" in again.stderr) == (1, True)
+    assert "no process" in idle.verb("adopt", "4194304").stderr
+
+
+def test_one_that_somebody_else_steers_is_left_alone(idle):
+    with foreign(idle) as (child, _client):
+        done = idle.verb("adopt", str(child.pid))
+        assert done.returncode == 1
+        assert "somebody else talks" in done.stderr
+        assert not home(idle).exists()
