@@ -90,7 +90,8 @@ async def _case(settings: Settings, memory: Memory, domain: Domain | None) -> Ca
                                          reading_host(settings).as_of(record.read_with)),
                              of_text(record.read_with.get("numbers", "")))
             applied = of_record(found, record)
-            vm = replace(vm, least_vcpus=record.vcpus, uncertain=record.uncertain)
+            vm = replace(vm, least_vcpus=record.vcpus, uncertain=record.uncertain,
+                         foreign=record.foreign)
         except (OSError, InvalidDomain):
             applied = None
     kept = _kept(settings, memory)

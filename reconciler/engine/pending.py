@@ -49,7 +49,7 @@ def needs_new_process(changes: Sequence[Pending], policy: UpdatePolicy) -> bool:
 def _classed(changes: Iterable[Change], case: Case, applied: Domain,
              domain: Domain) -> Iterable[Change]:
     """What goes first: its root port is free for what comes."""
-    ports = free_ports(applied)
+    ports = [] if case.vm.foreign else free_ports(applied)
     for change in sorted(changes, key=lambda c: c.new != "none"):
         live = change.impact is not Impact.LIVE or (
             case.ledger.not_live != case.generation and possible(

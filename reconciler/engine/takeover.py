@@ -53,7 +53,8 @@ def take_over(settings: Settings, pid: int) -> TakenOver:
     every = process.command_line(pid)
     if not every:
         raise UsageError(f"no process {pid}", reason="NotFound")
-    words = binary.arguments_of(every, host.emulators)
+    ours = set(settings.hypervisor.arguments)  # each start has them anyway
+    words = binary.arguments_of([word for word in every if word not in ours], host.emulators)
     if words is None:
         raise UsageError(f"process {pid} is no StratoVirt: {every[0]}", reason="NotFound",
                          hint="name its program in hypervisor.allowed if it is one")

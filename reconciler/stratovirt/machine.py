@@ -129,7 +129,7 @@ class VirtualMachine:
             return Vm(VmState.UNKNOWN, pid, f"query-status answered {status!r:.80}")
         kept = self.record or record.Record("", "")
         return Vm(VmState.RUNNING if status["running"] else VmState.PAUSED, pid,
-                  least_vcpus=kept.vcpus, uncertain=kept.uncertain)
+                  least_vcpus=kept.vcpus, uncertain=kept.uncertain, foreign=kept.foreign)
 
     async def consoles(self) -> dict[str, str]:
         """Label to pty path, of consoles and the serial port."""

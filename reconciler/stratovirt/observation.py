@@ -22,7 +22,8 @@ class Vm:
     """An observation: what the kernel and QMP say, and why it is not known when it is not.
 
     `least_vcpus`: it was started with so many, and none of those can go. `uncertain`: we were
-    interrupted in a live change, and nobody can say how far it came.
+    interrupted in a live change, and nobody can say how far it came. `foreign`: it was adopted by
+    hand, and its root ports have names of somebody's own.
     """
 
     state: VmState = VmState.UNKNOWN
@@ -30,6 +31,7 @@ class Vm:
     problem: str = ""
     least_vcpus: int = 1
     uncertain: bool = False
+    foreign: bool = False
 
 
 class ExitKind(StrEnum):

@@ -124,3 +124,8 @@ def test_what_costs_nothing_is_told_until_it_is_in_force():
     assert found.steps == ()
     assert not found.changes_anything
     assert decided(wanted, ledger=Ledger(settled=2)).no_effect == ()
+
+
+def test_a_vm_that_was_adopted_by_hand_has_ports_of_names_that_nobody_knows():
+    found = decided(with_disk(), vm=Vm(VmState.RUNNING, 42, foreign=True))
+    assert verbs(found) == [Verb.CHECK, Verb.STOP, Verb.START]
