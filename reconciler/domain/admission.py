@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
 # Devices that every process may use: no path of somebody's data.
-_COMMON = ("/dev/random", "/dev/urandom", "/dev/vhost-vsock")
+_COMMON = ("/dev/random", "/dev/urandom", "/dev/vhost-vsock", "/dev/vhost-net")
 
 
 @dataclass(frozen=True, slots=True)

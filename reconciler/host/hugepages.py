@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import re
+from contextlib import suppress
 from pathlib import Path
 
 from reconciler.errors import HostError
 from reconciler.units import show_bytes, unit_bytes
 
 _MOUNTS, _MEMORY = Path("/proc/self/mounts"), Path("/proc/meminfo")
+_PAGES = Path("/sys/kernel/mm/hugepages")
 _DEFAULT = re.compile(r"^Hugepagesize:\s+(\d+) kB", re.MULTILINE)
 _SIZE = re.compile(r"pagesize=(\d+)([KMG])")
 _ESCAPED = re.compile(r"\\([0-7]{3})")  # how the kernel writes a space in a path
@@ -26,6 +28,22 @@ def mount_of(size: int, mounts: Path = _MOUNTS, memory: Path = _MEMORY) -> str:
         raise HostError(message, hint=f"mount -t hugetlbfs -o pagesize={wanted >> 10}K none "
                                       "/dev/hugepages")
     return found[wanted]
+
+
+def check_room(size: int, memory: int, *, free: bool, pages: Path = _PAGES) -> None:
+    """Raise HostError where there are not enough pages; StratoVirt would die without a word.
+
+    `free`: those that nobody uses now; else all, since a VM that is to go has some of them.
+    """
+    wanted = size or default_size()
+    place = pages / f"hugepages-{wanted >> 10}kB" / ("free_hugepages" if free else "nr_hugepages")
+    with suppress(OSError, ValueError):
+        there = int(place.read_text())
+        if there * wanted < memory:
+            message = (f"{memory // wanted} huge pages of {show_bytes(wanted)} are needed, "
+                       f"{there} are {'free' if free else 'there'}")
+            raise HostError(message, reason="NoRoom",
+                            hint=f"echo N > {place.with_name('nr_hugepages')}")
 
 
 def default_size(memory: Path = _MEMORY) -> int:

@@ -52,8 +52,10 @@ def check(domain: Domain, *, simulated: bool) -> None:
     files.check(needs)
     if simulated:
         return
-    if domain.backing.hugepages is not None:
-        hugepages.mount_of(domain.backing.hugepages)
+    pages = domain.backing.hugepages
+    if pages is not None:
+        hugepages.mount_of(pages)
+        hugepages.check_room(pages, domain.memory, free=False)
     passed = [device for device in domain.devices if isinstance(device, Hostdev)]
     if passed:
         vfio.check(passed)
@@ -67,6 +69,8 @@ def prepare(order: Order, owner: str) -> Prepared:
         return Prepared()
     pages = domain.backing.hugepages
     mount = hugepages.mount_of(pages) if pages is not None else ""
+    if pages is not None:
+        hugepages.check_room(pages, domain.memory, free=True)
     passed = [device for device in domain.devices if isinstance(device, Hostdev)]
     bound = vfio.take(passed) if passed else ()
     made: list[str] = []

@@ -48,3 +48,16 @@ def test_a_kernel_without_any(tmp_path, files):
     (tmp_path / "mounts").write_text("")
     with pytest.raises(HostError, match="none"):
         hugepages.mount_of(0, *files)
+
+
+@pytest.mark.parametrize(("free", "there", "enough"), [
+    (True, "64", True), (True, "63", False), (False, "64", True), (False, "0", False)])
+def test_too_few_pages_are_told_before_the_start(tmp_path, free, there, enough):
+    place = tmp_path / "hugepages-2048kB"
+    place.mkdir()
+    (place / ("free_hugepages" if free else "nr_hugepages")).write_text(there + "\n")
+    if enough:
+        hugepages.check_room(2 * MIB, 128 * MIB, free=free, pages=tmp_path)
+        return
+    with pytest.raises(HostError, match=f"64 huge pages of 2 MiB are needed, {there} are"):
+        hugepages.check_room(2 * MIB, 128 * MIB, free=free, pages=tmp_path)

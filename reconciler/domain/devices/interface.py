@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, ClassVar, Self
 
-from reconciler.domain.model import Claim, Command, Device, Impact, Place
+from reconciler.domain.model import Claim, Command, Device, Impact, Need, Place
 from reconciler.domain.reading import ADDRESS, ALIAS_RULE, at, digest, driver, place
 from reconciler.domain.rules import (
     BRIDGE_OR_TAP,
@@ -115,6 +115,10 @@ class Interface(Device):
     def feature(self) -> str:
         """The kernel's half of it is optional."""
         return "vhost-net" if self.vhost else ""
+
+    def needs(self) -> tuple[Need, ...]:
+        """The kernel's half of vhost."""
+        return (Need("/dev/vhost-net", "character", line=self.line),) if self.vhost else ()
 
     def claims(self) -> tuple[Claim, ...]:
         """Its MAC and its tap."""
