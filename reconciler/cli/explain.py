@@ -50,6 +50,9 @@ def _text(value: dict[str, Any]) -> str:
     if "definition" in value:
         lines.append(paint("\nDefinition, with every default", "bold"))
         lines += _tree(value["definition"], 1)
+        lines.append(paint("\nFilled in, and why", "bold"))
+        lines += [f"  {f['what']}: {f['value']}  {paint(f['why'], 'dim')}"
+                  for f in value["filledIn"]] or ["  nothing"]
         lines.append(paint("\nPlaces", "bold"))
         lines += _places(value["tree"])
         free = ", ".join(f"pcie.{n}" for n in value["rootPorts"]["freeForHotPlug"]) or "none"

@@ -114,9 +114,11 @@ class Commands:
                  "plan": await self._plan(keeper),
                  "nextLook": keeper.plan.look_again_at and round(
                      max(0.0, keeper.plan.look_again_at - context.now().clock), 3)}
-        if domain is not None:
-            value |= explain_domain(domain, memory.places, context.settings.defaults.spare_ports,
-                                    context.program, keeper.machine.home, context.host.defaults)
+        if domain is not None and memory.definition is not None:
+            value |= explain_domain(
+                domain, memory.definition.data, memory.places,
+                context.settings.defaults.spare_ports, context.program_of(domain),
+                keeper.machine.home, context.host.defaults)
         return value
 
     async def _sync(self, wait: float, name: str | None) -> dict[str, Any]:

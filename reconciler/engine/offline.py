@@ -60,11 +60,12 @@ async def plans(settings: Settings, name: str | None) -> dict[str, Any]:
 def explain(settings: Settings, name: str) -> dict[str, Any] | None:
     """Everything filled in, for a domain that no reconciler keeps now."""
     memories = {m.uuid: m for m in Store(settings.state / "domains").all(boot_id())}
-    for domain in _definitions(settings, memories).accepted.values():
+    for file, domain in _definitions(settings, memories).accepted.items():
         if name in (domain.name, domain.uuid):
+            data = (settings.domains / file).read_bytes()
             places = memories[domain.uuid].places if domain.uuid in memories else {}
             program = [*binary.find(settings).program, *settings.hypervisor.arguments]
-            return explain_domain(domain, places, settings.defaults.spare_ports, program,
+            return explain_domain(domain, data, places, settings.defaults.spare_ports, program,
                                   settings.runtime / "vms" / domain.name,
                                   reading_host(settings).defaults)
     return None

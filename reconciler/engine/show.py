@@ -10,6 +10,7 @@ from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from reconciler.domain.filled import filled_in
 from reconciler.domain.live import placed
 from reconciler.domain.model import Place, Policy
 from reconciler.domain.writer import write
@@ -45,15 +46,17 @@ def _step(step: Any) -> dict[str, Any]:
     return {"verb": str(step.verb), **({"rollback": True} if step.rollback else {})}
 
 
-def explain_domain(domain: Domain, places: Mapping[str, Place], spare: int,
+def explain_domain(domain: Domain, data: bytes, places: Mapping[str, Place], spare: int,  # all that a start hangs on
                    program: list[str], home: Path, defaults: Policy) -> dict[str, Any]:
     """Everything filled in: the definition, where devices sit, the command line, the whole file.
 
-    `defaults` are those of the configuration, which the file is read with.
+    `data` is its file; `defaults` are those of the configuration, which it is read with.
     """
     layout = lay_out(domain, places, spare)
     words = [*program, *arguments(domain, Start(home, layout))]
+    filled = filled_in(data, domain, dict(layout.places))
     return {"definition": plain(domain),
+            "filledIn": [{"what": f.what, "value": f.value, "why": f.why} for f in filled],
             "addresses": {key: str(place) for key, place in layout.places},
             "rootPorts": {"all": [port.index for port in layout.ports],
                           "freeForHotPlug": list(layout.free_ports())},

@@ -51,7 +51,7 @@ def test_the_completed_file_is_the_same_with_and_without_a_reconciler(shared, id
 
 def test_a_place_of_its_own_on_pcie_0_is_in_the_tree():
     domain = read(devices=DISK + disk(inner=at(0, 9)))
-    found = explain_domain(domain, {}, 1, ["stratovirt"], Path("/run/a"), Policy())
+    found = explain_domain(domain, text(devices=DISK + disk(inner=at(0, 9))), {}, 1, ["stratovirt"], Path("/run/a"), Policy())
     assert found["tree"]["0x09"] == {"0x0": {"device": "disk:vdb"}}
     assert found["tree"]["0x01"]["0x0"] == {"rootPort": "pcie.1", "device": "disk:vda"}
     micro = read(os=MICROVM)
