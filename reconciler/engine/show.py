@@ -46,7 +46,7 @@ def _step(step: Any) -> dict[str, Any]:
     return {"verb": str(step.verb), **({"rollback": True} if step.rollback else {})}
 
 
-def explain_domain(domain: Domain, data: bytes, places: Mapping[str, Place], spare: int,  # all that a start hangs on
+def explain_domain(domain: Domain, data: bytes, places: Mapping[str, Place], spare: int,
                    program: list[str], home: Path, defaults: Policy) -> dict[str, Any]:
     """Everything filled in: the definition, where devices sit, the command line, the whole file.
 

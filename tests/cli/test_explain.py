@@ -10,7 +10,7 @@ from lxml import etree
 from reconciler.domain.model import Policy
 from reconciler.engine.show import explain_domain
 from reconciler.stratovirt import process
-from tests.domain.making import DISK, MICROVM, at, disk, read
+from tests.domain.making import DISK, MICROVM, at, disk, read, text
 from tests.values import xml
 
 
@@ -50,12 +50,14 @@ def test_the_completed_file_is_the_same_with_and_without_a_reconciler(shared, id
 
 
 def test_a_place_of_its_own_on_pcie_0_is_in_the_tree():
-    domain = read(devices=DISK + disk(inner=at(0, 9)))
-    found = explain_domain(domain, text(devices=DISK + disk(inner=at(0, 9))), {}, 1, ["stratovirt"], Path("/run/a"), Policy())
+    devices = DISK + disk(inner=at(0, 9))
+    found = explain_domain(read(devices=devices), text(devices=devices), {}, 1, ["stratovirt"],
+                           Path("/run/a"), Policy())
     assert found["tree"]["0x09"] == {"0x0": {"device": "disk:vdb"}}
     assert found["tree"]["0x01"]["0x0"] == {"rootPort": "pcie.1", "device": "disk:vda"}
-    micro = read(os=MICROVM)
-    assert explain_domain(micro, {}, 1, ["stratovirt"], Path("/run/a"), Policy())["tree"] == {}
+    micro = explain_domain(read(os=MICROVM), text(os=MICROVM), {}, 1, ["stratovirt"],
+                           Path("/run/a"), Policy())
+    assert micro["tree"] == {}
 
 
 def test_without_a_reconciler_a_file_is_explained(idle):
