@@ -12,6 +12,7 @@ from tests.simulated.site import Site
 
 KILLS = int(os.environ.get("RECONCILER_KILLS", "200"))
 NAMES = "abc"
+SECOND = "<disk type='file'><source file='{}2.img'/><target dev='vdb' bus='virtio'/></disk>"
 
 
 def change(site, dice, wanted):
@@ -19,7 +20,8 @@ def change(site, dice, wanted):
     state = dice.choice(["running", "running", "paused", "stopped"])
     memory = dice.choice([128, 128, 256])
     wanted[name] = (state, memory)
-    site.drop(name, state=state, memory=memory)
+    devices = dice.choice(["", SECOND.format(name)])  # it comes and goes in a VM that runs
+    site.drop(name, state=state, memory=memory, devices=devices)
 
 
 def test_rules_1_and_2_hold_over_many_kills(tmp_path):
@@ -28,6 +30,7 @@ def test_rules_1_and_2_hold_over_many_kills(tmp_path):
     wanted = {}
     try:
         for name in NAMES:
+            site.disk(f"{name}2")
             wanted[name] = ("running", 128)
             site.drop(name)
         site.start()
@@ -54,7 +57,9 @@ def test_rules_1_and_2_hold_over_many_kills(tmp_path):
 def converged(site, wanted):
     states = {"running": "running", "paused": "paused", "stopped": "absent"}
     for name, (state, memory) in wanted.items():
-        found = site.settled(states[state], name)
+        site.settled(states[state], name)
+        found = site.domain(lambda d: all(p["blockedBy"].startswith("guest")
+                                          for p in d["pending"]), name)
         count = 0 if state == "stopped" else 1
         assert len(site.processes(name)) == count
         if count:
