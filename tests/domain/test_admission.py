@@ -55,3 +55,22 @@ def test_every_file_of_the_firmware_is_looked_at():
           "<nvram template='/t'>/n</nvram></os>")
     found = admit(read(os=os), Admission(paths=("/images",)))
     assert {problem.message.split()[0].rstrip(";") for problem in found} == {"/k", "/c", "/t", "/n"}
+
+
+HOSTDEV = ("<hostdev mode='subsystem' type='pci' managed='yes'><source><address domain='0x0000' "
+           "bus='0x03' slot='0x00' function='0x0'/></source></hostdev>")
+
+
+@pytest.mark.parametrize(("allowed", "good"), [
+    ((), False), (("0000:04:*",), False), (("0000:03:00.0",), True), (("0000:03:*",), True)])
+def test_rule_5_a_host_device_is_given_only_if_it_is_named(allowed, good):
+    found = admit(read(devices=DISK + HOSTDEV), Admission(host_devices=allowed))
+    assert [problem.reason for problem in found] == ([] if good else ["NotAllowed"])
+
+
+def test_devices_that_everybody_may_use_need_no_path():
+    devices = DISK + ("<rng model='virtio'><backend model='random'>/dev/urandom</backend></rng>"
+                      "<vsock/><interface type='ethernet'><driver name='vhost'/></interface>")
+    assert admit(read(devices=devices), Admission(paths=("/images",))) == ()
+    other = DISK + "<rng model='virtio'><backend model='random'>/dev/hwrng</backend></rng>"
+    assert len(admit(read(devices=other), Admission(paths=("/images",)))) == 1

@@ -108,3 +108,43 @@ def test_a_conflict_ends_with_its_cause_and_nothing_is_parsed_for_it(intake):
     parses = intake.parses
     assert take(intake, b=b).rejected == ()
     assert intake.parses == parses
+
+
+VSOCK = "<vsock model='virtio'><cid auto='{}' {}/></vsock>"
+
+
+def cids(found):
+    return {d.name: card.cid for d in found.accepted.values() for card in d.devices
+            if card.KIND == "vsock"}
+
+
+def test_rule_4_each_gets_a_number_of_its_own_and_keeps_it(intake):
+    auto = VSOCK.format("yes", "")
+    found = take(intake, a=xml("a", devices=auto), b=xml("b", devices=auto))
+    assert cids(found) == {"a": 3, "b": 4}
+    assert found.numbers == {"a.xml": {"vsock CID": 3}, "b.xml": {"vsock CID": 4}}
+    kept = {found.accepted["b.xml"].uuid: found.numbers["b.xml"]}
+    again = intake.definitions(Listing({"b.xml": xml("b", devices=auto)}), {}, kept)
+    assert cids(again) == {"b": 4}
+
+
+def test_a_number_that_is_written_is_nobody_else_s(intake):
+    auto, given = VSOCK.format("yes", ""), VSOCK.format("no", "address='3'")
+    found = take(intake, a=xml("a", devices=auto), b=xml("b", devices=given))
+    assert cids(found) == {"a": 4, "b": 3}
+
+
+def test_of_a_kept_number_and_a_newcomer_s_written_one_the_kept_one_stays(intake):
+    auto, given = VSOCK.format("yes", ""), VSOCK.format("no", "address='3'")
+    first = take(intake, a=xml("a", devices=auto))
+    uuid = first.accepted["a.xml"].uuid
+    files = {"a.xml": xml("a", devices=auto), "b.xml": xml("b", devices=given)}
+    found = intake.definitions(Listing(files), {uuid: "a.xml"}, {uuid: {"vsock CID": 3}})
+    assert cids(found) == {"a": 3}
+    rejected, = found.rejected
+    assert "vsock CID '3' is also the vsock CID of a.xml" in rejected.message
+
+
+def test_a_number_that_the_host_uses_is_not_chosen(intake):
+    intake.free = lambda claim, number: number > 5
+    assert cids(take(intake, a=xml("a", devices=VSOCK.format("yes", "")))) == {"a": 6}

@@ -201,3 +201,18 @@ async def test_rule_6_what_ripens_while_the_journal_is_written_is_not_forgotten(
         passed += due
         await sync.now()
         assert sorted(sync.held.values()) == ["a", "b", "c", "d"]
+
+
+async def test_rule_4_a_number_that_was_chosen_is_kept_over_a_restart(place):
+    vsock = "<vsock model='virtio'><cid auto='yes'/></vsock>"
+    place.drop("b", devices=vsock)
+    async with looking(place) as sync:
+        await sync.now()
+        assert keeper(sync, "b").numbers == {"vsock CID": 3}
+    place.drop("a", devices=vsock)  # sorts before it
+    async with looking(place) as sync:
+        sync._owner._remember_all()
+        await sync.now()
+        assert keeper(sync, "b").numbers == {"vsock CID": 3}
+        assert keeper(sync, "a").numbers == {"vsock CID": 4}
+        assert keeper(sync, "b").memory.generation == 1
