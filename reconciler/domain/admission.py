@@ -89,7 +89,7 @@ def _paths(domain: Domain) -> dict[str, int]:
                 found.setdefault(path, need.line)
     for device in domain.devices:  # a log or a socket is made, not needed
         own = getattr(device, "path", None)
-        if isinstance(own, str):
+        if isinstance(own, str) and own not in _COMMON:
             found.setdefault(own, device.line)
     return found
 
