@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
-from reconciler.cli.terminal import paint
+from reconciler.cli.terminal import complain, paint
 from reconciler.cli.verb import DOMAINS, ERROR, NO, OK, Verb
+from reconciler.errors import UsageError
 
 if TYPE_CHECKING:
     from argparse import ArgumentParser, Namespace
@@ -27,12 +28,19 @@ def _arguments(parser: ArgumentParser) -> None:
 
 
 def _run(options: Namespace, settings: Settings) -> int:
-    value = plans(settings, options.name)
+    try:
+        value = plans(settings, options.name)
+    except UsageError as error:  # exit status 1 would mean changes
+        complain(str(error), error.hint)
+        return ERROR
     if options.output == "json":
         print(json.dumps(value, indent=1))
     else:
         print(text(value))
     if value["sourceError"] or value["invalid"]:
+        return ERROR
+    if options.name and not value["plans"]:
+        complain(f"no domain '{options.name}'", "`reconciler status` lists those that there are")
         return ERROR
     return NO if any(plan["changesAnything"] for plan in value["plans"]) else OK
 
@@ -73,9 +81,10 @@ def _one(plan: dict[str, Any]) -> list[str]:
     ready = plan["conditions"][0]
     head = f"{paint(plan['name'], 'bold')} ({plan['file'] or 'no file'}): {ready['reason']}"
     lines = [f"{head}, because of {plan['cause']}"]
+    why = next((c["message"] for c in plan["conditions"] if c["message"]), "")
     for step in (*plan["steps"], *plan["blocked"]):
         sign = _SIGNS.get(step["verb"], " ")
-        waits = "" if step in plan["steps"] else paint("  waits: " + ready["message"], "yellow")
+        waits = "" if step in plan["steps"] else paint(f"  waits: {why}", "yellow")
         rollback = " the last definition that came up" if step.get("rollback") else ""
         lines.append(f"  {paint(sign, _PAINTS.get(sign, 'dim'))} {step['verb']}{rollback}{waits}")
     for change in plan["changes"]:

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 
 from reconciler.cli.terminal import complain, paint
 from reconciler.cli.verb import ERROR, FILES, NO, OK, STALE, Verb
-from reconciler.errors import UsageError
 
 if TYPE_CHECKING:
     from argparse import ArgumentParser, Namespace
@@ -55,7 +54,8 @@ def _run(options: Namespace, settings: Settings) -> int:
             problems[str(path)] = error.problems
             continue
         except OSError as error:
-            raise UsageError(f"{path}: {error.strerror}") from error
+            complain(f"{path}: {error.strerror}")
+            return ERROR
         good[str(path)] = domain
         problems[str(path)] = (*admit(domain, admission(settings)), *domain.warnings)
     for file, clashes in conflicts(good, ()).items():

@@ -71,7 +71,9 @@ def _policy(root: Any, domain: Domain) -> Iterator[Filled]:
         element, _, attribute = path.rpartition("@")
         node = ours if ours is None or not element else ours.find(f"{{{URN}}}{element[:-1]}")
         if node is None or node.get(attribute) is None:
-            yield Filled(f"reconcile/{path}", str(value), "the configuration's default")
+            ours_alone = path in ("@state", "prune/@policy")
+            yield Filled(f"reconcile/{path}", str(value),
+                         "the default" if ours_alone else "the configuration's default")
 
 
 def _devices(root: Any, domain: Domain, places: Mapping[str, Place]) -> Iterator[Filled]:

@@ -56,7 +56,8 @@ _COSTS = """
 `reconciler plan` shows each change with its class:
 
 - **live**: the VM that runs is told; only on q35 and virt, and where a root port is free. What the
-  guest must agree to (a device that goes, a processor) takes a new process if it does not.
+  guest must agree to (a device that goes, a processor) takes a new process if it does not, and so
+  does a processor that is to go though it was there at the start.
 - **host**: the host's side changes; the guest does not notice.
 - **recreate**: it takes a new process.
 - **no effect**: nothing that runs notices; it counts from now on, or from the next start.

@@ -56,6 +56,7 @@ class Actor:
             self._forget(decided.cause)
             return True
         if step.verb is Verb.UPDATE:
+            await self._check()
             return await update(self._keeper, decided)
         await self._pause_or_resume(step.verb, decided.cause)
         return True

@@ -37,14 +37,13 @@ def prepare(settings: Settings, pid: int) -> TakenOver:
     if found.problems:
         raise UsageError("its domain file would be invalid:\n"
                          + "\n".join(map(str, found.problems)), reason="InvalidDefinition")
+    if process.locked(_home(settings, found.domain)):
+        raise UsageError(f"a VM runs as '{found.domain.name}' already", reason="Conflict")
     if not found.monitors:
         raise UsageError(f"process {pid} has no monitor on a unix socket: nobody can steer it")
     if not found.answers:
         raise UsageError(f"the monitor {found.monitors[-1]} does not answer: somebody else talks "
                          "to it", hint="let that one (libvirt?) leave it first")
-    home = _home(settings, found.domain)
-    if process.locked(home):
-        raise UsageError(f"a VM runs as '{found.domain.name}' already", reason="Conflict")
     file = _file_of(settings, found.domain)
     if file is not None:
         raise UsageError(f"{file} is of this domain already", reason="Conflict",

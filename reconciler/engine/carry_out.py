@@ -19,7 +19,8 @@ STARTS = (Verb.START, Verb.START_PAUSED)
 # What it is called when the host itself refuses, as a full disk does.
 # After a start with -S, which takes no disk locks, it is `cont` that is refused for a disk in use.
 _REASONS_OF_QMP = {Verb.PAUSE: "PauseFailed", Verb.RESUME: "StartFailed"}
-_REASONS = {Verb.CHECK: "MissingFile", Verb.STOP: "StopFailed", Verb.PAUSE: "PauseFailed"}
+_REASONS = {Verb.CHECK: "MissingFile", Verb.UPDATE: "MissingFile", Verb.STOP: "StopFailed",
+            Verb.PAUSE: "PauseFailed"}
 
 
 async def carry_out(keeper: Keeper, decided: Plan, urgency: Urgency) -> None:
@@ -85,6 +86,7 @@ def _failed(keeper: Keeper, verb: Verb, error: Exception, decided: Plan) -> None
     if isinstance(error, QmpError):
         reason = _REASONS_OF_QMP.get(verb, reason)
     context, generation = keeper.context, keeper.memory.generation
+    hint = getattr(error, "hint", "")
     new_one_failed = verb in STARTS and not isinstance(
         error, NameTaken | LockTaken)
     if new_one_failed and keeper.ledger.recreating == generation and _can_roll_back(keeper):
@@ -93,15 +95,15 @@ def _failed(keeper: Keeper, verb: Verb, error: Exception, decided: Plan) -> None
         keeper.tell("domain.rolledback", severity="error", reason="RolledBack", error=message)
     else:
         keeper.remember(ledger=ledgers.failed(
-            keeper.ledger, reason, message, context.patience, now=context.now().clock,
-            jitter=context.jitter()))
+            keeper.ledger, reason, f"{message} ({hint})" if hint else message, context.patience,
+            now=context.now().clock, jitter=context.jitter()))
         if isinstance(error, NameTaken):  # also the old name, of what was rolled back, may be taken
             keeper.remember(ledger=replace(keeper.ledger, refused=0, refused_because=""))
     keeper.last_action = {"name": verb, "at": timestamp(), "cause": decided.cause,
                           "result": "failed", "error": message}
     keeper.tell("action.failed", severity="error", action=verb, reason=reason, error=message,
                 attempt=keeper.ledger.failures.count, cause=decided.cause,
-                hint=getattr(error, "hint", ""))
+                hint=hint)
 
 
 def _can_roll_back(keeper: Keeper) -> bool:

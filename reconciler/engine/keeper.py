@@ -161,6 +161,11 @@ class Keeper:
                 self.remember(ledger=ledgers.changed(self.ledger))
             self.wake(Urgency.FILE)
 
+    def prune_held(self, *, held: bool) -> None:
+        """Whether the breaker has it; kept, since our restart says nothing about its file."""
+        if self.memory.prune_held is not held:
+            self.remember(prune_held=held)
+
     def ask_restart(self) -> None:
         """Somebody wants it started, or started anew, now: every patience begins anew."""
         self.restart_asked = True

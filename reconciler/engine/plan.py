@@ -159,7 +159,7 @@ def _wait(case: Case, domain: Domain, intent: Intent, now: Now) -> Wait | None:
     ledger = case.ledger
     silent = case.vm.state is VmState.UNKNOWN and ledger.failures.reason == "QmpTimeout"
     if now.clock < ledger.failures.retry_at and not silent:  # silence is no reason not to stop it
-        return _backing_off(ledger.failures, "action", now)
+        return _backing_off(ledger.failures, "try", now)
     verbs = {step.verb for step in intent.steps}
     if verbs & {Verb.START, Verb.START_PAUSED} and now.clock < ledger.crashes.retry_at:
         looping = crash_loop(ledger, domain.policy, now.clock)

@@ -160,14 +160,15 @@ def domain_status(keeper: Keeper) -> dict[str, Any]:
         "appliedRevision": memory.good.revision if memory.good else None,
         "generation": generation, "observedGeneration": ledger.settled,
         "desired": {"state": str(domain.policy.state) if domain else None,
-                    "memoryBytes": domain.memory if domain else None,
-                    "vcpus": domain.vcpus if domain else None},
+                    "memoryBytes": (domain.current_memory or domain.memory) if domain else None,
+                    "vcpus": (domain.current_vcpus or domain.vcpus) if domain else None},
         "observed": _observed(keeper), "status": status.word(conditions),
         "conditions": conditions,
         "pending": [{"path": p.change.path, "from": p.change.old, "to": p.change.new,
                      "class": str(p.change.impact), "blockedBy": p.blocked_by,
                      "line": p.change.line} for p in keeper.plan.pending],
-        "warnings": [{"line": w.line, "message": w.message} for w in domain.warnings]
+        "warnings": [{"line": w.line, "message": f"{w.path}: {w.message}"}
+                     for w in domain.warnings]
         if domain else [],
         "restarts": {"total": ledger.restarts, "inWindow": len(ledger.crashes.times),
                      "lastExit": {"kind": str(end.kind), "code": end.code, "signal": end.signal,

@@ -1,7 +1,8 @@
 """Removal on positive evidence (rule 6): two complete listings, then the breaker. Pure.
 
 The breaker holds a removal of many at once until somebody approves exactly this set, or the files
-come back. One of one, or two of two, is simply obeyed: people do delete their last file.
+come back: each of them, since some that are back say nothing about the others. One of one, or two
+of two, is simply obeyed: people do delete their last file.
 """
 
 from __future__ import annotations
@@ -33,13 +34,14 @@ class Absences:
     since: Mapping[str, float] = field(default_factory=dict)
     approved: frozenset[str] = frozenset()
     obeyed: frozenset[str] = frozenset()  # already believed: their share counts no more
+    held: frozenset[str] = frozenset()  # the breaker has them, until approved or back
 
 
 def seen(absences: Absences, absent: Collection[str], now: float) -> Absences:
     """A complete listing without these: evidence grows, or vanishes where a file is back."""
     gone = set(absent)
     return Absences({key: absences.since.get(key, now) for key in sorted(gone)},
-                    absences.approved & gone, absences.obeyed & gone)
+                    absences.approved & gone, absences.obeyed & gone, absences.held & gone)
 
 
 def judge(absences: Absences, known: Collection[str], rules: Rules,
@@ -50,17 +52,20 @@ def judge(absences: Absences, known: Collection[str], rules: Rules,
     fresh = absences.since.keys() - absences.approved - absences.obeyed
     ripe = {key for key, at in absences.since.items() if at + rules.settle <= now}
     base = len(set(known) - absences.obeyed)
-    held = len(fresh) >= rules.hold_minimum and len(fresh) > rules.hold_above * base
+    many = len(fresh) >= rules.hold_minimum and len(fresh) > rules.hold_above * base
     found: dict[str, Removal] = {}
     for key in sorted(ripe):
         if key in absences.approved:
             found[key] = Removal.APPROVED
-        elif key in absences.obeyed or not held:
-            found[key] = Removal.PROVEN
-        else:
+        elif key in absences.held or (many and key not in absences.obeyed):
             found[key] = Removal.HELD
-    obeyed = absences.obeyed | {key for key, r in found.items() if r is Removal.PROVEN}
-    return found, replace(absences, obeyed=frozenset(obeyed))
+        else:
+            found[key] = Removal.PROVEN
+    return found, replace(
+        absences,
+        obeyed=absences.obeyed | {key for key, r in found.items() if r is Removal.PROVEN},
+        held=(absences.held - absences.approved) | {
+            key for key, r in found.items() if r is Removal.HELD})
 
 
 def next_look(absences: Absences, rules: Rules, now: float) -> float | None:

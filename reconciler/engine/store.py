@@ -52,6 +52,7 @@ class Memory:
     boot_id: str = ""  # the boot that the ledger's times belong to
     places: dict[str, Place] = field(default_factory=dict)
     accepted_at: float = 0.0  # time of day of this generation: a hold's duration counts from it
+    prune_held: bool = False  # its file went together with many others
     hold: Hold | None = None  # from `reconciler hold`; the file's own is in its definition
     history: tuple[dict[str, Any], ...] = ()
 
@@ -102,7 +103,7 @@ def _memory(value: dict[str, Any]) -> Memory:
         definition=_text(value["definition"]), good=_text(value["good"]),
         ledger=_ledger(value["ledger"]), boot_id=value["boot_id"],
         places={key: Place(**place) for key, place in value["places"].items()},
-        accepted_at=value.get("accepted_at", 0.0),
+        accepted_at=value.get("accepted_at", 0.0), prune_held=value.get("prune_held", False),
         hold=Hold(**value["hold"]) if value["hold"] else None,
         history=tuple(value.get("history", ())))
 

@@ -237,7 +237,12 @@ class Sync:
         unsure = bool(listing.unfinished) or not listing.complete
         uncertain = {uuid for uuid in absent if unsure or any(
             since >= self._absences.since[uuid] for since in self._blind.values())}
+        if not self.handled:  # what the breaker had before our restart, it still has
+            kept = {uuid for uuid in absent if keepers[uuid].memory.prune_held}
+            self._absences = replace(self._absences, held=frozenset(kept))
         verdicts, self._absences = removal.judge(self._absences, keepers.keys(), self.rules, now)
+        for uuid, keeper in keepers.items():
+            keeper.prune_held(held=uuid in self._absences.held)
         for uuid in absent:
             verdict = Removal.NONE if uuid in uncertain else verdicts.get(uuid, Removal.NONE)
             keepers[uuid].judge(verdict, now)

@@ -45,6 +45,8 @@ async def update(keeper: Keeper, decided: Plan) -> bool:
             await _make(keeper, change, domain)
         except QmpInactive as error:
             _wait_for_guest(keeper, change, str(error))
+            keeper.tell("action.failed", action=Verb.UPDATE, cause=decided.cause,
+                        reason=error.reason, error=f"{shown}: {error}")
         except HypervisorError as error:
             _needs_new_process(keeper, decided, shown, error)
             return True

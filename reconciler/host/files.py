@@ -22,7 +22,7 @@ def check(needs: Iterable[Need]) -> None:
     """Raise HostError(MissingFile) that names every file which is not there or of another kind."""
     problems = [problem for need in needs if (problem := _problem(need))]
     if problems:
-        raise HostError("; ".join(problems), hint="it is tried again as soon as they change")
+        raise HostError("; ".join(problems), hint="tried again as soon as it changes")
 
 
 def make_variables(needs: Iterable[Need]) -> None:

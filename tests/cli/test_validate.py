@@ -27,7 +27,7 @@ def files(idle):
     (["good.xml"], 0), (["good.xml", "--strict"], 0), (["warns.xml"], 0),
     (["warns.xml", "--strict"], 3), (["bad.xml"], 1), (["bad.xml", "good.xml", "--strict"], 1),
     (["typo.xml"], 1), (["typo.xml", "--lenient"], 0), (["typo.xml", "--lenient", "--strict"], 3),
-    (["none.xml"], 1), (["--nothing"], 2)])
+    (["none.xml"], 2), (["--nothing"], 2)])
 def test_exit_statuses(files, words, code):
     done = files(*words)
     assert done.returncode == code, done.stdout + done.stderr

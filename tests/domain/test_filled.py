@@ -29,7 +29,8 @@ def test_a_small_file_leaves_much_to_us():
     assert found["graphics[0]/port"][0] == "5900"
     assert "consoles" in found["virtio-serial[0]"][1]
     assert "libvirt" in found["memballoon[0]"][1]
-    assert found["reconcile/@state"] == ("running", "the configuration's default")
+    assert found["reconcile/@state"] == ("running", "the default")
+    assert found["reconcile/stop/@timeout"] == ("30s", "the configuration's default")
 
 
 def test_what_the_file_gives_is_not_told():

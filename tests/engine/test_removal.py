@@ -35,8 +35,26 @@ def test_rule_6_many_at_once_are_held_until_approved_or_back():
     assert set(verdicts.values()) == {Removal.HELD}
     approved = removal.approve(absences, ["a", "b", "c"])
     assert set(removal.judge(approved, known, RULES, 110.0)[0].values()) == {Removal.APPROVED}
-    back = removal.seen(absences, {"a"}, 104.0)
-    assert removal.judge(back, known, RULES, 104.0)[0] == {"a": Removal.PROVEN}
+    back = removal.seen(absences, set(), 104.0)
+    assert removal.judge(back, known, RULES, 104.0) == ({}, Absences())
+
+
+def test_rule_6_some_that_are_back_say_nothing_about_the_others():
+    known = {"a", "b", "c", "d", "e"}
+    _, absences = after({"a", "b", "c"}, known)
+    for still in ({"a", "b"}, {"a"}):
+        absences = removal.seen(absences, still, 105.0)
+        verdicts, absences = removal.judge(absences, known, RULES, 105.0)
+        assert verdicts == dict.fromkeys(still, Removal.HELD)
+    approved = removal.approve(absences, ["a"])
+    assert removal.judge(approved, known, RULES, 105.0)[0] == {"a": Removal.APPROVED}
+
+
+def test_rule_6_what_was_held_before_a_restart_is_held_from_the_first_look():
+    absences = Absences({"a": 100.0}, held=frozenset({"a"}))
+    verdicts, absences = removal.judge(absences, {"a", "b"}, RULES, 100.1)
+    assert verdicts == {}
+    assert removal.judge(absences, {"a", "b"}, RULES, 103.0)[0] == {"a": Removal.HELD}
 
 
 def test_the_last_file_may_be_deleted():

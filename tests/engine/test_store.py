@@ -19,10 +19,10 @@ FULL = Memory(
     Text("<domain>ä</domain>"),
     Ledger(Limiter((1.5, 2.0), 2, 9.0, "StartFailed", "no luck"), Limiter((1.0,), 1),
            Limiter((), 0, 3.0), down="PoweredOff", refused=6, refused_because="x", recreating=7,
-           settled=5, in_force="running", restarts=4,
+           not_live=3, settled=5, in_force="running", restarts=4,
            last_exit=Exit(ExitKind.CRASHED, 3.5, 1, None, "m")),
     BOOT, {"disk:vda": Place(1, 0), "interface:m": Place(0, 3, 2, True)},
-    hold=Hold("why", "who", 1e9), history=({"generation": 1},))
+    prune_held=True, hold=Hold("why", "who", 1e9), history=({"generation": 1},))
 
 
 @pytest.fixture

@@ -181,3 +181,24 @@ def test_what_waits_for_a_restart_is_told_and_comes_with_it(site):
     after = site.domain(lambda d: not d["pending"] and ready(d))
     assert after["observed"]["pid"] != pid
     assert after["observed"]["memoryBytes"] == 256 << 20
+
+
+def test_rule_6_a_held_removal_stays_held_when_some_files_are_back(site):
+    names = "abcde"
+    for name in names:
+        site.drop(name)
+    site.until(lambda v: v["summary"]["running"] == len(names))
+    kept = {name: site.file(name).read_bytes() for name in "abc"}
+    for name in "abc":
+        site.file(name).unlink()
+    site.until(lambda v: v["approvals"] and v["approvals"][0]["domains"] == ["a", "b", "c"])
+    site.put("a.xml", kept["a"])
+    site.until(lambda v: v["approvals"] and v["approvals"][0]["domains"] == ["b", "c"])
+    # Our restart says nothing about their files, either.
+    site.kill()
+    site.start()
+    site.until(lambda v: v["approvals"] and v["approvals"][0]["domains"] == ["b", "c"])
+    for name, data in kept.items():
+        site.put(f"{name}.xml", data)
+    site.until(lambda v: not v["approvals"] and v["summary"]["ready"] == len(names))
+    assert not site.events("domain.stopping")

@@ -152,3 +152,16 @@ def test_what_was_paused_is_given_a_disk_and_never_runs(live):
     site.write(state="paused", devices=SECOND)
     site.until(lambda _: site.times("domain.updated") == 1)
     assert site.settled("paused")["observed"]["pid"] == pid
+
+
+def test_a_disk_whose_image_comes_later_comes_without_a_new_process(live):
+    site = live()
+    site.write()
+    pid = site.settled("running")["observed"]["pid"]
+    site.disk("second").unlink()
+    site.drop(devices=SECOND)
+    waits = site.domain(lambda d: d["attempt"] and "second.img" in d["conditions"][0]["message"])
+    assert waits["observed"]["pid"] == pid
+    site.disk("second")
+    assert site.done(2)["observed"]["pid"] == pid
+    assert site.times("domain.updated") == 1
