@@ -132,11 +132,7 @@ def _places(domain: Domain, say: Callable[[Device, str], None]) -> None:
     if domain.machine is MachineType.MICROVM:
         for _, device in placed:
             say(device, "an address; accepted: none (microvm has no PCI)")
-        for device in domain.devices:
-            if isinstance(device, RootPort):
-                say(device, "a root port; accepted: none (microvm has no PCI)")
-            elif not device.MICROVM:
-                say(device, "accepted: none (microvm has no such device)")
+        _without_pci(domain, say)
         return
     seen: dict[Place, Device] = {}
     for place, device in placed:
@@ -166,6 +162,17 @@ def _room(node: Node, domain: Domain) -> None:
     most = placed + 8 * (_OPEN_SLOTS - len({place.slot for place in used if not place.bus}))
     if needed > most:
         node.at("devices").error(f"{needed} PCI root ports are needed; accepted: up to {most}")
+
+
+def _without_pci(domain: Domain, say: Callable[[Device, str], None]) -> None:
+    """What microvm has not."""
+    for device in domain.devices:
+        if isinstance(device, RootPort):
+            say(device, "a root port; accepted: none (microvm has no PCI)")
+        elif isinstance(device, Interface) and not device.up:
+            say(device, "a link that is down; accepted: up (microvm cannot be told)")
+        elif not device.MICROVM:
+            say(device, "accepted: none (microvm has no such device)")
 
 
 def _one_place(place: Place, device: Device, say: Callable[[Device, str], None]) -> None:

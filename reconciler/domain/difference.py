@@ -92,6 +92,9 @@ def _devices(old: Domain, new: Domain) -> Iterator[Change]:
             yield Change(path, "none", _summary(other), _of_whole(other), other.line, (kind, key))
         elif other is None:
             yield Change(path, _summary(one), "none", _of_whole(one, gone=True), 0, (kind, key))
+        elif type(one) is not type(other):  # such as a disk on another bus
+            yield Change(path, type(one).__name__, type(other).__name__, Impact.RECREATE,
+                         other.line, (kind, key))
         elif one != other:
             yield from _fields(path, one, other)
 
@@ -111,6 +114,8 @@ def _fields(path: str, one: Device, other: Device) -> Iterator[Change]:
             continue  # a place that the file leaves to us is the one that it has
         impact = Impact.NONE if name in _WITHOUT_EFFECT else (
             one.IMPACT.get(name, Impact.RECREATE))
+        if impact is Impact.HOST and not is_:
+            impact = Impact.RECREATE  # taken away, the host's own default is to come back
         yield Change(f"{path}/{name}", _show(name, was), _show(name, is_), impact, other.line,
                      (one.KIND, one.key))
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from reconciler.domain.devices import Interface, RootPort
 from reconciler.domain.model import Command, Device, Domain, Impact, MachineType, Place
 from reconciler.domain.numbers import identity
+from reconciler.errors import HypervisorError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -119,7 +120,9 @@ def _plugged(new: Device, applied: Domain, remembered: Mapping[str, Place]) -> A
     before = remembered.get(identity(new))
     bus = before.bus if before is not None and new.place is None and before.bus in ports else (
         _port(new, ports))
-    assert bus is not None  # `possible` has seen one
+    if bus is None:
+        message = f"{identity(new)}: no root port is free for it"
+        raise HypervisorError(message, reason="NoRoom")
     place = Place(bus, 0)
     taken = {device.alias for device in applied.devices}
     names = (new.alias, *(f"{new.alias}-{n}" for n in range(2, len(taken) + 3)))

@@ -31,8 +31,10 @@ def of_layout(domain: Domain, layout: Layout) -> Domain:
 
 def of_record(domain: Domain, record: Record | None) -> Domain:
     """What a process has got, by its definition as it was kept and by its record."""
-    if record is None or record.updated or not record.places:
+    if record is None or record.updated:
         return domain
+    if not record.places:  # microvm has none
+        return as_started(domain)
     ports = (RootPort(alias=f"pcie.{index}", index=index, place=place)
              for index, place in record.ports.items())
     return as_started(placed(domain, ports, record.places))

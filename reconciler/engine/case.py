@@ -167,6 +167,7 @@ class Pending:
 
     change: Change
     blocked_by: str = ""
+    late: bool = False  # no start has it: it is told afterwards, so a new process would not help
 
     @property
     def waits_for_guest(self) -> bool:

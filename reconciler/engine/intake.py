@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from reconciler.domain.admission import Admission, admit
 from reconciler.domain.checks import conflicts
-from reconciler.domain.model import Domain, InvalidDomain, Problem, ReadingHost
+from reconciler.domain.model import Claim, Domain, InvalidDomain, Problem, ReadingHost
 from reconciler.domain.numbers import chosen, complete, numbers_of
 
 if TYPE_CHECKING:
@@ -69,8 +69,12 @@ class Intake:
     _cache: dict[str, tuple[bytes, Domain | InvalidDomain]] = field(default_factory=dict)
 
     def definitions(self, listing: Listing, in_force: Mapping[str, str],
-                    kept: Mapping[str, Numbers] | None = None) -> Definitions:
-        """`in_force`: the file of each domain that is kept now; `kept`: its numbers; by uuid."""
+                    kept: Mapping[str, Numbers] | None = None,
+                    claims: Mapping[str, tuple[Claim, ...]] | None = None) -> Definitions:
+        """`in_force`: the file of each domain that is kept now; its numbers, its claims; by uuid.
+
+        Claims of a domain count while its file cannot be read, too.
+        """
         found: dict[str, Domain] = {}
         rejected = [Rejected(file, (Problem(file, 1, "", f"{why}; accepted: a readable file"),))
                     for file, why in listing.unreadable.items()]
@@ -89,7 +93,8 @@ class Intake:
             else:
                 found[file] = value
         self._cache = {file: self._cache[file] for file in listing.files}
-        given = self._number(found, kept or {})
+        theirs = {number for own in (claims or {}).values() for number in numbers_of(own)}
+        given = self._number(found, kept or {}, theirs)
         keeping = {file for file, domain in found.items() if in_force.get(domain.uuid) == file}
         for file, problems in conflicts(found, keeping).items():
             domain = found.pop(file)
@@ -97,13 +102,14 @@ class Intake:
         return Definitions(found, tuple(rejected), tuple(elsewhere),
                            {file: own for file, own in given.items() if file in found})
 
-    def _number(self, found: dict[str, Domain], kept: Mapping[str, Numbers]) -> dict[str, Numbers]:
+    def _number(self, found: dict[str, Domain], kept: Mapping[str, Numbers],
+                theirs: set[tuple[str, int]]) -> dict[str, Numbers]:
         """Complete each domain that leaves a number to us; what others have or had is not free."""
         given: dict[str, Numbers] = {}
         if all(device.automatic() is None for d in found.values() for device in d.devices):
             return given
         taken = {number for domain in found.values() for number in numbers_of(domain.claims())}
-        taken |= {item for own in kept.values() for item in own.items()}
+        taken |= {item for own in kept.values() for item in own.items()} | theirs
         for file, domain in sorted(found.items()):
             after = complete(domain, kept.get(domain.uuid, {}), taken, self.free)
             if after is not domain:

@@ -106,7 +106,7 @@ class Keeper:
     @property
     def numbers(self) -> Numbers:
         """Those that were chosen for its definition, and stay."""
-        kept = self.memory.definition
+        kept = self.memory.definition or self.machine.record
         return of_text(kept.read_with.get("numbers", "")) if kept is not None else {}
 
     @property

@@ -92,7 +92,7 @@ async def _case(settings: Settings, memory: Memory, domain: Domain | None) -> Ca
                              of_text(record.read_with.get("numbers", "")))
             applied = of_record(found, record)
             vm = replace(vm, least_vcpus=record.vcpus, uncertain=record.uncertain,
-                         foreign=record.foreign)
+                         foreign=record.foreign, generation=record.generation)
         except (OSError, InvalidDomain):
             applied = None
     kept = _kept(settings, memory)

@@ -9,13 +9,14 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from reconciler.domain.difference import Change, differences
-from reconciler.domain.live import free_ports, possible
+from reconciler.domain.live import as_started, free_ports, possible
 from reconciler.domain.model import DesiredState, Domain, Impact, UpdatePolicy
 from reconciler.engine.case import GUEST, Case, Now, Pending, VmState
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Sequence
 
+_ALWAYS_LIVE = ("current_memory", "current_vcpus")  # of which the guest has to know
 _OURS = "root-port["  # those that nobody wrote are nobody's news
 UNCERTAIN = Change("devices", "unknown", "as in the file", Impact.RECREATE)
 
@@ -27,8 +28,27 @@ def pending_changes(case: Case, domain: Domain, now: Now) -> tuple[Pending, ...]
     changes = [c for c in differences(case.applied, domain) if c.impact is not Impact.NONE]
     if case.vm.uncertain:
         changes.append(UNCERTAIN)
-    return tuple(Pending(change, _blocked(change, case, domain, now))
-                 for change in _classed(changes, case, case.applied, domain))
+    late = {change.path for change in differences(as_started(domain), domain)}
+    ports = [] if case.vm.foreign else free_ports(case.applied)
+    found: list[Pending] = []
+    for change in sorted(changes, key=lambda c: c.new != "none"):  # what goes frees its root port
+        blocked = _blocked_anyway(change, case, domain, now)
+        if change.path in late:
+            found.append(_late(change, case, domain, blocked))
+            continue
+        classed = _classed(change, case, domain, [] if blocked else ports)
+        found.append(Pending(classed, blocked or _blocked(classed, case, domain)))
+    return tuple(found)
+
+
+def _late(change: Change, case: Case, domain: Domain, blocked: str) -> Pending:
+    """What every start lacks, and is told: a refusal is not helped by another start."""
+    if not blocked and case.ledger.not_live == case.generation:
+        blocked = f"{GUEST} it was refused"
+    if not blocked and domain.policy.update is UpdatePolicy.MANUAL and (
+            case.vm.generation != case.generation):
+        blocked = f"update-policy:{domain.policy.update}"
+    return Pending(change, blocked, late=True)
 
 
 def without_effect(case: Case, domain: Domain) -> tuple[Change, ...]:
@@ -42,32 +62,38 @@ def without_effect(case: Case, domain: Domain) -> tuple[Change, ...]:
 
 def needs_new_process(changes: Sequence[Pending], policy: UpdatePolicy) -> bool:
     """Whether what may be done now takes a new process."""
-    return bool(changes) and (policy is UpdatePolicy.RECREATE or any(
-        p.change.impact is Impact.RECREATE for p in changes))
+    return any(p.change.impact is Impact.RECREATE or (
+        policy is UpdatePolicy.RECREATE and not p.late) for p in changes)
 
 
-def _classed(changes: Iterable[Change], case: Case, applied: Domain,
-             domain: Domain) -> Iterable[Change]:
-    """What goes first: its root port is free for what comes."""
-    ports = [] if case.vm.foreign else free_ports(applied)
-    for change in sorted(changes, key=lambda c: c.new != "none"):
-        live = change.impact is not Impact.LIVE or (
-            case.ledger.not_live != case.generation and possible(
-                change, applied, domain, least_vcpus=case.vm.least_vcpus, ports=ports))
-        yield change if live else replace(change, impact=Impact.RECREATE)
+def _classed(change: Change, case: Case, domain: Domain, ports: list[int]) -> Change:
+    """The difference's class, unless this VM cannot be told it."""
+    assert case.applied is not None
+    live = change.impact is not Impact.LIVE or (
+        case.ledger.not_live != case.generation and possible(
+            change, case.applied, domain, least_vcpus=case.vm.least_vcpus, ports=ports))
+    return change if live else replace(change, impact=Impact.RECREATE)
 
 
-def _blocked(change: Change, case: Case, domain: Domain, now: Now) -> str:
+def _blocked(change: Change, case: Case, domain: Domain) -> str:
+    """What the update policy holds back."""
     policy = domain.policy.update
-    if case.ledger.refused == case.generation:
-        return "rolled-back"
     if policy is UpdatePolicy.MANUAL or (
             policy is UpdatePolicy.LIVE and change.impact is Impact.RECREATE):
         return f"update-policy:{policy}"
-    if change.impact is not Impact.LIVE or policy is UpdatePolicy.RECREATE:
+    return ""
+
+
+def _blocked_anyway(change: Change, case: Case, domain: Domain, now: Now) -> str:
+    """What waits whatever the policy: a definition that was rolled back, a guest that cannot."""
+    if case.ledger.refused == case.generation:
+        return "rolled-back"
+    if change.impact is not Impact.LIVE or (
+            domain.policy.update in (UpdatePolicy.RECREATE, UpdatePolicy.MANUAL)
+            and change.path not in _ALWAYS_LIVE):
         return ""
     paused = domain.policy.state is DesiredState.PAUSED
-    if paused and (change.new == "none" or change.path in ("current_memory", "current_vcpus")):
+    if paused and (change.new == "none" or change.path in _ALWAYS_LIVE):
         return f"{GUEST} it is paused"
     return next((f"{GUEST} {u.reason}" for u in case.unwilling
                  if u.path == change.path and now.clock < u.retry_at), "")

@@ -77,7 +77,10 @@ def _plan(case: Case, now: Now) -> Plan:
     if wait is not None:
         return Plan((), intent.cause, conditions, pending, wait.until, blocked=intent.steps)
     blocked = () if intent.steps or case.removal is not Removal.HELD else REMOVAL
-    again = min((u.retry_at for u in case.unwilling), default=None) if not intent.steps else None
+    waits = {p.change.path for p in pending if p.waits_for_guest}
+    again = None if intent.steps else min(
+        (u.retry_at for u in case.unwilling if u.path in waits and u.retry_at > now.clock),
+        default=None)
     return Plan(intent.steps, intent.cause, conditions, pending, again, blocked=blocked)
 
 

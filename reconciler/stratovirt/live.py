@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import suppress
+from dataclasses import replace
 from typing import TYPE_CHECKING, Protocol
 
 from reconciler.errors import GuestUnwilling, QmpRefused
@@ -80,7 +81,11 @@ class Live:
             except GuestUnwilling:
                 # It has the device until DEVICE_DELETED says otherwise; of a processor that was
                 # asked for, nobody knows.
-                self._machine.note(uncertain=change.commands[0].until != "DEVICE_DELETED")
+                self._machine.note(uncertain=not _asks_to_go(change))
+                raise
+            except asyncio.CancelledError:
+                # We are ended while the guest makes up its mind: the next reconciler asks again.
+                self._machine.note(uncertain=not _asks_to_go(change))
                 raise
         keep(self._machine, text)
         if change.tap:
@@ -108,11 +113,23 @@ class Live:
                 async with asyncio.timeout(UNPLUG_PATIENCE):
                     await over.wait()
         except TimeoutError:
+            if await self._gone(command):
+                return
             message = (f"{command.name}: the guest did not agree within {UNPLUG_PATIENCE:g} s")
             raise GuestUnwilling(message) from None
         finally:
             if over is not None:
                 self._waits.forget(command.until, device)
+
+    async def _gone(self, command: Command) -> bool:
+        """Whether it has gone although nobody told us: events go to the latest client alone."""
+        if command.until != "DEVICE_DELETED":
+            return False
+        try:
+            await self._machine.execute(command.name, **command.arguments)
+        except QmpRefused:
+            return True  # there is no such device any more
+        return False
 
     async def _wire(self, change: Adjustment) -> None:
         card, record = change.card, self._machine.record
@@ -129,7 +146,19 @@ class Live:
 
 
 def keep(machine: Machine, text: bytes) -> None:
-    """From now on this is what it has got; on a full disk it stays uncertain."""
-    with suppress(OSError):
+    """From now on this is what it has got.
+
+    On a full disk it stays uncertain there, for the next reconciler; we know.
+    """
+    try:
         write_whole(machine.home / DEFINITION, text)
+    except OSError:
+        if machine.record is not None:
+            machine.record = replace(machine.record, uncertain=False)
+    else:
         machine.note(uncertain=False, updated=True)
+
+
+def _asks_to_go(change: Adjustment) -> bool:
+    """Whether a device is to go: until its event says so, it is there."""
+    return change.commands[0].until == "DEVICE_DELETED"

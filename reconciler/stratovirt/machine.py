@@ -91,6 +91,10 @@ class VirtualMachine:
                 if self.record is None or self.record.pid is None:
                     self.record = record.load(self.home)  # somebody adopted one by hand
                 found = self._find()
+            kept = self.record
+            if found is None and kept is not None and kept.foreign and (
+                    kept.boot_id == record.boot_id()):
+                found = process.hold_again(kept.pid, kept.started, self.home)
             if found is not None:
                 self._follow(found)
         return self.process is not None
@@ -129,7 +133,8 @@ class VirtualMachine:
             return Vm(VmState.UNKNOWN, pid, f"query-status answered {status!r:.80}")
         kept = self.record or record.Record("", "")
         return Vm(VmState.RUNNING if status["running"] else VmState.PAUSED, pid,
-                  least_vcpus=kept.vcpus, uncertain=kept.uncertain, foreign=kept.foreign)
+                  least_vcpus=kept.vcpus, uncertain=kept.uncertain, foreign=kept.foreign,
+                  generation=kept.generation)
 
     async def consoles(self) -> dict[str, str]:
         """Label to pty path, of consoles and the serial port."""

@@ -32,6 +32,7 @@ class Vm:
     least_vcpus: int = 1
     uncertain: bool = False
     foreign: bool = False
+    generation: int = 0  # of the definition that it was started with
 
 
 class ExitKind(StrEnum):

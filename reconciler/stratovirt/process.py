@@ -129,6 +129,16 @@ def hold(vm: Process, home: Path) -> Process:
     return Process(holder.pid, start_time(holder.pid) or 0)
 
 
+def hold_again(pid: int | None, started: int | None, home: Path) -> Process | None:
+    """An adopted VM that lives though somebody ended its holder: its lock is taken again."""
+    if pid is None or started is None or start_time(pid) != started:
+        return None
+    vm = Process(pid, started)
+    with suppress(StartFailed):
+        hold(vm, home)
+    return vm
+
+
 def find(home: Path, pid: int | None, started: int | None, *,
          foreign: bool = False) -> Process | None:
     """The process that is this VM: the recorded one if it still is, else by command line.

@@ -110,3 +110,20 @@ def test_one_that_somebody_else_steers_is_left_alone(idle):
         assert done.returncode == 1
         assert "somebody else talks" in done.stderr
         assert not home(idle).exists()
+
+
+def test_rule_1_a_holder_that_somebody_ended_is_replaced(site):
+    with adopted(site, "-S") as (child, client):
+        client.close()
+        assert site.verb("adopt", str(child.pid)).returncode == 0
+        site.settled("paused", "web9")
+        holders = [int(entry) for entry in os.listdir("/proc") if entry.isdigit()
+                   and str(child.pid) in process.command_line(int(entry))[-2:-1]]
+        site.kill()
+        os.kill(holders[0], signal.SIGKILL)
+        while process.locked(home(site)):
+            os.sched_yield()
+        site.start()
+        assert site.settled("paused", "web9")["observed"]["pid"] == child.pid
+        assert process.locked(home(site))
+        assert not site.events("domain.starting")

@@ -6,7 +6,8 @@ from dataclasses import replace
 
 import pytest
 
-from reconciler.domain.devices import Disk, RootPort
+from reconciler.domain.devices import Disk, Interface, RootPort, ScsiDisk
+from reconciler.domain.devices.interface import Vlan
 from reconciler.domain.model import DesiredState, Impact, Place, UpdatePolicy
 from reconciler.engine.case import Ledger, Truth, Unwilling, Verb, Vm, VmState
 from reconciler.engine.plan import plan
@@ -129,3 +130,59 @@ def test_what_costs_nothing_is_told_until_it_is_in_force():
 def test_a_vm_that_was_adopted_by_hand_has_ports_of_names_that_nobody_knows():
     found = decided(with_disk(), vm=Vm(VmState.RUNNING, 42, foreign=True))
     assert verbs(found) == [Verb.CHECK, Verb.STOP, Verb.START]
+
+
+HALF = 64 << 20
+
+
+@pytest.mark.parametrize("policy", list(UpdatePolicy))
+def test_rule_4_what_no_start_has_is_never_a_reason_for_another_start(policy):
+    """All of the memory is there at first: a recreate would come back to the same."""
+    wanted = replace(domain(update=policy), current_memory=HALF)
+    fresh = Vm(VmState.RUNNING, 42, generation=2)
+    assert verbs(decided(wanted, vm=fresh)) == [Verb.UPDATE]
+    refused = decided(wanted, vm=fresh, ledger=Ledger(not_live=2))
+    assert refused.steps == ()
+    assert refused.pending[0].waits_for_guest
+
+
+def test_with_the_policy_manual_it_waits_for_the_restart_that_brings_it():
+    wanted = replace(domain(update=UpdatePolicy.MANUAL), current_memory=HALF)
+    older = decided(wanted, vm=Vm(VmState.RUNNING, 42, generation=1))
+    assert older.steps == ()
+    assert older.condition("RestartRequired") is not None
+
+
+def test_a_port_whose_device_cannot_go_yet_is_not_free():
+    got = replace(domain(), devices=(PORTS[0], replace(DISK, place=Place(1, 0))))
+    other = replace(domain(DesiredState.PAUSED), devices=(
+        replace(DISK, target="vdc", alias="virtio-disk2", place=Place(1, 0)),))
+    found = decided(other, applied=got, state=VmState.PAUSED)
+    assert [str(p.change.impact) for p in found.pending if p.change.new != "none"] == ["recreate"]
+
+
+def test_a_disk_on_another_bus_is_another_device():
+    scsi = ScsiDisk(alias="scsi0-0-0-1", target="vdb", path="/images/b.img", controller=0,
+                    scsi_target=0, unit=1, bus="scsi0")
+    got = replace(domain(), devices=(*PORTS, replace(DISK, place=Place(1, 0))))
+    for one, other in ((got, replace(domain(), devices=(scsi,))),
+                       (replace(domain(), devices=(*PORTS, scsi)), with_disk())):
+        found = decided(other, applied=one)
+        assert verbs(found) == [Verb.CHECK, Verb.STOP, Verb.START]
+
+
+def test_an_isolation_that_is_taken_away_takes_a_new_process():
+    card = Interface(alias="net0", mac="52:54:00:00:00:01", tap="t", bridge="br0",
+                     vlans=(Vlan(42, untagged=True),))
+    got = replace(domain(), devices=(*PORTS, replace(card, place=Place(1, 0))))
+    found = decided(replace(domain(), devices=(replace(card, vlans=()),)), applied=got)
+    assert verbs(found) == [Verb.CHECK, Verb.STOP, Verb.START]
+    other = replace(card, vlans=(Vlan(43, untagged=True),))
+    assert verbs(decided(replace(domain(), devices=(other,)), applied=got)) == [Verb.UPDATE]
+
+
+def test_a_refused_change_makes_nobody_look_all_the_time():
+    waits = (Unwilling("current_memory", "no driver", NOW.clock - 5),)
+    wanted = replace(domain(), current_memory=HALF)
+    found = decided(wanted, unwilling=waits, ledger=Ledger(not_live=2))
+    assert found.look_again_at is None

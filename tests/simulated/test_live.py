@@ -1,11 +1,13 @@
 """Changes of a VM that runs: the same process has them; a restart of ours knows them."""
 
 import json
+import signal
 
 import pytest
 
 from reconciler.stratovirt.process import command_line
 from tests.simulated.site import REAL, Site, condition, ready
+from tests.simulator.support import Client
 
 SECOND = ("<disk type='file'><source file='second.img'/>"
           "<target dev='vdb' bus='virtio'/></disk>")
@@ -165,3 +167,40 @@ def test_a_disk_whose_image_comes_later_comes_without_a_new_process(live):
     site.disk("second")
     assert site.done(2)["observed"]["pid"] == pid
     assert site.times("domain.updated") == 1
+
+
+@pytest.mark.skipif(bool(REAL), reason="faults are the simulator's")
+def test_rule_2_ending_us_while_a_guest_makes_up_its_mind_costs_no_vm(live):
+    site = live(guest_ignores_unplug=True)
+    site.write(devices=SECOND)
+    pid = site.settled("running")["observed"]["pid"]
+    site.write()
+    site.until(lambda _: site.times("action.started") == 1)
+    site.kill(signal.SIGTERM)
+    site.write(devices=SECOND)
+    site.start()
+    assert site.settled("running")["observed"]["pid"] == pid
+    assert site.times("domain.started") == 1
+
+
+@pytest.mark.skipif(bool(REAL), reason="the real one's guest never lets a device go")
+def test_an_event_that_somebody_else_got_is_not_waited_for_in_vain(live):
+    site = live()
+    site.write(devices=SECOND)
+    pid = site.settled("running")["observed"]["pid"]
+    visitor = Client(str(site.settings.runtime / "vms" / "a" / "monitor.sock"))
+    site.write()
+    site.until(lambda _: site.times("domain.updated") == 1)
+    visitor.close()
+    assert site.done(2)["observed"]["pid"] == pid
+
+
+@pytest.mark.skipif(bool(REAL), reason="no guest here has a balloon")
+@pytest.mark.parametrize("policy", ["recreate", "auto", "manual"])
+def test_rule_4_a_guest_that_cannot_is_no_reason_to_start_it_again_and_again(live, policy):
+    site = live()
+    site.write(head=HALF, inner=f"<r:update policy='{policy}'/>")
+    site.domain(lambda d: d["pending"] and ready(d))
+    begun = site.times("domain.started")
+    site.verb("sync", "--wait", "--timeout", "5s")
+    assert site.times("domain.started") == begun == 1

@@ -123,6 +123,7 @@ def test_the_process_of_another_directory_is_not_found(launch, tmp_path):
 
 def test_a_pid_that_is_somebody_elses_now_is_neither_found_nor_signalled(launch, tmp_path):
     with subprocess.Popen(["sleep", "60"]) as other:
+        exec_done(other)
         started = process.start_time(other.pid)
         # Its start time gives it away, or its command line.
         assert process.find(tmp_path, other.pid, started - 1) is None
