@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from reconciler import __version__
 from reconciler.domain.model import DesiredState
+from reconciler.engine.case import Condition, Plan, Truth
 from reconciler.engine.commands import Commands
 from reconciler.engine.context import Context
 from reconciler.engine.keeper import Keeper
@@ -197,6 +198,12 @@ class Reconciler:
         self.journal.write("domain.stalled", severity="error", reason="InternalError",
                            domain=keeper.name if keeper else uuid, uuid=uuid, error=repr(error),
                            traceback=_traceback(error))
+        if keeper is not None:  # rule 9: what was true before this pass is not known to be
+            message = f"a fault of ours: {error!r}; `reconciler events` has where it happened"
+            keeper.plan = Plan(conditions=(
+                Condition("Ready", Truth.UNKNOWN, "InternalError", message),
+                Condition("Stalled", Truth.TRUE, "InternalError", message)))
+            self.publisher.changed(uuid)
         return FAULT_PAUSE
 
     def _request_fault(self, error: Exception) -> None:
