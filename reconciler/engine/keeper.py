@@ -190,11 +190,11 @@ class Keeper:
         """A QMP event: look, whatever it was."""
         if name == "RESET" and self.applied is not None and self.applied.policy.destroy_on_reboot:
             self.remember(ledger=replace(self.ledger, down="PoweredOff"))
-        if name == "DEVICE_DELETED" and self.applied is not None:
-            left = applied.without(self.applied, str(data.get("device")))
-            if left is not None:
-                self.applied = left
-                self.machine.keep(write(left).encode())
+        gone = str(data.get("device")) if name == "DEVICE_DELETED" else ""
+        left = applied.without(self.applied, gone) if self.applied and gone else None
+        if left is not None:
+            self.applied = left
+            self.machine.keep(write(left).encode())
         self.wake(Urgency.DRIFT)
 
     def on_disconnect(self) -> None:
@@ -343,7 +343,7 @@ class Keeper:
         return min(max(again - self.context.now().clock, 0.0) + 0.005, resync)
 
     def _note_adoption(self) -> None:
-        """The first look at what ran before us (rule 2): adopted, or gone while we were away."""
+        """The first look at what ran before us (rule 2): adopted, or gone meanwhile."""
         if self.plan.conditions:
             return
         record = self.machine.record

@@ -20,7 +20,7 @@ from reconciler.stratovirt import agent, process, record
 from reconciler.stratovirt.command_line import QMP_SOCKET, Start, arguments
 from reconciler.stratovirt.live import Live, Waits, keep
 from reconciler.stratovirt.monitors import Monitor
-from reconciler.stratovirt.observation import Traces, Vm, VmState
+from reconciler.stratovirt.observation import Traces, Vm, VmState, ptys
 from reconciler.stratovirt.prepare import give_back, prepare
 from reconciler.stratovirt.qmp import Qmp
 
@@ -138,13 +138,7 @@ class VirtualMachine:
 
     async def consoles(self) -> dict[str, str]:
         """Label to pty path, of consoles and the serial port."""
-        found = await self.execute("query-chardev")
-        if not isinstance(found, list):
-            message = f"query-chardev answered {found!r:.80}"
-            raise QmpError(message)
-        return {str(entry.get("label")): str(entry["filename"]).removeprefix("pty:")
-                for entry in found if isinstance(entry, dict)
-                and str(entry.get("filename", "")).startswith("pty:")}
+        return ptys(await self.execute("query-chardev"))
 
     def meddled(self) -> bool:
         """Whether somebody came to the monitor for people: then our events go to them."""

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
+from reconciler.errors import QmpError
+
 
 class VmState(StrEnum):
     """What a VM is observed to be. Unknown is a state (rule 9)."""
@@ -67,6 +69,16 @@ class Traces:
     shutdown: str | None = None  # `reason` of the SHUTDOWN event, if it came in time
     socket_left: bool = False  # StratoVirt removes its socket at every end but SIGKILL's
     last_words: str = ""
+
+
+def ptys(found: object) -> dict[str, str]:
+    """Label to pty path, from the answer to query-chardev; raises QmpError when it is none."""
+    if not isinstance(found, list):
+        message = f"query-chardev answered {found!r:.80}"
+        raise QmpError(message)
+    return {str(entry.get("label")): str(entry["filename"]).removeprefix("pty:")
+            for entry in found if isinstance(entry, dict)
+            and str(entry.get("filename", "")).startswith("pty:")}
 
 
 def classify(traces: Traces, at: float) -> Exit:
