@@ -48,7 +48,7 @@ def _run(options: Namespace, settings: Settings) -> int:
 VERBS = (Verb("adopt", "make a StratoVirt that somebody else started a domain of ours", _run,
               _arguments,
               "  reconciler adopt 4711 --dry-run\n  reconciler adopt 4711\n"
-              "the VM runs on, and is sent nothing; its file is written into the watched "
-              "directory\n"
+              "the VM runs on, and is only asked for its status; its file is written into the "
+              "watched directory\n"
               "exit: 0 all of it, 1 it cannot be, 3 its next start will lack what stderr says\n"
               ),)

@@ -2,7 +2,8 @@
 
 It has not inherited our lock, so a process of its own holds that for it; its monitor gets a name in
 our directory; its record says which process it is. Then its file goes into the watched directory,
-and whichever reconciler runs finds it as one that ran before (rule 2). Nothing is sent to the VM.
+and whichever reconciler runs finds it as one that ran before (rule 2). The VM is asked for its
+status, and told nothing.
 """
 
 from __future__ import annotations

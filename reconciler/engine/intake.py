@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from reconciler.domain.admission import Admission, admit
 from reconciler.domain.checks import conflicts
-from reconciler.domain.model import Claim, Domain, InvalidDomain, Problem, ReadingHost
+from reconciler.domain.model import Domain, InvalidDomain, Problem, ReadingHost
 from reconciler.domain.numbers import chosen, complete, numbers_of
 
 if TYPE_CHECKING:
@@ -70,10 +70,10 @@ class Intake:
 
     def definitions(self, listing: Listing, in_force: Mapping[str, str],
                     kept: Mapping[str, Numbers] | None = None,
-                    claims: Mapping[str, tuple[Claim, ...]] | None = None) -> Definitions:
-        """`in_force`: the file of each domain that is kept now; its numbers, its claims; by uuid.
+                    held: Mapping[str, Domain] | None = None) -> Definitions:
+        """What is kept now, by uuid: the file `in_force`, its `kept` numbers, the `held` domain.
 
-        Claims of a domain count while its file cannot be read, too.
+        What a domain holds counts while its file cannot be read, too.
         """
         found: dict[str, Domain] = {}
         rejected = [Rejected(file, (Problem(file, 1, "", f"{why}; accepted: a readable file"),))
@@ -93,8 +93,7 @@ class Intake:
             else:
                 found[file] = value
         self._cache = {file: self._cache[file] for file in listing.files}
-        theirs = {number for own in (claims or {}).values() for number in numbers_of(own)}
-        given = self._number(found, kept or {}, theirs)
+        given = self._number(found, kept or {}, held or {})
         keeping = {file for file, domain in found.items() if in_force.get(domain.uuid) == file}
         for file, problems in conflicts(found, keeping).items():
             domain = found.pop(file)
@@ -103,18 +102,22 @@ class Intake:
                            {file: own for file, own in given.items() if file in found})
 
     def _number(self, found: dict[str, Domain], kept: Mapping[str, Numbers],
-                theirs: set[tuple[str, int]]) -> dict[str, Numbers]:
+                held: Mapping[str, Domain]) -> dict[str, Numbers]:
         """Complete each domain that leaves a number to us; what others have or had is not free."""
         given: dict[str, Numbers] = {}
         if all(device.automatic() is None for d in found.values() for device in d.devices):
             return given
-        taken = {number for domain in found.values() for number in numbers_of(domain.claims())}
-        taken |= {item for own in kept.values() for item in own.items()} | theirs
+        has = {uuid: {**dict(numbers_of(domain.claims())), **kept.get(uuid, {})}
+               for uuid, domain in held.items()}
+        has |= {uuid: dict(own) for uuid, own in kept.items() if uuid not in has}
+        written = {number for domain in found.values() for number in numbers_of(domain.claims())}
         for file, domain in sorted(found.items()):
-            after = complete(domain, kept.get(domain.uuid, {}), taken, self.free)
+            taken = written | {item for uuid, own in has.items() if uuid != domain.uuid
+                               for item in own.items()}
+            after = complete(domain, has.get(domain.uuid, {}), taken, self.free)
             if after is not domain:
                 found[file], given[file] = after, chosen(domain, after)
-                taken |= set(given[file].items())
+                has[domain.uuid] = given[file]
         return given
 
     def _parsed(self, file: str, data: bytes) -> Domain | InvalidDomain:

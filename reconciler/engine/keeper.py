@@ -119,10 +119,7 @@ class Keeper:
         was_invalid, self.invalid = bool(self.invalid), ""
         if was_invalid:
             self.tell("domain.recovered", file=fresh.text.file, revision=fresh.text.revision)
-        if self.removal is not Removal.NONE:
-            self.removal = Removal.NONE
-            self._newer.set()
-            self.wake(Urgency.FILE)
+        self._file_is_there()
         same = self.domain == fresh.domain
         kept = self.memory.definition
         if same and kept is not None and kept.text == fresh.text.text and (
@@ -142,15 +139,18 @@ class Keeper:
 
     def reject(self, reason: str, message: str, file: str) -> None:
         """Its newest file is invalid: the last good definition stays in force (rule 3)."""
-        if self.removal is not Removal.NONE:
-            self.removal = Removal.NONE
-            self._newer.set()
-            self.wake(Urgency.FILE)
+        self._file_is_there()
         if (self.invalid, self.invalid_reason) == (message, reason):
             return
         self.invalid, self.invalid_reason = message, reason
         self.tell("domain.invalid", severity="error", reason=reason, file=file, error=message)
         self.wake(Urgency.FILE)
+
+    def _file_is_there(self) -> None:
+        if self.removal is not Removal.NONE:
+            self.removal = Removal.NONE
+            self._newer.set()
+            self.wake(Urgency.FILE)
 
     def judge(self, removal: Removal, since: float) -> None:
         """What is believed of its file's absence."""

@@ -28,6 +28,8 @@ def pending_changes(case: Case, domain: Domain, now: Now) -> tuple[Pending, ...]
     changes = [c for c in differences(case.applied, domain) if c.impact is not Impact.NONE]
     if case.vm.uncertain:
         changes.append(UNCERTAIN)
+    if not changes:
+        return ()
     late = {change.path for change in differences(as_started(domain), domain)}
     ports = [] if case.vm.foreign else free_ports(case.applied)
     found: list[Pending] = []

@@ -115,9 +115,8 @@ class Sync:
         in_force = {k.uuid: k.memory.definition.file for k in owner.keepers.values()
                     if k.memory.definition is not None}
         numbers = {k.uuid: found for k in owner.keepers.values() if (found := k.numbers)}
-        claims = {k.uuid: k.domain.claims() for k in owner.keepers.values()
-                  if k.domain is not None}
-        definitions = self.intake.definitions(listing, in_force, numbers, claims)
+        held = {k.uuid: k.domain for k in owner.keepers.values() if k.domain is not None}
+        definitions = self.intake.definitions(listing, in_force, numbers, held)
         present = self._tell_keepers(definitions, listing)
         present |= self._owners_of(listing.unfinished)
         now = owner.context.now().clock

@@ -28,6 +28,8 @@ from reconciler.stratovirt.qmp import Qmp
 from reconciler.stratovirt.recognise import recognise
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from reconciler.domain.model import Domain, ReadingHost
     from reconciler.settings import Settings
     from reconciler.stratovirt.recognise import Recognised
@@ -53,8 +55,7 @@ def take_over(settings: Settings, pid: int) -> TakenOver:
     every = process.command_line(pid)
     if not every:
         raise UsageError(f"no process {pid}", reason="NotFound")
-    ours = set(settings.hypervisor.arguments)  # each start has them anyway
-    words = binary.arguments_of([word for word in every if word not in ours], host.emulators)
+    words = binary.arguments_of(every, host.emulators)
     if words is None:
         raise UsageError(f"process {pid} is no StratoVirt: {every[0]}", reason="NotFound",
                          hint="name its program in hypervisor.allowed if it is one")
@@ -63,6 +64,7 @@ def take_over(settings: Settings, pid: int) -> TakenOver:
     except UnicodeEncodeError:
         raise UsageError(f"process {pid}: its command line is not UTF-8, as a file must be"
                          ) from None
+    words = _without(words, settings.hypervisor.arguments)
     found = recognise(words, _surroundings(settings, pid, words))
     state, unknown = asyncio.run(_state(found))
     emulator, another = _emulator(settings, pid, every, host)
@@ -71,6 +73,15 @@ def take_over(settings: Settings, pid: int) -> TakenOver:
     problems, changed = _read_again(text, domain, pid, host)
     return TakenOver(domain, found.monitors, not unknown, text,
                      (*found.left, *unknown, *another, *changed), problems)
+
+
+def _without(words: list[str], ours: Sequence[str]) -> list[str]:
+    """The words less the configured arguments, which each start has anyway: where they stand."""
+    length = len(ours)
+    for index in range(len(words) - length + 1) if length else ():
+        if words[index:index + length] == list(ours):
+            return [*words[:index], *words[index + length:]]
+    return words
 
 
 def _surroundings(settings: Settings, pid: int, words: list[str]) -> Surroundings:

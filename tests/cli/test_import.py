@@ -12,6 +12,7 @@ import pytest
 
 from reconciler.domain.reader import read_domain
 from reconciler.engine.site import reading_host
+from reconciler.engine.takeover import _without
 from reconciler.stratovirt import process
 from reconciler.stratovirt.binary import SIMULATOR
 from tests.simulator.support import LIMIT, Client
@@ -135,3 +136,10 @@ def test_rule_4_the_file_of_one_of_ours_put_in_place_changes_nothing(site, verb)
     assert site.processes() == [pid]
     explained = json.loads(site.verb("explain", "a", "-o", "json").stdout)
     assert sorted(explained["commandLine"]) == sorted(before)
+
+
+def test_only_the_configured_arguments_as_they_stand_together_are_left_out():
+    words = ["-smp", "1", "-D", "/log", "-m", "1"]
+    assert _without(words, ["-D", "/log"]) == ["-smp", "1", "-m", "1"]
+    assert _without(words, []) == words
+    assert _without(words, ["/log", "-D"]) == words

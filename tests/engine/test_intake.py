@@ -148,3 +148,18 @@ def test_of_a_kept_number_and_a_newcomer_s_written_one_the_kept_one_stays(intake
 def test_a_number_that_the_host_uses_is_not_chosen(intake):
     intake.free = lambda claim, number: number > 5
     assert cids(take(intake, a=xml("a", devices=VSOCK.format("yes", "")))) == {"a": 6}
+
+
+def test_rule_4_a_number_that_was_written_stays_when_it_is_left_to_us(intake):
+    before = take(intake, a=xml("a", devices=VSOCK.format("no", "address='9'")))
+    domain = before.accepted["a.xml"]
+    found = intake.definitions(Listing({"a.xml": xml("a", devices=VSOCK.format("yes", ""))}),
+                               {}, {}, {domain.uuid: domain})
+    assert cids(found) == {"a": 9}
+
+
+def test_what_a_domain_has_whose_file_is_broken_now_is_not_free(intake):
+    holder = take(intake, a=xml("a", devices=VSOCK.format("no", "address='3'"))).accepted["a.xml"]
+    files = {"a.xml": b"<domain>", "b.xml": xml("b", devices=VSOCK.format("yes", ""))}
+    found = intake.definitions(Listing(files), {}, {}, {holder.uuid: holder})
+    assert cids(found) == {"b": 4}
