@@ -45,7 +45,7 @@ def _status() -> str:
 def _config() -> str:
     import json
 
-    from reconciler.settings_schema import schema
+    from reconciler.settings.schema import schema
 
     return json.dumps(schema(), indent=2) + "\n"
 

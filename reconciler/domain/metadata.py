@@ -9,10 +9,14 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from reconciler.domain.forms import DURATION as DURATION_FORM
-from reconciler.domain.forms import Form
+from reconciler.domain.forms import FREE, Form
 from reconciler.domain.model import (
+    Dependency,
     DesiredState,
+    Health,
+    Met,
     Policy,
+    Probe,
     PrunePolicy,
     StopMode,
     UpdatePolicy,
@@ -40,8 +44,8 @@ URN = f"{FAMILY}:1"
 
 
 def _ours(name: str, *attributes: Attribute, many: bool = False,
-          verdict: Verdict = Verdict.READ) -> Element:
-    return Element(f"{{{URN}}}{name}", attributes, many=many, verdict=verdict)
+          children: tuple[Element, ...] = ()) -> Element:
+    return Element(f"{{{URN}}}{name}", attributes, children, many=many)
 
 
 # RFC 3339 with the zone that people forget; XML Schema and Python agree on the days of a month.
@@ -65,14 +69,31 @@ def _moment(text: str) -> str:
     return text
 
 
+def _pattern(text: str) -> str:
+    """A regular expression for the console's text."""
+    try:
+        re.compile(text)
+    except re.error as error:
+        raise ValueError(f"found '{text}', which is no regular expression: {error}; accepted: such "
+                         "as login:") from None
+    if not text:
+        raise ValueError("found nothing; accepted: a regular expression, such as login:")
+    return text
+
+
 _NAME = matching(r"[A-Za-z_][A-Za-z0-9_]*", "letters, digits and _")
+_DOMAIN = matching(r"[A-Za-z0-9][A-Za-z0-9_.+\-]{0,63}", "a domain's name")
+_ADDRESS = matching(r"([A-Za-z0-9.\-]{1,253}|\[[0-9a-fA-F:.]{2,45}\]):[0-9]{1,5}",
+                    "an address and a port, such as 10.0.0.5:80, [fd00::5]:80")
+_PATTERN = Type("a regular expression", _pattern, forms=(FREE,), exact=False)
 RULE = Element(f"{{{URN}}}reconcile", (
-    Attribute("state", choice(*DesiredState)), Attribute("hold", YES_NO)), (
+    Attribute("state", choice(*DesiredState)), Attribute("hold", YES_NO),
+    Attribute("count", number(1, 1000))), (
     _ours("hold", Attribute("reason", TEXT),
           Attribute("until", Type("a time such as 2026-12-24T18:00:00Z, or a duration", _moment,
                              forms=(_TIME, DURATION_FORM)))),
     _ours("update", Attribute("policy", choice(*UpdatePolicy)),
-          Attribute("window", TEXT, Verdict.LATER),
+          Attribute("window", TEXT),
           Attribute("rollback", choice("last-good", "none"))),
     _ours("prune", Attribute("policy", choice(*PrunePolicy)), Attribute("after", DURATION)),
     _ours("stop", Attribute("mode", choice(*StopMode)), Attribute("timeout", DURATION)),
@@ -84,13 +105,18 @@ RULE = Element(f"{{{URN}}}reconcile", (
     _ours("label", Attribute("name", _NAME), Attribute("value", TEXT), many=True),
     _ours("placement", Attribute("host", TEXT), Attribute("require", TEXT, Verdict.LATER),
           Attribute("failover", TEXT, Verdict.LATER)),
-    _ours("depends-on", many=True, verdict=Verdict.LATER),
-    _ours("health", many=True, verdict=Verdict.LATER)))
+    _ours("depends-on", Attribute("domain", _DOMAIN), Attribute("condition", choice(*Met)),
+          many=True),
+    _ours("health", Attribute("interval", DURATION), Attribute("timeout", DURATION),
+          Attribute("failures", number(1, 1000)), Attribute("start-period", DURATION),
+          Attribute("on-failure", choice("restart", "none")), children=(
+              _ours(Probe.TCP, Attribute("address", _ADDRESS)),
+              _ours(Probe.CONSOLE, Attribute("match", _PATTERN)), _ours(Probe.AGENT)))))
 # Where a value of ours goes: path in the element -> field of Policy and what makes its value.
 _FIELDS: tuple[tuple[str, str, Any], ...] = (
     ("@state", "state", DesiredState), ("@hold", "hold", bool),
     ("hold/@reason", "hold_reason", str), ("hold/@until", "hold_until", str),
-    ("update/@policy", "update", UpdatePolicy),
+    ("update/@policy", "update", UpdatePolicy), ("update/@window", "window", str),
     ("update/@rollback", "rollback", lambda text: text == "last-good"),
     ("prune/@policy", "prune", PrunePolicy), ("prune/@after", "prune_after", float),
     ("stop/@mode", "stop", StopMode), ("stop/@timeout", "stop_timeout", float),
@@ -99,6 +125,9 @@ _FIELDS: tuple[tuple[str, str, Any], ...] = (
     ("restart/@max-delay", "restart_max_delay", float),
     ("start/@wave", "start_wave", int), ("start/@delay", "start_delay", float),
     ("placement/@host", "host", lambda text: None if text == "auto" else text))
+# A child element to be written: name, attributes, and the same of a child of its own.
+Child = tuple[str, dict[str, str], tuple[str, dict[str, str]] | None]
+_TARGETS = {Probe.TCP: "address", Probe.CONSOLE: "match"}
 _RESTARTS = {"always": (True, True), "on-failure": (False, True), "never": (False, False)}
 
 
@@ -117,7 +146,42 @@ def read_policy(domain: Node, defaults: Policy) -> Policy:
     ignored = (_required(child, "path") for child in node.children(f"{{{URN}}}ignore"))
     values["ignore"] = tuple(sorted({path for path in ignored if path}))
     values["labels"] = _labels(node.children(f"{{{URN}}}label"))
+    values["depends_on"] = _dependencies(domain, node.children(f"{{{URN}}}depends-on"))
+    values["health"] = _health(node.child(f"{{{URN}}}health"))
     return replace(policy, **values)
+
+
+def _dependencies(domain: Node, nodes: Iterable[Node]) -> tuple[Dependency, ...]:
+    found: dict[str, Dependency] = {}
+    for node in nodes:
+        name = _required(node, "domain")
+        if name in found:
+            node.error(f"a second depends-on of '{name}'; accepted: one of a domain")
+        elif name and name == domain.text("name"):
+            node.error("it depends on itself; accepted: another domain")
+        elif name:
+            found[name] = Dependency(name, Met(node.text("@condition") or Met.STARTED))
+    return tuple(sorted(found.values()))
+
+
+def _health(node: Node | None) -> Health | None:
+    if node is None:
+        return None
+    probes = [(probe, child) for probe in Probe
+              if (child := node.child(f"{{{URN}}}{probe}")) is not None]
+    if len(probes) != 1:
+        node.error(f"{len(probes) or 'no'} probes; accepted: one of tcp, console, agent")
+        return None
+    probe, child = probes[0]
+    target = _required(child, _TARGETS[probe]) if probe in _TARGETS else ""
+    values: dict[str, Any] = {name: node.value(f"@{path}") for path, name in (
+        ("interval", "interval"), ("timeout", "timeout"), ("failures", "failures"),
+        ("start-period", "start_period"))}
+    found = Health(probe, target or "", restart=node.text("@on-failure") == "restart",
+                   **{name: value for name, value in values.items() if value is not None})
+    if not found.interval or not found.timeout:
+        node.error("an interval or a timeout of 0; accepted: longer ones")
+    return found
 
 
 def _labels(nodes: Iterable[Node]) -> tuple[tuple[str, str], ...]:
@@ -196,6 +260,23 @@ def written(policy: Policy, defaults: Policy) -> tuple[dict[str, dict[str, str]]
     if word is not None:
         found["restart"] = {"policy": word, **found.get("restart", {})}
     return found, word is None
+
+
+def nested(policy: Policy) -> tuple[Child, ...]:
+    """The children that may be many or have a child: name, attributes, that child's own."""
+    found: list[Child] = [("ignore", {"path": path}, None) for path in policy.ignore]
+    found += [("label", {"name": name, "value": value}, None) for name, value in policy.labels]
+    found += [("depends-on", {"domain": d.domain, "condition": str(d.condition)}, None)
+              for d in policy.depends_on]
+    health = policy.health
+    if health is not None:
+        name = _TARGETS.get(health.probe)
+        found.append(("health", {
+            "interval": write_seconds(health.interval), "timeout": write_seconds(health.timeout),
+            "failures": str(health.failures), "start-period": write_seconds(health.start_period),
+            "on-failure": "restart" if health.restart else "none"},
+            (str(health.probe), {name: health.target} if name else {})))
+    return tuple(found)
 
 
 def _text(name: str, value: object) -> str:

@@ -233,6 +233,42 @@ class Boot:
     nvram_template: str | None = None
 
 
+class Met(StrEnum):
+    """When a dependency is met."""
+
+    STARTED = "started"
+    HEALTHY = "healthy"
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Dependency:
+    """Another domain, which this one starts after and stops before."""
+
+    domain: str  # by name
+    condition: Met = Met.STARTED
+
+
+class Probe(StrEnum):
+    """How a guest is asked whether it is well."""
+
+    TCP = "tcp"  # whether something listens at an address
+    CONSOLE = "console"  # whether a text has come on its console since it was started
+    AGENT = "agent"  # whether the guest agent answers
+
+
+@dataclass(frozen=True, slots=True)
+class Health:
+    """What makes a guest healthy; durations in seconds. `target`: an address, or a pattern."""
+
+    probe: Probe
+    target: str = ""
+    interval: float = 10.0
+    timeout: float = 3.0
+    failures: int = 3
+    start_period: float = 60.0
+    restart: bool = False  # an unhealthy one is started anew
+
+
 @dataclass(frozen=True, slots=True)
 class Policy:
     """The `reconcile` metadata and the on_ elements: how the domain is looked after.
@@ -263,6 +299,8 @@ class Policy:
     ignore: tuple[str, ...] = ()
     labels: tuple[tuple[str, str], ...] = ()
     host: str | None = None  # placement: the only host that keeps this domain
+    depends_on: tuple[Dependency, ...] = ()  # sorted
+    health: Health | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from reconciler.domain.devices import Balloon
-from reconciler.domain.metadata import URN, written
+from reconciler.domain.metadata import URN, nested, written
 from reconciler.domain.tags import Tag, having, maybe, tag, yes
 from reconciler.units import write_seconds
 
@@ -105,8 +105,7 @@ def _differing(policy: Policy, defaults: Policy) -> tuple[Tag | None, tuple[Tag,
     exits = _whole(policy)[1][::2] if on_exits else ()
     own = parts.pop("", {})
     inner = (*(tag(f"r:{name}", **values) for name, values in parts.items()),
-             *(tag("r:ignore", path=path) for path in policy.ignore),
-             *(tag("r:label", name=name, value=value) for name, value in policy.labels))
+             *_parts(policy))
     if not own and not inner:
         return None, (*exits, *reboot)
     return tag("metadata", Tag("r:reconcile", {"xmlns:r": URN, **own}, inner)), (*exits, *reboot)
@@ -116,7 +115,7 @@ def _policy(policy: Policy) -> Tag:
     """Every part; what `restart/@policy` can say, and more, stands in the on_ elements."""
     parts = (
         having("r:hold", reason=policy.hold_reason, until=policy.hold_until),
-        tag("r:update", policy=policy.update,
+        tag("r:update", policy=policy.update, window=policy.window,
             rollback="last-good" if policy.rollback else "none"),
         tag("r:prune", policy=policy.prune, after=write_seconds(policy.prune_after)),
         tag("r:stop", mode=policy.stop, timeout=write_seconds(policy.stop_timeout)),
@@ -125,8 +124,12 @@ def _policy(policy: Policy) -> Tag:
                           "delay": write_seconds(policy.restart_delay),
                           "max-delay": write_seconds(policy.restart_max_delay)}),
         tag("r:start", wave=policy.start_wave, delay=write_seconds(policy.start_delay)),
-        *(tag("r:ignore", path=path) for path in policy.ignore),
-        *(tag("r:label", name=name, value=value) for name, value in policy.labels),
-        having("r:placement", host=policy.host))
+        *_parts(policy), having("r:placement", host=policy.host))
     return Tag("r:reconcile", {"xmlns:r": URN, "state": policy.state,
                                "hold": yes(value=policy.hold)}, parts)
+
+
+def _parts(policy: Policy) -> tuple[Tag, ...]:
+    return tuple(Tag(f"r:{name}", dict(attributes), (
+        Tag(f"r:{inner[0]}", dict(inner[1])),) if inner else ())
+        for name, attributes, inner in nested(policy))

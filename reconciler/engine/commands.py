@@ -124,14 +124,15 @@ class Commands:
     async def _sync(self, wait: float, name: str | None) -> dict[str, Any]:
         """Look at the source now; with `wait`, until all (or this one) is Ready or Stalled."""
         sync, before = self._owner.sync, self._owner.sync.handled
-        sync.wake()
+        sync.ask()
         for keeper in tuple(self._owner.keepers.values()):
             keeper.retry()
         if wait <= 0:
             return {"handled": before}
         try:
             async with asyncio.timeout(min(wait, LONGEST_WAIT)):
-                while sync.handled == before or sync.unfinished or self._unsettled(name):
+                while (sync.handled == before or sync.source.busy or sync.unfinished
+                       or self._unsettled(name)):
                     if sync.error is not None:
                         break
                     await self._next_status()

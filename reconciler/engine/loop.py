@@ -25,7 +25,6 @@ from reconciler.engine.sync import Sync
 from reconciler.errors import AlreadyRunning, HostError
 from reconciler.host.notify import Notifier
 from reconciler.report.server import Server
-from reconciler.sources.watch import Watch
 from reconciler.stratovirt import monitors, process
 from reconciler.stratovirt.machine import Limits, Listener, VirtualMachine
 from reconciler.stratovirt.prepare import tidy
@@ -76,12 +75,13 @@ class Reconciler:
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._over.set)
-        watch = Watch(self.sync.directory, self._wake_source, self.settings.source.settle)
-        self.sync.watch = watch
+        source = self.sync.source
+        source.start(self._wake_source)
         try:
             await self._begin()
             await self.server.start()
-            self._own(self.sync.forever(), "source")
+            self._own(source.run(), "source")
+            self._own(self.sync.forever(), "looks at the source")
             self._own(self.publisher.heartbeat(), "heartbeat")
             self._own(self._watch_monitors(), "monitors")
             stop = asyncio.create_task(self._over.wait(), name="until a signal")
@@ -91,7 +91,7 @@ class Reconciler:
             for task in done - {stop}:
                 task.result()  # a task that ended by itself has a fault: let it be seen
         finally:
-            watch.stop()
+            source.stop()
             await self._end()
 
     async def once(self) -> bool:

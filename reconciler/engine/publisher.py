@@ -86,8 +86,7 @@ class Publisher:
         """A small file, touched while the loop lives and the watcher does."""
         every = self._owner.settings.reconcile.heartbeat
         while True:
-            watch = self._owner.sync.watch
-            if watch is None or watch.alive:
+            if self._owner.sync.source.alive:
                 try:
                     status.beat(self._directory, timestamp(), os.getpid(), every)
                 except OSError as error:
@@ -124,10 +123,9 @@ class Publisher:
         ready = {"type": "Ready", "status": "True" if error is None else "False",
                  "reason": "Succeeded" if error is None else error.reason,
                  "message": "" if error is None else str(error)}
-        return {"kind": "directory", "path": str(sync.directory.path), "files": sync.files,
-                "revision": sync.revision, "lastAttempt": sync.last_attempt,
+        return {"files": sync.files, "revision": sync.revision, "lastAttempt": sync.last_attempt,
                 "lastSync": sync.last_success, "lastSuccess": sync.last_success,
-                "conditions": [ready], "elsewhere": list(sync.elsewhere),
+                **sync.source.describe(), "conditions": [ready], "elsewhere": list(sync.elsewhere),
                 "invalid": [{"file": r.file, "domain": r.name, "reason": r.reason,
                              "errors": [str(p) for p in r.problems]} for r in sync.rejected]}
 

@@ -7,9 +7,7 @@ of the source have a patience of their own (1 s doubled to 5 min), and stop no V
 from __future__ import annotations
 
 import asyncio
-import json
 import platform
-from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -22,10 +20,9 @@ from reconciler.engine.site import admission
 from reconciler.engine.store import Memory, Text
 from reconciler.engine.store import as_text as file_text
 from reconciler.errors import SourceError
-from reconciler.host.files import write_whole
 from reconciler.host.ports import free_on_host
 from reconciler.report.events import timestamp
-from reconciler.sources.directory import Directory, Root
+from reconciler.sources.kinds import KINDS
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -33,7 +30,6 @@ if TYPE_CHECKING:
     from reconciler.domain.model import Domain, ReadingHost
     from reconciler.engine.loop import Reconciler
     from reconciler.sources.listing import Listing
-    from reconciler.sources.watch import Watch
 
 PATIENCE, LONGEST_PATIENCE = 1.0, 300.0
 
@@ -45,14 +41,11 @@ class Sync:
                  read: Callable[[bytes, str, ReadingHost], Domain]) -> None:
         settings = owner.settings
         self._owner = owner
-        self._root_file = settings.state / "source.json"
-        self.directory = Directory(settings.domains, settings.source.include,
-                                   settings.source.settle, self._known_root())
+        self.source = KINDS[settings.source.kind](settings)
         self.intake = Intake(owner.context.host, admission(settings), platform.node(), read,
                              free_on_host)
         self.rules = removal.Rules(settings.prune.enabled, settings.prune.settle,
                                    settings.prune.hold_above, settings.prune.hold_minimum)
-        self.watch: Watch | None = None
         self.loop: asyncio.AbstractEventLoop | None = None
         self.error: SourceError | None = None
         self.failures = 0
@@ -79,14 +72,17 @@ class Sync:
         elif self.loop is not None:
             self.loop.call_later(delay, self._wake.set)
 
+    def ask(self) -> None:
+        """Somebody wants what is newest, now."""
+        self.source.ask()
+        self.wake()
+
     async def forever(self) -> None:
         """Look whenever woken, and when something was left to look at later."""
         self.loop = asyncio.get_running_loop()
         while True:
             self._wake.clear()
             again = self.look()
-            if self.watch is not None and self.watch.follow():
-                self._wake.set()  # what came before it was watched was seen by nobody
             if self._timer is not None:
                 self._timer.cancel()
             self._timer = self.loop.call_later(again, self._wake.set)
@@ -94,6 +90,7 @@ class Sync:
 
     async def once(self, *, settle: bool) -> None:
         """For `run --once`: look, and again where something has to rest first."""
+        await self.source.refresh()
         again = self.look()
         while settle and (self._absences.since or self.unfinished) and not self.held and (
                 again <= max(self.rules.settle, self._owner.settings.source.settle) + 0.1):
@@ -107,9 +104,11 @@ class Sync:
         """One look; returns seconds until the next is due."""
         self.last_attempt = timestamp()
         try:
-            listing = self.directory.look()
+            listing = self.source.look()
         except SourceError as error:
             return self._source_failed(error)
+        if listing is None:
+            return self._owner.context.resync()
         self._source_back(listing)
         owner = self._owner
         in_force = {k.uuid: k.memory.definition.file for k in owner.keepers.values()
@@ -131,41 +130,34 @@ class Sync:
     # The source itself
 
     def _source_failed(self, error: SourceError) -> float:
+        self._tell_trouble(error)
+        self._absences = replace(self._absences, since={})
+        self._owner.publisher.changed("")
         self.failures += 1
+        patience = min(PATIENCE * 2.0 ** min(self.failures - 1, 20), LONGEST_PATIENCE)
+        return patience * self._owner.context.jitter()
+
+    def _tell_trouble(self, error: SourceError) -> None:
         if self.error is None or str(self.error) != str(error):
             self._owner.journal.write("source.failed", severity="error", reason=error.reason,
                                       error=str(error), hint=error.hint)
         self.error = error
-        self._absences = replace(self._absences, since={})
-        self._owner.publisher.changed("")
-        patience = min(PATIENCE * 2.0 ** min(self.failures - 1, 20), LONGEST_PATIENCE)
-        return patience * self._owner.context.jitter()
 
     def _source_back(self, listing: Listing) -> None:
-        first = not self.last_success
-        if self.error is not None or first:
+        """All of it is known; with `trouble`, it is what was accepted last (rule 3)."""
+        news = listing.commit and listing.commit != self.revision
+        if news or (listing.trouble is None and (self.error is not None or not self.last_success)):
             self._owner.journal.write("source.synced", files=len(listing.files),
-                                      message=str(self.directory.path))
-        self.error, self.failures = None, 0
+                                      revision=listing.commit, message=self.source.where)
+        if listing.trouble is not None:
+            self._tell_trouble(listing.trouble)
+        else:
+            self.error = None
+            self.last_success = timestamp()
+        self.failures = 0
         self.complete = True
-        self.last_success = timestamp()
         self.files = len(listing.files)
         self.revision = listing.name
-        root = self.directory.root
-        if root is not None and root != self._known_root():
-            value = {"path": str(self.directory.path), "device": root.device, "inode": root.inode}
-            with suppress(OSError):  # a full disk: the next look writes it
-                write_whole(self._root_file, json.dumps(value).encode())
-
-    def _known_root(self) -> Root | None:
-        """Which directory it was the last time, also before our restart."""
-        try:
-            value = json.loads(self._root_file.read_bytes())
-            if value["path"] == str(self._owner.settings.domains):
-                return Root(value["device"], value["inode"])
-        except (OSError, ValueError, KeyError, TypeError):
-            return None
-        return None
 
     # Definitions
 

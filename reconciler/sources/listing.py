@@ -5,6 +5,10 @@ from __future__ import annotations
 import hashlib
 import os
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from reconciler.errors import SourceError
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,13 +22,20 @@ class Listing:
     # What has a domain file's name and is none, or cannot be read: why.
     unreadable: dict[str, str] = field(default_factory=dict)
     complete: bool = True  # all was read: only then is what is missing evidence of a removal
+    commit: str = ""  # a revision that covers all files, such as main@sha1:…
+    # Why there is nothing newer: then this is the last set that was accepted, and stays in force.
+    trouble: SourceError | None = None
 
     @property
     def name(self) -> str:
         """A name for the whole of it: the same files give the same one."""
+        if self.commit:
+            return self.commit
         parts = "".join(f"{file}\0{self.revision(file)}\0" for file in sorted(self.files))
         return f"sha256:{hashlib.sha256(os.fsencode(parts)).hexdigest()[:12]}"
 
     def revision(self, file: str) -> str:
-        """A name for the contents of one file."""
+        """A name for the contents of one file: what covers all, else what is in it."""
+        if self.commit:
+            return self.commit
         return f"sha256:{hashlib.sha256(self.files[file]).hexdigest()[:12]}"

@@ -4,7 +4,15 @@ from dataclasses import replace
 
 import pytest
 
-from reconciler.domain.model import Policy, StopMode, UpdatePolicy
+from reconciler.domain.model import (
+    Dependency,
+    Health,
+    Met,
+    Policy,
+    Probe,
+    StopMode,
+    UpdatePolicy,
+)
 from tests.domain.making import HOST, error, policy, problems, read
 
 
@@ -66,8 +74,38 @@ def test_on_values_that_are_refused(written):
     assert error(written)
 
 
-@pytest.mark.parametrize("inner", ["<r:depends-on domain='db'/>", "<r:health agent='yes'/>",
-                                   "<r:placement require='ssd'/>",
+def test_dependencies_are_sorted_and_have_a_condition():
+    found = of("", "<r:depends-on domain='web'/><r:depends-on domain='db' condition='healthy'/>")
+    assert found.depends_on == (Dependency("db", Met.HEALTHY), Dependency("web", Met.STARTED))
+
+
+@pytest.mark.parametrize(("inner", "health"), [
+    ("<r:tcp address='10.0.0.5:80'/>", Health(Probe.TCP, "10.0.0.5:80")),
+    ("<r:tcp address='[fd00::5]:80'/>", Health(Probe.TCP, "[fd00::5]:80")),
+    ("<r:console match='login: $'/>", Health(Probe.CONSOLE, "login: $")),
+    ("<r:agent/>", Health(Probe.AGENT))])
+def test_health(inner, health):
+    assert of("", f"<r:health>{inner}</r:health>").health == health
+    assert of("", f"<r:health interval='1s' timeout='2s' failures='4' start-period='5s' "
+                  f"on-failure='restart'>{inner}</r:health>").health == replace(
+        health, interval=1.0, timeout=2.0, failures=4, start_period=5.0, restart=True)
+
+
+@pytest.mark.parametrize(("inner", "says"), [
+    ("<r:health/>", "no probes"), ("<r:health><r:agent/><r:tcp address='a:1'/></r:health>", "2 p"),
+    ("<r:health><r:tcp address='a'/></r:health>", "an address and a port"),
+    ("<r:health><r:tcp/></r:health>", "no address"), ("<r:health><r:console/></r:health>", "match"),
+    ("<r:health><r:console match='('/></r:health>", "regular expression"),
+    ("<r:health interval='0s'><r:agent/></r:health>", "of 0"),
+    ("<r:health timeout='0s'><r:agent/></r:health>", "of 0"),
+    ("<r:depends-on/>", "no domain"), ("<r:depends-on domain='a'/>", "itself"),
+    ("<r:depends-on domain='b'/><r:depends-on domain='b'/>", "a second"),
+    ("<r:depends-on domain='b' condition='up'/>", "started, healthy")])
+def test_wrong_dependencies_and_probes(inner, says):
+    assert says in error(policy("", inner)).message
+
+
+@pytest.mark.parametrize("inner", ["<r:placement require='ssd'/>",
                                    "<r:placement failover='auto'/>"])
 def test_what_is_not_built_yet_is_refused_with_its_line(inner):
     found = error(policy("", f"\n{inner}"))

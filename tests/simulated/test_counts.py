@@ -36,7 +36,7 @@ class Counts:
     def _now(self):
         r = self._reconciler
         return {"passes": r.queue.passes, "parses": r.sync.intake.parses,
-                "reads": r.sync.directory.reads, "looks": r.sync.handled,
+                "reads": r.sync.source.directory.reads, "looks": r.sync.handled,
                 "statuses": r.publisher.sequence}
 
     def __call__(self):
@@ -87,7 +87,7 @@ async def test_rule_4_a_touch_reads_one_file_and_does_nothing(place):
         told, counts = len(place.events), Counts(reconciler)
         with place.file("d7").open("ab"):
             os.utime(place.file("d7"))
-        await until(reconciler, lambda: reconciler.sync.directory.reads > COUNT)
+        await until(reconciler, lambda: reconciler.sync.source.directory.reads > COUNT)
         await moment(reconciler)
         found = counts()
         assert (found["parses"], found["passes"]) == (0, 0)

@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 
 from reconciler.errors import ConfigError
 from reconciler.settings import Settings, load
-from reconciler.settings_schema import schema
+from reconciler.settings.schema import schema
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 SCHEMA = jsonschema.Draft202012Validator(schema())
 VALUES = st.sampled_from([
     None, True, False, 0, 1, 5, 255, 10**6, -1, 1.5, "", "5", "auto", "a", "10s", "10", "10 s",
@@ -54,7 +54,8 @@ def test_our_own_configuration_is_accepted():
 
 
 def test_an_unknown_key_is_refused_in_every_section():
-    for path in ((), *keys()):
+    names = {("source", "variables"), ("windows",)}  # these hold whatever somebody calls things
+    for path in ((), *(path for path in keys() if path not in names)):
         assert not SCHEMA.is_valid(nested((*path, "unknown"), 1)), path
 
 

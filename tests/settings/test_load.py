@@ -8,7 +8,7 @@ import pytest
 from reconciler.errors import ConfigError
 from reconciler.settings import Settings, load
 
-SAMPLE = Path(__file__).parents[1] / "config.yaml"
+SAMPLE = Path(__file__).parents[2] / "config.yaml"
 
 
 @pytest.fixture

@@ -1,0 +1,163 @@
+"""config.yaml and the environment, checked once and frozen; the lowest layer, which all may read.
+
+A section is a frozen dataclass; a key is a field with its reader and its default beside each other,
+so that a new key is one line. Unknown keys are errors that name the nearest known one.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+from dataclasses import dataclass, field, fields, is_dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from reconciler.errors import ConfigError
+from reconciler.settings.readers import key, mapping, section
+from reconciler.settings.sections import (
+    AdmissionRules,
+    Defaults,
+    History,
+    Http,
+    Hypervisor,
+    Log,
+    Network,
+    Paths,
+    Prune,
+    Reconcile,
+    Source,
+    window,
+)
+from reconciler.units import nearest
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from reconciler.windows import Window
+
+PREFIX = "RECONCILER_"
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """All of it; paths absolute, times in seconds."""
+
+    file: Path
+    source: Source = section(Source)
+    hypervisor: Hypervisor = section(Hypervisor)
+    paths: Paths = section(Paths)
+    reconcile: Reconcile = section(Reconcile)
+    defaults: Defaults = section(Defaults)
+    prune: Prune = section(Prune)
+    admission: AdmissionRules = section(AdmissionRules)
+    network: Network = section(Network)
+    windows: tuple[tuple[str, Window], ...] = key(mapping(window), ())
+    history: History = section(History)
+    log: Log = section(Log)
+    http: Http = section(Http)
+    arch: str = field(default_factory=platform.machine)
+
+    @property
+    def base(self) -> Path:
+        """Where relative paths of the configuration start."""
+        return self.file.parent
+
+    @property
+    def domains(self) -> Path:
+        """The watched directory."""
+        return self.base / self.source.path
+
+    @property
+    def images(self) -> Path:
+        """Where relative paths in domain files start."""
+        return self.base / self.paths.images
+
+    @property
+    def runtime(self) -> Path:
+        """Sockets, locks and records of what runs; gone after a reboot of the host."""
+        if self.paths.runtime != "auto":
+            return self.base / self.paths.runtime
+        if os.geteuid() == 0:
+            return Path("/run/stratovirt-reconciler")
+        run = os.environ.get("XDG_RUNTIME_DIR", f"/tmp/runtime-{os.geteuid()}")  # noqa: S108  # its owner is checked when we start
+        return Path(run) / "stratovirt-reconciler"
+
+    @property
+    def state(self) -> Path:
+        """What outlives a reboot: records, status, journal, nvram."""
+        if self.paths.state != "auto":
+            return self.base / self.paths.state
+        if os.geteuid() == 0:
+            return Path("/var/lib/stratovirt-reconciler")
+        home = os.environ.get("XDG_STATE_HOME") or Path.home() / ".local/state"
+        return Path(home) / "stratovirt-reconciler"
+
+    @property
+    def api_socket(self) -> Path:
+        """Where commands reach the running reconciler."""
+        return self.runtime / "api.sock"
+
+    @property
+    def max_unavailable(self) -> int:
+        """How many domains may be recreated at once."""
+        return self.reconcile.max_unavailable or self.concurrency
+
+    @property
+    def concurrency(self) -> int:
+        """How many VMs are started at once."""
+        return self.reconcile.concurrency or min(max(os.cpu_count() or 1, 2), 8)
+
+
+def load(file: Path, environment: Mapping[str, str] | None = None) -> Settings:
+    """Read and check config.yaml; raises ConfigError, also when there is none."""
+    from yaml import YAMLError, safe_load  # noqa: PLC0415  # 12 ms that many verbs can do without
+
+    try:
+        data = safe_load(file.read_text(encoding="utf-8")) or {}
+    except OSError as error:
+        raise ConfigError(f"{file}: {error.strerror}",
+                          hint="name another with --config FILE") from error
+    except (YAMLError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{file}: not YAML: {error}") from error
+    for name, value in (os.environ if environment is None else environment).items():
+        if name.startswith(PREFIX) and "__" in name:
+            try:
+                found = safe_load(value)
+            except YAMLError as error:
+                raise ConfigError(f"{name}: not YAML: {error}") from error
+            _place(data, name.removeprefix(PREFIX).lower().split("__"), found, name)
+    values = _read(Settings, data, (), str(file))
+    return Settings(file=file.resolve(), **values)
+
+
+def _place(data: dict[str, Any], steps: list[str], value: object, name: str) -> None:
+    for step in steps[:-1]:
+        data = data.setdefault(step, {}) if isinstance(data, dict) else {}
+        if data is None or not isinstance(data, dict):
+            raise ConfigError(f"{name}: '{step}' is no section")
+    data[steps[-1]] = value
+
+
+def _read(kind: type, data: object, path: tuple[str, ...], file: str) -> dict[str, Any]:
+    """The checked values of one section, as keywords of its class."""
+    where = ".".join(path)
+    if not isinstance(data, dict):
+        raise ConfigError(f"{file}: {where or 'the file'} is {data!r}, accepted: a mapping")
+    accepted = {f.name: f for f in fields(kind) if f.metadata}
+    values: dict[str, Any] = {}
+    for name, value in data.items():
+        full = ".".join((*path, str(name)))
+        if name not in accepted:
+            hint = nearest(str(name), accepted) or f" (accepted: {', '.join(accepted)})"
+            raise ConfigError(f"{file}: unknown key '{full}'{hint}")
+        inner = accepted[name].metadata.get("section")
+        if is_dataclass(inner):
+            assert isinstance(inner, type)
+            values[name] = inner(**_read(inner, value if value is not None else {},
+                                           (*path, str(name)), file))
+            continue
+        try:
+            values[name] = accepted[name].metadata["read"](value)
+        except ValueError as error:
+            raise ConfigError(f"{file}: {full}: {error}") from None
+    return values
