@@ -77,6 +77,11 @@ class Window:
         return next((moment for moment in self._boundaries(wall)
                      if moment > wall and not self.open_at(moment)), None)
 
+    def show(self, wall: float) -> str:
+        """A time of day in its own zone, for people."""
+        moment = datetime.fromtimestamp(wall, self._zone)
+        return (moment if self._zone else moment.astimezone()).strftime("%a %Y-%m-%d %H:%M %Z")
+
     def _within(self, spans: tuple[Span, ...], wall: float) -> bool:
         zone = self._zone
         today = datetime.fromtimestamp(wall, zone).date()

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from reconciler.domain.devices import Hostdev, Interface
 from reconciler.domain.model import Domain, Problem
-from reconciler.units import show_bytes
+from reconciler.units import nearest, show_bytes
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -32,6 +32,7 @@ class Admission:
     host_devices: tuple[str, ...] = ()  # these alone; patterns such as 0000:03:*
     require_labels: tuple[str, ...] = ()
     own: str | None = None
+    windows: tuple[str, ...] = ()  # those that there are
 
 
 def admit(domain: Domain, rules: Admission) -> tuple[Problem, ...]:
@@ -51,6 +52,11 @@ def _problems(domain: Domain, rules: Admission) -> Iterator[Problem]:
     if rules.max_vcpus is not None and domain.vcpus > rules.max_vcpus:
         yield problem(lines.get("vcpus", 0), f"{domain.vcpus} processors; accepted: up to "
                       f"{rules.max_vcpus} (admission.max_vcpus)")
+    window = domain.policy.window
+    if window is not None and window not in rules.windows:
+        accepted = ", ".join(rules.windows) or "none is in the configuration"
+        yield Problem(domain.file, lines.get("policy", 1), "domain/metadata/reconcile/update",
+                      f"window='{window}'{nearest(window, rules.windows)}; accepted: {accepted}")
     yield from _outside(domain, rules, problem)
     labels = dict(domain.policy.labels)
     for name in rules.require_labels:

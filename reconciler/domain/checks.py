@@ -1,4 +1,4 @@
-"""What two domains of one host cannot both have. Pure; the running one keeps it."""
+"""What domains of one host cannot all have. Pure; what somebody has already stays theirs."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from reconciler.domain.model import Claim, Domain, Problem
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping
+    from collections.abc import Collection, Iterator, Mapping
 
 _IDENTITY = ("name", "uuid")
 # One file has one writer, whatever it is to it; readers are many, as long as nobody writes.
@@ -33,7 +33,37 @@ def conflicts(domains: Mapping[str, Domain],
                 found.setdefault(other, []).append(_problem(other, theirs, file, claim))
         if not clashes:
             held |= {(claim.kind, claim.value): (file, claim) for claim in domains[file].claims()}
+    for file, problem in _cycles({f: d for f, d in domains.items() if f not in found}):
+        found.setdefault(file, []).append(problem)
     return {file: tuple(dict.fromkeys(problems)) for file, problems in found.items()}
+
+
+def _cycles(domains: Mapping[str, Domain]) -> Iterator[tuple[str, Problem]]:
+    """Every domain that would wait for itself, with the way that leads back to it."""
+    wanted = {d.name: [w.domain for w in d.policy.depends_on] for d in domains.values()}
+    for file, domain in domains.items():
+        way = _way_back(domain.name, wanted)
+        if way:
+            line = dict(domain.lines).get("policy", 1)
+            yield file, Problem(file, line, "domain/metadata/reconcile/depends-on",
+                                f"{' → '.join(way)} is a cycle; accepted: none")
+
+
+def _way_back(name: str, wanted: Mapping[str, list[str]]) -> tuple[str, ...]:
+    """The shortest way from a domain over its dependencies back to it; nothing if there is none."""
+    ways: list[tuple[str, ...]] = [(name,)]
+    seen = {name}
+    while ways:
+        longer: list[tuple[str, ...]] = []
+        for way in ways:
+            for step in wanted.get(way[-1], ()):
+                if step == name:
+                    return (*way, name)
+                if step not in seen:
+                    seen.add(step)
+                    longer.append((*way, step))
+        ways = longer
+    return ()
 
 
 def _against(claim: Claim) -> tuple[tuple[str, str], ...]:

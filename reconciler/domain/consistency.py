@@ -16,9 +16,11 @@ from reconciler.domain.devices import (
     RootPort,
     ScsiController,
     ScsiDisk,
+    Serial,
     VirtioSerial,
 )
-from reconciler.domain.model import Claim, Device, Domain, MachineType, Place
+from reconciler.domain.devices.character import AGENT
+from reconciler.domain.model import Claim, Device, Domain, MachineType, Place, Probe
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -68,7 +70,25 @@ def check(node: Node, domain: Domain) -> Domain:
     _places(domain, say)
     _room(node, domain)
     _starts(node, domain, disks)
+    _health(node, domain)
     return replace(domain, devices=tuple(_marked(devices)))
+
+
+def _health(node: Node, domain: Domain) -> None:
+    """A probe needs what it asks by."""
+    health = domain.policy.health
+    if health is None:
+        return
+    path = f"{node.path}/metadata/reconcile/health/{health.probe}"
+    line = dict(domain.lines).get("policy", node.line)
+    devices = domain.devices
+    if health.probe is Probe.AGENT and not any(
+            isinstance(d, Channel) and d.name == AGENT and d.backend == "unix" for d in devices):
+        node.report.add(line, path, f"no channel of the guest agent; accepted: with <channel "
+                                    f"type='unix'><target name='{AGENT}'/></channel>")
+    if health.probe is Probe.CONSOLE and not any(
+            isinstance(d, Console | Serial) and d.backend == "pty" for d in devices):
+        node.report.add(line, path, "no console on a pty; accepted: with <console type='pty'/>")
 
 
 def _unique(devices: Iterable[Device], key: Callable[..., object], what: str,

@@ -16,6 +16,7 @@ from reconciler.domain.model import MachineType, StopMode
 from reconciler.engine.applied import of_layout
 from reconciler.engine.case import Cause, Plan, Step, Verb
 from reconciler.engine.update import update
+from reconciler.engine.wellness import proving
 from reconciler.errors import NameTaken
 from reconciler.report.events import timestamp
 from reconciler.stratovirt.addresses import lay_out
@@ -104,7 +105,7 @@ class Actor:
         finally:
             self.starting = False
         text = keeper.applied_text
-        if text is not None:
+        if text is not None and not proving(keeper):
             keeper.good = self._launched or keeper.context.read(text)
             keeper.remember(good=text)
         process = keeper.machine.process

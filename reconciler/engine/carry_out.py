@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from reconciler.engine import ledger as ledgers
 from reconciler.engine.case import Cause, Plan, Verb
+from reconciler.engine.wellness import can_roll_back, proving
 from reconciler.errors import HostError, HypervisorError, LockTaken, NameTaken, QmpError
 from reconciler.report.events import timestamp
 
@@ -45,7 +46,13 @@ async def carry_out(keeper: Keeper, decided: Plan, urgency: Urgency) -> None:
             "revision": keeper.revision,
             "durationMs": round((time.monotonic() - begun) * 1000, 1)}
     if not keeper.forgotten:
-        keeper.remember(ledger=ledgers.succeeded(keeper.ledger))
+        _succeeded(keeper)
+
+
+def _succeeded(keeper: Keeper) -> None:
+    """All was done; a recreate goes on until the new guest has said that it is well."""
+    recreating = keeper.ledger.recreating if proving(keeper) else 0
+    keeper.remember(ledger=replace(ledgers.succeeded(keeper.ledger), recreating=recreating))
 
 
 async def await_start(keeper: Keeper) -> None:
@@ -56,14 +63,16 @@ async def await_start(keeper: Keeper) -> None:
         _failed(keeper, Verb.START, error, keeper.plan)
         return
     if up:
-        keeper.remember(ledger=ledgers.succeeded(keeper.ledger))
+        _succeeded(keeper)
 
 
 def _announce(keeper: Keeper, decided: Plan) -> None:
     verbs = [step.verb for step in decided.steps]
     if Verb.CHECK in verbs:
         keeper.remember(ledger=replace(keeper.ledger, recreating=keeper.memory.generation))
-        event = "domain.restarting" if keeper.restart_asked else "domain.recreating"
+    if Verb.STOP in verbs and len(verbs) > 1 and Verb.FORGET not in verbs:
+        event = "domain.recreating" if decided.cause in (
+            Cause.FILE, Cause.ROLLBACK) else "domain.restarting"
         keeper.tell(event, cause=decided.cause, message=decided.ready.message)
     if decided.cause is not Cause.DRIFT:
         return
@@ -89,7 +98,7 @@ def _failed(keeper: Keeper, verb: Verb, error: Exception, decided: Plan) -> None
     hint = getattr(error, "hint", "")
     new_one_failed = verb in STARTS and not isinstance(
         error, NameTaken | LockTaken)
-    if new_one_failed and keeper.ledger.recreating == generation and _can_roll_back(keeper):
+    if new_one_failed and keeper.ledger.recreating == generation and can_roll_back(keeper):
         keeper.remember(ledger=ledgers.refused(
             keeper.ledger, generation, f"the new definition did not come up: {message}"))
         keeper.tell("domain.rolledback", severity="error", reason="RolledBack", error=message)
@@ -104,9 +113,3 @@ def _failed(keeper: Keeper, verb: Verb, error: Exception, decided: Plan) -> None
     keeper.tell("action.failed", severity="error", action=verb, reason=reason, error=message,
                 attempt=keeper.ledger.failures.count, cause=decided.cause,
                 hint=hint)
-
-
-def _can_roll_back(keeper: Keeper) -> bool:
-    domain, good = keeper.domain, keeper.good
-    return good is not None and domain is not None and domain.policy.rollback and (
-        replace(good, policy=domain.policy) != domain)

@@ -79,6 +79,45 @@ class Now:
     wall: float
 
 
+class Verdict(StrEnum):
+    """What its probe says of a guest."""
+
+    UNKNOWN = "unknown"  # not well yet, and its time for that is not over
+    HEALTHY = "healthy"
+    UNHEALTHY = "unhealthy"
+
+
+@dataclass(frozen=True, slots=True)
+class Pulse:
+    """What became of the probes of one process so far; pulse.py counts."""
+
+    verdict: Verdict = Verdict.UNKNOWN
+    failures: int = 0  # in a row, and only those that count
+    message: str = "not asked yet"
+
+
+@dataclass(frozen=True, slots=True)
+class Opening:
+    """The maintenance window that a file names, as of now."""
+
+    name: str
+    open: bool
+    opens_at: float | None = None  # time of day of the next opening; None: it never opens
+    shown: str = ""  # the same for people, in the window's own time zone
+
+
+@dataclass(frozen=True, slots=True)
+class Around:
+    """What the others have to do with a domain. Each text says why, and is empty if nothing is."""
+
+    listed: bool = True  # whether the source was looked at since we began
+    wave_open: bool = True  # whether everything of a lower start wave is at rest
+    unmet: tuple[str, ...] = ()  # what it depends on and is not there yet
+    dependents: tuple[str, ...] = ()  # what depends on it and has to stop before
+    turn: str = ""  # why it must not be recreated just now
+    room: str = ""  # why there is no memory for it just now
+
+
 @dataclass(frozen=True, slots=True)
 class Unwilling:
     """A live change that the guest cannot make yet: why, and when it is asked again."""
@@ -105,8 +144,10 @@ class Case:
     removal_since: float = 0.0
     hold: Hold | None = None
     restart_asked: bool = False
-    wave_open: bool = True  # whether everything of a lower start wave is at rest
     start_after: float = 0.0  # start/@delay after a boot of the host: not before this
+    around: Around = Around()
+    opening: Opening | None = None  # None: no window is named, and it is always open
+    pulse: Pulse = Pulse()  # of the process that runs; means nothing without health in the file
     unwilling: tuple[Unwilling, ...] = ()
 
 

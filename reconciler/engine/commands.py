@@ -11,7 +11,6 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from reconciler.engine.case import Hold
-from reconciler.engine.plan import plan
 from reconciler.engine.show import explain_domain, plan_value
 from reconciler.errors import UsageError
 from reconciler.units import nearest, seconds
@@ -102,7 +101,7 @@ class Commands:
 
     async def _plan(self, keeper: Keeper) -> dict[str, Any]:
         keeper.vm = await keeper.machine.observe()
-        decided = plan(keeper.case(), self._owner.context.now())
+        decided = keeper.decide(self._owner.context.now())
         definition = keeper.memory.definition
         return plan_value(keeper.name, keeper.uuid, definition.file if definition else None,
                           decided)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from reconciler.domain.model import InvalidDomain
 from reconciler.domain.numbers import complete, of_text
-from reconciler.engine.case import Now
+from reconciler.engine.case import Now, Opening
 from reconciler.engine.ledger import Patience
 from reconciler.engine.queue import Lane
 from reconciler.host import files
@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from reconciler.domain.model import Domain, ReadingHost
+    from reconciler.engine.case import Around
+    from reconciler.engine.keeper import Keeper
     from reconciler.engine.store import Memory, Store, Text
     from reconciler.report.events import Journal
     from reconciler.settings import Settings
@@ -51,7 +53,7 @@ class Context:
     read_text: Callable[[bytes, str, ReadingHost], Domain]
     changed: Callable[[str], None]
     watch_files: Callable[[Iterable[str], Callable[[], None]], list[Callable[[], None]]]
-    wave_open: Callable[[Domain | None], bool]  # is everything of a lower start wave at rest?
+    around: Callable[[Keeper], Around]  # what the other domains have to do with this one
     now: Callable[[], Now] = clocks
     began: float = field(init=False)
     patience: Patience = field(init=False)
@@ -78,6 +80,18 @@ class Context:
         if domain.emulator is None or self.simulated:
             return self.program
         return [domain.emulator, *self.settings.hypervisor.arguments]
+
+    def opening(self, domain: Domain | None) -> Opening | None:
+        """The window that the file names, as of now; None where it names none."""
+        name = domain.policy.window if domain is not None else None
+        window = dict(self.settings.windows).get(name) if name else None
+        if window is None or name is None:
+            return None
+        wall = self.now().wall
+        if window.open_at(wall):
+            return Opening(name, open=True)
+        at = window.opens(wall)
+        return Opening(name, open=False, opens_at=at, shown=window.show(at) if at else "")
 
     def read(self, text: Text | None) -> Domain | None:
         """A definition that was accepted once; None when today's code can no longer read it."""

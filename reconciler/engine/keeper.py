@@ -10,9 +10,10 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
+from reconciler.domain.model import DesiredState
 from reconciler.domain.numbers import of_text
 from reconciler.domain.writer import write
-from reconciler.engine import applied
+from reconciler.engine import adoption, applied
 from reconciler.engine import ledger as ledgers
 from reconciler.engine.act import Actor
 from reconciler.engine.carry_out import await_start, carry_out
@@ -33,8 +34,11 @@ from reconciler.engine.case import (
 )
 from reconciler.engine.needs import NeedsWatch
 from reconciler.engine.plan import plan
+from reconciler.engine.prober import Prober
 from reconciler.engine.queue import Urgency
 from reconciler.engine.transitions import Transitions
+from reconciler.engine.waits import FOR_OTHERS
+from reconciler.engine.wellness import judge
 from reconciler.errors import QmpError
 from reconciler.report.events import timestamp
 from reconciler.stratovirt.observation import Traces, classify
@@ -85,11 +89,12 @@ class Keeper:
         self.forgotten = False
         self.wake = wake
         self.actor = Actor(self)
+        self.prober = Prober(self)
         self.machine = context.machine(memory.name, self)
         self._newer = asyncio.Event()
         self._single = asyncio.Lock()  # its key in the queue may change under a running pass
         self._needs = NeedsWatch(context, self.retry)
-        self._load_applied()
+        adoption.load(self)
 
     # What it is told
 
@@ -233,9 +238,11 @@ class Keeper:
             self._newer.clear()
             self.vm = await self.machine.observe()
             now = self.context.now()
-            self._note_adoption()
+            if not self.plan.conditions:
+                adoption.note(self)
             self._count_silence(now)
-            self.plan = plan(self.case(), now)
+            self._follow_health()
+            self.plan = self.decide(now)
             self._settle(now)
             self.context.changed(self.uuid)
             if not self.plan.steps and self.vm.state is VmState.STARTING:
@@ -249,6 +256,22 @@ class Keeper:
                 return None
         message = f"{self.name}: {MOST_ROUNDS} rounds without rest, last {self.plan.steps}"
         raise RuntimeError(message)
+
+    def decide(self, now: Now) -> Plan:
+        """The plan; others matter only where something is to be done, which they can hold up."""
+        case = self.case()
+        decided = plan(case, now)
+        if not decided.steps:
+            return decided
+        return plan(replace(case, around=self.context.around(self)), now)
+
+    def _follow_health(self) -> None:
+        """Probe what runs, as its file says, and note what its verdict means."""
+        policy = self.domain.policy if self.domain is not None else None
+        asked = self.vm.state is VmState.RUNNING and policy is not None and (
+            policy.state is DesiredState.RUNNING)
+        self.prober.follow(self.vm.pid if asked else None, policy.health if policy else None)
+        judge(self)
 
     def _count_silence(self, now: Now) -> None:
         """A VM that does not answer is asked again with growing pauses, until it does."""
@@ -278,8 +301,8 @@ class Keeper:
                     applied=got, good=self.good, ledger=self.ledger, invalid=self.invalid,
                     invalid_reason=self.invalid_reason, removal=self.removal,
                     removal_since=self.removal_since, hold=self._hold(),
-                    restart_asked=self.restart_asked,
-                    wave_open=self.context.wave_open(self.domain), start_after=self._start_after(),
+                    restart_asked=self.restart_asked, start_after=self._start_after(),
+                    opening=self.context.opening(self.domain), pulse=self.prober.pulse,
                     unwilling=tuple(self.unwilling.values()))
 
     def _start_after(self) -> float:
@@ -295,7 +318,7 @@ class Keeper:
         if not self.plan.conditions:
             return False
         on_its_way = bool(self.plan.steps) or self.plan.ready.reason in (
-            "Starting", "Recreating", "Resuming", "Pausing", "WaitingForSlot")
+            "Starting", "Recreating", "Resuming", "Pausing", *FOR_OTHERS)
         return not on_its_way or self.ledger.failures.count > 0
 
     def _hold(self) -> Hold | None:
@@ -304,6 +327,9 @@ class Keeper:
             if self.memory.hold.until is None or now < self.memory.hold.until:
                 return self.memory.hold
             self.remember(hold=None)  # it is over
+        everything = self.context.store.hold
+        if everything is not None and (everything.until is None or now < everything.until):
+            return everything
         policy = self.domain.policy if self.domain else None
         if policy is None or not policy.hold or self.removal is not Removal.NONE:
             return None
@@ -342,38 +368,9 @@ class Keeper:
             return resync
         return min(max(again - self.context.now().clock, 0.0) + 0.005, resync)
 
-    def _note_adoption(self) -> None:
-        """The first look at what ran before us (rule 2): adopted, or gone meanwhile."""
-        if self.plan.conditions:
-            return
-        record = self.machine.record
-        if self.vm.pid is not None:
-            self.tell("domain.adopted")
-        elif self.vm.state is VmState.ABSENT and record is not None and record.pid is not None:
-            if record.boot_id != self.context.boot_id:
-                self.count_exit(Exit(ExitKind.REBOOT, self.context.now().clock,
-                                     message="the host was started anew"))
-            elif not record.intent:
-                self.count_exit(classify(self.machine.traces(), self.context.now().clock))
-            self.machine.note_gone()
-
-    def _load_applied(self) -> None:
-        """What the process that runs was started with, read by today's code (rule 4)."""
-        record, kept = self.machine.record, self.memory.definition
-        self.applied, self.applied_text = applied.load(self.context, self.machine.home, record,
-                                                       kept)
-        if self.applied is None:  # its record is lost: what came up last is what runs
-            self.applied, self.applied_text = self.good, self.memory.good
-        if record is None:
-            return
-        if record.places and not self.memory.places:
-            self.memory = replace(self.memory, places=record.places)
-        if record.generation > self.memory.generation:
-            self.memory = replace(self.memory, generation=record.generation)
-
     def adopt_home(self) -> None:
         """Its process lives in another directory than its name says: it was renamed."""
-        self._load_applied()
+        adoption.load(self)
 
     def remember(self, **values: Any) -> None:
         """Change what is kept, and keep it; a full disk stops nothing."""
@@ -399,4 +396,5 @@ class Keeper:
     def close(self) -> None:
         """Let go; the VM lives on."""
         self._needs.close()
+        self.prober.close()
         self.machine.close()

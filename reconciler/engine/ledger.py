@@ -53,7 +53,7 @@ def refused(ledger: Ledger, generation: int, message: str) -> Ledger:
 def exited(ledger: Ledger, end: Exit, policy: Policy, *, jitter: float) -> Ledger:
     """The VM ended though nobody here asked: down it stays, or when it is started again."""
     ledger = replace(ledger, last_exit=end)
-    if not _restarts(end.kind, policy):
+    if end.kind is not ExitKind.UNHEALTHY and not _restarts(end.kind, policy):
         return replace(ledger, down=_DOWN[end.kind])
     if end.kind is ExitKind.REBOOT:
         return ledger  # the host went down, not the VM: no crash
@@ -73,7 +73,8 @@ def exited(ledger: Ledger, end: Exit, policy: Policy, *, jitter: float) -> Ledge
 
 _DOWN = {ExitKind.POWEROFF: "PoweredOff", ExitKind.RESET: "PoweredOff",
          ExitKind.ASKED: "Killed", ExitKind.TERMINATED: "Killed", ExitKind.KILLED: "Killed",
-         ExitKind.CRASHED: "Killed", ExitKind.REBOOT: "PoweredOff"}
+         ExitKind.CRASHED: "Killed", ExitKind.UNHEALTHY: "HealthCheckFailed",
+         ExitKind.REBOOT: "PoweredOff"}
 
 
 def _restarts(kind: ExitKind, policy: Policy) -> bool:

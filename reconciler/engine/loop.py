@@ -13,20 +13,22 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from reconciler import __version__
-from reconciler.domain.model import DesiredState
+from reconciler.engine.around import Limits
 from reconciler.engine.case import Condition, Plan, Truth
 from reconciler.engine.commands import Commands
 from reconciler.engine.context import Context
 from reconciler.engine.keeper import Keeper
+from reconciler.engine.neighbourhood import Neighbourhood
 from reconciler.engine.publisher import Publisher
 from reconciler.engine.queue import Urgency, WorkQueue
 from reconciler.engine.store import Memory, Store
 from reconciler.engine.sync import Sync
 from reconciler.errors import AlreadyRunning, HostError
+from reconciler.host import memory
 from reconciler.host.notify import Notifier
 from reconciler.report.server import Server
-from reconciler.stratovirt import monitors, process
-from reconciler.stratovirt.machine import Limits, Listener, VirtualMachine
+from reconciler.stratovirt import machine, monitors, process
+from reconciler.stratovirt.machine import Listener, VirtualMachine
 from reconciler.stratovirt.prepare import tidy
 from reconciler.stratovirt.record import boot_id, load
 
@@ -56,12 +58,14 @@ class Reconciler:
         self._unlocked = process.without_lock(self.vms)
         self.notifier = Notifier()
         self.keepers: dict[str, Keeper] = {}  # by uuid
+        self.neighbours = Neighbourhood(Limits(settings.max_unavailable, self._memory()),
+                                        self._wake_waiting, lambda: self.sync.looked)
         self.context = Context(
             settings=settings, journal=journal, store=Store(settings.state / "domains"), host=host,
             program=[*binary.program, *settings.hypervisor.arguments],
             simulated=binary.simulated, boot_id=boot_id(),
             machine=self._machine, read_text=read, changed=self._changed,
-            wave_open=self._wave_open,
+            around=self.neighbours.around,
             watch_files=self.notifier.watch_files)
         self.queue = WorkQueue(self._pass, self._fault)
         self.sync = Sync(self, read)
@@ -165,6 +169,7 @@ class Reconciler:
     def rename(self, old: str, keeper: Keeper) -> None:
         """A domain got another uuid: it is the same one, by its name."""
         del self.keepers[old]
+        self.neighbours.update(old, None)
         self.queue.forget(old)
         self.context.store.remove(old)
         self.keepers[keeper.uuid] = keeper
@@ -173,10 +178,12 @@ class Reconciler:
     def _add(self, memory: Memory) -> Keeper:
         keeper = Keeper(memory, self.context, lambda urgency: self._wake(keeper, urgency))
         self.keepers[memory.uuid] = keeper
+        self.neighbours.update(memory.uuid, keeper)
         return keeper
 
     def _wake(self, keeper: Keeper, urgency: Urgency) -> None:
         if self.keepers.get(keeper.uuid) is keeper:
+            self.neighbours.update(keeper.uuid, keeper)
             self.queue.wake(keeper.uuid, urgency)
 
     async def _pass(self, uuid: str, urgency: Urgency) -> float | None:
@@ -213,25 +220,15 @@ class Reconciler:
     def _machine(self, name: str, listener: Listener) -> VirtualMachine:
         limits = self.settings.reconcile
         return VirtualMachine(self.vms / name, listener, self.notifier,
-                              Limits(limits.qmp_timeout, limits.start_timeout),
+                              machine.Limits(limits.qmp_timeout, limits.start_timeout),
                               self._unlocked.pop(name, None))
 
     def _changed(self, uuid: str) -> None:
         self.publisher.changed(uuid)
-        keeper = self.keepers.get(uuid)
-        if keeper is None or keeper.at_rest:
-            for other in self.keepers.values():
-                if other.plan.conditions and other.plan.ready.reason == "WaitingForSlot":
-                    self.queue.wake(other.uuid, Urgency.FILE)
+        self.neighbours.update(uuid, self.keepers.get(uuid))
 
-    def _wave_open(self, domain: Domain | None) -> bool:
-        """Whether nothing of a lower wave is still on its way up (it may also have failed)."""
-        if domain is None or domain.policy.start_wave == 0:
-            return True
-        lower = (k for k in self.keepers.values() if k.domain is not None
-                 and k.domain.policy.start_wave < domain.policy.start_wave
-                 and k.domain.policy.state is not DesiredState.STOPPED)
-        return all(keeper.at_rest for keeper in lower)
+    def _wake_waiting(self, uuid: str) -> None:
+        self.queue.wake(uuid, Urgency.FILE)
 
     # The outside
 
@@ -253,6 +250,14 @@ class Reconciler:
                 elif keeper.machine.meddled():
                     keeper.machine.reclaim()
                     self._wake(keeper, Urgency.DRIFT)
+
+    def _memory(self) -> int | None:
+        """How much all VMs together may have; simulated ones take none of the host's."""
+        wanted = self.settings.admission.total_memory
+        if not isinstance(wanted, float):
+            return wanted
+        there = None if self.binary.simulated else memory.total()
+        return None if there is None else int(there * wanted)
 
     def _own(self, work: Any, name: str) -> None:
         self._tasks.append(asyncio.create_task(work, name=name))

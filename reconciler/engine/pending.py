@@ -16,6 +16,7 @@ from reconciler.engine.case import GUEST, Case, Now, Pending, VmState
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+WINDOW = "window:"  # what the reason begins with, where a change waits for a window
 _ALWAYS_LIVE = ("current_memory", "current_vcpus")  # of which the guest has to know
 _OURS = "root-port["  # those that nobody wrote are nobody's news
 UNCERTAIN = Change("devices", "unknown", "as in the file", Impact.RECREATE)
@@ -78,11 +79,14 @@ def _classed(change: Change, case: Case, domain: Domain, ports: list[int]) -> Ch
 
 
 def _blocked(change: Change, case: Case, domain: Domain) -> str:
-    """What the update policy holds back."""
+    """What the update policy holds back, or for a new process a window that is shut."""
     policy = domain.policy.update
     if policy is UpdatePolicy.MANUAL or (
             policy is UpdatePolicy.LIVE and change.impact is Impact.RECREATE):
         return f"update-policy:{policy}"
+    disruptive = change.impact is Impact.RECREATE or policy is UpdatePolicy.RECREATE
+    if disruptive and case.opening is not None and not case.opening.open:
+        return f"{WINDOW}{case.opening.name}"
     return ""
 
 

@@ -18,6 +18,7 @@ from reconciler import __version__
 from reconciler.engine.case import VmState
 from reconciler.report import status
 from reconciler.report.events import timestamp
+from reconciler.stratovirt.observation import main_console
 from reconciler.stratovirt.process import command_line
 
 if TYPE_CHECKING:
@@ -208,8 +209,7 @@ def _observed(keeper: Keeper) -> dict[str, Any]:
     if got is not None and record is not None and record.updated:
         found["memoryBytes"] = got.current_memory or got.memory
         found["vcpus"] = got.current_vcpus or got.vcpus
-    found["console"] = next((path for label, path in keeper.consoles.items()
-                             if label != "serial_chardev"), keeper.consoles.get("serial_chardev"))
+    found["console"] = main_console(keeper.consoles)
     found["qmp"] = "ok" if vm.state is not VmState.UNKNOWN else vm.problem
     found["socket"] = str(Path(keeper.machine.home) / "monitor.sock")
     return found

@@ -31,4 +31,5 @@ def admission(settings: Settings) -> Admission:
     return Admission(paths=rules.paths, max_memory=rules.max_memory, max_vcpus=rules.max_vcpus,
                      bridges=rules.bridges, host_devices=rules.host_devices,
                      require_labels=rules.require_labels,
+                     windows=tuple(name for name, _ in settings.windows),
                      own=str(settings.state / "nvram"))

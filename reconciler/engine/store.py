@@ -54,6 +54,7 @@ class Memory:
     accepted_at: float = 0.0  # time of day of this generation: a hold's duration counts from it
     prune_held: bool = False  # its file went together with many others
     hold: Hold | None = None  # from `reconciler hold`; the file's own is in its definition
+    well: str = ""  # the process (pid, start time) whose probe once found what it looks for
     history: tuple[dict[str, Any], ...] = ()
 
 
@@ -63,6 +64,27 @@ class Store:
     def __init__(self, directory: Path) -> None:
         self._directory = directory
         directory.mkdir(parents=True, exist_ok=True, mode=0o700)
+        self._hold_file = directory.parent / "hold.json"
+        self._hold = self._load_hold()
+
+    @property
+    def hold(self) -> Hold | None:
+        """The hold of all domains, if there is one."""
+        return self._hold
+
+    def keep_hold(self, hold: Hold | None) -> None:
+        """Leave all domains alone, or no longer; also across our restarts."""
+        self._hold = hold
+        if hold is None:
+            self._hold_file.unlink(missing_ok=True)
+        else:
+            write_whole(self._hold_file, json.dumps(asdict(hold)).encode())
+
+    def _load_hold(self) -> Hold | None:
+        try:
+            return Hold(**json.loads(self._hold_file.read_bytes()))
+        except (OSError, ValueError, TypeError):
+            return None
 
     def save(self, memory: Memory) -> None:
         """Replace one."""
@@ -94,7 +116,7 @@ def _after_reboot(memory: Memory, boot_id: str) -> Memory:
     """The boot-time clock began anew: what was counted by it means nothing now."""
     ledger = replace(memory.ledger, failures=Limiter(), crashes=Limiter(), drift=Limiter(),
                      last_exit=Exit(ExitKind.REBOOT, 0.0, message="the host was started anew"))
-    return replace(memory, ledger=ledger, boot_id=boot_id)
+    return replace(memory, ledger=ledger, boot_id=boot_id, well="")
 
 
 def _memory(value: dict[str, Any]) -> Memory:
@@ -104,7 +126,7 @@ def _memory(value: dict[str, Any]) -> Memory:
         ledger=_ledger(value["ledger"]), boot_id=value["boot_id"],
         places={key: Place(**place) for key, place in value["places"].items()},
         accepted_at=value.get("accepted_at", 0.0), prune_held=value.get("prune_held", False),
-        hold=Hold(**value["hold"]) if value["hold"] else None,
+        hold=Hold(**value["hold"]) if value["hold"] else None, well=value.get("well", ""),
         history=tuple(value.get("history", ())))
 
 

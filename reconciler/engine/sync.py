@@ -57,6 +57,7 @@ class Sync:
         self.elsewhere: tuple[str, ...] = ()
         self.held: dict[str, str] = {}  # uuid -> name of what the breaker holds
         self.complete = False  # one complete listing was seen
+        self.looked = False  # the source was looked at, and was read or is in trouble
         self.handled = 0  # how many looks were finished; what `sync` waits for
         self._absences = removal.Absences()
         self._blind: dict[str, float] = {}  # files that may be anybody's, since when
@@ -122,6 +123,7 @@ class Sync:
         self._remove(present, listing, now)
         self.unfinished = listing.unfinished
         self.handled += 1
+        self._first_look_is_over()
         owner.publisher.changed("")
         waits = [owner.context.resync(), listing.again_in,
                  removal.next_look(self._absences, self.rules, now)]
@@ -133,6 +135,7 @@ class Sync:
         self._tell_trouble(error)
         self._absences = replace(self._absences, since={})
         self._owner.publisher.changed("")
+        self._first_look_is_over()
         self.failures += 1
         patience = min(PATIENCE * 2.0 ** min(self.failures - 1, 20), LONGEST_PATIENCE)
         return patience * self._owner.context.jitter()
@@ -158,6 +161,12 @@ class Sync:
         self.complete = True
         self.files = len(listing.files)
         self.revision = listing.name
+
+    def _first_look_is_over(self) -> None:
+        """From now on VMs may be started: by the newest files, else by what was accepted last."""
+        if not self.looked:
+            self.looked = True
+            self._owner.neighbours.wake_all()
 
     # Definitions
 

@@ -17,6 +17,16 @@ async def shut_down(path: Path, limit: float) -> None:
 
     A guest-sync comes first: it is the agent's own way to tell whether anybody listens.
     """
+    await _talk(path, limit, "guest-shutdown", {"mode": "powerdown"})
+
+
+async def ping(path: Path, limit: float) -> None:
+    """Whether the agent answers; raises HostError if it does not."""
+    await _talk(path, limit, None, {})
+
+
+async def _talk(path: Path, limit: float, command: str | None,
+                arguments: dict[str, object]) -> None:
     try:
         async with asyncio.timeout(limit):
             reader, writer = await asyncio.open_unix_connection(path)
@@ -24,7 +34,8 @@ async def shut_down(path: Path, limit: float) -> None:
                 await _ask(writer, "guest-sync", {"id": 1})
                 while (await _answer(reader)).get("return") != 1:
                     continue  # what an earlier client was not there to read
-                await _ask(writer, "guest-shutdown", {"mode": "powerdown"})
+                if command is not None:
+                    await _ask(writer, command, arguments)
             finally:
                 writer.close()
     except (OSError, ValueError, TimeoutError) as error:

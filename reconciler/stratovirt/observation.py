@@ -4,8 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import TYPE_CHECKING
 
 from reconciler.errors import QmpError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+SERIAL = "serial_chardev"  # StratoVirt's label for the serial port
 
 
 class VmState(StrEnum):
@@ -46,6 +52,7 @@ class ExitKind(StrEnum):
     TERMINATED = "terminated"
     KILLED = "killed"
     CRASHED = "crashed"
+    UNHEALTHY = "unhealthy"  # its probe failed, and its file says to start it anew
     REBOOT = "host-reboot"
 
 
@@ -79,6 +86,12 @@ def ptys(found: object) -> dict[str, str]:
     return {str(entry.get("label")): str(entry["filename"]).removeprefix("pty:")
             for entry in found if isinstance(entry, dict)
             and str(entry.get("filename", "")).startswith("pty:")}
+
+
+def main_console(consoles: Mapping[str, str]) -> str | None:
+    """The pty that people mean, of those by label: the first console, else the serial port."""
+    return next((path for label, path in consoles.items() if label != SERIAL),
+                consoles.get(SERIAL))
 
 
 def classify(traces: Traces, at: float) -> Exit:

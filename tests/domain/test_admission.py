@@ -74,3 +74,13 @@ def test_devices_that_everybody_may_use_need_no_path():
     assert admit(read(devices=devices), Admission(paths=("/images",))) == ()
     other = DISK + "<rng model='virtio'><backend model='random'>/dev/hwrng</backend></rng>"
     assert len(admit(read(devices=other), Admission(paths=("/images",)))) == 1
+
+
+def test_a_window_has_to_be_in_the_configuration():
+    rules = Admission(windows=("nights", "weekends"))
+    named = read(policy("", "\n<r:update window='night'/>"))
+    problem, = admit(named, rules)
+    assert (problem.reason, problem.line) == ("InvalidDefinition", 1)
+    assert "did you mean 'nights'" in problem.message
+    assert admit(read(policy("", "<r:update window='nights'/>")), rules) == ()
+    assert "none is in the configuration" in admit(named, Admission())[0].message

@@ -1,7 +1,7 @@
 """Domains against each other."""
 
 from reconciler.domain.checks import conflicts
-from tests.domain.making import DISK, disk, read
+from tests.domain.making import DISK, disk, policy, read
 
 
 def domain(file: str, name: str, devices: str = "", uuid: str = "", os: str | None = None):
@@ -69,3 +69,25 @@ def test_the_names_of_files_decide_nothing():
              "c": domain("c", "z")}
     turned = dict(reversed(files.items()))
     assert conflicts(files, {"c"}) == conflicts(turned, {"c"})
+
+
+def after(name, *others):
+    inner = "".join(f"<r:depends-on domain='{other}'/>" for other in others)
+    return read(policy("", inner), name=name, file=f"{name}.xml", devices=disk("vda", f"{name}.i"))
+
+
+def test_a_cycle_of_dependencies_is_refused_with_its_path():
+    files = {f"{name}.xml": after(name, *others) for name, others in {
+        "a": ["b"], "b": ["c", "x"], "c": ["a"], "d": ["a"], "e": []}.items()}
+    found = conflicts(files, ())
+    assert {file: p.message for file, (p,) in found.items()} == {
+        "a.xml": "a → b → c → a is a cycle; accepted: none",
+        "b.xml": "b → c → a → b is a cycle; accepted: none",
+        "c.xml": "c → a → b → c is a cycle; accepted: none"}
+    assert {p.reason for (p,) in found.values()} == {"InvalidDefinition"}
+
+
+def test_what_depends_on_nobody_knows_or_twice_on_one_is_no_cycle():
+    files = {f"{name}.xml": after(name, *others) for name, others in {
+        "a": ["b", "c"], "b": ["d"], "c": ["d"], "d": ["nobody"]}.items()}
+    assert conflicts(files, ()) == {}

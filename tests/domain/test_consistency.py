@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.domain.making import DISK, at, device, disk, error, problems, read
+from tests.domain.making import DISK, at, device, disk, error, policy, problems, read
 
 PORTS = "".join(f"<controller type='pci' index='{n}' model='pcie-root-port'/>" for n in (1, 2))
 
@@ -68,3 +68,15 @@ def test_function_0_says_that_there_are_more():
     assert "multifunction" not in two.arguments(two.place)[3]
     alone = device(read(devices=disk("vda", "a", at(0, 5, 0))), "disk")
     assert "multifunction" not in alone.arguments(alone.place)[3]
+
+
+@pytest.mark.parametrize(("probe", "device"), [
+    ("<r:agent/>", "<channel type='unix'><target type='virtio' name='org.qemu.guest_agent.0'/>"
+                   "</channel>"),
+    ("<r:console match='x'/>", "<console type='pty'><target type='virtio'/></console>"),
+    ("<r:console match='x'/>", "<serial type='pty'/>"), ("<r:tcp address='a:1'/>", "")])
+def test_a_probe_needs_what_it_asks_by(probe, device):
+    rule = policy("", f"<r:health>{probe}</r:health>")
+    assert read(rule, devices=DISK + device).policy.health is not None
+    if device:
+        assert "accepted: with" in error(rule).message

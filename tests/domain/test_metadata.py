@@ -13,7 +13,12 @@ from reconciler.domain.model import (
     StopMode,
     UpdatePolicy,
 )
-from tests.domain.making import HOST, error, policy, problems, read
+from tests.domain.making import DISK, HOST, error, policy, problems, read
+
+
+# What probes ask by.
+ASKED = (DISK + "<console type='pty'/><channel type='unix'><target type='virtio' "
+         "name='org.qemu.guest_agent.0'/></channel>")
 
 
 def of(attributes: str = "", inner: str = "", *more: str) -> Policy:
@@ -85,8 +90,11 @@ def test_dependencies_are_sorted_and_have_a_condition():
     ("<r:console match='login: $'/>", Health(Probe.CONSOLE, "login: $")),
     ("<r:agent/>", Health(Probe.AGENT))])
 def test_health(inner, health):
-    assert of("", f"<r:health>{inner}</r:health>").health == health
-    assert of("", f"<r:health interval='1s' timeout='2s' failures='4' start-period='5s' "
+    def probed(rule):
+        return read(policy("", rule), devices=ASKED).policy
+
+    assert probed(f"<r:health>{inner}</r:health>").health == health
+    assert probed(f"<r:health interval='1s' timeout='2s' failures='4' start-period='5s' "
                   f"on-failure='restart'>{inner}</r:health>").health == replace(
         health, interval=1.0, timeout=2.0, failures=4, start_period=5.0, restart=True)
 
@@ -102,7 +110,7 @@ def test_health(inner, health):
     ("<r:depends-on domain='b'/><r:depends-on domain='b'/>", "a second"),
     ("<r:depends-on domain='b' condition='up'/>", "started, healthy")])
 def test_wrong_dependencies_and_probes(inner, says):
-    assert says in error(policy("", inner)).message
+    assert says in error(policy("", inner), devices=ASKED).message
 
 
 @pytest.mark.parametrize("inner", ["<r:placement require='ssd'/>",

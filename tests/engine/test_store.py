@@ -22,7 +22,7 @@ FULL = Memory(
            not_live=3, settled=5, in_force="running", restarts=4,
            last_exit=Exit(ExitKind.CRASHED, 3.5, 1, None, "m")),
     BOOT, {"disk:vda": Place(1, 0), "interface:m": Place(0, 3, 2, True)},
-    prune_held=True, hold=Hold("why", "who", 1e9), history=({"generation": 1},))
+    prune_held=True, hold=Hold("why", "who", 1e9), well="7:8", history=({"generation": 1},))
 
 
 @pytest.fixture
@@ -96,7 +96,8 @@ def test_after_a_reboot_what_was_counted_by_its_clock_is_void(store):
     assert (ledger.failures, ledger.crashes, ledger.drift) == (Limiter(), Limiter(), Limiter())
     assert ledger.last_exit.kind is ExitKind.REBOOT
     # What has nothing to do with the clock stays.
-    assert replace(memory, ledger=FULL.ledger, boot_id=BOOT) == FULL
+    assert replace(memory, ledger=FULL.ledger, boot_id=BOOT, well=FULL.well) == FULL
+    assert memory.well == ""  # a process id means another one now
     assert (ledger.restarts, ledger.refused, ledger.settled, ledger.down) == (
         4, 6, 5, "PoweredOff")
 

@@ -1,0 +1,111 @@
+"""What the other domains have to do with one: dependencies, waves, turns, memory. Pure.
+
+The loop keeps a Neighbour of each domain; from these comes what a Case knows of its surroundings.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from reconciler.domain.model import DesiredState, Domain, Met
+from reconciler.engine.case import Around, VmState
+from reconciler.units import show_bytes
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Mapping
+
+UP = (VmState.RUNNING, VmState.PAUSED)
+
+
+@dataclass(frozen=True, slots=True)
+class Neighbour:
+    """What others have to know of a domain. `memory` is what its VM takes, or is about to."""
+
+    domain: Domain | None
+    state: VmState
+    ready: bool  # as it should be, and well if that is asked
+    at_rest: bool  # nobody has to wait for it: it is as it should be, or it fails
+    failing: bool
+    goes: bool  # it is to be stopped, or removed
+    recreating: bool  # its old VM is being exchanged, and the new one not up (and well) yet
+    wants_recreate: bool
+    memory: int
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """The configuration's part. `memory` in bytes, None for no limit."""
+
+    max_unavailable: int
+    memory: int | None
+
+
+def around(name: str, domain: Domain | None, others: Mapping[str, Neighbour], limits: Limits,
+           *, listed: bool) -> Around:
+    """What `others`, by name, have to do with it; it may be among them itself."""
+    others = {key: other for key, other in others.items() if key != name}
+    if domain is None:
+        return Around(listed=listed, dependents=_dependents(name, others))
+    return Around(listed=listed, wave_open=_wave_open(domain, others.values()),
+                  unmet=_unmet(domain, others), dependents=_dependents(name, others),
+                  turn=_turn(domain, others, limits), room=_room(domain, others, limits))
+
+
+def _wave_open(domain: Domain, others: Collection[Neighbour]) -> bool:
+    """Whether nothing of a lower wave is still on its way up (it may also have failed)."""
+    wave = domain.policy.start_wave
+    return wave == 0 or all(
+        other.at_rest for other in others if other.domain is not None
+        and other.domain.policy.start_wave < wave
+        and other.domain.policy.state is not DesiredState.STOPPED)
+
+
+def _unmet(domain: Domain, others: Mapping[str, Neighbour]) -> tuple[str, ...]:
+    found = ((wanted, others.get(wanted.domain)) for wanted in domain.policy.depends_on)
+    return tuple(why for wanted, other in found
+                 if (why := _why_unmet(wanted.domain, wanted.condition, other)))
+
+
+def _why_unmet(name: str, condition: Met, other: Neighbour | None) -> str:
+    if other is None or other.domain is None:
+        return f"it depends on '{name}', and there is no such domain"
+    if other.domain.policy.state is DesiredState.STOPPED:
+        return f"it depends on '{name}', which is wanted stopped"
+    paused = other.domain.policy.state is DesiredState.PAUSED
+    if other.state is not VmState.RUNNING and not (paused and other.state is VmState.PAUSED):
+        return f"it depends on '{name}', which is {other.state}"
+    if condition is Met.HEALTHY and not other.ready:
+        return f"it depends on '{name}', which is not healthy yet"
+    return ""
+
+
+def _dependents(name: str, others: Mapping[str, Neighbour]) -> tuple[str, ...]:
+    """Who depends on it and goes, too; one that cannot be stopped holds up nobody."""
+    return tuple(sorted(
+        key for key, other in others.items()
+        if other.goes and other.state is not VmState.ABSENT and not other.failing
+        and other.domain is not None
+        and any(wanted.domain == name for wanted in other.domain.policy.depends_on)))
+
+
+def _turn(domain: Domain, others: Mapping[str, Neighbour], limits: Limits) -> str:
+    """Why it must not be recreated now: too many are, or what it depends on goes first."""
+    running = sorted(name for name, other in others.items() if other.recreating)
+    if len(running) >= limits.max_unavailable:
+        return (f"{', '.join(running)} {'are' if len(running) > 1 else 'is'} being recreated "
+                f"(reconcile.max_unavailable: {limits.max_unavailable})")
+    before = sorted(wanted.domain for wanted in domain.policy.depends_on
+                    if (other := others.get(wanted.domain)) is not None
+                    and (other.recreating or (other.wants_recreate and not other.failing)))
+    return f"{', '.join(before)} goes first, which it depends on" if before else ""
+
+
+def _room(domain: Domain, others: Mapping[str, Neighbour], limits: Limits) -> str:
+    if limits.memory is None:
+        return ""
+    free = limits.memory - sum(other.memory for other in others.values())
+    if domain.memory <= free:
+        return ""
+    return (f"it needs {show_bytes(domain.memory)} of memory, and {show_bytes(max(free, 0))} of "
+            f"{show_bytes(limits.memory)} are free (admission.total_memory)")

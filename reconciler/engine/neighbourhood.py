@@ -1,0 +1,91 @@
+"""Keeps what each domain is to the others, and wakes those that wait for another.
+
+Only changes cost anything: a domain that is as it should be asks for nothing here.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from reconciler.engine.around import Limits, Neighbour, around
+from reconciler.engine.case import Removal, Truth, Verb, VmState
+from reconciler.engine.waits import FOR_OTHERS
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from reconciler.engine.case import Around
+    from reconciler.engine.keeper import Keeper
+
+
+class Neighbourhood:
+    """All domains of this reconciler, as they are to each other."""
+
+    def __init__(self, limits: Limits, wake: Callable[[str], None],
+                 listed: Callable[[], bool]) -> None:
+        self._limits = limits
+        self._wake = wake  # this one waits for others, and something changed
+        self._listed = listed
+        self._known: dict[str, Neighbour] = {}  # by name
+        self._names: dict[str, str] = {}  # by uuid
+        self._waiting: set[str] = set()  # uuids
+
+    def around(self, keeper: Keeper) -> Around:
+        """What the others have to do with it, now."""
+        return around(keeper.name, keeper.domain, self._known, self._limits,
+                      listed=self._listed())
+
+    def update(self, uuid: str, keeper: Keeper | None) -> None:
+        """It may be another one to the others; None when it is no more."""
+        name = self._names.pop(uuid, None)
+        before = self._known.pop(name, None) if name is not None else None
+        now = None
+        if keeper is not None:
+            now = self._known[keeper.name] = neighbour(keeper)
+            self._names[uuid] = keeper.name
+        if keeper is not None and any(c.reason in FOR_OTHERS for c in keeper.plan.conditions):
+            self._waiting.add(uuid)
+        else:
+            self._waiting.discard(uuid)
+        if now != before:
+            self.wake_all(uuid)
+
+    def wake_all(self, but: str = "") -> None:
+        """Something changed that they may wait for."""
+        for other in tuple(self._waiting):
+            if other != but:
+                self._wake(other)
+
+
+def neighbour(keeper: Keeper) -> Neighbour:
+    """What others have to know of it."""
+    decided, vm, ledger = keeper.plan, keeper.vm, keeper.ledger
+    generation, domain = keeper.memory.generation, keeper.domain
+    verbs = {step.verb for step in decided.steps}
+    ready = decided.ready if decided.conditions else None
+    begun = ledger.recreating == generation and vm.generation in (0, generation)
+    back = ledger.refused == generation and vm.state is VmState.ABSENT
+    return Neighbour(
+        domain, vm.state, ready is not None and ready.status is Truth.TRUE, keeper.at_rest,
+        failing=ledger.failures.count > 0,
+        goes=_goes(keeper), recreating=Verb.CHECK in verbs or begun or back,
+        wants_recreate=any(step.verb is Verb.CHECK for step in decided.blocked),
+        memory=_memory(keeper, starts=bool(verbs & {Verb.START, Verb.START_PAUSED})))
+
+
+def _goes(keeper: Keeper) -> bool:
+    """Whether it is to be stopped or removed, as soon as that can be."""
+    if keeper.plan.conditions and keeper.plan.ready.reason in ("WaitingForWindow", "Orphaned"):
+        return False
+    if keeper.removal in (Removal.PROVEN, Removal.APPROVED):
+        return True
+    return keeper.domain is not None and keeper.domain.policy.state == "stopped"
+
+
+def _memory(keeper: Keeper, *, starts: bool) -> int:
+    """Bytes that its VM takes, or is about to take."""
+    alive = keeper.vm.state is not VmState.ABSENT
+    found = [domain.memory for domain, counts in (
+        (keeper.applied, alive), (keeper.domain, starts or (alive and keeper.applied is None)))
+        if domain is not None and counts]
+    return max(found, default=0)

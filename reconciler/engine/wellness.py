@@ -1,0 +1,77 @@
+"""What a verdict on a guest's health leads to: a definition proven or gone back on, a new start.
+
+A recreate ends when the new VM is up and, where its file has a probe, well (rule 7).
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from reconciler.engine import ledger as ledgers
+from reconciler.engine.case import Exit, ExitKind, Verdict, VmState
+
+if TYPE_CHECKING:
+    from reconciler.domain.model import Health
+    from reconciler.engine.keeper import Keeper
+
+
+def judge(keeper: Keeper) -> None:
+    """Note what follows from what was observed; the plan decides what is done about it."""
+    domain, vm = keeper.domain, keeper.vm
+    if domain is None or vm.state not in (VmState.RUNNING, VmState.PAUSED):
+        return
+    health = domain.policy.health if vm.state is VmState.RUNNING else None
+    generation = keeper.memory.generation
+    if keeper.ledger.recreating == generation == vm.generation:
+        if health is None or keeper.prober.pulse.verdict is Verdict.HEALTHY:
+            _prove(keeper)
+        elif keeper.prober.pulse.verdict is Verdict.UNHEALTHY:
+            _refuse(keeper)
+            return
+    if health is not None:
+        _count(keeper, health)
+
+
+def proving(keeper: Keeper) -> bool:
+    """Whether what was just started has still to prove that it is better than the old one."""
+    domain = keeper.domain
+    return domain is not None and domain.policy.health is not None and (
+        domain.policy.state == "running"
+        and keeper.ledger.recreating == keeper.memory.generation)
+
+
+def can_roll_back(keeper: Keeper) -> bool:
+    """Whether there is another definition that came up, and the file allows to go back to it."""
+    domain, good = keeper.domain, keeper.good
+    return good is not None and domain is not None and domain.policy.rollback and (
+        replace(good, policy=domain.policy) != domain)
+
+
+def _prove(keeper: Keeper) -> None:
+    keeper.good = keeper.domain
+    keeper.remember(good=keeper.memory.definition, ledger=ledgers.succeeded(keeper.ledger))
+
+
+def _refuse(keeper: Keeper) -> None:
+    """It came up and is not well: back to the old one, if there is one to go back to."""
+    message = f"the new definition is not healthy: {keeper.prober.pulse.message}"
+    if not can_roll_back(keeper):
+        keeper.remember(ledger=ledgers.succeeded(keeper.ledger))
+        return
+    keeper.remember(ledger=ledgers.refused(keeper.ledger, keeper.memory.generation, message))
+    keeper.tell("domain.rolledback", severity="error", reason="RolledBack", error=message)
+
+
+def _count(keeper: Keeper, health: Health) -> None:
+    """An unhealthy guest that is to be started anew counts as an exit, once a process."""
+    prober = keeper.prober
+    if not health.restart or prober.counted or prober.pulse.verdict is not Verdict.UNHEALTHY:
+        return
+    prober.counted = True
+    policy = (keeper.applied or keeper.domain)
+    assert policy is not None
+    end = Exit(ExitKind.UNHEALTHY, keeper.context.now().clock,
+               message=f"its guest was not healthy: {prober.pulse.message}")
+    keeper.remember(ledger=ledgers.exited(keeper.ledger, end, policy.policy,
+                                          jitter=keeper.context.jitter()))
