@@ -27,7 +27,6 @@ from reconciler.engine.case import (
     Now,
     Plan,
     Removal,
-    Truth,
     Unwilling,
     Vm,
     VmState,
@@ -36,11 +35,10 @@ from reconciler.engine.needs import NeedsWatch
 from reconciler.engine.plan import plan
 from reconciler.engine.prober import Prober
 from reconciler.engine.queue import Urgency
+from reconciler.engine.settling import settle
 from reconciler.engine.transitions import Transitions
-from reconciler.engine.waits import FOR_OTHERS
 from reconciler.engine.wellness import judge
 from reconciler.errors import QmpError
-from reconciler.report.events import timestamp
 from reconciler.stratovirt.observation import Traces, classify
 
 if TYPE_CHECKING:
@@ -243,7 +241,7 @@ class Keeper:
             self._count_silence(now)
             self._follow_health()
             self.plan = self.decide(now)
-            self._settle(now)
+            settle(self, now)
             self.context.changed(self.uuid)
             if not self.plan.steps and self.vm.state is VmState.STARTING:
                 await await_start(self)
@@ -318,7 +316,7 @@ class Keeper:
         if not self.plan.conditions:
             return False
         on_its_way = bool(self.plan.steps) or self.plan.ready.reason in (
-            "Starting", "Recreating", "Resuming", "Pausing", *FOR_OTHERS)
+            "Starting", "Recreating", "Resuming", "Pausing", "WaitingForSlot")
         return not on_its_way or self.ledger.failures.count > 0
 
     def _hold(self) -> Hold | None:
@@ -339,25 +337,8 @@ class Keeper:
 
     # Between passes
 
-    def _settle(self, now: Now) -> None:
-        """Tell what changed, and note that this generation ended Ready or Stalled."""
-        for news in self.transitions.update(self.plan.conditions, timestamp()):
-            self.tell(news.event, severity=news.severity, reason=news.reason,
-                      message=news.message)
-        stalled = self.plan.condition("Stalled")
-        ready = self.plan.ready.status is Truth.TRUE
-        if (ready or stalled) and self.domain is not None:
-            state = self.domain.policy.state if ready else self.ledger.in_force
-            fresh = ledgers.settled(self.ledger, self.memory.generation, state)
-            if ready:
-                fresh = ledgers.quiet(fresh, self.domain.policy, self.context.patience,
-                                      now=now.clock)
-            if fresh != self.ledger:
-                self.remember(ledger=fresh)
-            elif self.memory.boot_id == "":
-                self.remember()
-
     def _rest(self, now: Now) -> float | None:
+        """Seconds until it should be looked at again, though nothing happens."""
         self._needs.watch(self.domain, wanted=self.ledger.failures.count > 0)
         resync = self.context.resync()
         again = self.plan.look_again_at

@@ -67,6 +67,7 @@ def neighbour(keeper: Keeper) -> Neighbour:
     back = ledger.refused == generation and vm.state is VmState.ABSENT
     return Neighbour(
         domain, vm.state, ready is not None and ready.status is Truth.TRUE, keeper.at_rest,
+        waits=ready is not None and ready.reason == "WaitingForDependency",
         failing=ledger.failures.count > 0,
         goes=_goes(keeper), recreating=Verb.CHECK in verbs or begun or back,
         wants_recreate=any(step.verb is Verb.CHECK for step in decided.blocked),
