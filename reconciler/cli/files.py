@@ -64,6 +64,15 @@ def put(path: Path, data: bytes) -> None:
     fresh.replace(path)
 
 
+def refuse_git(settings: Settings, instead: str) -> None:
+    """Where files come from git, a file here is nothing; say what to commit, or what to do."""
+    source = settings.source
+    if source.kind == "git":
+        raise UsageError(
+            f"the files come from git ({', '.join(source.url) or 'no url'}, {source.ref}), and "
+            "are only read here", reason="Refused", hint=instead)
+
+
 def _read(settings: Settings, data: bytes, file: str) -> Domain:
     from reconciler.domain.reader import read_domain
     from reconciler.engine.site import reading_host
@@ -100,6 +109,7 @@ def _file_of(settings: Settings, name: str) -> Path:
 def _create(options: Namespace, settings: Settings) -> int:
     from reconciler.domain.model import InvalidDomain
 
+    refuse_git(settings, f"commit {options.file} there; `reconciler validate` checks it before")
     try:
         data = sys.stdin.buffer.read() if options.file == Path("-") else options.file.read_bytes()
     except OSError as error:
@@ -120,18 +130,22 @@ def _create(options: Namespace, settings: Settings) -> int:
     for warning in domain.warnings:
         print(warning, file=sys.stderr)
     print(f"{domain.name}: {target} written")
-    return _outcome(options, settings, domain.name)
+    return outcome(options, settings, domain.name)
 
 
 def _destroy(options: Namespace, settings: Settings) -> int:
+    refuse_git(settings, f"remove the file of '{options.name}' there")
     path = _file_of(settings, options.name)
     name = _read(settings, path.read_bytes(), path.name).name
     path.unlink()
     print(f"{name}: {path} removed (disks and nvram are kept)")
-    return _outcome(options, settings, name)
+    return outcome(options, settings, name)
 
 
 def _set_state(options: Namespace, settings: Settings) -> int:
+    refuse_git(settings, f"commit state='{STATES[options.verb]}' in the reconcile element of "
+                         f"'{options.name}'; `reconciler hold {options.name}` leaves it alone "
+                         "meanwhile")
     path, verb = _file_of(settings, options.name), options.verb
     data = path.read_bytes()
     before = _read(settings, data, path.name)
@@ -153,10 +167,10 @@ def _set_state(options: Namespace, settings: Settings) -> int:
                              hint="set state in its reconcile element by hand")
         put(path, fresh.encode())
         print(f"{before.name}: {path} says {state} now")
-    return _outcome(options, settings, before.name, start=verb == "start")
+    return outcome(options, settings, before.name, start=verb == "start")
 
 
-def _outcome(options: Namespace, settings: Settings, name: str, *, start: bool = False) -> int:
+def outcome(options: Namespace, settings: Settings, name: str, *, start: bool = False) -> int:
     """What came of it, from the reconciler that runs, if one does."""
     from reconciler.cli.client import Unreachable, ask
 
@@ -185,7 +199,8 @@ def _outcome(options: Namespace, settings: Settings, name: str, *, start: bool =
     return OK if ready["status"] == "True" and not value["waitingFor"] else NO
 
 
-def _waiting(parser: ArgumentParser) -> None:
+def waiting(parser: ArgumentParser) -> None:
+    """Whether and how long to wait for the outcome."""
     parser.add_argument("--no-wait", action="store_true", help="do not wait for the outcome")
     parser.add_argument("--timeout", default="1m", metavar="DURATION",
                         help="how long to wait (default: %(default)s)")
@@ -194,12 +209,12 @@ def _waiting(parser: ArgumentParser) -> None:
 def _create_arguments(parser: ArgumentParser) -> None:
     action = parser.add_argument("file", type=Path, metavar="FILE", help="a domain file, or -")
     action.complete = FILES  # type: ignore[attr-defined]  # shtab reads it off the action
-    _waiting(parser)
+    waiting(parser)
 
 
 def _name_arguments(parser: ArgumentParser) -> None:
     with_name(parser)
-    _waiting(parser)
+    waiting(parser)
 
 
 VERBS = (

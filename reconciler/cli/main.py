@@ -20,12 +20,14 @@ from reconciler.cli import (
     events,
     explain,
     files,
+    history,
     import_,
     plan,
     run,
     schema,
     status,
     validate,
+    wait,
 )
 from reconciler.cli.terminal import complain
 from reconciler.cli.verb import ERROR, NO
@@ -39,7 +41,8 @@ if TYPE_CHECKING:
 # Adding a file of verbs is one entry here.
 VERBS: tuple[Verb, ...] = (
     *run.VERBS, *status.VERBS, *plan.VERBS, *validate.VERBS, *explain.VERBS, *events.VERBS,
-    *files.VERBS, *import_.VERBS, *adopt.VERBS, *control.VERBS, *console.VERBS, *schema.VERBS,
+    *files.VERBS, *import_.VERBS, *adopt.VERBS, *control.VERBS, *wait.VERBS, *history.VERBS,
+    *console.VERBS, *schema.VERBS,
     *completion.VERBS)
 INTERRUPTED = 130
 EXAMPLES = """examples:

@@ -13,6 +13,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from reconciler import __version__
+from reconciler.engine.announcer import Announcer
 from reconciler.engine.around import Limits
 from reconciler.engine.case import Condition, Plan, Truth
 from reconciler.engine.commands import Commands
@@ -21,6 +22,8 @@ from reconciler.engine.keeper import Keeper
 from reconciler.engine.neighbourhood import Neighbourhood
 from reconciler.engine.publisher import Publisher
 from reconciler.engine.queue import Urgency, WorkQueue
+from reconciler.engine.revisions import Revisions
+from reconciler.engine.site import gate_of
 from reconciler.engine.store import Memory, Store
 from reconciler.engine.sync import Sync
 from reconciler.errors import AlreadyRunning, HostError
@@ -69,6 +72,8 @@ class Reconciler:
             watch_files=self.notifier.watch_files)
         self.queue = WorkQueue(self._pass, self._fault)
         self.sync = Sync(self, read)
+        self.announcer = Announcer(settings, journal, self.sync.source.where)
+        self.revisions = Revisions(settings.state, self.announcer.tell)
         self.publisher = Publisher(self)
         self.server = Server(settings.api_socket, Commands(self), self._request_fault)
         self._over = asyncio.Event()
@@ -84,10 +89,12 @@ class Reconciler:
         try:
             await self._begin()
             await self.server.start()
+            await self._listen()
             self._own(source.run(), "source")
             self._own(self.sync.forever(), "looks at the source")
             self._own(self.publisher.heartbeat(), "heartbeat")
             self._own(self._watch_monitors(), "monitors")
+            self._own(self.announcer.forever(), "announcer")
             stop = asyncio.create_task(self._over.wait(), name="until a signal")
             done, _ = await asyncio.wait({stop, *self._tasks},
                                          return_when=asyncio.FIRST_COMPLETED)
@@ -98,6 +105,20 @@ class Reconciler:
             source.stop()
             await self._end()
 
+    async def _listen(self) -> None:
+        """Over TCP, too, where the configuration says so; a port that is taken stops no VM."""
+        where = self.settings.http.listen
+        if where is None:
+            return
+        host, _, port = where.rpartition(":")
+        host = host.removeprefix("[").removesuffix("]")
+        try:
+            await self.server.listen(host, int(port), lambda: gate_of(self.settings, host))
+        except OSError as error:
+            self.journal.write("http.failed", severity="error", reason="ListenFailed",
+                               error=f"{where}: {error.strerror or error}",
+                               hint="webhooks do not arrive; set http.listen to a free address")
+
     async def once(self) -> bool:
         """Converge, as far as it goes without waiting, and leave; whether all is Ready."""
         await self._begin()
@@ -105,6 +126,7 @@ class Reconciler:
             await self.sync.once(settle=True)
             await self.queue.rest()
             self.publisher.write()
+            await self.announcer.flush()
             return all(k.plan.ready.status == "True" for k in self.keepers.values()) and (
                 not self.sync.rejected and not self.sync.error and not self.sync.held)
         finally:
@@ -118,10 +140,6 @@ class Reconciler:
             self.journal.write(
                 "hypervisor.simulated", severity="warning",
                 message="no stratovirt on PATH: a simulator stands in, and no guest really runs")
-        if self.settings.http.listen is not None:
-            self.journal.write("config.ignored", severity="warning",
-                               message="http.listen is not built yet: only the command socket "
-                                       f"answers, {self.settings.api_socket}")
         for tap in await asyncio.to_thread(tidy, self.vms) if self.context.manage_taps else ():
             self.journal.write("tap.removed", tap=tap, message="its VM is gone")
         self._remember_all()
@@ -229,6 +247,21 @@ class Reconciler:
 
     def _wake_waiting(self, uuid: str) -> None:
         self.queue.wake(uuid, Urgency.FILE)
+
+    def unsettled(self) -> list[Keeper]:
+        """Those of which it is not known yet how they end with the newest files."""
+        return [k for k in self.keepers.values()
+                if k.ledger.settled != k.memory.generation or not k.plan.conditions
+                or k.plan.ready.status is Truth.UNKNOWN or k.uuid in self.sync.absent]
+
+    def judge_revision(self) -> None:
+        """Whether the newest revision has its result by now; after every change of the status."""
+        sync = self.sync
+        if self.revisions.open and not sync.unfinished and not sync.source.busy:
+            failing = [k.name for k in self.keepers.values()
+                       if k.plan.conditions and k.plan.ready.status is not Truth.TRUE]
+            self.revisions.judge([k.name for k in self.unsettled()], [*failing, *sync.rejecting],
+                                 len(self.keepers))
 
     # The outside
 

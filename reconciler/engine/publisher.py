@@ -67,6 +67,7 @@ class Publisher:
             self._timer.cancel()
             self._timer = None
         begun = time.perf_counter()
+        self._owner.judge_revision()
         self.sequence += 1
         try:
             status.write(self._directory, self.value())
@@ -126,7 +127,10 @@ class Publisher:
                  "message": "" if error is None else str(error)}
         return {"files": sync.files, "revision": sync.revision, "lastAttempt": sync.last_attempt,
                 "lastSync": sync.last_success, "lastSuccess": sync.last_success,
-                **sync.source.describe(), "conditions": [ready], "elsewhere": list(sync.elsewhere),
+                **sync.source.describe(), "history": self._owner.revisions.value,
+                "settling": sorted({k.name for k in self._owner.keepers.values()
+                                    if k.uuid in sync.absent} | set(sync.unfinished)),
+                "conditions": [ready], "elsewhere": list(sync.elsewhere),
                 "invalid": [{"file": r.file, "domain": r.name, "reason": r.reason,
                              "errors": [str(p) for p in r.problems]} for r in sync.rejected]}
 

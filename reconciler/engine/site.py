@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import ipaddress
 import shutil
 from typing import TYPE_CHECKING
 
 from reconciler.domain.admission import Admission
 from reconciler.domain.model import Policy, ReadingHost, StopMode, UpdatePolicy
+from reconciler.report.gate import Gate
 
 if TYPE_CHECKING:
     from reconciler.settings import Settings
@@ -33,3 +35,21 @@ def admission(settings: Settings) -> Admission:
                      require_labels=rules.require_labels,
                      windows=tuple(name for name, _ in settings.windows),
                      own=str(settings.state / "nvram"))
+
+
+def gate_of(settings: Settings, host: str) -> Gate:
+    """Who may do what over TCP, on a server that listens at `host`; secrets as they are now."""
+    try:
+        loopback = ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        loopback = host == "localhost"
+    return Gate(loopback, _secret(settings, settings.http.token_file),
+                _secret(settings, settings.source.webhook_secret_file))
+
+
+def _secret(settings: Settings, file: str | None) -> bytes:
+    """What a secret file holds; nothing, which lets nobody in, while it cannot be read."""
+    try:
+        return (settings.base / file).read_bytes().strip() if file is not None else b""
+    except OSError:
+        return b""

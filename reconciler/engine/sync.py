@@ -161,6 +161,8 @@ class Sync:
         self.complete = True
         self.files = len(listing.files)
         self.revision = listing.name
+        if not listing.unfinished:
+            self._owner.revisions.accept(listing.name)
 
     def _first_look_is_over(self) -> None:
         """From now on VMs may be started: by the newest files, else by what was accepted last."""
@@ -256,6 +258,11 @@ class Sync:
                                       hint=f"`reconciler approve {removal.token(held)}` removes "
                                            "them, or the files come back")
         self.held = held
+
+    @property
+    def rejecting(self) -> list[str]:
+        """Files that are not accepted."""
+        return [rejected.file for rejected in self.rejected]
 
     @property
     def absent(self) -> frozenset[str]:
