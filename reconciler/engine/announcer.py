@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 from reconciler.report import post
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from reconciler.engine.revisions import Outcome
     from reconciler.report.events import Journal
     from reconciler.settings import Settings
@@ -17,10 +19,12 @@ if TYPE_CHECKING:
 class Announcer:
     """Owned by the loop as a task. A newer outcome of the same revision replaces one that waits."""
 
-    def __init__(self, settings: Settings, journal: Journal, where: str) -> None:
+    def __init__(self, settings: Settings, journal: Journal, where: str,
+                 told: Callable[[Outcome], None]) -> None:
         self._settings = settings
         self._journal = journal
         self._where = where
+        self._told = told
         self._waiting: dict[str, Outcome] = {}
         self._new = asyncio.Event()
 
@@ -55,6 +59,7 @@ class Announcer:
                     self._journal.write("notification.failed", severity="warning", target=way,
                                         revision=outcome.revision, reason="NotificationFailed",
                                         error=str(error))
+            self._told(outcome)
 
     def _value(self, outcome: Outcome) -> dict[str, str]:
         commit = outcome.revision.rpartition("sha1:")[2] if "sha1:" in outcome.revision else ""

@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from reconciler.domain.model import Domain, ReadingHost
+    from reconciler.engine.revisions import Outcome
     from reconciler.report.events import Journal
     from reconciler.settings import Settings
     from reconciler.stratovirt.binary import Binary
@@ -72,7 +73,8 @@ class Reconciler:
             watch_files=self.notifier.watch_files)
         self.queue = WorkQueue(self._pass, self._fault)
         self.sync = Sync(self, read)
-        self.announcer = Announcer(settings, journal, self.sync.source.where)
+        self.announcer = Announcer(settings, journal, self.sync.source.where,
+                                   self._note_told)
         self.revisions = Revisions(settings.state, self.announcer.tell)
         self.publisher = Publisher(self)
         self.server = Server(settings.api_socket, Commands(self), self._request_fault)
@@ -94,6 +96,7 @@ class Reconciler:
             self._own(self.sync.forever(), "looks at the source")
             self._own(self.publisher.heartbeat(), "heartbeat")
             self._own(self._watch_monitors(), "monitors")
+            self.revisions.tell_again()
             self._own(self.announcer.forever(), "announcer")
             stop = asyncio.create_task(self._over.wait(), name="until a signal")
             done, _ = await asyncio.wait({stop, *self._tasks},
@@ -253,6 +256,9 @@ class Reconciler:
         return [k for k in self.keepers.values()
                 if k.ledger.settled != k.memory.generation or not k.plan.conditions
                 or k.plan.ready.status is Truth.UNKNOWN or k.uuid in self.sync.absent]
+
+    def _note_told(self, outcome: Outcome) -> None:
+        self.revisions.note_told(outcome)
 
     def judge_revision(self) -> None:
         """Whether the newest revision has its result by now; after every change of the status."""

@@ -38,6 +38,7 @@ class Outcome:
     at: str
     result: Result = Result.PENDING
     message: str = ""
+    told: bool = False  # to everybody whom it concerns
 
     @property
     def value(self) -> dict[str, str]:
@@ -55,8 +56,10 @@ def judged(outcome: Outcome, waiting: Iterable[str], failing: Iterable[str],
     if waits or (fails and outcome.result is Result.FAILURE):
         return outcome
     if fails:
-        return replace(outcome, result=Result.FAILURE, message=f"not ready: {', '.join(fails)}")
-    return replace(outcome, result=Result.SUCCESS, message=f"{domains} domains are ready")
+        return replace(outcome, result=Result.FAILURE, told=False,
+                       message=f"not ready: {', '.join(fails)}")
+    return replace(outcome, result=Result.SUCCESS, told=False,
+                   message=f"{domains} domains are ready")
 
 
 class Revisions:
@@ -98,15 +101,30 @@ class Revisions:
             self._all = (*self._all[:-1], found)
             self._changed()
 
+    def note_told(self, outcome: Outcome) -> None:
+        """It was told; what was told before our end is not told again."""
+        self._all = tuple(replace(known, told=True) if known == outcome else known
+                          for known in self._all)
+        self._save()
+
+    def tell_again(self) -> None:
+        """What was not told before our last end."""
+        if self.newest is not None and not self.newest.told:
+            self._tell(self.newest)
+
     def _changed(self) -> None:
-        with suppress(OSError):  # a full disk: it is told all the same
-            write_whole(self._path, json.dumps(self.value).encode())
+        self._save()
         self._tell(self._all[-1])
+
+    def _save(self) -> None:
+        values = [{**outcome.value, "told": outcome.told} for outcome in self._all]
+        with suppress(OSError):  # a full disk: it is told all the same
+            write_whole(self._path, json.dumps(values).encode())
 
     def _load(self) -> tuple[Outcome, ...]:
         try:
             values: list[dict[str, Any]] = json.loads(self._path.read_bytes())
-            return tuple(Outcome(v["revision"], v["at"], Result(v["result"]), v["message"])
-                         for v in values)
+            return tuple(Outcome(v["revision"], v["at"], Result(v["result"]), v["message"],
+                                 v["told"]) for v in values)
         except (OSError, ValueError, TypeError, KeyError):
             return ()

@@ -18,8 +18,9 @@ def needs(*names, condition=Met.STARTED, **more):
 
 
 def other(wanted=None, state=VmState.RUNNING, **values):
-    found = Neighbour(wanted or domain(), state, ready=True, at_rest=True, waits=False, failing=False,
-                      goes=False, recreating=False, wants_recreate=False, memory=128 << 20)
+    found = Neighbour(wanted or domain(), state, ready=True, at_rest=True, waits=False,
+                      failing=False, goes=False, recreating=False, wants_recreate=False,
+                      memory=128 << 20)
     return replace(found, **values)
 
 

@@ -1,7 +1,5 @@
 """What became of each revision."""
 
-import json
-
 import pytest
 
 from reconciler.engine.revisions import KEPT, Outcome, Result, Revisions, judged
@@ -49,13 +47,25 @@ def test_each_change_is_told_and_kept(tmp_path, told):
     assert len(told) == 3
 
 
+def test_what_was_not_told_before_our_end_is_told_after_it(tmp_path, told):
+    found = Revisions(tmp_path, told.append)
+    found.accept("r1")
+    found.note_told(told[-1])
+    found.judge([], [], 1)
+    again = []
+    Revisions(tmp_path, again.append).tell_again()
+    assert [o.result for o in again] == ["success"]
+    found.note_told(told[-1])
+    Revisions(tmp_path, again.append).tell_again()
+    assert len(again) == 1
+
+
 def test_only_so_many_are_kept_and_what_is_broken_is_no_harm(tmp_path, told):
     found = Revisions(tmp_path, told.append)
     for number in range(KEPT + 5):
         found.accept(f"r{number}")
     assert [v["revision"] for v in found.value] == [f"r{n}" for n in range(5, KEPT + 5)]
+    assert Revisions(tmp_path, told.append).newest.revision == f"r{KEPT + 4}"
     for broken in ("", "{", "[1]", '[{"revision": 1}]', "{}"):
         (tmp_path / "revisions.json").write_text(broken)
         assert Revisions(tmp_path, told.append).newest is None
-    (tmp_path / "revisions.json").write_text(json.dumps(found.value))
-    assert Revisions(tmp_path, told.append).newest.revision == f"r{KEPT + 4}"

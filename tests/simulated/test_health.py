@@ -6,7 +6,7 @@ import socket
 
 import pytest
 
-from tests.simulated.site import REAL, Site, condition, reason, ready
+from tests.simulated.site import REAL, Site, condition, ready, reason
 
 PROBE = "<r:health interval='100ms' timeout='1s' failures='2' start-period='{}'{}>{}</r:health>"
 PTY = "<console type='pty'><target type='virtio'/></console>"

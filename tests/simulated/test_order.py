@@ -2,7 +2,7 @@
 
 import time
 
-from tests.simulated.site import Site, condition, reason, ready
+from tests.simulated.site import Site, condition, ready, reason
 
 NEEDS = "<r:depends-on domain='{}'/>"
 

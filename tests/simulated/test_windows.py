@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from tests.simulated.site import Site, condition, reason, ready
+from tests.simulated.site import Site, condition, ready, reason
 
 SHUT = "{shut: {allow: '*-2-30'}, open: {deny: '*-2-30'}}"
 NAMED = "<r:update window='{}'/>"
