@@ -8,7 +8,7 @@ import time
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from reconciler.cli.terminal import complain, paint, table
+from reconciler.cli.terminal import complain, exits, paint, table
 from reconciler.cli.verb import DOMAINS, ERROR, NO, OK, STALE, Verb
 from reconciler.units import nearest, show_bytes, show_seconds
 
@@ -159,9 +159,7 @@ def _remarks(domain: dict[str, Any], *, details: bool) -> list[str]:
     if details:
         found += [f"{domain['file']}:{w['line']}: warning: {w['message']}"
                   for w in domain["warnings"]]
-        end = domain["restarts"]["lastExit"]
-        if end:
-            found.append(f"last exit: {end['kind']}: {end['message']}")
+        found += [f"{what}: {told}" for what, told in exits(domain["restarts"])]
         found.append(f"generation {domain['generation']}, observed {domain['observedGeneration']}"
                      f"; revision {domain['revision']}; uuid {domain['uuid']}")
     return found

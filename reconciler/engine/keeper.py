@@ -13,13 +13,12 @@ from typing import TYPE_CHECKING, Any
 from reconciler.domain.model import DesiredState
 from reconciler.domain.numbers import of_text
 from reconciler.domain.writer import write
-from reconciler.engine import adoption, applied
+from reconciler.engine import adoption, applied, exits
 from reconciler.engine import ledger as ledgers
 from reconciler.engine.act import Actor
 from reconciler.engine.carry_out import await_start, carry_out
 from reconciler.engine.case import (
     Case,
-    Exit,
     ExitKind,
     Hold,
     Ledger,
@@ -39,7 +38,6 @@ from reconciler.engine.settling import settle
 from reconciler.engine.transitions import Transitions
 from reconciler.engine.wellness import judge
 from reconciler.errors import QmpError
-from reconciler.stratovirt.observation import Traces, classify
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -48,6 +46,7 @@ if TYPE_CHECKING:
     from reconciler.domain.numbers import Numbers
     from reconciler.engine.context import Context
     from reconciler.engine.store import Memory, Text
+    from reconciler.stratovirt.observation import Traces
 
 MOST_ROUNDS = 20  # passes without rest; more is a fault of ours, and is told as one
 
@@ -191,8 +190,8 @@ class Keeper:
 
     def on_event(self, name: str, data: dict[str, Any]) -> None:
         """A QMP event: look, whatever it was."""
-        if name == "RESET" and self.applied is not None and self.applied.policy.destroy_on_reboot:
-            self.remember(ledger=replace(self.ledger, down="PoweredOff"))
+        if name == "RESET":
+            exits.rebooted(self)
         gone = str(data.get("device")) if name == "DEVICE_DELETED" else ""
         left = applied.without(self.applied, gone) if self.applied and gone else None
         if left is not None:
@@ -210,17 +209,8 @@ class Keeper:
         self.vm = Vm(VmState.ABSENT)
         self.consoles, self.unwilling = {}, {}
         if not asked and not self.actor.starting:
-            self.count_exit(classify(traces, self.context.now().clock))
+            exits.ended(self, traces)
         self.wake(Urgency.EXIT)
-
-    def count_exit(self, end: Exit) -> None:
-        """An exit that nobody here asked for: classified, counted, told."""
-        policy = (self.applied or self.domain)
-        if policy is not None:
-            self.remember(ledger=ledgers.exited(self.ledger, end, policy.policy,
-                                                jitter=self.context.jitter()))
-        self.tell("domain.exited", severity="warning", reason=end.kind, cause="exit",
-                  code=end.code, signal=end.signal, message=end.message)
 
     # The pass
 

@@ -28,6 +28,7 @@ from reconciler.engine.store import Memory, Store
 from reconciler.engine.sync import Sync
 from reconciler.errors import AlreadyRunning, HostError
 from reconciler.host import memory
+from reconciler.host.cgroup import OomKills
 from reconciler.host.notify import Notifier
 from reconciler.report.server import Server
 from reconciler.stratovirt import machine, monitors, process
@@ -61,6 +62,7 @@ class Reconciler:
         self._locks = take_locks(settings)
         self._unlocked = process.without_lock(self.vms)
         self.notifier = Notifier()
+        self.oom_kills = OomKills()
         self.keepers: dict[str, Keeper] = {}  # by uuid
         self.neighbours = Neighbourhood(Limits(settings.max_unavailable, self._memory()),
                                         self._wake_waiting, lambda: self.sync.looked)
@@ -242,7 +244,7 @@ class Reconciler:
         limits = self.settings.reconcile
         return VirtualMachine(self.vms / name, listener, self.notifier,
                               machine.Limits(limits.qmp_timeout, limits.start_timeout),
-                              self._unlocked.pop(name, None))
+                              self.oom_kills, self._unlocked.pop(name, None))
 
     def _changed(self, uuid: str) -> None:
         self.publisher.changed(uuid)

@@ -22,6 +22,7 @@ from reconciler.stratovirt.observation import main_console
 from reconciler.stratovirt.process import command_line
 
 if TYPE_CHECKING:
+    from reconciler.engine.case import Ledger
     from reconciler.engine.keeper import Keeper
     from reconciler.engine.loop import Reconciler
 
@@ -154,7 +155,6 @@ def domain_status(keeper: Keeper) -> dict[str, Any]:
         {"type": "Ready", "status": "Unknown", "reason": "Adopting", "message": "not looked at yet",
          "observedGeneration": generation, "lastTransitionTime": timestamp()}]
     definition = memory.definition
-    end = ledger.last_exit
     return {
         "name": keeper.name, "uuid": keeper.uuid,
         "labels": dict(domain.policy.labels) if domain else {},
@@ -173,13 +173,20 @@ def domain_status(keeper: Keeper) -> dict[str, Any]:
         "warnings": [{"line": w.line, "message": f"{w.path}: {w.message}"}
                      for w in domain.warnings]
         if domain else [],
-        "restarts": {"total": ledger.restarts, "inWindow": len(ledger.crashes.times),
-                     "lastExit": {"kind": str(end.kind), "code": end.code, "signal": end.signal,
-                                  "message": end.message} if end else None},
+        "restarts": _restarts(ledger),
         "ignored": list(domain.policy.ignore) if domain else [],
         "attempt": ledger.failures.count, "nextAttemptAt": _next_attempt(keeper),
         "lastAction": keeper.last_action,
     }
+
+
+def _restarts(ledger: Ledger) -> dict[str, Any]:
+    end = ledger.last_exit
+    return {"total": ledger.restarts, "inWindow": len(ledger.crashes.times),
+            "byKind": dict(sorted(ledger.exits.items())),
+            "lastExit": {"at": timestamp(end.wall) if end.wall else None, "kind": str(end.kind),
+                         "code": end.code, "signal": end.signal,
+                         "message": end.message} if end else None}
 
 
 def _next_attempt(keeper: Keeper) -> str | None:
