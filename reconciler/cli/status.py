@@ -119,6 +119,9 @@ def _table(value: dict[str, Any], domains: list[dict[str, Any]], stale: str, *, 
         lines += _remarks(domain, details=details)
     if not details:
         lines += _invalid(value)
+    if wide:
+        lines += [f"unmanaged: process {other['pid']} {other['name']}: {other['reason']}"
+                  for other in value.get("unmanaged", ())]
     for approval in value.get("approvals", []):
         lines.append(paint(f"held: {', '.join(approval['domains'])} would be destroyed; "
                            f"`reconciler approve {approval['token']}`, or bring the files back",
@@ -159,6 +162,8 @@ def _remarks(domain: dict[str, Any], *, details: bool) -> list[str]:
     if details:
         found += [f"{domain['file']}:{w['line']}: warning: {w['message']}"
                   for w in domain["warnings"]]
+        found += [f"depends on {d['domain']} ({d['condition']}): "
+                  f"{'met' if d['met'] else 'not met'}" for d in domain.get("dependsOn", ())]
         found += [f"{what}: {told}" for what, told in exits(domain["restarts"])]
         found.append(f"generation {domain['generation']}, observed {domain['observedGeneration']}"
                      f"; revision {domain['revision']}; uuid {domain['uuid']}")

@@ -96,6 +96,13 @@ def _why_unmet(name: str, condition: Met, other: Neighbour | None) -> str:
     return ""
 
 
+def dependencies(domain: Domain, others: Mapping[str, Neighbour]) -> list[dict[str, object]]:
+    """Each with whether it is met, as the status has it."""
+    return [{"domain": wanted.domain, "condition": str(wanted.condition),
+             "met": not _why_unmet(wanted.domain, wanted.condition, others.get(wanted.domain))}
+            for wanted in domain.policy.depends_on]
+
+
 def _dependents(name: str, others: Mapping[str, Neighbour]) -> tuple[str, ...]:
     """Who depends on it and goes, too; one that cannot be stopped holds up nobody."""
     return tuple(sorted(

@@ -55,6 +55,7 @@ class Context:
     changed: Callable[[str], None]
     watch_files: Callable[[Iterable[str], Callable[[], None]], list[Callable[[], None]]]
     around: Callable[[Keeper], Around]  # what the other domains have to do with this one
+    dependencies: Callable[[Keeper], list[dict[str, object]]]  # each with whether it is met
     now: Callable[[], Now] = clocks
     began: float = field(init=False)
     patience: Patience = field(init=False)

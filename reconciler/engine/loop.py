@@ -35,6 +35,7 @@ from reconciler.stratovirt import machine, monitors, process
 from reconciler.stratovirt.machine import Listener, VirtualMachine
 from reconciler.stratovirt.prepare import tidy
 from reconciler.stratovirt.record import boot_id, load
+from reconciler.stratovirt.unmanaged import unmanaged
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -44,6 +45,7 @@ if TYPE_CHECKING:
     from reconciler.report.events import Journal
     from reconciler.settings import Settings
     from reconciler.stratovirt.binary import Binary
+    from reconciler.stratovirt.unmanaged import Unmanaged
 
 PATIENCE = 0.8  # seconds that running steps get at a stop; what is cut short is looked at next time
 FAULT_PAUSE = 30.0
@@ -65,13 +67,15 @@ class Reconciler:
         self.oom_kills = OomKills()
         self.keepers: dict[str, Keeper] = {}  # by uuid
         self.neighbours = Neighbourhood(Limits(settings.max_unavailable, self._memory()),
-                                        self._wake_waiting, lambda: self.sync.looked)
+                                        self._wake_waiting, lambda: self.sync.looked, self._touched)
+        self.unmanaged: tuple[Unmanaged, ...] = ()
         self.context = Context(
             settings=settings, journal=journal, store=Store(settings.state / "domains"), host=host,
             program=[*binary.program, *settings.hypervisor.arguments],
             simulated=binary.simulated, boot_id=boot_id(),
             machine=self._machine, read_text=read, changed=self._changed,
             around=self.neighbours.around,
+            dependencies=self.neighbours.dependencies,
             watch_files=self.notifier.watch_files)
         self.queue = WorkQueue(self._pass, self._fault)
         self.sync = Sync(self, read)
@@ -98,6 +102,7 @@ class Reconciler:
             self._own(self.sync.forever(), "looks at the source")
             self._own(self.publisher.heartbeat(), "heartbeat")
             self._own(self._watch_monitors(), "monitors")
+            self._own(self._watch_unmanaged(), "unmanaged")
             self.revisions.tell_again()
             self._own(self.announcer.forever(), "announcer")
             stop = asyncio.create_task(self._over.wait(), name="until a signal")
@@ -250,6 +255,9 @@ class Reconciler:
         self.publisher.changed(uuid)
         self.neighbours.update(uuid, self.keepers.get(uuid))
 
+    def _touched(self, uuid: str) -> None:
+        self.publisher.changed(uuid)
+
     def _wake_waiting(self, uuid: str) -> None:
         self.queue.wake(uuid, Urgency.FILE)
 
@@ -299,6 +307,18 @@ class Reconciler:
             return wanted
         there = None if self.binary.simulated else memory.total()
         return None if there is None else int(there * wanted)
+
+    async def _watch_unmanaged(self) -> None:
+        """Whether there are VMs that are not ours: nobody tells us, and it is only for the eye."""
+        while True:
+            ours = {k.vm.pid for k in self.keepers.values() if k.vm.pid is not None}
+            found = await asyncio.to_thread(unmanaged, self.vms, self.binary.program, ours)
+            now = {k.vm.pid for k in self.keepers.values()}
+            found = tuple(one for one in found if one.pid not in now)
+            if found != self.unmanaged:
+                self.unmanaged = found
+                self.publisher.changed("")
+            await asyncio.sleep(self.context.resync())
 
     def _own(self, work: Any, name: str) -> None:
         self._tasks.append(asyncio.create_task(work, name=name))

@@ -17,11 +17,14 @@ def test_what_others_depend_on_starts_before_and_stops_after(site):
     site.drop("app", inner=NEEDS.format("db"))
     waiting = site.domain(lambda d: reason(d) == "WaitingForDependency", "app")
     assert "no such domain" in waiting["conditions"][0]["message"]
+    assert waiting["dependsOn"] == [{"domain": "db", "condition": "started", "met": False}]
     site.drop("db")
     for name in ("web", "app", "db"):
         site.settled("running", name)
     assert order(site, "domain.starting", "domain.started") == [
         (name, what) for name in ("db", "app", "web") for what in ("starting", "started")]
+    site.domain(lambda d: d["dependsOn"][0]["met"], "app")
+    assert "depends on db (started): met" in site.verb("status", "app").stdout
     for name in ("db", "app", "web"):  # in the wrong order, and at once
         site.drop(name, "stopped", inner=NEEDS.format({"web": "app", "app": "db"}[name])
                   if name != "db" else "")
