@@ -14,7 +14,8 @@ def test_rule_5_a_stratovirt_of_somebody_s_own_is_listed_and_left_alone(site, tm
         [sys.executable, "-I", "-S", str(SIMULATOR), "-name", "theirs", "-machine", "q35", "-m",
          "128m", "-drive", f"file={site.disk('theirs')},id=d,direct=off", "-device",
          "pcie-root-port,port=0x1,addr=0x1,bus=pcie.0,id=pcie.1", "-device",
-         "virtio-blk-pci,drive=d,id=d,bus=pcie.1,addr=0x0", "-drive", f"file={site.path}/images/sample-firmware.fd,if=pflash,unit=0",
+         "virtio-blk-pci,drive=d,id=d,bus=pcie.1,addr=0x0", "-drive",
+         f"file={site.path}/images/sample-firmware.fd,if=pflash,unit=0,readonly=true",
          "-qmp", f"unix:{tmp_path}/q,server,nowait"], stderr=subprocess.DEVNULL)
     try:
         site.drop()
