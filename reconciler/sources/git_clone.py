@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from reconciler.errors import SourceError
 from reconciler.sources.git_program import PLAIN, With
-from reconciler.sources.git_remote import TooLarge, failure, meaning
+from reconciler.sources.git_remote import failure, meaning
 from reconciler.sources.listing import LONGEST
 
 if TYPE_CHECKING:
@@ -33,6 +33,10 @@ _UNADVERTISED = "unadvertised object"
 
 class Broken(SourceError):
     """Our copy is not what it was: it is made anew."""
+
+
+class TooLarge(SourceError):
+    """It would be as large the next time: not to be downloaded again for the same commit."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,11 +89,22 @@ class Clone:
             if ran.code == 0:
                 await self.point(into, what)
         if ran.code != 0:
+            self._check_size(remote)
             self._tidy()
-            error = failure(remote, ran.errors, self._access.secrets(remote), self._max_size)
-            if error.reason == "FetchFailed" and not isinstance(error, TooLarge):
+            error = failure(remote, ran.errors, self._access.secrets(remote))
+            if error.reason == "FetchFailed":
                 await self._blame(error)
             raise error
+
+    def _check_size(self, remote: Remote) -> None:
+        """Raise TooLarge if the kernel stopped the download at our limit; git does not say so."""
+        limit = self._max_size
+        if limit is not None and any(
+                path.stat().st_size >= limit for path in self.path.glob("objects/pack/tmp_*")):
+            self._tidy()
+            raise TooLarge(
+                f"{remote.shown}: a download of more than {limit} bytes was given up",
+                reason="FetchFailed", hint="source.max_size allows more")
 
     async def _blame(self, error: SourceError) -> None:
         """Raise Broken if our copy is why it failed."""

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from reconciler.settings import Settings
 
 _ACCEPTED = "accepted: https://, http://, ssh://, git:// or file://"
-_SCP = re.compile(r"(?:([^/@:]+)@)?([^/:@]+):(?!//)(.+)")  # git@host:path
+_SCP = re.compile(r"(?:([^/@:]+)@)?([^/:@]+):(?!:|//)(.+)")  # git@host:path; not ext::command
 _ANYBODY = 0o007
 
 _SSH = """#!{python} -IS
@@ -60,9 +60,9 @@ def read_remote(url: str, base: Path) -> Remote:
         raise ConfigError(f"source.url: {url!r}; {_ACCEPTED}")
     if "://" not in url:
         scp = _SCP.fullmatch(url)
-        if scp is None:
+        if scp is None and ":" not in url.partition("/")[0]:
             return _local(str(base / url))
-        if scp[2][0] == "-":
+        if scp is None or scp[2][0] == "-":
             raise ConfigError(f"source.url: {url!r}; {_ACCEPTED}")
         return Remote(url, f"{scp[2]}:{scp[3]}", "ssh")
     try:
@@ -114,13 +114,13 @@ class Access:
     def reaching(self, remote: Remote) -> With:
         """What a run that talks to this remote needs; raises SourceError for a secret's file."""
         config: list[tuple[str, str]] = []
-        environment = {
-            "GIT_ALLOW_PROTOCOL": ":".join(sorted({r.protocol for r in (*self.remotes, remote)}))}
+        web = remote.protocol in ("http", "https")
+        environment = {"GIT_ALLOW_PROTOCOL": "http:https" if web else remote.protocol}
         if remote.protocol == "ext":
             environment["GIT_PROTOCOL"] = "version=2"
         elif remote.protocol == "ssh":
             environment |= {"GIT_SSH": str(self._ssh_program()), "GIT_SSH_VARIANT": "ssh"}
-        elif remote.protocol in ("http", "https"):
+        elif web:
             config += self._http(remote)
         return With(tuple(config), environment, largest_file=self._max_size)
 
@@ -189,7 +189,7 @@ def _quoted(path: Path, *, quotes: bool = True) -> str:
 
 _NOT_ALLOWED = re.compile(
     r"Authentication failed|could not read (Username|Password)|returned error: 40[13]\b|"
-    r"Permission denied \(|Host key verification failed|Access denied|permissions .* too open|"
+    r"Permission denied \(|Host key verification failed|HTTP Basic: Access denied|permissions .* too open|"
     r"Invalid username or|[Nn]o .*host key is known", re.IGNORECASE)
 _NOISE = re.compile(
     r"\s*$|hint:|warning:|Warning:|Please make sure you have|and the repository exists|"
@@ -197,7 +197,6 @@ _NOISE = re.compile(
     r"@@@|Cloning into|remote:\s*$|error: RPC failed; curl 22|fatal: expected flush")
 _KEY_FILE = re.compile(r"permissions .* too open|Load key|Host key verification|is not accessible",
                        re.IGNORECASE)
-_TOO_LARGE = re.compile(r"signal 25\b|File too large")
 _HINTS = (
     ("Host key verification|host key is known",
      "source.auth.known_hosts names a file with the server's host key"),
@@ -227,19 +226,10 @@ def meaning(errors: str, secrets: tuple[str, ...] = ()) -> str:
     return re.sub(r"^(fatal|error|remote error|remote|ERROR): ", "", chosen)[:_LONGEST]
 
 
-def failure(remote: Remote, errors: str, secrets: tuple[str, ...],
-            max_size: int | None) -> SourceError:
+def failure(remote: Remote, errors: str, secrets: tuple[str, ...]) -> SourceError:
     """Why this remote gave nothing."""
-    if max_size is not None and _TOO_LARGE.search(errors):
-        return TooLarge(
-            f"{remote.shown}: a download of more than {max_size} bytes was given up",
-            reason="FetchFailed", hint="source.max_size allows more")
     line = meaning(errors, secrets) or "git failed without a word"
     line = line.replace(remote.address, remote.shown)
     hint = next((hint for words, hint in _HINTS if re.search(words, errors)), "")
     reason = "AuthenticationFailed" if _NOT_ALLOWED.search(errors) else "FetchFailed"
     return SourceError(f"{remote.shown}: {line}", reason=reason, hint=hint)
-
-
-class TooLarge(SourceError):
-    """It would be as large the next time: not to be downloaded again for the same commit."""

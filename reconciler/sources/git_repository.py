@@ -18,10 +18,10 @@ from typing import TYPE_CHECKING
 
 from reconciler.errors import ConfigError, SourceError
 from reconciler.sources import git_record
-from reconciler.sources.git_clone import ACCEPTED, CANDIDATE, Broken, Clone
+from reconciler.sources.git_clone import ACCEPTED, CANDIDATE, Broken, Clone, TooLarge
 from reconciler.sources.git_program import Programs
 from reconciler.sources.git_record import Accepted
-from reconciler.sources.git_remote import Access, TooLarge, failure, own_remote
+from reconciler.sources.git_remote import Access, failure, own_remote
 from reconciler.sources.git_verify import Verifier
 from reconciler.sources.listing import Listing, is_domain_file
 from reconciler.units import timestamp
@@ -40,8 +40,8 @@ _DEEPER = (("--deepen=50",), ("--deepen=1000",), ("--unshallow",))
 _COMMIT = re.compile(r"[0-9a-f]{40}")
 _REF = re.compile(r"(?![-/.])(?!.*(?:\.\.|//|@\{|/\.))[^\x00-\x20\x7f~^:?*\[\\]+(?<![/.])")
 _REGULAR = ("100644", "100755", "100664")
-_NOT_READ = {"120000": "a symbolic link, which is not followed; accepted: a file",
-             "160000": "a submodule, which is not followed; accepted: a file"}
+_NOT_READ = {"120000": "a symbolic link, which is not followed",
+             "160000": "a submodule, which is not followed"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,7 +167,7 @@ class Repository:
             *(f"{name}^{{}}" for name in _names(self.ref)),
             extra=self._access.reaching(remote))
         if ran.code != 0 or ran.cut:
-            raise failure(remote, ran.errors, self._access.secrets(remote), None)
+            raise failure(remote, ran.errors, self._access.secrets(remote))
         if _COMMIT.fullmatch(self.ref):
             return Tip(self.ref, self.ref, self.ref)
         lines = (line.partition("\t") for line in ran.out.decode(errors="replace").splitlines())

@@ -134,6 +134,15 @@ def free_port() -> int:
         return found.getsockname()[1]
 
 
+@contextmanager
+def silent():
+    """A port at which everybody is let in and nobody answers."""
+    with socket.socket() as found:
+        found.bind(("127.0.0.1", 0))
+        found.listen()
+        yield found.getsockname()[1]
+
+
 def reachable(port: int, child: subprocess.Popen) -> None:
     deadline = time.monotonic() + LIMIT
     while time.monotonic() < deadline:
