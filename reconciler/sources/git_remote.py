@@ -167,7 +167,7 @@ class Access:
                               hint="install an ssh client, or use https://")
         options = ["-F", "/dev/null", *(word for o in _SSH_OPTIONS for word in ("-o", o))]
         if self._auth.ssh_key is not None:
-            options += ["-i", _quoted(self._base / self._auth.ssh_key, quotes=False)]
+            options += ["-o", f"IdentityFile={_quoted(self._base / self._auth.ssh_key)}"]
         if self._auth.known_hosts is not None:
             options += ["-o", f"UserKnownHostsFile={_quoted(self._base / self._auth.known_hosts)}",
                         "-o", "GlobalKnownHostsFile=/dev/null"]
@@ -179,18 +179,18 @@ class Access:
         return self._ssh
 
 
-def _quoted(path: Path, *, quotes: bool = True) -> str:
-    """A path as ssh's options have it: a percent sign begins a token of its own there."""
-    text = str(path).replace("%", "%%")
-    return f'"{text}"' if quotes else text
+def _quoted(path: Path) -> str:
+    """A path as a value of ssh's options, where a percent sign begins a token of its own."""
+    text = str(path).replace("\\", "\\\\").replace('"', '\\"').replace("%", "%%")
+    return f'"{text}"'
 
 
 # What git says, sorted. The words are those of the C locale.
 
 _NOT_ALLOWED = re.compile(
     r"Authentication failed|could not read (Username|Password)|returned error: 40[13]\b|"
-    r"Permission denied \(|Host key verification failed|HTTP Basic: Access denied|permissions .* too open|"
-    r"Invalid username or|[Nn]o .*host key is known", re.IGNORECASE)
+    r"Permission denied \(|Host key verification failed|HTTP Basic: Access denied|"
+    r"permissions .* too open|Invalid username or|no .*host key is known", re.IGNORECASE)
 _NOISE = re.compile(
     r"\s*$|hint:|warning:|Warning:|Please make sure you have|and the repository exists|"
     r"Could not read from remote repository|fatal: Could not read from remote repository|"
@@ -223,7 +223,7 @@ def meaning(errors: str, secrets: tuple[str, ...] = ()) -> str:
     for secret in secrets:
         chosen = chosen.replace(secret, "…")
     chosen = re.sub(r"://[^/@\s']*@", "://", chosen)
-    return re.sub(r"^(fatal|error|remote error|remote|ERROR): ", "", chosen)[:_LONGEST]
+    return re.sub(r"^(fatal|error|remote error|remote|ERROR): +", "", chosen)[:_LONGEST]
 
 
 def failure(remote: Remote, errors: str, secrets: tuple[str, ...]) -> SourceError:

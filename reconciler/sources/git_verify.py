@@ -75,7 +75,7 @@ class Verifier:
         signer = _signer(ran.errors)
         if ran.code == 0 and signer is not None:
             return signer
-        if "signature" not in ran.errors and "[GNUPG:]" not in ran.errors:
+        if not ran.errors.strip() or "no signature found" in ran.errors:
             why = "has no signature"
         elif _NO_KEY.search(ran.errors):
             why = "is signed by a key that is not among source.verify.keys"

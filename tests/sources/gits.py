@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import os
+import pwd
 import shutil
 import signal
 import socket
@@ -15,6 +16,8 @@ import time
 from contextlib import asynccontextmanager, contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+
+import yaml
 
 from reconciler.settings import load
 from reconciler.sources.git import Git
@@ -78,7 +81,6 @@ class Site:
         self._woken = asyncio.Event()
 
     def make(self, url: str | list[str], **source: object) -> Git:
-        import yaml
         more = {"interval": "1h", **source}
         (self.path / "config.yaml").write_text(yaml.safe_dump({
             "source": {"kind": "git", "url": url, **more},
@@ -261,7 +263,6 @@ PasswordAuthentication no
 """)
 
     def url(self, upstream: Upstream) -> str:
-        import pwd
         user = pwd.getpwuid(os.geteuid()).pw_name
         return f"ssh://{user}@127.0.0.1:{self.port}{upstream.path}"
 

@@ -7,11 +7,13 @@ import json
 import os
 import shutil
 import time
+from pathlib import Path
 
 import pytest
 
 from reconciler.errors import ConfigError, SourceError
 from reconciler.sources import git_repository
+from reconciler.sources.git_remote import read_remote
 from reconciler.sources.listing import LONGEST
 from tests.sources.gits import Site, Upstream, daemon, free_port, git, silent
 
@@ -222,7 +224,8 @@ def test_rule_11_what_cannot_be_a_ref(site, upstream, ref):
 
 @pytest.mark.parametrize("url", [
     [], "", "-x", "--upload-pack=touch /tmp/x", "ext::sh -c id", "ftp://host/x", "ssh://-oProxy/x",
-    "ssh:///x", "-oProxy:x", "file://host/x", "x::y", "a@ext::id", "https://", "http://a:b:c/x", "a\nb"])
+    "ssh:///x", "-oProxy:x", "file://host/x", "x::y", "a@ext::id", "https://", "http://a:b:c/x",
+    "a\nb"])
 def test_rule_11_what_cannot_be_a_url(site, url):
     with pytest.raises(ConfigError, match=r"source\.url"):
         site.make(url)
@@ -238,9 +241,6 @@ def test_rule_11_what_cannot_be_a_url(site, url):
     ("file:///a%20b/50%25", "ext::git upload-pack /a% b/50%%", "file:///a b/50%", ""),
     ("../x", "ext::git upload-pack /etc/x", "file:///etc/x", "")])
 def test_rule_11_no_secret_stays_in_an_address(url, address, shown, login):
-    from pathlib import Path
-
-    from reconciler.sources.git_remote import read_remote
     found = read_remote(url, Path("/etc/reconciler"))
     assert (found.address, found.shown, found.login) == (address, shown, login)
 
