@@ -15,7 +15,7 @@ from reconciler.errors import ConfigError, SourceError
 from reconciler.sources import git_repository
 from reconciler.sources.git_remote import read_remote
 from reconciler.sources.listing import LONGEST
-from tests.sources.gits import Site, Upstream, daemon, free_port, git, silent
+from tests.sources.gits import LIMIT, Site, Upstream, daemon, free_port, git, silent
 
 
 @pytest.fixture
@@ -69,6 +69,16 @@ async def test_an_unchanged_tip_costs_no_fetch_and_no_new_listing(site, upstream
         assert site.wakes == wakes + 3  # only for those who asked
 
 
+async def test_attempts_that_nobody_asked_for_and_that_bring_nothing_wake_nobody(site, upstream):
+    async with site.running(upstream.url, interval="10ms") as source:
+        wakes, seen = site.wakes, {source._last_attempt}
+        async with asyncio.timeout(LIMIT):
+            while len(seen) < 4:
+                await asyncio.sleep(0.005)
+                seen.add(source._last_attempt)
+        assert site.wakes == wakes
+
+
 async def test_a_look_runs_nothing(site, upstream, monkeypatch):
     async with site.running(upstream.url) as source:
         monkeypatch.setattr(asyncio, "create_subprocess_exec", None)
@@ -79,6 +89,7 @@ async def test_a_look_runs_nothing(site, upstream, monkeypatch):
 async def test_busy_until_what_was_asked_for_is_looked_at(site, upstream):
     async with site.running(upstream.url) as source:
         source.ask()
+        source.look()  # the outcome is not known yet
         assert source.busy
         await site.until(lambda: source._answered == source._asked, source)
         assert source.busy
@@ -105,10 +116,10 @@ async def test_what_the_status_says_of_it(site, upstream):
 @pytest.mark.parametrize(("path", "files"), [
     ("domains", {"a.xml"}), ("domains/", {"a.xml"}), ("./domains/inner/..", {"a.xml"}),
     ("domains/inner", {"c.xml"}), (".", {"top.xml"}), ("", {"top.xml"}), ("/", {"top.xml"}),
-    ("a b*[c]", {"d.xml"})])
+    ("a b*[c]", {"d.xml"}), (":(top)domains", {"f.xml"})])
 async def test_only_the_files_of_the_directory_itself(site, upstream, path, files):
     upstream.commit({"top.xml": "T", "domains/inner/c.xml": "C", "a b*[c]/d.xml": "D",
-                     "ab/e.xml": "E"})
+                     "ab/e.xml": "E", ":(top)domains/f.xml": "F"})
     source = await site.once(upstream.url, path=path)
     assert set(source.look().files) == files
 

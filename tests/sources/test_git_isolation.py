@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shutil
@@ -103,11 +104,18 @@ async def test_a_run_gets_no_environment_but_ours(tmp_path, monkeypatch):
     monkeypatch.setenv("SECRET_OF_OURS", "x")
     programs = Programs(tmp_path / "git", 10)
     programs.prepare()
-    ran = await programs.run(sys.executable, "-c", "import os; print(*os.environ); "
+    ran = await programs.run(sys.executable, "-c", "import json, os; "
+                             "print(json.dumps(dict(os.environ)));"
                              "print(os.read(0, 1), os.getpgid(0) == os.getpid())")
-    names, rest = ran.out.decode().splitlines()
-    assert {name for name in names.split() if not name.startswith("GIT_")} == {
-        "PATH", "LC_ALL", "HOME"}
+    line, rest = ran.out.decode().splitlines()
+    found = json.loads(line)
+    assert {name for name in found if not name.startswith("GIT_")} == {"PATH", "LC_ALL", "HOME"}
+    assert found["HOME"] == str(tmp_path / "git" / "home")
+    assert (found["GIT_CONFIG_NOSYSTEM"], found["GIT_CONFIG_GLOBAL"]) == ("1", "/dev/null")
+    assert (found["GIT_TERMINAL_PROMPT"], found["GIT_ALLOW_PROTOCOL"]) == ("0", "none")
+    config = {found[f"GIT_CONFIG_KEY_{n}"]: found[f"GIT_CONFIG_VALUE_{n}"]
+              for n in range(int(found["GIT_CONFIG_COUNT"]))}
+    assert (config["core.hooksPath"], config["credential.helper"]) == ("/dev/null", "")
     assert rest == "b'' True"
 
 
@@ -128,21 +136,26 @@ asyncio.run(main())
 
 @pytest.mark.skipif(shutil.which("strace") is None, reason="no strace here")
 @pytest.mark.parametrize("how", ["file", "http", "ssh"])
-def test_rule_11_no_shell_is_ever_executed(site, upstream, tmp_path, how):
-    """git knows its shell by a whole path, so only the kernel can tell."""
+def test_rule_11_no_shell_is_ever_executed(upstream, tmp_path, how):
+    """git knows its shell by a whole path, so only the kernel can tell.
+
+    git asks a shell for what has a space in it: so has the place of our state.
+    """
+    site = Site(tmp_path / "a place")
+    site.path.mkdir()
     if how == "ssh" and not os.path.exists(SSHD):
         pytest.skip(f"no {SSHD} here")
     if how == "file":
         programs = _traced(site, tmp_path, upstream.url)
     elif how == "http":
         with http(upstream, 401) as (url, _):
-            (tmp_path / "token").write_text("s3cret-t0ken")
-            (tmp_path / "token").chmod(0o600)
+            (site.path / "token").write_text("s3cret-t0ken")
+            (site.path / "token").chmod(0o600)
             programs = _traced(site, tmp_path, url, auth={"token_file": "token"})
     else:
         with Sshd(tmp_path / "ssh").running() as sshd:
             programs = _traced(site, tmp_path, sshd.url(upstream), auth={
-                "ssh_key": "ssh/anna", "known_hosts": "ssh/known"})
+                "ssh_key": "../ssh/anna", "known_hosts": "../ssh/known"})
     assert "git" in programs
     assert {re.sub(r"[\d.]+$", "", name) for name in programs} <= {
         "python", "git", "git-remote-http", "ssh"} | {how}

@@ -102,6 +102,10 @@ def test_rule_3_while_git_is_at_work_there_is_no_new_listing(tree, watched):
 def test_rule_3_a_lock_that_is_there_when_we_start(tree, watched):
     lock(tree).touch()
     assert watched.start() is None
+    delays = []
+    while not watched.wakes.empty():
+        delays.append(watched.wakes.get())
+    assert local._LOCK_LOOK in delays  # the net, should the kernel not tell
     lock(tree).unlink()
     assert watched.until(lambda found: True).files == {"a.xml": b"A"}
 
