@@ -6,6 +6,7 @@ reads values afterwards gets only right ones, and reports only what takes severa
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -28,6 +29,7 @@ _LONGEST_NAME = 40  # looking for what is near a longer one takes too long
 _METADATA = "metadata"
 _LATER = "is not built yet"
 _SPACE = " \t\r\n"  # XML's: what Python strips more is part of a value, as in the schema
+_CONFLICT = re.compile(rb"^<<<<<<<(?= |\r?$)", re.MULTILINE)  # as git writes it into a work tree
 _USEFUL = (Verdict.READ, Verdict.LATER)  # what is worth a hint: that which means something
 # An instruction counts wherever it stands, before the root, too.
 _HARMFUL = ((etree.XPath("/*" * (DEEPEST + 1)), f"nested over {DEEPEST} deep"),
@@ -158,10 +160,8 @@ def parse(data: bytes, file: str) -> etree._Element:
     def refuse(line: int, message: str) -> NoReturn:
         raise InvalidDomain((Problem(file, line, "", message),))
 
-    if len(data) > LONGEST:
-        refuse(1, f"found {len(data)} bytes; accepted: up to {LONGEST}")
-    if not data.strip():
-        refuse(1, "found an empty file; accepted: one <domain>")
+    if problem := _unreadable(data):
+        refuse(*problem)
     parser = etree.XMLParser(resolve_entities=False, no_network=True, load_dtd=False,
                              huge_tree=False, remove_comments=True, remove_pis=False)
     try:
@@ -180,6 +180,19 @@ def parse(data: bytes, file: str) -> etree._Element:
     if root.tag != "domain":
         refuse(line_of(root), f"found <{root.tag}>; accepted: one <domain>")
     return root
+
+
+def _unreadable(data: bytes) -> tuple[int, str] | None:
+    """What speaks against reading it at all, and on which line."""
+    if len(data) > LONGEST:
+        return 1, f"found {len(data)} bytes; accepted: up to {LONGEST}"
+    if not data.strip():
+        return 1, "found an empty file; accepted: one <domain>"
+    conflict = _CONFLICT.search(data)
+    if conflict is not None:
+        return (data.count(b"\n", 0, conflict.start()) + 1,
+                "an unresolved merge conflict; accepted: one of its two sides")
+    return None
 
 
 def walk(node: Node) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fnmatch
 import hashlib
 import os
 from dataclasses import dataclass, field
@@ -9,6 +10,14 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from reconciler.errors import SourceError
+
+LONGEST = 1 << 20  # a domain file has at most 1 MiB; of a longer one, enough to be refused is read
+
+
+def is_domain_file(name: str, include: tuple[str, ...]) -> bool:
+    """What matches `include` and is no hidden, backup or temporary file of an editor."""
+    return name[0] not in ".#~" and not name.endswith("~") and any(
+        fnmatch.fnmatchcase(name, pattern) for pattern in include)
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +34,7 @@ class Listing:
     commit: str = ""  # a revision that covers all files, such as main@sha1:…
     # Why there is nothing newer: then this is the last set that was accepted, and stays in force.
     trouble: SourceError | None = None
+    remark: str = ""  # what somebody should see to, although all could be read
 
     @property
     def name(self) -> str:

@@ -8,7 +8,8 @@ import time
 import pytest
 
 from reconciler.errors import SourceError
-from reconciler.sources.directory import LONGEST, Directory, Root, Signature
+from reconciler.sources.directory import Directory, Root, Signature
+from reconciler.sources.listing import LONGEST
 
 SETTLE = 0.2
 
