@@ -64,7 +64,7 @@ class Reconciler:
             wave_open=self._wave_open,
             watch_files=self.notifier.watch_files)
         self.queue = WorkQueue(self._pass, self._fault)
-        self.sync = Sync(self, read)
+        self.sync = Sync(self)
         self.publisher = Publisher(self)
         self.server = Server(settings.api_socket, Commands(self), self._request_fault)
         self._over = asyncio.Event()

@@ -6,7 +6,10 @@ import shutil
 from typing import TYPE_CHECKING
 
 from reconciler.domain.admission import Admission
+from reconciler.domain.expand import Given
+from reconciler.domain.merge import read_defaults
 from reconciler.domain.model import Policy, ReadingHost, StopMode, UpdatePolicy
+from reconciler.domain.substitute import Variables
 
 if TYPE_CHECKING:
     from reconciler.settings import Settings
@@ -23,6 +26,19 @@ def reading_host(settings: Settings, *, lenient: bool = False, strict: bool = Fa
     own = () if found is None else (found,)
     return ReadingHost(settings.arch, settings.images, settings.state / "nvram", policy,
                        (*own, *settings.hypervisor.allowed), lenient=lenient, strict=strict)
+
+
+def variables(settings: Settings) -> Variables:
+    """What ${NAME} in a file stands for."""
+    return Variables(settings.source.variables, settings.source.variables_strict)
+
+
+def given(settings: Settings, defaults: bytes | None, file: str, host: ReadingHost) -> Given:
+    """What the files of a directory are read with; raises InvalidDomain for its defaults."""
+    names = variables(settings)
+    if defaults is None:
+        return Given(names)
+    return Given(names, read_defaults(defaults, file, names, lenient=host.lenient))
 
 
 def admission(settings: Settings) -> Admission:

@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from reconciler.errors import SourceError
-from reconciler.sources.listing import Listing
+from reconciler.sources.listing import DEFAULTS, Listing
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -74,9 +74,12 @@ class Directory:
         self._seen: dict[str, tuple[Signature, bytes]] = {}
 
     def is_domain_file(self, name: str) -> bool:
-        """What matches `include` and is no hidden, backup or temporary file of an editor."""
-        return name[0] not in ".#~" and not name.endswith("~") and any(
-            fnmatch.fnmatchcase(name, pattern) for pattern in self._include)
+        """What matches `include` and is no hidden, backup or temporary file of an editor.
+
+        The defaults always are, since the others mean nothing without them.
+        """
+        return name == DEFAULTS or (name[0] not in ".#~" and not name.endswith("~") and any(
+            fnmatch.fnmatchcase(name, pattern) for pattern in self._include))
 
     def listing(self) -> Listing:
         """Every domain file; raises SourceError when any of it cannot be known."""

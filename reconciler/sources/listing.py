@@ -10,6 +10,9 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from reconciler.errors import SourceError
 
+# What the files of a directory need not say each (domain/merge.py): among them, and no domain file.
+DEFAULTS = "defaults.xml"
+
 
 @dataclass(frozen=True, slots=True)
 class Listing:
@@ -34,8 +37,15 @@ class Listing:
         parts = "".join(f"{file}\0{self.revision(file)}\0" for file in sorted(self.files))
         return f"sha256:{hashlib.sha256(os.fsencode(parts)).hexdigest()[:12]}"
 
+    @property
+    def domain_files(self) -> list[str]:
+        """The names of those that are of domains, sorted."""
+        return sorted(self.files.keys() - {DEFAULTS})
+
     def revision(self, file: str) -> str:
         """A name for the contents of one file: what covers all, else what is in it."""
-        if self.commit:
-            return self.commit
-        return f"sha256:{hashlib.sha256(self.files[file]).hexdigest()[:12]}"
+        return self.revision_of(self.files[file])
+
+    def revision_of(self, data: bytes) -> str:
+        """The same for a text that was made of a file and more."""
+        return self.commit or f"sha256:{hashlib.sha256(data).hexdigest()[:12]}"

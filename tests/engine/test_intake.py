@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from reconciler.domain.admission import Admission
-from reconciler.domain.reader import read_domain
+from reconciler.domain.expand import expand
 from reconciler.engine.intake import Intake
 from reconciler.sources.listing import Listing
 from tests.values import HOST, xml
@@ -15,7 +15,7 @@ UUID = "aaaaaaaa-bbbb-4ccc-8ddd-eeeeeeeeeeee"
 
 @pytest.fixture
 def intake():
-    return Intake(HOST, Admission(), "here", read_domain)
+    return Intake(HOST, Admission(), "here", expand)
 
 
 def with_uuid(data: bytes, uuid: str = UUID) -> bytes:
