@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from reconciler.domain.model import ReadingHost
 
-MOST_TOGETHER = 100_000  # elements of all domains of a file; more would hold everything up
+MOST_TOGETHER = 50_000  # elements of all domains of a file: a second; more holds everything up
 _COUNT = RULE.by_attribute["count"]
 _LONGEST_SHOWN = 40  # of a variable's value, where somebody is told of it
 

@@ -103,6 +103,11 @@ def has_index(text: str) -> bool:
     return any(found[1] is None for found in _INDEX.finditer(text))
 
 
+def literal(text: str) -> str:
+    """A whole file's text in which every ${ is meant as it stands."""
+    return text.replace("${", "$${")
+
+
 def ours(root: etree._Element) -> Iterator[etree._Element]:
     """Every element but those of other namespaces, in the order of the file."""
     waiting = [root]

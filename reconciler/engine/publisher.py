@@ -21,6 +21,7 @@ from reconciler.report.events import timestamp
 from reconciler.stratovirt.process import command_line
 
 if TYPE_CHECKING:
+    from reconciler.domain.model import Domain, Problem
     from reconciler.engine.keeper import Keeper
     from reconciler.engine.loop import Reconciler
 
@@ -165,7 +166,7 @@ def domain_status(keeper: Keeper) -> dict[str, Any]:
         "pending": [{"path": p.change.path, "from": p.change.old, "to": p.change.new,
                      "class": str(p.change.impact), "blockedBy": p.blocked_by,
                      "line": p.change.line} for p in keeper.plan.pending],
-        "warnings": [{"line": w.line, "message": f"{w.path}: {w.message}"}
+        "warnings": [{"line": w.line, "message": f"{_other_file(w, domain)}{w.path}: {w.message}"}
                      for w in domain.warnings]
         if domain else [],
         "restarts": {"total": ledger.restarts, "inWindow": len(ledger.crashes.times),
@@ -175,6 +176,10 @@ def domain_status(keeper: Keeper) -> dict[str, Any]:
         "attempt": ledger.failures.count, "nextAttemptAt": _next_attempt(keeper),
         "lastAction": keeper.last_action,
     }
+
+
+def _other_file(warning: Problem, domain: Domain) -> str:
+    return "" if warning.file == domain.file else f"in {warning.file}: "
 
 
 def _next_attempt(keeper: Keeper) -> str | None:

@@ -14,6 +14,7 @@ from reconciler.domain.filled import filled_in
 from reconciler.domain.lines import located
 from reconciler.domain.live import placed
 from reconciler.domain.model import Place, Policy
+from reconciler.domain.substitute import literal
 from reconciler.domain.writer import write
 from reconciler.stratovirt.addresses import lay_out
 from reconciler.stratovirt.command_line import Start, arguments
@@ -71,7 +72,7 @@ def explain_domain(domain: Domain, data: bytes, places: Mapping[str, Place], spa
             "rootPorts": {"all": [port.index for port in layout.ports],
                           "freeForHotPlug": list(layout.free_ports())},
             "tree": _tree(layout), "commandLine": words,
-            "xml": write(placed(domain, layout.ports, dict(layout.places)), defaults)}
+            "xml": literal(write(placed(domain, layout.ports, dict(layout.places)), defaults))}
 
 
 def _tree(layout: Layout) -> dict[str, dict[str, dict[str, str | None]]]:

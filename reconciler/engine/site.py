@@ -10,8 +10,11 @@ from reconciler.domain.expand import Given
 from reconciler.domain.merge import read_defaults
 from reconciler.domain.model import Policy, ReadingHost, StopMode, UpdatePolicy
 from reconciler.domain.substitute import Variables
+from reconciler.sources.listing import DEFAULTS
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from reconciler.settings import Settings
 
 
@@ -39,6 +42,16 @@ def given(settings: Settings, defaults: bytes | None, file: str, host: ReadingHo
     if defaults is None:
         return Given(names)
     return Given(names, read_defaults(defaults, file, names, lenient=host.lenient))
+
+
+def given_in(settings: Settings, directory: Path, host: ReadingHost) -> Given:
+    """What a file of this directory is read with; raises InvalidDomain and OSError."""
+    place = directory / DEFAULTS
+    try:
+        data = place.read_bytes()
+    except (FileNotFoundError, NotADirectoryError):
+        return given(settings, None, "", host)
+    return given(settings, data, str(place), host)
 
 
 def admission(settings: Settings) -> Admission:
