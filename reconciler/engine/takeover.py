@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 
 from reconciler.domain.difference import differences
 from reconciler.domain.expand import expand
-from reconciler.domain.model import DesiredState, InvalidDomain, Problem
+from reconciler.domain.model import DesiredState, Impact, InvalidDomain, Problem
 from reconciler.domain.options import Left, Surroundings
 from reconciler.domain.reader import read_domain
 from reconciler.domain.substitute import literal
@@ -160,8 +160,10 @@ def _read_again(settings: Settings, text: str, domain: Domain,
 
 
 def changed_by_defaults(settings: Settings, text: str) -> tuple[Change, ...]:
-    """What the watched directory would make of the file besides; raises InvalidDomain."""
+    """What the watched directory would do to the VM by its defaults; raises InvalidDomain."""
     host = reading_host(settings)
     data = literal(text).encode()
     found, = expand(data, "", host, given_in(settings, settings.domains, host)).definitions
-    return differences(read_domain(text.encode(), "", host), found.domain)
+    return tuple(
+        change for change in differences(read_domain(text.encode(), "", host), found.domain)
+        if change.impact is not Impact.NONE or change.path == "policy/state")
