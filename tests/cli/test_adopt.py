@@ -148,13 +148,13 @@ def test_what_the_defaults_would_make_another_vm_is_not_adopted(idle, inside, sa
 
 def test_rule_4_what_looks_like_a_variable_is_kept_as_it_stands(site):
     site.put("defaults.xml", b"<domain><title>t</title></domain>")
-    with adopted(site, "-append", "a=${HOME} $${X}", "-kernel",
-                 "sample-firmware.fd") as (child, client):
+    log = f"{site.path}/$${{X}}${{HOME}}.log"
+    with adopted(site, "-serial", f"file,path={log}") as (child, client):
         client.close()
         done = site.verb("adopt", str(child.pid))
         assert (done.returncode, done.stderr) == (0, "")
-        assert "<cmdline>a=$${HOME} $$${X}</cmdline>" in site.file("web9").read_text()
+        assert "/$$${X}$${HOME}.log'" in site.file("web9").read_text()
         assert site.settled("running", "web9")["observed"]["pid"] == child.pid
         assert not site.events("domain.starting")
-        assert '"a=${HOME} $${X}"' in site.verb("explain", "web9", "-o", "json").stdout
-        assert "a=$${HOME}" in site.verb("explain", "web9", "--xml").stdout
+        assert log in site.verb("explain", "web9", "-o", "json").stdout
+        assert "/$$${X}$${HOME}.log'" in site.verb("explain", "web9", "--xml").stdout

@@ -109,7 +109,7 @@ def test_expanded_files_are_planned_the_same_without_a_reconciler(idle):
     assert "b.xml: kept by another host (placement/@host)" in idle.verb("status").stdout
     # A change that comes from the defaults is told with their line.
     idle.put("defaults.xml", b"<domain>\n\n<vcpu>3</vcpu></domain>")
-    idle.put("a.xml", (idle.path / "domains" / "a.xml").read_bytes().replace(b"stopped", b"running"))
+    idle.put("a.xml", idle.file().read_bytes().replace(b"stopped", b"running"))
     idle.until(lambda v: v["summary"]["running"] == 2)
     idle.put("defaults.xml", b"<domain>\n\n\n<vcpu>4</vcpu><metadata><r:reconcile xmlns:r="
                              b"'urn:stratovirt-reconciler:1'><r:update policy='manual'/>"

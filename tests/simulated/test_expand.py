@@ -1,4 +1,4 @@
-"""Several domains of a file, the defaults of the directory, the host's variables: real processes."""
+"""Several domains of a file, the directory's defaults, the host's variables: real processes."""
 
 import pytest
 
@@ -18,10 +18,13 @@ def site(tmp_path):
 
 def data(site, name, memory="<memory unit='MiB'>128</memory>", more=""):
     site.disk(name)
-    return xml(name).replace(b"fw.fd", b"sample-firmware.fd").replace(
-        b"<disk type='file'>", b"<disk type='file'><driver name='qemu' cache='writeback'/>").replace(
-        b"<memory unit='MiB'>128</memory>", memory.encode()).replace(
-        b"state='running'", f"state='running' {more}".encode())
+    found = xml(name)
+    for old, new in ((b"fw.fd", b"sample-firmware.fd"), (b"<disk type='file'>", (
+            b"<disk type='file'><driver name='qemu' cache='writeback'/>")),
+            (b"<memory unit='MiB'>128</memory>", memory.encode()),
+            (b"state='running'", f"state='running' {more}".encode())):
+        found = found.replace(old, new)
+    return found
 
 
 def count(site, number):
@@ -81,7 +84,7 @@ def test_other_defaults_recreate_exactly_those_that_have_something_of_them(site)
             d["conditions"]), name)
     assert "defaults.xml:1: error: domain/vcpuu" in site.verb("status").stdout
     site.file("defaults").unlink()
-    site.domain(lambda d: ready(d), "b")
+    site.domain(ready, "b")
     assert site.processes("b") == before["b"]
 
 
