@@ -119,7 +119,7 @@ class Sync:
         rest = self._defaults_rest(listing, now)
         if rest is None:
             definitions = self.intake.definitions(listing, in_force, numbers, held)
-            present = self._tell_keepers(definitions, listing)
+            present = self._tell_keepers(definitions, listing, now)
         else:  # no file means anything for certain: the last definitions stay (rule 3)
             present = self._owners_of({*listing.files, *listing.unreadable})
         present |= self._owners_of(listing.unfinished)
@@ -183,7 +183,7 @@ class Sync:
 
     # Definitions
 
-    def _tell_keepers(self, definitions: Definitions, listing: Listing) -> set[str]:
+    def _tell_keepers(self, definitions: Definitions, listing: Listing, now: float) -> set[str]:
         """Give every keeper its definition; the uuids that a file speaks for."""
         keepers = self._owner.keepers
         names = {keeper.name: keeper for keeper in keepers.values()}
@@ -195,7 +195,6 @@ class Sync:
             self._define(keeper, domain, listing, self._text(key, definitions))
             present.add(domain.uuid)
         blind: dict[str, float] = {}
-        now = self._owner.context.now().clock
         for rejected in definitions.rejected:
             owners = self._owners(rejected, present)
             for uuid in owners:

@@ -328,6 +328,11 @@ async def test_rule_3_one_that_clashes_keeps_its_last_definition_alone(place):
         assert "of a.xml#1 is also the writable disk of 0.xml" in kept.invalid
         assert (kept.domain.memory >> 20, keeper(sync, "a-2").domain.memory >> 20) == (128, 256)
         assert (sync.absent, keeper(sync, "a-2").invalid) == (frozenset(), "")
+        place.file("a").write_bytes(place.file("a").read_bytes().replace(b"count='3'",
+                                                                         b"count='2'"))
+        await sync.now()
+        assert sync.absent == {keeper(sync, "a-2").uuid}
+        assert kept.invalid
 
 
 async def test_the_defaults_change_what_they_are_in_and_nothing_else(place):
@@ -352,6 +357,7 @@ async def test_rule_3_without_its_defaults_for_a_moment_no_file_is_another_one(p
         place.drop("b")
         assert await sync.now() <= 2.1
         assert (keeper(sync).domain.title, keeper(sync, "b")) == ("t", None)
+        assert sync.absent == frozenset()
         place.file("defaults").write_bytes(DEFAULTS)
         await sync.now()
         assert keeper(sync).memory.generation == 1
@@ -361,6 +367,39 @@ async def test_rule_3_without_its_defaults_for_a_moment_no_file_is_another_one(p
         later(sync)
         await sync.now()  # it is meant
         assert (keeper(sync).domain.title, keeper(sync).memory.generation) == (None, 2)
+
+
+async def test_rule_6_no_removal_is_believed_while_the_defaults_are_missing(place):
+    place.drop("a")
+    place.drop("b")
+    place.file("defaults").write_bytes(DEFAULTS)
+    async with looking(place) as sync:
+        await sync.now()
+        place.file("b").unlink()
+        await sync.now()
+        later(sync, 1.5)
+        place.file("defaults").unlink()
+        await sync.now()
+        later(sync, 1.0)
+        await sync.now()
+        assert sync.absent == {keeper(sync, "b").uuid}
+        assert keeper(sync, "b").removal is Removal.NONE
+        later(sync)
+        await sync.now()
+        assert (names(sync), keeper(sync).domain.title) == (["a"], None)
+
+
+async def test_rule_6_wrong_defaults_hide_no_domain(place):
+    place.drop("a")
+    place.drop("b")
+    async with looking(place) as sync:
+        await sync.now()
+        place.file("b").unlink()
+        place.file("defaults").write_bytes(b"<domain><vcpuu/></domain>")
+        await sync.now()
+        later(sync)
+        await sync.now()
+        assert names(sync) == ["a"]
 
 
 async def test_rule_3_while_the_defaults_are_written_nothing_is_judged(place):
@@ -423,7 +462,7 @@ async def test_rule_3_defaults_that_are_no_file_keep_all_and_prove_nothing(place
 
 
 async def test_the_lines_are_those_of_the_file_also_after_our_restart(place):
-    place.drop("a", devices="\n\n\n<sound model='ich9'/>")
+    place.file("a").write_bytes(b"<!-- -->\n\n" + xml("a", "stopped", devices="\n<sound/>"))
     place.file("defaults").write_bytes(DEFAULTS)
     async with looking(place) as sync:
         await sync.now()
@@ -433,3 +472,16 @@ async def test_the_lines_are_those_of_the_file_also_after_our_restart(place):
         sync._owner.keep(kept)
         await sync.now()
         assert [w.line for w in keeper(sync).domain.warnings] == before
+
+
+async def test_rule_3_a_file_that_is_renamed_and_broken_at_once_may_still_be_its_domains(place):
+    place.drop("a")
+    place.drop("b")
+    async with looking(place) as sync:
+        await sync.now()
+        place.file("a").unlink()
+        place.file("x").write_bytes(b"<domain>")
+        await sync.now()
+        later(sync)
+        await sync.now()
+        assert keeper(sync).removal is Removal.NONE

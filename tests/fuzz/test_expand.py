@@ -60,21 +60,27 @@ def nameless(data: bytes) -> bytes:
     return data
 
 
+def tried(make_of, *words, **more):
+    """What it makes, or what it refuses with."""
+    try:
+        return make_of(*words, **more)
+    except InvalidDomain as error:
+        return error
+
+
 def outcome(data: bytes, theirs: bytes | None, strict: bool) -> str:
     variables = Variables(VARIABLES, strict)
-    defaults = None
-    if theirs is not None:
-        try:
-            defaults = read_defaults(theirs, "defaults.xml", variables, lenient=False)
-        except InvalidDomain as error:
-            assert all(p.file == "defaults.xml" and p.line >= 1 for p in error.problems)
-    try:
-        found = expand(data, "a.xml", HOST, Given(variables, defaults))
-    except InvalidDomain as error:
-        assert error.problems
-        assert SECRET not in str(error)
-        assert all(p.line >= 1 and type(p.line) is int for p in error.problems)
-        assert {p.file for p in error.problems} <= {"a.xml", "defaults.xml"}
+    defaults = None if theirs is None else tried(read_defaults, theirs, "defaults.xml", variables,
+                                                 lenient=False)
+    if isinstance(defaults, InvalidDomain):
+        assert all(p.file == "defaults.xml" and p.line >= 1 for p in defaults.problems)
+        defaults = None
+    found = tried(expand, data, "a.xml", HOST, Given(variables, defaults))
+    if isinstance(found, InvalidDomain):
+        assert found.problems
+        assert SECRET not in str(found)
+        assert all(p.line >= 1 and type(p.line) is int for p in found.problems)
+        assert {p.file for p in found.problems} <= {"a.xml", "defaults.xml"}
         return "refused"
     for definition in found.definitions:
         assert len(definition.data) <= LONGEST
