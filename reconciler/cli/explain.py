@@ -47,6 +47,8 @@ def _text(value: dict[str, Any]) -> str:
     lines: list[str] = []
     if "status" in value:
         lines += _story(value)
+    if "expandedFrom" in value:
+        lines.append(f"  expanded  from {value['expandedFrom']}")
     if "definition" in value:
         lines.append(paint("\nDefinition, with every default", "bold"))
         lines += _tree(value["definition"], 1)

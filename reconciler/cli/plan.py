@@ -72,6 +72,7 @@ def text(value: dict[str, Any]) -> str:
             quiet += 1
             continue
         lines += _one(plan)
+    lines += [f"{key}: kept by another host (placement/@host)" for key in value["elsewhere"]]
     if quiet:
         lines.append(f"{quiet} domain{'s' if quiet > 1 else ''}: nothing to do")
     return "\n".join(lines) or "no domains"
@@ -88,7 +89,7 @@ def _one(plan: dict[str, Any]) -> list[str]:
         rollback = " the last definition that came up" if step.get("rollback") else ""
         lines.append(f"  {paint(sign, _PAINTS.get(sign, 'dim'))} {step['verb']}{rollback}{waits}")
     for change in plan["changes"]:
-        where = f"{plan['file']}:{change['line']}  " if change["line"] else ""
+        where = f"{change['file']}:{change['line']}  " if change["line"] else ""
         blocked = f", waits for {change['blockedBy']}" if change["blockedBy"] else ""
         lines.append(f"    {where}{change['path']}: {change['from']} → {change['to']}  "
                      f"{paint(_CLASSES.get(change['class'], change['class']) + blocked, 'dim')}")

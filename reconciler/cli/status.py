@@ -119,6 +119,8 @@ def _table(value: dict[str, Any], domains: list[dict[str, Any]], stale: str, *, 
         lines += _remarks(domain, details=details)
     if not details:
         lines += _invalid(value)
+        lines += [f"{key}: kept by another host (placement/@host)"
+                  for key in value["source"]["elsewhere"]]
     if wide:
         lines += [f"unmanaged: process {other['pid']} {other['name']}: {other['reason']}"
                   for other in value.get("unmanaged", ())]
@@ -173,7 +175,8 @@ def _remarks(domain: dict[str, Any], *, details: bool) -> list[str]:
 def _invalid(value: dict[str, Any]) -> list[str]:
     found = []
     for entry in value["source"]["invalid"]:
-        owned = any(d["file"] == entry["file"] for d in value["domains"])
+        owned = any(d["file"] == entry["file"] and entry["domain"] in (None, d["name"])
+                    for d in value["domains"])
         if not owned:
             found += [paint(error, "red") for error in entry["errors"]]
     return found

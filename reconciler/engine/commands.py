@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 from reconciler.engine.case import Hold
 from reconciler.engine.queue import Urgency
-from reconciler.engine.show import explain_domain, plan_value
+from reconciler.engine.show import expanded_from, explain_domain, plan_value
+from reconciler.engine.store import EXPANDED
 from reconciler.errors import UsageError
 from reconciler.units import nearest, seconds
 
@@ -110,7 +111,8 @@ class Commands:
         invalid = [{"file": r.file, "domain": r.name, "reason": r.reason,
                     "errors": [str(p) for p in r.problems]} for r in self._owner.sync.rejected]
         return {"plans": plans, "invalid": [] if name else invalid,
-                "sourceError": str(self._owner.sync.error or "")}
+                "sourceError": str(self._owner.sync.error or ""),
+                "elsewhere": [] if name else list(self._owner.sync.elsewhere)}
 
     async def _plan(self, keeper: Keeper) -> dict[str, Any]:
         keeper.vm = await keeper.machine.observe()
@@ -127,25 +129,29 @@ class Commands:
                  "nextLook": keeper.plan.look_again_at and round(
                      max(0.0, keeper.plan.look_again_at - context.now().clock), 3)}
         if domain is not None and memory.definition is not None:
+            # With the lines of its own text, which tells what was written and what filled in.
+            own = context.read(memory.definition) or domain
             value |= explain_domain(
-                domain, memory.definition.data, memory.places,
+                own, memory.definition.data, memory.places,
                 context.settings.defaults.spare_ports, context.program_of(domain),
                 keeper.machine.home, context.host.defaults)
+            value |= expanded_from(memory.definition.file,
+                                   memory.definition.read_with.get(EXPANDED, ""))
         return value
 
     async def _sync(self, wait: float, name: str | None) -> dict[str, Any]:
         """Look at the source now; with `wait`, until all (or this one) is Ready or Stalled."""
-        sync, before = self._owner.sync, self._owner.sync.handled
+        sync, before = self._owner.sync, self._owner.sync.looks
         sync.ask()
         for keeper in tuple(self._owner.keepers.values()):
             keeper.retry()
         if wait <= 0:
-            return {"handled": before}
+            return {"handled": sync.handled}
         try:
             async with asyncio.timeout(min(wait, LONGEST_WAIT)):
-                while (sync.handled == before or sync.source.busy or sync.unfinished
-                       or self._unsettled(name)):
-                    if sync.error is not None:
+                while (looking := sync.looks == before or sync.source.busy) or (
+                        sync.unfinished or self._unsettled(name)):
+                    if sync.error is not None and not looking:
                         break
                     await self._next_status()
         except TimeoutError:

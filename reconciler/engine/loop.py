@@ -78,7 +78,7 @@ class Reconciler:
             dependencies=self.neighbours.dependencies,
             watch_files=self.notifier.watch_files)
         self.queue = WorkQueue(self._pass, self._fault)
-        self.sync = Sync(self, read)
+        self.sync = Sync(self)
         self.announcer = Announcer(settings, journal, self.sync.source.where,
                                    self._note_told)
         self.revisions = Revisions(settings.state, self.announcer.tell)

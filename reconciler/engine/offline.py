@@ -7,6 +7,7 @@ import platform
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from reconciler.domain.expand import expand
 from reconciler.domain.model import Domain, InvalidDomain
 from reconciler.domain.numbers import complete, of_text
 from reconciler.domain.reader import read_domain
@@ -16,11 +17,12 @@ from reconciler.engine.context import clocks
 from reconciler.engine.intake import Definitions, Intake
 from reconciler.engine.ledger import changed
 from reconciler.engine.plan import plan
-from reconciler.engine.show import explain_domain, plan_value
-from reconciler.engine.site import admission, reading_host
+from reconciler.engine.show import expanded_from, explain_domain, plan_value
+from reconciler.engine.site import admission, reading_host, variables
 from reconciler.engine.store import Memory, Store
 from reconciler.errors import QmpError, SourceError
 from reconciler.sources.directory import Directory
+from reconciler.sources.listing import DEFAULTS
 from reconciler.stratovirt import binary, process
 from reconciler.stratovirt.command_line import MONITOR_SOCKET
 from reconciler.stratovirt.qmp import Qmp
@@ -41,11 +43,12 @@ async def plans(settings: Settings, name: str | None) -> dict[str, Any]:
         found, error = Definitions(), str(problem)
     chosen: list[dict[str, Any]] = []
     keys: set[str] = set()
-    for file, domain in sorted(found.accepted.items(), key=lambda item: item[1].name):
+    for domain in sorted(found.accepted.values(), key=lambda domain: domain.name):
         memory = memories.get(domain.uuid, Memory(domain.uuid, domain.name))
         keys.add(domain.uuid)
         case = await _case(settings, memory, domain)
-        chosen.append(plan_value(domain.name, domain.uuid, file, plan(case, clocks())))
+        chosen.append(plan_value(domain.name, domain.uuid, domain.file,
+                                 plan(case, clocks())))
     for uuid, memory in memories.items():
         gone = uuid not in keys and not error and not found.rejected
         if gone:
@@ -54,26 +57,33 @@ async def plans(settings: Settings, name: str | None) -> dict[str, Any]:
     invalid = [{"file": r.file, "domain": r.name, "reason": r.reason,
                 "errors": [str(p) for p in r.problems]} for r in found.rejected]
     return {"plans": [p for p in chosen if name in (None, p["name"], p["uuid"])],
-            "invalid": invalid if name is None else [], "sourceError": error}
+            "invalid": invalid if name is None else [], "sourceError": error,
+            "elsewhere": list(found.elsewhere) if name is None else []}
 
 
 def explain(settings: Settings, name: str) -> dict[str, Any] | None:
     """Everything filled in, for a domain that no reconciler keeps now."""
     memories = {m.uuid: m for m in Store(settings.state / "domains").all(boot_id())}
-    for file, domain in _definitions(settings, memories).accepted.items():
+    found = _definitions(settings, memories)
+    for key, domain in found.accepted.items():
         if name in (domain.name, domain.uuid):
-            data = (settings.domains / file).read_bytes()
+            source = found.sources[key]
             places = memories[domain.uuid].places if domain.uuid in memories else {}
             program = [*binary.find(settings).program, *settings.hypervisor.arguments]
-            return explain_domain(domain, data, places, settings.defaults.spare_ports, program,
-                                  settings.runtime / "vms" / domain.name,
-                                  reading_host(settings).defaults)
+            host = reading_host(settings)
+            own = complete(read_domain(source.data, domain.file, host), found.numbers.get(key, {}))
+            return explain_domain(own, source.data, places, settings.defaults.spare_ports, program,
+                                  settings.runtime / "vms" / domain.name, host.defaults) | (
+                expanded_from(domain.file, source.note))
     return None
 
 
 def _definitions(settings: Settings, memories: dict[str, Memory]) -> Definitions:
     listing = Directory(settings.domains, settings.source.include, 0.0).look()
-    intake = Intake(reading_host(settings), admission(settings), platform.node(), read_domain)
+    if DEFAULTS in listing.unfinished:
+        raise SourceError(f"{settings.domains / DEFAULTS}: somebody writes it just now")
+    intake = Intake(reading_host(settings), admission(settings), platform.node(), expand,
+                    variables=variables(settings))
     known = {uuid: memory.definition for uuid, memory in memories.items() if memory.definition}
     return intake.definitions(
         listing, {uuid: text.file for uuid, text in known.items()},

@@ -14,6 +14,7 @@ from reconciler.stratovirt.observation import main_console
 from reconciler.stratovirt.process import command_line
 
 if TYPE_CHECKING:
+    from reconciler.domain.model import Domain, Problem
     from reconciler.engine.case import Ledger
     from reconciler.engine.keeper import Keeper
 
@@ -48,7 +49,7 @@ def domain_status(keeper: Keeper) -> dict[str, Any]:
         "pending": [{"path": p.change.path, "from": p.change.old, "to": p.change.new,
                      "class": str(p.change.impact), "blockedBy": p.blocked_by,
                      "line": p.change.line} for p in keeper.plan.pending],
-        "warnings": [{"line": w.line, "message": f"{w.path}: {w.message}"}
+        "warnings": [{"line": w.line, "message": f"{_other_file(w, domain)}{w.path}: {w.message}"}
                      for w in domain.warnings]
         if domain else [],
         "restarts": _restarts(ledger),
@@ -69,6 +70,10 @@ def _applied_revision(keeper: Keeper) -> str | None:
     alive = keeper.vm.state is not VmState.ABSENT
     running = keeper.applied_text.revision if alive and keeper.applied_text is not None else ""
     return running or (memory.good.revision if memory.good else None)
+
+
+def _other_file(warning: Problem, domain: Domain) -> str:
+    return "" if warning.file == domain.file else f"in {warning.file}: "
 
 
 def _restarts(ledger: Ledger) -> dict[str, Any]:

@@ -11,8 +11,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from reconciler.domain.filled import filled_in
+from reconciler.domain.lines import located
 from reconciler.domain.live import placed
 from reconciler.domain.model import Place, Policy
+from reconciler.domain.substitute import literal
 from reconciler.domain.writer import write
 from reconciler.stratovirt.addresses import lay_out
 from reconciler.stratovirt.command_line import Start, arguments
@@ -20,6 +22,7 @@ from reconciler.stratovirt.command_line import Start, arguments
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from reconciler.domain.difference import Change
     from reconciler.domain.model import Domain
     from reconciler.engine.case import Plan
     from reconciler.stratovirt.addresses import Layout
@@ -31,15 +34,23 @@ def plan_value(name: str, uuid: str | None, file: str | None, plan: Plan) -> dic
         "name": name, "uuid": uuid, "file": file, "cause": str(plan.cause),
         "steps": [_step(step) for step in plan.steps],
         "blocked": [_step(step) for step in plan.blocked],
-        "changes": [{"path": p.change.path, "from": p.change.old, "to": p.change.new,
-                     "class": str(p.change.impact), "blockedBy": p.blocked_by,
-                     "line": p.change.line} for p in plan.pending] + [
-                    {"path": c.path, "from": c.old, "to": c.new, "class": str(c.impact),
-                     "blockedBy": "", "line": c.line} for c in plan.no_effect],
+        "changes": [_change(file, p.change, p.blocked_by) for p in plan.pending] + [
+                    _change(file, change, "") for change in plan.no_effect],
         "conditions": [{"type": c.type, "status": str(c.status), "reason": c.reason,
                         "message": c.message} for c in plan.conditions],
         "changesAnything": plan.changes_anything,
     }
+
+
+def _change(file: str | None, change: Change, blocked_by: str) -> dict[str, Any]:
+    where, line = located(file or "", change.line)
+    return {"path": change.path, "from": change.old, "to": change.new,
+            "class": str(change.impact), "blockedBy": blocked_by, "file": where, "line": line}
+
+
+def expanded_from(file: str, note: str) -> dict[str, str]:
+    """What a definition was made from besides its own file, where there is anything."""
+    return {"expandedFrom": f"{file}: {note}"} if note else {}
 
 
 def _step(step: Any) -> dict[str, Any]:
@@ -61,7 +72,7 @@ def explain_domain(domain: Domain, data: bytes, places: Mapping[str, Place], spa
             "rootPorts": {"all": [port.index for port in layout.ports],
                           "freeForHotPlug": list(layout.free_ports())},
             "tree": _tree(layout), "commandLine": words,
-            "xml": write(placed(domain, layout.ports, dict(layout.places)), defaults)}
+            "xml": literal(write(placed(domain, layout.ports, dict(layout.places)), defaults))}
 
 
 def _tree(layout: Layout) -> dict[str, dict[str, dict[str, str | None]]]:

@@ -7,10 +7,16 @@ import shutil
 from typing import TYPE_CHECKING
 
 from reconciler.domain.admission import Admission
+from reconciler.domain.expand import Given
+from reconciler.domain.merge import read_defaults
 from reconciler.domain.model import Policy, ReadingHost, StopMode, UpdatePolicy
+from reconciler.domain.substitute import Variables
 from reconciler.report.gate import Gate
+from reconciler.sources.listing import DEFAULTS
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from reconciler.settings import Settings
 
 
@@ -25,6 +31,29 @@ def reading_host(settings: Settings, *, lenient: bool = False, strict: bool = Fa
     own = () if found is None else (found,)
     return ReadingHost(settings.arch, settings.images, settings.state / "nvram", policy,
                        (*own, *settings.hypervisor.allowed), lenient=lenient, strict=strict)
+
+
+def variables(settings: Settings) -> Variables:
+    """What ${NAME} in a file stands for."""
+    return Variables(settings.source.variables, settings.source.variables_strict)
+
+
+def given(settings: Settings, defaults: bytes | None, file: str, host: ReadingHost) -> Given:
+    """What the files of a directory are read with; raises InvalidDomain for its defaults."""
+    names = variables(settings)
+    if defaults is None:
+        return Given(names)
+    return Given(names, read_defaults(defaults, file, names, lenient=host.lenient))
+
+
+def given_in(settings: Settings, directory: Path, host: ReadingHost) -> Given:
+    """What a file of this directory is read with; raises InvalidDomain and OSError."""
+    place = directory / DEFAULTS
+    try:
+        data = place.read_bytes()
+    except (FileNotFoundError, NotADirectoryError):
+        return given(settings, None, "", host)
+    return given(settings, data, str(place), host)
 
 
 def admission(settings: Settings) -> Admission:

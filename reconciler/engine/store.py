@@ -19,6 +19,8 @@ from reconciler.host.files import write_whole
 if TYPE_CHECKING:
     from pathlib import Path
 
+EXPANDED = "expanded"  # in `Text.read_with`: what a text was made with, besides its file
+
 
 def as_text(data: bytes) -> str:
     """A file's bytes in a string, whatever encoding it declares; `Text.data` gives them back."""

@@ -12,12 +12,17 @@ if TYPE_CHECKING:
     from reconciler.errors import SourceError
 
 LONGEST = 1 << 20  # a domain file has at most 1 MiB; of a longer one, enough to be refused is read
+# What the files of a directory need not say each (domain/merge.py): among them, and no domain file.
+DEFAULTS = "defaults.xml"
 
 
 def is_domain_file(name: str, include: tuple[str, ...]) -> bool:
-    """What matches `include` and is no hidden, backup or temporary file of an editor."""
-    return name[0] not in ".#~" and not name.endswith("~") and any(
-        fnmatch.fnmatchcase(name, pattern) for pattern in include)
+    """What matches `include` and is no hidden, backup or temporary file of an editor.
+
+    The defaults always are, since the others mean nothing without them.
+    """
+    return name == DEFAULTS or (name[0] not in ".#~" and not name.endswith("~") and any(
+        fnmatch.fnmatchcase(name, pattern) for pattern in include))
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,8 +49,15 @@ class Listing:
         parts = "".join(f"{file}\0{self.revision(file)}\0" for file in sorted(self.files))
         return f"sha256:{hashlib.sha256(os.fsencode(parts)).hexdigest()[:12]}"
 
+    @property
+    def domain_files(self) -> list[str]:
+        """The names of those that are of domains, sorted."""
+        return sorted(self.files.keys() - {DEFAULTS})
+
     def revision(self, file: str) -> str:
         """A name for the contents of one file: what covers all, else what is in it."""
-        if self.commit:
-            return self.commit
-        return f"sha256:{hashlib.sha256(self.files[file]).hexdigest()[:12]}"
+        return self.revision_of(self.files[file])
+
+    def revision_of(self, data: bytes) -> str:
+        """The same for a text that was made of a file and more."""
+        return self.commit or f"sha256:{hashlib.sha256(data).hexdigest()[:12]}"
