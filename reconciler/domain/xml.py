@@ -160,8 +160,8 @@ def parse(data: bytes, file: str) -> etree._Element:
     def refuse(line: int, message: str) -> NoReturn:
         raise InvalidDomain((Problem(file, line, "", message),))
 
-    if problem := _unreadable(data):
-        refuse(*problem)
+    if against := _unreadable(data):
+        refuse(*against)
     parser = etree.XMLParser(resolve_entities=False, no_network=True, load_dtd=False,
                              huge_tree=False, remove_comments=True, remove_pis=False)
     try:

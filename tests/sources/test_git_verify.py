@@ -9,7 +9,7 @@ import subprocess
 import pytest
 
 from reconciler.errors import ConfigError, SourceError
-from tests.sources.gits import CLEAN, LIMIT, Site, Upstream, git
+from tests.sources.gits import CLEAN, LIMIT, Upstream, git
 
 WHO = "anna@example.org"
 needs = {name: pytest.mark.skipif(shutil.which(name) is None, reason=f"no {name} here")
@@ -86,11 +86,6 @@ def keys(request, tmp_path_factory):
 @pytest.fixture
 def upstream(tmp_path):
     return Upstream(tmp_path / "srv" / "repo")
-
-
-@pytest.fixture
-def site(tmp_path):
-    return Site(tmp_path)
 
 
 def commit(upstream, keys, files, who="anna"):
