@@ -160,6 +160,19 @@ async def test_a_rewind_that_nobody_signed_is_not_offered(site, upstream, keys):
         assert (await site.asked(source)).trouble.reason == "VerificationFailed"
 
 
+async def test_a_rewind_waits_no_more_when_the_branch_is_elsewhere(site, upstream, keys):
+    commit(upstream, keys, {"domains/a.xml": "A"})
+    commit(upstream, keys, {"domains/b.xml": "B"})
+    async with site.running(upstream.url, verify=verify(keys)) as source:
+        upstream.git("reset", "-q", "--hard", "HEAD~1")
+        tip = commit(upstream, keys, {"domains/c.xml": "C"})
+        assert (await site.asked(source)).trouble.reason == "NotFastForward"
+        assert source.rewind == tip
+        commit(upstream, keys, {"domains/d.xml": "D"}, "")
+        assert (await site.asked(source)).trouble.reason == "VerificationFailed"
+        assert source.rewind is None
+
+
 async def test_a_signed_tag(site, upstream, keys):
     commit(upstream, keys, {"domains/a.xml": "A"}, "")
     tag(upstream, keys, "v1")
