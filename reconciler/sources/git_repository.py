@@ -185,6 +185,7 @@ class Repository:
         """Accept what the ref is, or raise SourceError."""
         if not self._clone.exists:
             await self._clone.make()
+        self.rewind = None
         before = self.accepted
         if before is not None and self._fetched != tip.object and (
                 not await self._clone.has(before.commit)):
@@ -200,7 +201,6 @@ class Repository:
         if not forward and self._forward_only and commit != self._allowed:
             self.rewind = commit
             raise _rewound(self.ref, commit, before)
-        self.rewind = None
         gone_is_empty = before is not None and forward
         listing, blobs = await self._read_anew(commit, gone_is_empty=gone_is_empty)
         accepted = Accepted(

@@ -14,21 +14,9 @@ import pytest
 
 from reconciler.sources.git_program import Programs
 from reconciler.sources.git_remote import meaning
-from tests.sources.gits import LIMIT, SSHD, Site, Sshd, Upstream, http, spy
+from tests.sources.gits import LIMIT, SSHD, Site, Sshd, http, spy
 
 ROOT = Path(__file__).parents[2]
-
-
-@pytest.fixture
-def upstream(tmp_path):
-    found = Upstream(tmp_path / "srv" / "repo")
-    found.commit({"domains/a.xml": "A"})
-    return found
-
-
-@pytest.fixture
-def site(tmp_path):
-    return Site(tmp_path)
 
 
 def mine(place: Path, name: str) -> tuple[Path, Path]:

@@ -10,21 +10,9 @@ import subprocess
 import pytest
 
 from reconciler.errors import SourceError
-from tests.sources.gits import SSHD, TOKEN, Site, Sshd, Upstream, daemon, http
+from tests.sources.gits import SSHD, TOKEN, Sshd, daemon, http
 
 needs_sshd = pytest.mark.skipif(not os.path.exists(SSHD), reason=f"no {SSHD} here")
-
-
-@pytest.fixture
-def upstream(tmp_path):
-    found = Upstream(tmp_path / "srv" / "repo")
-    found.commit({"domains/a.xml": "A"})
-    return found
-
-
-@pytest.fixture
-def site(tmp_path):
-    return Site(tmp_path)
 
 
 @pytest.fixture

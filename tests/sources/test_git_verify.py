@@ -9,7 +9,7 @@ import subprocess
 import pytest
 
 from reconciler.errors import ConfigError, SourceError
-from tests.sources.gits import CLEAN, LIMIT, Site, Upstream, git
+from tests.sources.gits import CLEAN, LIMIT, Upstream, git
 
 WHO = "anna@example.org"
 needs = {name: pytest.mark.skipif(shutil.which(name) is None, reason=f"no {name} here")
@@ -88,11 +88,6 @@ def upstream(tmp_path):
     return Upstream(tmp_path / "srv" / "repo")
 
 
-@pytest.fixture
-def site(tmp_path):
-    return Site(tmp_path)
-
-
 def commit(upstream, keys, files, who="anna"):
     """A signed commit, or one that is not."""
     for name, text in files.items():
@@ -163,6 +158,19 @@ async def test_a_rewind_that_nobody_signed_is_not_offered(site, upstream, keys):
         assert source.rewind is None
         source.allow(upstream.tip)
         assert (await site.asked(source)).trouble.reason == "VerificationFailed"
+
+
+async def test_a_rewind_waits_no_more_when_the_branch_is_elsewhere(site, upstream, keys):
+    commit(upstream, keys, {"domains/a.xml": "A"})
+    commit(upstream, keys, {"domains/b.xml": "B"})
+    async with site.running(upstream.url, verify=verify(keys)) as source:
+        upstream.git("reset", "-q", "--hard", "HEAD~1")
+        tip = commit(upstream, keys, {"domains/c.xml": "C"})
+        assert (await site.asked(source)).trouble.reason == "NotFastForward"
+        assert source.rewind == tip
+        commit(upstream, keys, {"domains/d.xml": "D"}, "")
+        assert (await site.asked(source)).trouble.reason == "VerificationFailed"
+        assert source.rewind is None
 
 
 async def test_a_signed_tag(site, upstream, keys):
