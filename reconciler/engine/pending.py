@@ -46,8 +46,6 @@ def pending_changes(case: Case, domain: Domain, now: Now) -> tuple[Pending, ...]
 
 def _late(change: Change, case: Case, domain: Domain, blocked: str) -> Pending:
     """What every start lacks, and is told: a refusal is not helped by another start."""
-    if not blocked and case.ledger.not_live == case.generation:
-        blocked = f"{GUEST} it was refused"
     if not blocked and domain.policy.update is UpdatePolicy.MANUAL and (
             case.vm.generation != case.generation):
         blocked = f"update-policy:{domain.policy.update}"

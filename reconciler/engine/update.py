@@ -43,13 +43,14 @@ async def update(keeper: Keeper, decided: Plan) -> bool:
                     message=shown)
         try:
             await _make(keeper, change, domain)
-        except QmpInactive as error:
+        except HypervisorError as error:
+            # What no start has would not be helped by another one.
+            if not pending.late and not isinstance(error, QmpInactive):
+                _needs_new_process(keeper, decided, shown, error)
+                return True
             _wait_for_guest(keeper, change, str(error))
             keeper.tell("action.failed", action=Verb.UPDATE, cause=decided.cause,
                         reason=error.reason, error=f"{shown}: {error}")
-        except HypervisorError as error:
-            _needs_new_process(keeper, decided, shown, error)
-            return True
         else:
             keeper.unwilling.pop(change.path, None)
             done.append(shown)

@@ -141,9 +141,12 @@ def test_rule_4_what_no_start_has_is_never_a_reason_for_another_start(policy):
     wanted = replace(domain(update=policy), current_memory=HALF)
     fresh = Vm(VmState.RUNNING, 42, generation=2)
     assert verbs(decided(wanted, vm=fresh)) == [Verb.UPDATE]
-    refused = decided(wanted, vm=fresh, ledger=Ledger(not_live=2))
+    refused = decided(wanted, vm=fresh, unwilling=(
+        Unwilling("current_memory", "it was refused", NOW.clock + 5),))
     assert refused.steps == ()
     assert refused.pending[0].waits_for_guest
+    assert refused.look_again_at == NOW.clock + 5  # it is asked again, and again
+    assert verbs(decided(wanted, vm=fresh, ledger=Ledger(not_live=2))) == [Verb.UPDATE]
 
 
 def test_with_the_policy_manual_it_waits_for_the_restart_that_brings_it():
