@@ -21,10 +21,10 @@ from reconciler.engine.keeper import Keeper
 from reconciler.engine.neighbourhood import Neighbourhood
 from reconciler.engine.publisher import Publisher
 from reconciler.engine.queue import Urgency, WorkQueue
+from reconciler.engine.site import memory_limit
 from reconciler.engine.store import Memory, Store
 from reconciler.engine.sync import Sync
 from reconciler.errors import AlreadyRunning, HostError
-from reconciler.host import memory
 from reconciler.host.notify import Notifier
 from reconciler.report.server import Server
 from reconciler.stratovirt import machine, monitors, process
@@ -58,8 +58,9 @@ class Reconciler:
         self._unlocked = process.without_lock(self.vms)
         self.notifier = Notifier()
         self.keepers: dict[str, Keeper] = {}  # by uuid
-        self.neighbours = Neighbourhood(Limits(settings.max_unavailable, self._memory()),
-                                        self._wake_waiting, lambda: self.sync.looked)
+        limits = Limits(settings.max_unavailable,
+                        memory_limit(settings, simulated=binary.simulated))
+        self.neighbours = Neighbourhood(limits, self._wake_waiting, lambda: self.sync.looked)
         self.context = Context(
             settings=settings, journal=journal, store=Store(settings.state / "domains"), host=host,
             program=[*binary.program, *settings.hypervisor.arguments],
@@ -250,14 +251,6 @@ class Reconciler:
                 elif keeper.machine.meddled():
                     keeper.machine.reclaim()
                     self._wake(keeper, Urgency.DRIFT)
-
-    def _memory(self) -> int | None:
-        """How much all VMs together may have; simulated ones take none of the host's."""
-        wanted = self.settings.admission.total_memory
-        if not isinstance(wanted, float):
-            return wanted
-        there = None if self.binary.simulated else memory.total()
-        return None if there is None else int(there * wanted)
 
     def _own(self, work: Any, name: str) -> None:
         self._tasks.append(asyncio.create_task(work, name=name))
