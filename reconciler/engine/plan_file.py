@@ -57,9 +57,10 @@ def plan_file(settings: Settings, target: Target, drawn: Drawn) -> dict[str, Any
 def target_of(value: Any) -> Target:
     """What a plan file is about; raises UsageError where it is none, or not whole."""
     try:
-        if not all(isinstance(value[name], kind) for name, kind in _PARTS.items()):
+        whole = all(isinstance(value[name], kind) for name, kind in _PARTS.items())
+        if not whole or value["kind"] != "Plan":
             raise UsageError("it is no whole plan", hint="plan anew")
-        if (value["kind"], value["version"]) != ("Plan", VERSION):
+        if value["version"] != VERSION:
             raise UsageError(f"a plan of version {value['version']}; accepted: {VERSION}",
                              hint="plan anew")
         value["target"]["commit"], value["source"]["path"], value["source"]["files"].keys()
