@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 MARK = "<!-- reconciler plan -->"  # by which a job finds its own comment again
 _SPECIAL = re.compile(r"([\\`*_{}\[\]()#+!|~^-])")
-_LONGEST = 200  # signs of one value: a table is read, not scrolled
+_LONGEST, _LONGEST_ERROR = 200, 1000  # signs of one value: a table is read, not scrolled
 
 
 def markdown(value: dict[str, Any]) -> str:
@@ -27,7 +27,7 @@ def markdown(value: dict[str, Any]) -> str:
         lines += [f"**The source cannot be read:** {escaped(value['sourceError'])}", ""]
     if value["invalid"]:
         lines += ["**Invalid:**", ""]
-        lines += [f"- {escaped(error)}" for entry in sorted(
+        lines += [f"- {escaped(error, _LONGEST_ERROR)}" for entry in sorted(
             value["invalid"], key=lambda entry: str(entry["file"])) for error in entry["errors"]]
         lines.append("")
     plans = [plan for plan in value["plans"] if eventful(plan)]
@@ -55,10 +55,10 @@ def _table(heads: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> list[str]
             *(f"| {' | '.join(escaped(cell) for cell in row)} |" for row in rows), ""]
 
 
-def escaped(text: str) -> str:
+def escaped(text: str, longest: int = _LONGEST) -> str:
     """As it is, in a cell: no markup, no mention of anybody, no link, one line."""
     text = " ".join(text.split())
-    if len(text) > _LONGEST:
-        text = f"{text[:_LONGEST]}…"
+    if len(text) > longest:
+        text = f"{text[:longest]}…"
     text = _SPECIAL.sub(r"\\\1", html.escape(text, quote=False))
     return text.replace("@", "&#64;").replace("://", "&#58;//").replace("www.", "www&#46;")
