@@ -50,7 +50,8 @@ def test_a_dependency_that_is_never_met_is_told(tmp_path, other, said):
 
 def test_what_nobody_reads_is_told(tmp_path):
     told = {"a.yaml": "matches none", "a.xml~": "backup", "#a.xml#": "backup",
-            "a.xml.bak": "backup", ".a.xml.swp": "hidden", "below": "a directory", "no-file.xml": "no regular file"}
+            "a.xml.bak": "backup",
+            ".a.xml.swp": "hidden", "below": "a directory", "no-file.xml": "no regular file"}
     for name in ("a.xml", "README", "notes.md", ".gitignore", *told):
         if name in ("below", "no-file.xml"):
             (tmp_path / name).mkdir()
