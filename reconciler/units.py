@@ -1,9 +1,10 @@
-"""Durations and sizes, as people write them and as they are shown; pure, used by every layer."""
+"""Durations, sizes, times of day, as people write them and as they are shown; for every layer."""
 
 from __future__ import annotations
 
 import difflib
 import re
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -32,6 +33,12 @@ def write_seconds(value: float) -> str:
         if value and count.is_integer():
             return f"{int(count)}{unit}"
     return f"{round(value * 1000)}ms" if value else "0s"
+
+
+def timestamp(seconds: float | None = None) -> str:
+    """A time of day (now, unless given) in UTC with milliseconds, as all of our output has it."""
+    moment = datetime.now(UTC) if seconds is None else datetime.fromtimestamp(seconds, UTC)
+    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def unit_bytes(unit: str) -> int:

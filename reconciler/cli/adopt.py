@@ -32,13 +32,13 @@ def _run(options: Namespace, settings: Settings) -> int:
               file=sys.stderr)
     file = settings.domains / f"{found.domain.name}.xml"
     if options.dry_run:
-        print(found.text, end="")
+        print(found.for_a_file, end="")
         return INCOMPLETE if found.left else OK
     if file.exists():
         raise UsageError(f"{file} is there already, and of another domain", reason="Conflict")
     try:
         adopt(settings, options.pid, found)
-        put(file, found.text.encode())
+        put(file, found.for_a_file.encode())
     except OSError as error:
         raise UsageError(f"{error.filename or file}: {error.strerror}") from error
     print(f"{found.domain.name}: adopted, process {options.pid}; its file is {file}")

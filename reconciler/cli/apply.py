@@ -6,7 +6,6 @@ revision writes those files into the watched directory, and the reconciler does 
 
 from __future__ import annotations
 
-import asyncio
 import json
 import sys
 from pathlib import Path
@@ -34,6 +33,8 @@ def _arguments(parser: ArgumentParser) -> None:
 
 
 def _run(options: Namespace, settings: Settings) -> int:
+    import asyncio
+
     from reconciler.engine.offline import draw
     from reconciler.engine.plan_file import moved, plan_file, target_of
     from reconciler.engine.target import Kind

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from reconciler.cli.client import ask
 from reconciler.cli.terminal import complain, progress
 from reconciler.cli.verb import NO, OK, Verb, with_name
+from reconciler.errors import UsageError
 from reconciler.units import seconds
 
 if TYPE_CHECKING:
@@ -30,9 +31,17 @@ def _hold(options: Namespace, settings: Settings) -> int:
     query = {"by": f"{getpass.getuser()}@{_terminal()}", "reason": options.reason or ""}
     if options.time is not None:
         query["for"] = options.time
-    ask(settings, "POST", *API, "domains", options.name, "hold", query=query)
-    print(f"{options.name}: held; `reconciler release {options.name}` ends it")
+    ask(settings, "POST", *_path(options, "hold"), query=query)
+    print(f"{options.name}: held; `reconciler release {options.name}` ends it" if options.name
+          else "all domains: held; `reconciler release --all` ends it")
     return OK
+
+
+def _path(options: Namespace, verb: str) -> tuple[str, ...]:
+    """One domain, or all of them, by name or by --all and not by accident."""
+    if bool(options.name) is options.all:
+        raise UsageError("which domain?", hint=f"`reconciler {verb} NAME`, or --all for all")
+    return (*API, "domains", options.name, verb) if options.name else (*API, verb)
 
 
 def _terminal() -> str:
@@ -43,8 +52,8 @@ def _terminal() -> str:
 
 
 def _release(options: Namespace, settings: Settings) -> int:
-    ask(settings, "POST", *API, "domains", options.name, "release")
-    print(f"{options.name}: released")
+    ask(settings, "POST", *_path(options, "release"))
+    print(f"{options.name or 'all domains'}: released")
     return OK
 
 
@@ -72,8 +81,13 @@ def _sync(options: Namespace, settings: Settings) -> int:
     return OK
 
 
+def _release_arguments(parser: ArgumentParser) -> None:
+    with_name(parser, optional=True)
+    parser.add_argument("--all", action="store_true", help="all domains, also those to come")
+
+
 def _hold_arguments(parser: ArgumentParser) -> None:
-    with_name(parser)
+    _release_arguments(parser)
     parser.add_argument("--reason", help="shown in the status")
     parser.add_argument("--for", dest="time", metavar="DURATION", help="such as 2h; else until "
                                                                        "released")
@@ -93,8 +107,10 @@ VERBS = (
     Verb("restart", "end the VM and start it anew, with what waited for that", _restart, with_name,
          "  reconciler restart web1\n"),
     Verb("hold", "leave a domain alone, and only report what differs", _hold, _hold_arguments,
-         "  reconciler hold web1 --reason 'disk repair' --for 2h\n"),
-    Verb("release", "end a hold", _release, with_name, "  reconciler release web1\n"),
+         "  reconciler hold web1 --reason 'disk repair' --for 2h\n"
+         "  reconciler hold --all --reason 'storage moves' --for 1h\n"),
+    Verb("release", "end a hold", _release, _release_arguments,
+         "  reconciler release web1\n  reconciler release --all\n"),
     Verb("approve", "destroy what is held because so many files went at once", _approve,
          _approve_arguments, "  reconciler approve p-3f2a1c\n"),
     Verb("sync", "look at the source now", _sync, _sync_arguments,

@@ -6,7 +6,7 @@ import json
 import shlex
 from typing import TYPE_CHECKING, Any
 
-from reconciler.cli.terminal import paint
+from reconciler.cli.terminal import exits, paint
 from reconciler.cli.verb import NO, OK, Verb, with_name
 from reconciler.errors import UsageError
 from reconciler.units import show_seconds
@@ -47,6 +47,8 @@ def _text(value: dict[str, Any]) -> str:
     lines: list[str] = []
     if "status" in value:
         lines += _story(value)
+    if "expandedFrom" in value:
+        lines.append(f"  expanded  from {value['expandedFrom']}")
     if "definition" in value:
         lines.append(paint("\nDefinition, with every default", "bold"))
         lines += _tree(value["definition"], 1)
@@ -78,6 +80,7 @@ def _story(value: dict[str, Any]) -> list[str]:
         lines.append("  held back " + ", ".join(step["verb"] for step in plan["blocked"]))
     if value["nextLook"] is not None:
         lines.append(f"  next try  in {show_seconds(value['nextLook'])}")
+    lines += [f"  {what:<9} {told}" for what, told in exits(status["restarts"])]
     action = status["lastAction"]
     if action:
         lines.append(f"  last act  {action['name']} at {action['at']}: {action['result']}"

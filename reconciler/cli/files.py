@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import re
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -64,33 +65,76 @@ def put(path: Path, data: bytes) -> None:
     fresh.replace(path)
 
 
-def _read(settings: Settings, data: bytes, file: str) -> Domain:
-    from reconciler.domain.reader import read_domain
-    from reconciler.engine.site import reading_host
+def refuse_git(settings: Settings, instead: str) -> None:
+    """Where files come from git, a file here is nothing; say what to commit, or what to do."""
+    source = settings.source
+    if source.kind == "git":
+        raise UsageError(
+            f"the files come from git ({', '.join(source.url) or 'no url'}, {source.ref}), and "
+            "are only read here", reason="Refused", hint=instead)
 
-    return read_domain(data, file, reading_host(settings))
+
+@dataclass(frozen=True, slots=True)
+class Owner:
+    """A file of the watched directory, and the domains that it is."""
+
+    path: Path
+    domains: tuple[Domain, ...]
+
+    def one(self, name: str, wanted: str) -> Domain:
+        """Its only domain; what would be done to one of several is refused."""
+        if len(self.domains) > 1:
+            shown = next(d.name for d in self.domains if name in (d.name, d.uuid))
+            raise UsageError(f"{self.path} keeps {len(self.domains)} domains, of which '{shown}' "
+                             "is one (count)", reason="Refused", hint=wanted)
+        return self.domains[0]
 
 
-def _owners(settings: Settings) -> dict[str, Path]:
-    """The file of each domain that has a valid one, by name and by uuid."""
-    from reconciler.domain.model import InvalidDomain
-    from reconciler.sources.directory import Directory
+class Watched:
+    """The watched directory, and what a file in it means."""
 
-    found: dict[str, Path] = {}
-    directory = Directory(settings.domains, settings.source.include, 0.0)
-    for file, data in directory.listing().files.items():
+    def __init__(self, settings: Settings) -> None:
+        from reconciler.domain.model import InvalidDomain
+        from reconciler.engine.site import given, reading_host
+        from reconciler.sources.directory import Directory
+        from reconciler.sources.listing import DEFAULTS
+
+        self.path = settings.domains
+        self._listing = Directory(settings.domains, settings.source.include, 0.0).listing()
+        self._host = reading_host(settings)
         try:
-            domain = _read(settings, data, file)
-        except InvalidDomain:
-            continue
-        found[domain.name] = found[domain.uuid] = settings.domains / file
-    return found
+            self._given = given(settings, self._listing.files.get(DEFAULTS), DEFAULTS, self._host)
+        except InvalidDomain as error:
+            raise UsageError(f"{settings.domains / DEFAULTS} has errors:\n{error}",
+                             reason=error.reason, hint="mend it first: every other file is read "
+                                                       "with it") from None
+
+    def read(self, data: bytes, file: str) -> tuple[Domain, ...]:
+        """The domains of a file, as the reconciler would read it here."""
+        from reconciler.domain.expand import expand
+
+        found = expand(data, file, self._host, self._given)
+        return tuple(definition.domain for definition in found.definitions)
+
+    def owners(self) -> dict[str, Owner]:
+        """The file of each domain that has a valid one, by name and by uuid."""
+        from reconciler.domain.model import InvalidDomain
+
+        found: dict[str, Owner] = {}
+        for file in self._listing.domain_files:
+            try:
+                domains = self.read(self._listing.files[file], file)
+            except InvalidDomain:
+                continue
+            owner = Owner(self.path / file, domains)
+            found |= {key: owner for domain in domains for key in (domain.name, domain.uuid)}
+        return found
 
 
-def _file_of(settings: Settings, name: str) -> Path:
-    owners = _owners(settings)
+def _owner_of(watched: Watched, name: str) -> Owner:
+    owners = watched.owners()
     if name not in owners:
-        raise UsageError(f"no valid file in {settings.domains} is of domain '{name}'"
+        raise UsageError(f"no valid file in {watched.path} is of domain '{name}'"
                          f"{nearest(name, owners)}", reason="NotFound",
                          hint="`reconciler status` lists the domains, `reconciler validate` the "
                               "errors of a file")
@@ -100,41 +144,58 @@ def _file_of(settings: Settings, name: str) -> Path:
 def _create(options: Namespace, settings: Settings) -> int:
     from reconciler.domain.model import InvalidDomain
 
+    refuse_git(settings, f"commit {options.file} there; `reconciler validate` checks it before")
     try:
         data = sys.stdin.buffer.read() if options.file == Path("-") else options.file.read_bytes()
     except OSError as error:
         raise UsageError(f"{options.file}: {error.strerror}") from error
+    watched = Watched(settings)
     try:
-        domain = _read(settings, data, str(options.file))
+        domains = watched.read(data, str(options.file))
     except InvalidDomain as error:
         print(error, file=sys.stderr)
         complain(f"{options.file} was not taken: it has the errors above")
         return NO
-    owners, target = _owners(settings), settings.domains / f"{domain.name}.xml"
-    owner = owners.get(domain.name) or owners.get(domain.uuid) or (
-        target if target.exists() else None)
-    if owner is not None:
-        raise UsageError(f"domain '{domain.name}' is already in {owner}",
-                         hint=f"edit that file, or `reconciler destroy {domain.name}` first")
+    owners, target = watched.owners(), settings.domains / _name_for(options.file, domains)
+    for domain in domains:
+        owner = owners.get(domain.name) or owners.get(domain.uuid)
+        taken = owner.path if owner is not None else target if target.exists() else None
+        if taken is not None:
+            raise UsageError(f"domain '{domain.name}' is already in {taken}",
+                             hint=f"edit that file, or `reconciler destroy {domain.name}` first")
     put(target, data)
-    for warning in domain.warnings:
+    for warning in dict.fromkeys(warning for domain in domains for warning in domain.warnings):
         print(warning, file=sys.stderr)
-    print(f"{domain.name}: {target} written")
-    return _outcome(options, settings, domain.name)
+    print(f"{', '.join(domain.name for domain in domains)}: {target} written")
+    return max([outcome(options, settings, domain.name) for domain in domains])
+
+
+def _name_for(file: Path, domains: tuple[Domain, ...]) -> str:
+    """What a new file is called in the watched directory: as its domain, or as it was."""
+    several = len(domains) > 1 and file.suffix == ".xml"
+    return file.name if several else f"{domains[0].name}.xml"
 
 
 def _destroy(options: Namespace, settings: Settings) -> int:
-    path = _file_of(settings, options.name)
-    name = _read(settings, path.read_bytes(), path.name).name
-    path.unlink()
-    print(f"{name}: {path} removed (disks and nvram are kept)")
-    return _outcome(options, settings, name)
+    refuse_git(settings, f"remove the file of '{options.name}' there")
+    owner = _owner_of(Watched(settings), options.name)
+    name = owner.one(options.name, f"lower its count, or remove {owner.path.name} and with it all "
+                                   "of them").name
+    owner.path.unlink()
+    print(f"{name}: {owner.path} removed (disks and nvram are kept)")
+    return outcome(options, settings, name)
 
 
 def _set_state(options: Namespace, settings: Settings) -> int:
-    path, verb = _file_of(settings, options.name), options.verb
+    refuse_git(settings, f"commit state='{STATES[options.verb]}' in the reconcile element of "
+                         f"'{options.name}'; `reconciler hold {options.name}` leaves it alone "
+                         "meanwhile")
+    watched, verb = Watched(settings), options.verb
+    owner = _owner_of(watched, options.name)
+    path = owner.path
+    before = owner.one(options.name, f"state in {path.name} is that of all of them; `reconciler "
+                                     f"{'restart' if verb == 'start' else 'hold'} NAME` is for one")
     data = path.read_bytes()
-    before = _read(settings, data, path.name)
     try:
         text = data.decode()  # line ends as they are
     except UnicodeDecodeError:
@@ -148,15 +209,15 @@ def _set_state(options: Namespace, settings: Settings) -> int:
         print(f"{before.name}: its file says {state} already")
     else:
         fresh = edited(text, state)
-        if _read(settings, fresh.encode(), path.name).policy.state != state:
+        if [domain.policy.state for domain in watched.read(fresh.encode(), path.name)] != [state]:
             raise UsageError(f"{path}: its state cannot be edited safely",
                              hint="set state in its reconcile element by hand")
         put(path, fresh.encode())
         print(f"{before.name}: {path} says {state} now")
-    return _outcome(options, settings, before.name, start=verb == "start")
+    return outcome(options, settings, before.name, start=verb == "start")
 
 
-def _outcome(options: Namespace, settings: Settings, name: str, *, start: bool = False) -> int:
+def outcome(options: Namespace, settings: Settings, name: str, *, start: bool = False) -> int:
     """What came of it, from the reconciler that runs, if one does."""
     from reconciler.cli.client import Unreachable, ask
 
@@ -185,7 +246,8 @@ def _outcome(options: Namespace, settings: Settings, name: str, *, start: bool =
     return OK if ready["status"] == "True" and not value["waitingFor"] else NO
 
 
-def _waiting(parser: ArgumentParser) -> None:
+def waiting(parser: ArgumentParser) -> None:
+    """Whether and how long to wait for the outcome."""
     parser.add_argument("--no-wait", action="store_true", help="do not wait for the outcome")
     parser.add_argument("--timeout", default="1m", metavar="DURATION",
                         help="how long to wait (default: %(default)s)")
@@ -194,12 +256,12 @@ def _waiting(parser: ArgumentParser) -> None:
 def _create_arguments(parser: ArgumentParser) -> None:
     action = parser.add_argument("file", type=Path, metavar="FILE", help="a domain file, or -")
     action.complete = FILES  # type: ignore[attr-defined]  # shtab reads it off the action
-    _waiting(parser)
+    waiting(parser)
 
 
 def _name_arguments(parser: ArgumentParser) -> None:
     with_name(parser)
-    _waiting(parser)
+    waiting(parser)
 
 
 VERBS = (

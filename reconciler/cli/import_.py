@@ -30,12 +30,12 @@ def _run(options: Namespace, settings: Settings) -> int:
 
     found = take_over(settings, options.pid)
     if options.output is None:
-        print(found.text, end="")
+        print(found.for_a_file, end="")
     elif options.output.exists():
         raise UsageError(f"{options.output} is there already", hint="name another file")
     else:
         try:
-            put(options.output, found.text.encode())
+            put(options.output, found.for_a_file.encode())
         except OSError as error:
             raise UsageError(f"{options.output}: {error.strerror}") from error
     for left in found.left:

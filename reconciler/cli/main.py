@@ -21,12 +21,14 @@ from reconciler.cli import (
     events,
     explain,
     files,
+    history,
     import_,
     plan,
     run,
     schema,
     status,
     validate,
+    wait,
 )
 from reconciler.cli.terminal import complain
 from reconciler.cli.verb import ERROR, NO
@@ -40,8 +42,8 @@ if TYPE_CHECKING:
 # Adding a file of verbs is one entry here.
 VERBS: tuple[Verb, ...] = (
     *run.VERBS, *status.VERBS, *plan.VERBS, *apply.VERBS, *validate.VERBS, *explain.VERBS,
-    *events.VERBS, *files.VERBS, *import_.VERBS, *adopt.VERBS, *control.VERBS, *console.VERBS,
-    *schema.VERBS, *completion.VERBS)
+    *events.VERBS, *files.VERBS, *import_.VERBS, *adopt.VERBS, *control.VERBS, *wait.VERBS,
+    *history.VERBS, *console.VERBS, *schema.VERBS, *completion.VERBS)
 INTERRUPTED = 130
 EXAMPLES = """examples:
   reconciler run                       keep every VM as its file says

@@ -46,7 +46,7 @@ def markdown(value: dict[str, Any]) -> str:
                   *_table(("Where", "Domain", "Field", "Change", "Class and cost"), changes),
                   "</details>", ""]
     for file in sorted(value.get("elsewhere", [])):
-        lines.append(f"{escaped(file)}: another host keeps it  ")
+        lines.append(f"{escaped(file)}: kept by another host  ")
     return "\n".join(lines).rstrip() + "\n"
 
 

@@ -27,7 +27,7 @@ def text(value: dict[str, Any]) -> str:
         if eventful(plan):
             lines += _one(plan)
     for file in value.get("elsewhere", []):
-        lines.append(paint(f"{file}: another host keeps it", "dim"))
+        lines.append(paint(f"{file}: kept by another host (placement/@host)", "dim"))
     return "\n".join([*lines, summary(value)])
 
 

@@ -8,7 +8,7 @@ import time
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from reconciler.cli.terminal import complain, paint, table
+from reconciler.cli.terminal import complain, exits, paint, table
 from reconciler.cli.verb import DOMAINS, ERROR, NO, OK, STALE, Verb
 from reconciler.units import nearest, show_bytes, show_seconds
 
@@ -119,6 +119,11 @@ def _table(value: dict[str, Any], domains: list[dict[str, Any]], stale: str, *, 
         lines += _remarks(domain, details=details)
     if not details:
         lines += _invalid(value)
+        lines += [f"{key}: kept by another host (placement/@host)"
+                  for key in value["source"]["elsewhere"]]
+    if wide:
+        lines += [f"unmanaged: process {other['pid']} {other['name']}: {other['reason']}"
+                  for other in value.get("unmanaged", ())]
     for approval in value.get("approvals", []):
         lines.append(paint(f"held: {', '.join(approval['domains'])} would be destroyed; "
                            f"`reconciler approve {approval['token']}`, or bring the files back",
@@ -159,9 +164,9 @@ def _remarks(domain: dict[str, Any], *, details: bool) -> list[str]:
     if details:
         found += [f"{domain['file']}:{w['line']}: warning: {w['message']}"
                   for w in domain["warnings"]]
-        end = domain["restarts"]["lastExit"]
-        if end:
-            found.append(f"last exit: {end['kind']}: {end['message']}")
+        found += [f"depends on {d['domain']} ({d['condition']}): "
+                  f"{'met' if d['met'] else 'not met'}" for d in domain.get("dependsOn", ())]
+        found += [f"{what}: {told}" for what, told in exits(domain["restarts"])]
         found.append(f"generation {domain['generation']}, observed {domain['observedGeneration']}"
                      f"; revision {domain['revision']}; uuid {domain['uuid']}")
     return found
@@ -170,7 +175,8 @@ def _remarks(domain: dict[str, Any], *, details: bool) -> list[str]:
 def _invalid(value: dict[str, Any]) -> list[str]:
     found = []
     for entry in value["source"]["invalid"]:
-        owned = any(d["file"] == entry["file"] for d in value["domains"])
+        owned = any(d["file"] == entry["file"] and entry["domain"] in (None, d["name"])
+                    for d in value["domains"])
         if not owned:
             found += [paint(error, "red") for error in entry["errors"]]
     return found

@@ -7,10 +7,10 @@ import sys
 import threading
 import time
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, TextIO
+from typing import TYPE_CHECKING, Any, TextIO
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
 _COLOURS = {"green": "32", "yellow": "33", "red": "31", "blue": "34", "dim": "2", "bold": "1"}
 SLOW = 1.0  # seconds after which somebody wants to know what takes so long
@@ -41,6 +41,20 @@ def table(heads: Sequence[str], rows: Sequence[Sequence[str]],
                      for cell, colour in zip(cells, colours[number], strict=True)]
         lines.append("  ".join(cells).rstrip())
     return "\n".join(lines)
+
+
+def exits(restarts: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """How often a VM ended in which way, and how it did the last time; nothing if it never did."""
+    end, kinds = restarts["lastExit"], restarts.get("byKind", {})
+    found = []
+    if kinds:
+        counts = ", ".join(f"{kind} {count}" for kind, count in kinds.items())
+        again = f"restarts {restarts['total']}, {restarts['inWindow']} within the window"
+        found.append(("exits", f"{counts}; {again}"))
+    if end:
+        at = f" at {end['at']}" if end.get("at") else ""
+        found.append(("last exit", f"{end['kind']}{at}: {end['message']}"))
+    return found
 
 
 def complain(message: str, hint: str = "") -> None:

@@ -15,7 +15,8 @@ if TYPE_CHECKING:
     from argparse import ArgumentParser, Namespace
     from collections.abc import Iterable
 
-    from reconciler.domain.model import Domain, Problem
+    from reconciler.domain.expand import Given
+    from reconciler.domain.model import Domain, InvalidDomain, Problem, ReadingHost
     from reconciler.settings import Settings
 
 WARNED = STALE  # exit status 3: valid, but --strict wants no warnings
@@ -35,20 +36,13 @@ def _arguments(parser: ArgumentParser) -> None:
 
 
 def _run(options: Namespace, settings: Settings) -> int:
-    from reconciler.domain.admission import admit
     from reconciler.domain.crosscheck import faults
-    from reconciler.domain.model import InvalidDomain
-    from reconciler.domain.reader import read_domain
     from reconciler.domain.schema import compiled
-    from reconciler.engine.audit import clashes
-    from reconciler.engine.site import admission, reading_host
+    from reconciler.engine.site import reading_host
 
     if options.arch is not None:
         settings = replace(settings, arch=options.arch)
-    host = reading_host(settings, lenient=options.lenient)
-    good: dict[str, Domain] = {}
-    problems: dict[str, tuple[Problem, ...]] = {}
-    contents: dict[str, bytes] = {}
+    found = _Found(settings, reading_host(settings, lenient=options.lenient))
     paths = options.files or [settings.domains]
     if options.all and not all(path.is_dir() for path in paths):
         complain("--all is for directories", "leave it out to check single files")
@@ -58,35 +52,116 @@ def _run(options: Namespace, settings: Settings) -> int:
         _say_nothing_is_there(options, settings, paths)
     for path in files:
         try:
-            contents[str(path)] = path.read_bytes()
-            domain = read_domain(contents[str(path)], str(path), host)
-        except InvalidDomain as error:
-            problems[str(path)] = error.problems
-            continue
+            found.read(path)
         except OSError as error:
-            complain(f"{path}: {error.strerror}")
+            complain(f"{error.filename or path}: {error.strerror}")
             return ERROR
-        good[str(path)] = domain
-        problems[str(path)] = (*admit(domain, admission(settings)), *domain.warnings)
-    for file, more in clashes(good).items():
-        problems[file] += more
+    found.compare()
     if options.all:
-        _audit(settings, paths, good, problems)
-    found = faults(contents, compiled())
-    _print(options, good, problems)
-    apologise(found)
-    return status(found, [p for all_ in problems.values() for p in all_], strict=options.strict)
+        found.audit(paths)
+    disagreements = faults(found.contents, compiled())
+    _print(options, found)
+    apologise(disagreements)
+    return status(disagreements, [p for all_ in found.problems.values() for p in all_],
+                  strict=options.strict)
 
 
-def _audit(settings: Settings, directories: list[Path], good: dict[str, Domain],
-           problems: dict[str, tuple[Problem, ...]]) -> None:
-    """Add what only shows when all of a directory is looked at."""
-    from reconciler.engine.audit import audit
+class _Found:
+    """What is in the files: their domains, their texts, and what is wrong with each file."""
 
-    for directory in directories:
-        here = {file: domain for file, domain in good.items() if Path(file).parent == directory}
-        for problem in audit(directory, settings.source.include, here):
-            problems[problem.file] = (*problems.get(problem.file, ()), problem)
+    def __init__(self, settings: Settings, host: ReadingHost) -> None:
+        self.settings = settings
+        self.host = host
+        self.domains: dict[str, tuple[Domain, ...]] = {}
+        self.problems: dict[str, tuple[Problem, ...]] = {}
+        self.contents: dict[str, bytes] = {}
+        self._given: dict[Path, Given | InvalidDomain] = {}
+
+    def read(self, path: Path) -> None:
+        """One file; raises OSError."""
+        from reconciler.domain.admission import admit
+        from reconciler.domain.expand import expand
+        from reconciler.domain.model import InvalidDomain
+        from reconciler.engine.site import admission
+        from reconciler.sources.listing import DEFAULTS
+
+        data, file, given = path.read_bytes(), str(path), self._read_with(path.parent)
+        if path.name == DEFAULTS:
+            self.problems[file] = given.problems if isinstance(given, InvalidDomain) else ()
+            return
+        try:
+            if isinstance(given, InvalidDomain):
+                raise _beside(file, given)
+            found = expand(data, file, self.host, given).definitions
+        except InvalidDomain as error:
+            self.contents[file] = data
+            self.problems[file] = error.problems
+            return
+        self.domains[file] = tuple(definition.domain for definition in found)
+        self.contents |= {f"{file}#{index}" if len(found) > 1 else file: definition.data
+                          for index, definition in enumerate(found)}
+        self.problems[file] = tuple(dict.fromkeys(
+            problem for domain in self.domains[file]
+            for problem in (*admit(domain, admission(self.settings)), *domain.warnings)))
+
+    def _read_with(self, directory: Path) -> Given | InvalidDomain:
+        from reconciler.domain.model import InvalidDomain
+        from reconciler.engine.site import given_in
+        from reconciler.sources.listing import DEFAULTS
+
+        if directory not in self._given:
+            try:
+                self._given[directory] = given_in(self.settings, directory, self.host)
+            except InvalidDomain as error:
+                self._given[directory] = error
+                self.problems[str(directory / DEFAULTS)] = error.problems
+        return self._given[directory]
+
+    def compare(self) -> None:
+        """All of them against each other."""
+        from reconciler.engine.audit import clashes
+
+        every = self._by_key()
+        for key, more in clashes(every).items():
+            self.problems[every[key].file] += more
+
+    def audit(self, directories: list[Path]) -> None:
+        """Add what only shows when all of a directory is looked at."""
+        from reconciler.engine.audit import audit
+
+        for directory in directories:
+            here = {key: domain for key, domain in self._by_key().items()
+                    if Path(domain.file).parent == directory}
+            for problem in audit(directory, self.settings.source.include, here):
+                known = self.problems.get(problem.file, ())
+                self.problems[problem.file] = tuple(dict.fromkeys((*known, problem)))
+
+    def _by_key(self) -> dict[str, Domain]:
+        return {f"{file}#{index}" if len(domains) > 1 else file: domain
+                for file, domains in self.domains.items() for index, domain in enumerate(domains)}
+
+    def reads(self, file: str) -> bool:
+        """Whether it is a file of domains or of their defaults; others lie beside them."""
+        from reconciler.sources.listing import DEFAULTS
+
+        return file in self.domains or Path(file).name == DEFAULTS
+
+    def summary(self) -> str:
+        """In one line."""
+        every = [problem for found in self.problems.values() for problem in found]
+        invalid = sum(any(not p.warning for p in found) for found in self.problems.values())
+        warnings = sum(problem.warning for problem in every)
+        valid = sum(all(p.warning for p in self.problems[file]) for file in self.domains)
+        return (f"{valid} valid, {invalid} invalid, {warnings} "
+                f"warning{'' if warnings == 1 else 's'}")
+
+
+def _beside(file: str, error: InvalidDomain) -> InvalidDomain:
+    from reconciler.domain.model import InvalidDomain, Problem
+
+    defaults = error.problems[0].file
+    return InvalidDomain((Problem(file, 1, "", f"not read, since {defaults} has errors",
+                                  reason=error.reason),))
 
 
 def _say_nothing_is_there(options: Namespace, settings: Settings, paths: list[Path]) -> None:
@@ -122,45 +197,42 @@ def _files(paths: list[Path], settings: Settings) -> list[Path]:
     for path in paths:
         if path.is_dir():
             directory = Directory(path, settings.source.include, 0.0)
-            found += [path / file for file in directory.listing().files]
+            found += [path / file for file in sorted(directory.listing().files)]
         else:
             found.append(path)
     return found
 
 
-def _print(options: Namespace, good: dict[str, Domain],
-           problems: dict[str, tuple[Problem, ...]]) -> None:
+def _print(options: Namespace, found: _Found) -> None:
     if options.output == "json":
         value: list[dict[str, Any]] = [
-            {"file": file, "domain": good[file].name if file in good else None,
-             "host": good[file].policy.host if file in good else None,
-             "valid": all(p.warning for p in found),
-             "problems": [{"line": p.line, "path": p.path, "message": p.message,
+            {"file": file, "domain": next((d.name for d in found.domains.get(file, ())), None),
+             "domains": [domain.name for domain in found.domains.get(file, ())],
+             "hosts": [domain.policy.host for domain in found.domains.get(file, ())],
+             "valid": all(p.warning for p in problems),
+             "problems": [{"file": p.file, "line": p.line, "path": p.path, "message": p.message,
                            "severity": "warning" if p.warning else "error", "reason": p.reason}
-                          for p in found]} for file, found in problems.items()]
+                          for p in problems]} for file, problems in found.problems.items()]
         print(json.dumps(value, indent=1))
         return
-    for file, found in problems.items():
-        for problem in found:
+    for file, problems in found.problems.items():
+        for problem in problems:
             print(paint(str(problem), "yellow" if problem.warning else "red"))
-        if file in good and all(p.warning for p in found):
-            print(f"{file}: {paint('valid', 'green')}, {_what(good[file])}")
+        if all(p.warning for p in problems) and found.reads(file):
+            print(f"{file}: {paint('valid', 'green')}, {_what(found.domains.get(file, ()))}")
     if options.all:
-        print(_summary(good, problems))
+        print(found.summary())
 
 
-def _what(domain: Domain) -> str:
-    """Its domain; and of which host, where the file names one."""
-    host = domain.policy.host
-    return f"domain {domain.name}{f' (kept by the host {host})' if host is not None else ''}"
+def _what(domains: tuple[Domain, ...]) -> str:
+    """What a valid file is, and of which another host is meant."""
+    import platform
 
-
-def _summary(good: dict[str, Domain], problems: dict[str, tuple[Problem, ...]]) -> str:
-    every = [problem for found in problems.values() for problem in found]
-    invalid = sum(any(not p.warning for p in found) for found in problems.values())
-    warnings = sum(problem.warning for problem in every)
-    valid = sum(all(p.warning for p in problems[file]) for file in good)
-    return f"{valid} valid, {invalid} invalid, {warnings} warning{'' if warnings == 1 else 's'}"
+    if not domains:
+        return "defaults of the other files beside it"
+    names = [domain.name if domain.policy.host in (None, platform.node()) else
+             f"{domain.name} (kept by the host {domain.policy.host})" for domain in domains]
+    return f"domain{'s' if len(names) > 1 else ''} {', '.join(names)}"
 
 
 VERBS = (Verb("validate", "check domain files: every error at once, with its line", _run,

@@ -26,9 +26,10 @@ class Verb:
     configured: bool = True  # whether it wants a configuration file; without: the defaults
 
 
-def with_name(parser: ArgumentParser) -> None:
+def with_name(parser: ArgumentParser, *, optional: bool = False) -> None:
     """The argument NAME, which the shell completes with the domains."""
-    action = parser.add_argument("name", metavar="NAME", help="the domain's name or uuid")
+    action = parser.add_argument("name", metavar="NAME", nargs="?" if optional else None,
+                                 help="the domain's name or uuid")
     action.complete = DOMAINS  # type: ignore[attr-defined]  # shtab reads it off the action
 
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from reconciler.domain.devices import Hostdev, Interface
+from reconciler.domain.lines import located
 from reconciler.domain.model import Domain, Problem
 from reconciler.units import nearest, show_bytes
 
@@ -44,7 +45,7 @@ def _problems(domain: Domain, rules: Admission) -> Iterator[Problem]:
     lines = dict(domain.lines)
 
     def problem(line: int, message: str) -> Problem:
-        return Problem(domain.file, line or 1, "domain", message, reason="NotAllowed")
+        return Problem(*located(domain.file, line or 1), "domain", message, reason="NotAllowed")
 
     if rules.max_memory is not None and domain.memory > rules.max_memory:
         yield problem(lines.get("memory", 0), f"memory {show_bytes(domain.memory)}; accepted: up "

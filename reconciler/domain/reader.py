@@ -34,10 +34,12 @@ from reconciler.domain.resources import (
     vcpus,
 )
 from reconciler.domain.table import DOMAIN
-from reconciler.domain.xml import Node, Report, line_of, parse, walk
+from reconciler.domain.xml import Node, Report, parse, walk
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
+
+    from lxml import etree
 
 NAMESPACE = uuids.UUID("5d5f1d1e-4f0b-5b62-9b0e-7f5c2d0d4a10")  # of uuids that a file leaves to us
 _LONGEST_CMDLINE = 2047  # bytes that Linux keeps on x86_64 and aarch64
@@ -51,11 +53,18 @@ _BOOT_LINES = ("kernel", "initrd", "cmdline", "loader", "nvram")
 
 def read_domain(data: bytes, file: str, host: ReadingHost) -> Domain:
     """Read one file; raises InvalidDomain with every problem in it."""
-    report = Report(file, host.lenient)
-    node = Node(parse(data, file), DOMAIN, report, "domain")
+    return read_tree(parse(data, file), file, host, {})
+
+
+def read_tree(root: etree._Element, file: str, host: ReadingHost,
+              origins: Mapping[etree._Element, str]) -> Domain:
+    """Read a tree: a parsed file, or what it was expanded to, with whatever came from elsewhere."""
+    report = Report(file, host.lenient, origins=origins)
+    node = Node(root, DOMAIN, report, "domain")
     walk(node)
     domain = _domain(node, host)
-    problems = tuple(sorted(dict.fromkeys(report.problems), key=lambda p: p.line))
+    problems = tuple(sorted(dict.fromkeys(report.problems),
+                            key=lambda problem: (problem.file != file, problem.line)))
     if host.strict:
         problems = tuple(replace(problem, warning=False) for problem in problems)
     errors = tuple(problem for problem in problems if not problem.warning)
@@ -103,7 +112,7 @@ def _lines(node: Node) -> Iterator[tuple[str, int]]:
             yield name, child.line
     metadata = node.raw.find("metadata")
     if metadata is not None:
-        yield "policy", line_of(metadata)
+        yield "policy", node.report.line_of(metadata)
 
 
 # The machine and what it starts from

@@ -25,7 +25,8 @@ _HEAD = f"""# The domain file
 
 Made from the reader's own tables (`python -m reconciler.domain.reference`); do not edit.
 
-One file is one domain, in libvirt's XML. Every element and attribute has one of these verdicts:
+One file is one domain, in libvirt's XML, or several by `reconcile/@count`
+([how](../how-to/repeat-less.md)). Every element and attribute has one of these verdicts:
 
 - **read**: it means something here; its type is given.
 - **accepted**: it changes nothing for the guest, or libvirt adds it by itself.

@@ -6,17 +6,19 @@ reads values afterwards gets only right ones, and reports only what takes severa
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from lxml import etree
 
+from reconciler.domain.lines import Line, located
 from reconciler.domain.model import InvalidDomain, Problem
 from reconciler.domain.rules import Attribute, Element, Verdict
 from reconciler.units import nearest
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
 LONGEST = 1 << 20
 DEEPEST = 64
@@ -28,6 +30,7 @@ _LONGEST_NAME = 40  # looking for what is near a longer one takes too long
 _METADATA = "metadata"
 _LATER = "is not built yet"
 _SPACE = " \t\r\n"  # XML's: what Python strips more is part of a value, as in the schema
+_CONFLICT = re.compile(rb"^<<<<<<<(?= |\r?$)", re.MULTILINE)  # as git writes it into a work tree
 _USEFUL = (Verdict.READ, Verdict.LATER)  # what is worth a hint: that which means something
 # An instruction counts wherever it stands, before the root, too.
 _HARMFUL = ((etree.XPath("/*" * (DEEPEST + 1)), f"nested over {DEEPEST} deep"),
@@ -45,19 +48,26 @@ class Report:
     lenient: bool = False
     problems: list[Problem] = field(default_factory=list)
     errors: int = 0
+    # Elements that came from another file, which is named. Held here, each stays the same object.
+    origins: Mapping[etree._Element, str] = field(default_factory=dict)
 
     def add(self, line: int, path: str, message: str, *, warning: bool = False,
             reason: str = "InvalidDefinition") -> None:
         """Note one problem; after a hundred errors nobody reads on, and neither do we."""
         if len(message) > _LONGEST_MESSAGE:  # what was found and what is accepted stand at the ends
             message = f"{message[:200]} … {message[-300:]}"
-        self.problems.append(Problem(self.file, line, path, message, warning, reason))
+        self.problems.append(Problem(*located(self.file, line), path, message, warning, reason))
         self.errors += not warning
         if self.errors > MOST_ERRORS:
             found = tuple(problem for problem in self.problems if not problem.warning)
-            last = Problem(self.file, line, "", f"more than {MOST_ERRORS} errors; the rest was not "
-                           "looked at")
+            last = Problem(*located(self.file, line), "", f"more than {MOST_ERRORS} errors; the "
+                           "rest was not looked at")
             raise InvalidDomain((*found[:MOST_ERRORS], last))
+
+    def line_of(self, raw: etree._Element) -> int:
+        """Where an element stands, in whichever file."""
+        file = self.origins.get(raw) if self.origins else None
+        return line_of(raw) if file is None else Line(line_of(raw), file)
 
 
 class Node:
@@ -74,7 +84,7 @@ class Node:
     @property
     def line(self) -> int:
         """Where it stands in the file."""
-        return line_of(self.raw)
+        return self.report.line_of(self.raw)
 
     def error(self, message: str, reason: str = "InvalidDefinition") -> None:
         """Report an error here; reading goes on."""
@@ -158,10 +168,8 @@ def parse(data: bytes, file: str) -> etree._Element:
     def refuse(line: int, message: str) -> NoReturn:
         raise InvalidDomain((Problem(file, line, "", message),))
 
-    if len(data) > LONGEST:
-        refuse(1, f"found {len(data)} bytes; accepted: up to {LONGEST}")
-    if not data.strip():
-        refuse(1, "found an empty file; accepted: one <domain>")
+    if spoilt := _unreadable(data):
+        refuse(*spoilt)
     parser = etree.XMLParser(resolve_entities=False, no_network=True, load_dtd=False,
                              huge_tree=False, remove_comments=True, remove_pis=False)
     try:
@@ -173,13 +181,32 @@ def parse(data: bytes, file: str) -> etree._Element:
     info = root.getroottree().docinfo
     if info.internalDTD is not None or info.externalDTD is not None or info.doctype:
         refuse(1, "a DTD is refused always; accepted: a file without <!DOCTYPE …>")
-    for search, problem in _HARMFUL:
-        found: Any = search(root)  # the stubs know no result of ours
-        if found:
-            refuse(line_of(found[0]), problem)
+    for line, problem in harm(root):
+        refuse(line, problem)
     if root.tag != "domain":
         refuse(line_of(root), f"found <{root.tag}>; accepted: one <domain>")
     return root
+
+
+def _unreadable(data: bytes) -> tuple[int, str] | None:
+    """What speaks against reading it at all, and on which line."""
+    if len(data) > LONGEST:
+        return 1, f"found {len(data)} bytes; accepted: up to {LONGEST}"
+    if not data.strip():
+        return 1, "found an empty file; accepted: one <domain>"
+    conflict = _CONFLICT.search(data)
+    if conflict is not None:
+        return (data.count(b"\n", 0, conflict.start()) + 1,
+                "an unresolved merge conflict; accepted: one of its two sides")
+    return None
+
+
+def harm(root: etree._Element) -> Iterator[tuple[int, str]]:
+    """What is refused in any tree, whatever its names: the line, and why."""
+    for search, problem in _HARMFUL:
+        found: Any = search(root)  # the stubs know no result of ours
+        if found:
+            yield line_of(found[0]), problem
 
 
 def walk(node: Node) -> None:
@@ -192,7 +219,7 @@ def walk(node: Node) -> None:
             continue  # an entity reference, which the parser left alone
         seen[tag] = seen.get(tag, 0) + 1
         rule = node.rule.by_name.get(tag)
-        line = line_of(raw)
+        line = node.report.line_of(raw)
         path = f"{node.path}/{_local(tag)}{f'[{seen[tag]}]' if rule is None or rule.many else ''}"
         if rule is None:
             _unknown_element(node, tag, line, path)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from reconciler.engine.applied import of_layout
@@ -160,7 +161,11 @@ class Actor:
         keeper.tell("action.started", durable=True, action=Verb.FORGET, cause=cause)
         keeper.machine.forget()
         keeper.forgotten = True
-        keeper.context.store.remove(keeper.uuid)
+        context, memory = keeper.context, keeper.memory
+        context.store.remove(keeper.uuid)
+        with suppress(OSError):  # a full disk keeps no VM
+            context.archive.bury(keeper.uuid, keeper.name, memory.definition,
+                                 context.settings.prune.keep_definitions)
         keeper.tell("domain.destroyed", action=Verb.FORGET, cause=cause)
 
     async def _in_lane(self, lane: Lane, urgency: Urgency,

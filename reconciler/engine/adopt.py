@@ -13,15 +13,16 @@ import signal
 from typing import TYPE_CHECKING
 
 from reconciler.domain.devices import RootPort
+from reconciler.domain.expand import expand
 from reconciler.domain.model import InvalidDomain
 from reconciler.domain.numbers import identity
-from reconciler.domain.reader import read_domain
-from reconciler.engine.site import reading_host
-from reconciler.engine.takeover import TakenOver, take_over
+from reconciler.engine.site import given, reading_host
+from reconciler.engine.takeover import TakenOver, changed_by_defaults, take_over
 from reconciler.errors import UsageError
 from reconciler.host.files import write_whole
 from reconciler.report.events import timestamp
 from reconciler.sources.directory import Directory
+from reconciler.sources.listing import DEFAULTS
 from reconciler.stratovirt import process, record
 from reconciler.stratovirt.command_line import MONITOR_SOCKET, QMP_SOCKET
 
@@ -35,9 +36,19 @@ if TYPE_CHECKING:
 def prepare(settings: Settings, pid: int) -> TakenOver:
     """Whether it can be adopted; raises UsageError where it cannot, and says what helps."""
     found = take_over(settings, pid)
+    try:
+        changed = changed_by_defaults(settings, found.text) if not found.problems else ()
+    except InvalidDomain as error:
+        raise UsageError(f"{settings.domains / DEFAULTS} has errors:\n{error}",
+                         reason=error.reason, hint="mend it first") from None
     if found.problems:
         raise UsageError("its domain file would be invalid:\n"
                          + "\n".join(map(str, found.problems)), reason="InvalidDefinition")
+    if changed:
+        shown = "; ".join(f"{c.path}: {c.old} → {c.new}" for c in changed)
+        raise UsageError(f"{settings.domains / DEFAULTS} would make it another VM: {shown}",
+                         reason="Conflict", hint="take these out of the defaults first, or watch "
+                                                 "another directory")
     if process.locked(_home(settings, found.domain)):
         raise UsageError(f"a VM runs as '{found.domain.name}' already", reason="Conflict")
     if not found.monitors:
@@ -97,11 +108,14 @@ def _home(settings: Settings, domain: Domain) -> Path:
 def _file_of(settings: Settings, domain: Domain) -> Path | None:
     """The watched file of a domain of this name or uuid."""
     listing = Directory(settings.domains, settings.source.include, 0.0).look()
-    for name, data in listing.files.items():
+    host = reading_host(settings, lenient=True)
+    read_with = given(settings, listing.files.get(DEFAULTS), DEFAULTS, host)
+    for name in listing.domain_files:
         try:
-            other = read_domain(data, name, reading_host(settings, lenient=True))
+            others = expand(listing.files[name], name, host, read_with).definitions
         except InvalidDomain:
             continue
-        if domain.name == other.name or domain.uuid == other.uuid:
+        if any(domain.name == other.domain.name or domain.uuid == other.domain.uuid
+               for other in others):
             return settings.domains / name
     return None

@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from reconciler.engine import applied
-from reconciler.engine.case import Exit, ExitKind, VmState
-from reconciler.stratovirt.observation import classify
+from reconciler.engine import applied, exits
+from reconciler.engine.case import VmState
+from reconciler.engine.ledger import was_up_at_reboot
 
 if TYPE_CHECKING:
     from reconciler.engine.keeper import Keeper
@@ -19,12 +19,13 @@ def note(keeper: Keeper) -> None:
     if keeper.vm.pid is not None:
         keeper.tell("domain.adopted")
     elif keeper.vm.state is VmState.ABSENT and record is not None and record.pid is not None:
-        now = keeper.context.now().clock
         if record.boot_id != keeper.context.boot_id:
-            keeper.count_exit(Exit(ExitKind.REBOOT, now, message="the host was started anew"))
+            exits.went_with_the_host(keeper)
         elif not record.intent:
-            keeper.count_exit(classify(keeper.machine.traces(), now))
+            exits.ended(keeper, keeper.machine.traces())
         keeper.machine.note_gone()
+    elif keeper.vm.state is VmState.ABSENT and record is None and was_up_at_reboot(keeper.ledger):
+        exits.went_with_the_host(keeper)  # and its record with the run-time directory
 
 
 def load(keeper: Keeper) -> None:

@@ -13,7 +13,7 @@ from reconciler.engine.case import Around, VmState
 from reconciler.units import show_bytes
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping
+    from collections.abc import Mapping
 
 UP = (VmState.RUNNING, VmState.PAUSED)
 
@@ -26,6 +26,7 @@ class Neighbour:
     state: VmState
     ready: bool  # as it should be, and well if that is asked
     at_rest: bool  # nobody has to wait for it: it is as it should be, or it fails
+    waits: bool  # for what it depends on
     failing: bool
     goes: bool  # it is to be stopped, or removed
     recreating: bool  # its old VM is being exchanged, and the new one not up (and well) yet
@@ -47,18 +48,33 @@ def around(name: str, domain: Domain | None, others: Mapping[str, Neighbour], li
     others = {key: other for key, other in others.items() if key != name}
     if domain is None:
         return Around(listed=listed, dependents=_dependents(name, others))
-    return Around(listed=listed, wave_open=_wave_open(domain, others.values()),
+    return Around(listed=listed, wave_open=_wave_open(domain, others),
                   unmet=_unmet(domain, others), dependents=_dependents(name, others),
                   turn=_turn(domain, others, limits), room=_room(domain, others, limits))
 
 
-def _wave_open(domain: Domain, others: Collection[Neighbour]) -> bool:
+def _wave_open(domain: Domain, others: Mapping[str, Neighbour]) -> bool:
     """Whether nothing of a lower wave is still on its way up (it may also have failed)."""
     wave = domain.policy.start_wave
-    return wave == 0 or all(
-        other.at_rest for other in others if other.domain is not None
-        and other.domain.policy.start_wave < wave
-        and other.domain.policy.state is not DesiredState.STOPPED)
+    return wave == 0 or not any(
+        other.domain is not None and other.domain.policy.start_wave < wave
+        and other.domain.policy.state is not DesiredState.STOPPED
+        and (not other.at_rest or (other.waits and _hopes(other.domain, others)))
+        for other in others.values())
+
+
+def _hopes(domain: Domain, others: Mapping[str, Neighbour],
+           seen: frozenset[str] = frozenset()) -> bool:
+    """Whether all that it depends on is there or on its way: it will be started by itself."""
+    for wanted in domain.policy.depends_on:
+        other = others.get(wanted.domain)
+        if other is None or other.domain is None or wanted.domain in seen:
+            return False  # older definitions, of files that are wrong by now, may be in a cycle
+        coming = not other.at_rest or not _why_unmet(wanted.domain, wanted.condition, other)
+        if not coming and not (other.waits and _hopes(other.domain, others,
+                                                      seen | {wanted.domain})):
+            return False
+    return True
 
 
 def _unmet(domain: Domain, others: Mapping[str, Neighbour]) -> tuple[str, ...]:
@@ -78,6 +94,13 @@ def _why_unmet(name: str, condition: Met, other: Neighbour | None) -> str:
     if condition is Met.HEALTHY and not other.ready:
         return f"it depends on '{name}', which is not healthy yet"
     return ""
+
+
+def dependencies(domain: Domain, others: Mapping[str, Neighbour]) -> list[dict[str, object]]:
+    """Each with whether it is met, as the status has it."""
+    return [{"domain": wanted.domain, "condition": str(wanted.condition),
+             "met": not _why_unmet(wanted.domain, wanted.condition, others.get(wanted.domain))}
+            for wanted in domain.policy.depends_on]
 
 
 def _dependents(name: str, others: Mapping[str, Neighbour]) -> tuple[str, ...]:

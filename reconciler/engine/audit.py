@@ -10,6 +10,7 @@ import os
 from typing import TYPE_CHECKING
 
 from reconciler.domain.checks import conflicts
+from reconciler.domain.lines import located
 from reconciler.domain.model import DesiredState, Problem
 from reconciler.sources.directory import Directory
 from reconciler.units import nearest
@@ -47,12 +48,12 @@ def audit(directory: Path, include: tuple[str, ...],
 def _never_met(domains: Mapping[str, Domain]) -> Iterator[Problem]:
     by_name = {domain.name: domain for domain in domains.values()}
     for domain in domains.values():
-        line = dict(domain.lines).get("policy", 1)
+        file, line = located(domain.file, dict(domain.lines).get("policy", 1))
         for wanted in domain.policy.depends_on:
             why = _why_never(domain, by_name.get(wanted.domain))
             if why:
                 near = "" if wanted.domain in by_name else nearest(wanted.domain, by_name)
-                yield Problem(domain.file, line, "domain/metadata/reconcile/depends-on",
+                yield Problem(file, line, "domain/metadata/reconcile/depends-on",
                               f"it waits for '{wanted.domain}', {why}{near}", warning=True,
                               reason="WaitingForDependency")
 

@@ -51,6 +51,7 @@ class Ledger:
     in_force: str = ""  # the desired state that was last reached: what differs later is drift
     restarts: int = 0
     last_exit: Exit | None = None
+    exits: dict[str, int] = field(default_factory=dict)  # by kind, also of what stayed down
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,9 @@ from typing import TYPE_CHECKING, Any
 
 from reconciler.engine.case import Hold, Removal
 from reconciler.engine.cost import weigh
-from reconciler.engine.show import explain_domain, plan_value, summary
+from reconciler.engine.queue import Urgency
+from reconciler.engine.show import expanded_from, explain_domain, plan_value, summary
+from reconciler.engine.store import EXPANDED
 from reconciler.errors import UsageError
 from reconciler.units import nearest, seconds
 
@@ -49,7 +51,7 @@ class Commands:
                     raise UsageError("no complete look at the source yet", reason="NotReady")
                 return {"ready": True}
             case ("api", "v1", "status"):
-                return await self._status(query.get("wait"))
+                return await self._status(query)
             case ("api", "v1", "plan"):
                 return await self._plans(query.get("name"))
             case ("api", "v1", "domains", name, "explain"):
@@ -64,6 +66,14 @@ class Commands:
                 return await self._sync(_seconds(query.get("wait", "0")), query.get("name"))
             case ("api", "v1", "domains", name, ("restart" | "start") as verb):
                 return self._restart(self._keeper(name), verb, query.get("generation"))
+            case ("hooks", "git"):
+                self._owner.journal.write("hook.received", message="a look at the source follows")
+                self._owner.sync.ask()
+                return {"accepted": True}
+            case ("api", "v1", "hold"):
+                return self._hold_all(query)
+            case ("api", "v1", "release"):
+                return self._release_all()
             case ("api", "v1", "domains", name, "hold"):
                 return self._hold(self._keeper(name), query)
             case ("api", "v1", "domains", name, "release"):
@@ -81,12 +91,16 @@ class Commands:
                              hint="`reconciler status` lists the domains")
         return found
 
-    async def _status(self, wait: str | None) -> dict[str, Any]:
-        """The status; with `wait`, once it is a later one than that sequence (long poll)."""
-        publisher = self._owner.publisher
-        if wait is not None and wait.isdecimal():
+    async def _status(self, query: Mapping[str, str]) -> dict[str, Any]:
+        """The status; with `wait`, once it is a later one than that sequence (long poll).
+
+        `limit` is how many seconds the asker waits at most.
+        """
+        publisher, wait = self._owner.publisher, query.get("wait", "")
+        if wait.isdecimal():
+            limit = min(LONG_POLL, _seconds(query.get("limit", str(LONG_POLL))))
             with suppress(TimeoutError):
-                async with asyncio.timeout(LONG_POLL):
+                async with asyncio.timeout(limit):
                     while publisher.sequence <= int(wait):
                         await self._next_status()
         return publisher.value()
@@ -119,25 +133,29 @@ class Commands:
                  "nextLook": keeper.plan.look_again_at and round(
                      max(0.0, keeper.plan.look_again_at - context.now().clock), 3)}
         if domain is not None and memory.definition is not None:
+            # With the lines of its own text, which tells what was written and what filled in.
+            own = context.read(memory.definition) or domain
             value |= explain_domain(
-                domain, memory.definition.data, memory.places,
+                own, memory.definition.data, memory.places,
                 context.settings.defaults.spare_ports, context.program_of(domain),
                 keeper.machine.home, context.host.defaults)
+            value |= expanded_from(memory.definition.file,
+                                   memory.definition.read_with.get(EXPANDED, ""))
         return value
 
     async def _sync(self, wait: float, name: str | None) -> dict[str, Any]:
         """Look at the source now; with `wait`, until all (or this one) is Ready or Stalled."""
-        sync, before = self._owner.sync, self._owner.sync.handled
+        sync, before = self._owner.sync, self._owner.sync.looks
         sync.ask()
         for keeper in tuple(self._owner.keepers.values()):
             keeper.retry()
         if wait <= 0:
-            return {"handled": before}
+            return {"handled": sync.handled}
         try:
             async with asyncio.timeout(min(wait, LONGEST_WAIT)):
-                while (sync.handled == before or sync.source.busy or sync.unfinished
-                       or self._unsettled(name)):
-                    if sync.error is not None:
+                while (looking := sync.looks == before or sync.source.busy) or (
+                        sync.unfinished or self._unsettled(name)):
+                    if sync.error is not None and not looking:
                         break
                     await self._next_status()
         except TimeoutError:
@@ -146,9 +164,7 @@ class Commands:
                 "waitingFor": sorted(self._unsettled(name))}
 
     def _unsettled(self, name: str | None) -> list[str]:
-        return [k.name for k in self._owner.keepers.values() if name in (None, k.name)
-                and (k.ledger.settled != k.memory.generation or not k.plan.conditions
-                     or k.plan.ready.status == "Unknown" or k.uuid in self._owner.sync.absent)]
+        return [k.name for k in self._owner.unsettled() if name in (None, k.name)]
 
     async def _next_status(self) -> None:
         waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -172,18 +188,43 @@ class Commands:
         return {"domain": keeper.name, "asked": verb}
 
     def _hold(self, keeper: Keeper, query: Mapping[str, str]) -> dict[str, Any]:
+        keeper.hold(self._asked_hold(query))
+        return {"domain": keeper.name, "held": True}
+
+    def _asked_hold(self, query: Mapping[str, str]) -> Hold:
         now = self._owner.context.now()
         try:
             until = now.wall + seconds(query["for"]) if "for" in query else None
         except ValueError as error:
             raise UsageError(str(error)) from None
-        keeper.hold(Hold(query.get("reason", ""), query.get("by", "somebody"), until))
-        return {"domain": keeper.name, "held": True}
+        return Hold(query.get("reason", ""), query.get("by", "somebody"), until)
+
+    def _hold_all(self, query: Mapping[str, str]) -> dict[str, Any]:
+        """Every domain, also those that come later; VMs that run go on."""
+        self._owner.context.store.keep_hold(self._asked_hold(query))
+        self._look_at_all()
+        return {"held": True}
+
+    def _release_all(self) -> dict[str, Any]:
+        if self._owner.context.store.hold is None:
+            raise UsageError("not all are held", reason="Refused",
+                             hint="`reconciler status` shows what is, `reconciler release NAME` "
+                                  "ends one")
+        self._owner.context.store.keep_hold(None)
+        self._look_at_all()
+        return {"held": False}
+
+    def _look_at_all(self) -> None:
+        for keeper in tuple(self._owner.keepers.values()):
+            keeper.wake(Urgency.COMMAND)
 
     def _release(self, keeper: Keeper) -> dict[str, Any]:
         if keeper.domain is not None and keeper.domain.policy.hold and keeper.memory.hold is None:
             raise UsageError(f"'{keeper.name}' is held by its file", reason="Refused",
                              hint="take hold='yes' out of the file")
+        if keeper.memory.hold is None and self._owner.context.store.hold is not None:
+            raise UsageError(f"'{keeper.name}' is held with all others", reason="Refused",
+                             hint="`reconciler release --all` ends that")
         keeper.hold(None)
         return {"domain": keeper.name, "held": False}
 

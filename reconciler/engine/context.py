@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from reconciler.domain.model import InvalidDomain
 from reconciler.domain.numbers import complete, of_text
 from reconciler.engine.case import Now
+from reconciler.engine.history import Archive
 from reconciler.engine.ledger import Patience
 from reconciler.engine.queue import Lane
 from reconciler.engine.site import opening
@@ -55,10 +56,12 @@ class Context:
     changed: Callable[[str], None]
     watch_files: Callable[[Iterable[str], Callable[[], None]], list[Callable[[], None]]]
     around: Callable[[Keeper], Around]  # what the other domains have to do with this one
+    dependencies: Callable[[Keeper], list[dict[str, object]]]  # each with whether it is met
     now: Callable[[], Now] = clocks
     began: float = field(init=False)
     patience: Patience = field(init=False)
     capabilities: Capabilities = field(init=False)
+    archive: Archive = field(init=False)
     starts: Lane = field(init=False)
     stops: Lane = field(init=False)
 
@@ -68,6 +71,7 @@ class Context:
         self.patience = Patience(reconcile.backoff.initial, reconcile.backoff.maximum,
                                  reconcile.drift.fight_limit, reconcile.drift.window)
         self.capabilities = Capabilities(self.settings.state / "capabilities.json")
+        self.archive = Archive(self.settings.state)
         self.starts = Lane(self.settings.concurrency)
         self.stops = Lane(STOPS_AT_ONCE)
 

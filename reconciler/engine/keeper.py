@@ -13,13 +13,12 @@ from typing import TYPE_CHECKING, Any
 from reconciler.domain.model import DesiredState
 from reconciler.domain.numbers import of_text
 from reconciler.domain.writer import write
-from reconciler.engine import adoption, applied
+from reconciler.engine import adoption, applied, exits
 from reconciler.engine import ledger as ledgers
 from reconciler.engine.act import Actor
 from reconciler.engine.carry_out import await_start, carry_out
 from reconciler.engine.case import (
     Case,
-    Exit,
     ExitKind,
     Hold,
     Ledger,
@@ -27,7 +26,6 @@ from reconciler.engine.case import (
     Now,
     Plan,
     Removal,
-    Truth,
     Unwilling,
     Vm,
     VmState,
@@ -36,12 +34,10 @@ from reconciler.engine.needs import NeedsWatch
 from reconciler.engine.plan import plan
 from reconciler.engine.prober import Prober
 from reconciler.engine.queue import Urgency
+from reconciler.engine.settling import settle
 from reconciler.engine.transitions import Transitions
-from reconciler.engine.waits import FOR_OTHERS
 from reconciler.engine.wellness import judge
 from reconciler.errors import QmpError
-from reconciler.report.events import timestamp
-from reconciler.stratovirt.observation import Traces, classify
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -50,6 +46,7 @@ if TYPE_CHECKING:
     from reconciler.domain.numbers import Numbers
     from reconciler.engine.context import Context
     from reconciler.engine.store import Memory, Text
+    from reconciler.stratovirt.observation import Traces
 
 MOST_ROUNDS = 20  # passes without rest; more is a fault of ours, and is told as one
 
@@ -193,8 +190,8 @@ class Keeper:
 
     def on_event(self, name: str, data: dict[str, Any]) -> None:
         """A QMP event: look, whatever it was."""
-        if name == "RESET" and self.applied is not None and self.applied.policy.destroy_on_reboot:
-            self.remember(ledger=replace(self.ledger, down="PoweredOff"))
+        if name == "RESET":
+            exits.rebooted(self)
         gone = str(data.get("device")) if name == "DEVICE_DELETED" else ""
         left = applied.without(self.applied, gone) if self.applied and gone else None
         if left is not None:
@@ -212,17 +209,8 @@ class Keeper:
         self.vm = Vm(VmState.ABSENT)
         self.consoles, self.unwilling = {}, {}
         if not asked and not self.actor.starting:
-            self.count_exit(classify(traces, self.context.now().clock))
+            exits.ended(self, traces)
         self.wake(Urgency.EXIT)
-
-    def count_exit(self, end: Exit) -> None:
-        """An exit that nobody here asked for: classified, counted, told."""
-        policy = (self.applied or self.domain)
-        if policy is not None:
-            self.remember(ledger=ledgers.exited(self.ledger, end, policy.policy,
-                                                jitter=self.context.jitter()))
-        self.tell("domain.exited", severity="warning", reason=end.kind, cause="exit",
-                  code=end.code, signal=end.signal, message=end.message)
 
     # The pass
 
@@ -243,7 +231,7 @@ class Keeper:
             self._count_silence(now)
             self._follow_health()
             self.plan = self.decide(now)
-            self._settle(now)
+            settle(self, now)
             self.context.changed(self.uuid)
             if not self.plan.steps and self.vm.state is VmState.STARTING:
                 await await_start(self)
@@ -318,7 +306,7 @@ class Keeper:
         if not self.plan.conditions:
             return False
         on_its_way = bool(self.plan.steps) or self.plan.ready.reason in (
-            "Starting", "Recreating", "Resuming", "Pausing", *FOR_OTHERS)
+            "Starting", "Recreating", "Resuming", "Pausing", "WaitingForSlot")
         return not on_its_way or self.ledger.failures.count > 0
 
     def _hold(self) -> Hold | None:
@@ -339,25 +327,8 @@ class Keeper:
 
     # Between passes
 
-    def _settle(self, now: Now) -> None:
-        """Tell what changed, and note that this generation ended Ready or Stalled."""
-        for news in self.transitions.update(self.plan.conditions, timestamp()):
-            self.tell(news.event, severity=news.severity, reason=news.reason,
-                      message=news.message)
-        stalled = self.plan.condition("Stalled")
-        ready = self.plan.ready.status is Truth.TRUE
-        if (ready or stalled) and self.domain is not None:
-            state = self.domain.policy.state if ready else self.ledger.in_force
-            fresh = ledgers.settled(self.ledger, self.memory.generation, state)
-            if ready:
-                fresh = ledgers.quiet(fresh, self.domain.policy, self.context.patience,
-                                      now=now.clock)
-            if fresh != self.ledger:
-                self.remember(ledger=fresh)
-            elif self.memory.boot_id == "":
-                self.remember()
-
     def _rest(self, now: Now) -> float | None:
+        """Seconds until it should be looked at again, though nothing happens."""
         self._needs.watch(self.domain, wanted=self.ledger.failures.count > 0)
         resync = self.context.resync()
         again = self.plan.look_again_at

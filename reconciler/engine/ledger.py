@@ -52,7 +52,8 @@ def refused(ledger: Ledger, generation: int, message: str) -> Ledger:
 
 def exited(ledger: Ledger, end: Exit, policy: Policy, *, jitter: float) -> Ledger:
     """The VM ended though nobody here asked: down it stays, or when it is started again."""
-    ledger = replace(ledger, last_exit=end)
+    ledger = replace(ledger, last_exit=end, exits={
+        **ledger.exits, str(end.kind): ledger.exits.get(end.kind, 0) + 1})
     if end.kind is not ExitKind.UNHEALTHY and not _restarts(end.kind, policy):
         return replace(ledger, down=_DOWN[end.kind])
     if end.kind is ExitKind.REBOOT:
@@ -72,9 +73,23 @@ def exited(ledger: Ledger, end: Exit, policy: Policy, *, jitter: float) -> Ledge
 
 
 _DOWN = {ExitKind.POWEROFF: "PoweredOff", ExitKind.RESET: "PoweredOff",
+         ExitKind.PANIC: "GuestPanicked", ExitKind.OUT_OF_MEMORY: "OutOfMemory",
          ExitKind.ASKED: "Killed", ExitKind.TERMINATED: "Killed", ExitKind.KILLED: "Killed",
          ExitKind.CRASHED: "Killed", ExitKind.UNHEALTHY: "HealthCheckFailed",
          ExitKind.REBOOT: "PoweredOff"}
+
+
+def after_reboot(ledger: Ledger) -> Ledger:
+    """The boot-time clock began anew: what was counted by it means nothing now."""
+    return replace(ledger, failures=Limiter(), crashes=Limiter(), drift=Limiter(),
+                   last_exit=Exit(ExitKind.REBOOT, 0.0, message="the host was started anew"))
+
+
+def was_up_at_reboot(ledger: Ledger) -> bool:
+    """Whether it ran when the host went down, and nobody has counted that yet."""
+    end = ledger.last_exit
+    return end is not None and end.kind is ExitKind.REBOOT and end.at == 0.0 and (
+        ledger.in_force in ("running", "paused") and not ledger.down)
 
 
 def _restarts(kind: ExitKind, policy: Policy) -> bool:
@@ -99,7 +114,7 @@ def drifted(ledger: Ledger, what: str, patience: Patience, *, now: float, jitter
 def changed(ledger: Ledger) -> Ledger:
     """A new generation, or somebody's command: every patience begins anew."""
     return Ledger(settled=ledger.settled, in_force=ledger.in_force, restarts=ledger.restarts,
-                  last_exit=ledger.last_exit)
+                  last_exit=ledger.last_exit, exits=ledger.exits)
 
 
 def settled(ledger: Ledger, generation: int, state: str) -> Ledger:

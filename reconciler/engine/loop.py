@@ -13,6 +13,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from reconciler import __version__
+from reconciler.engine.announcer import Announcer
 from reconciler.engine.around import Limits
 from reconciler.engine.case import Condition, Plan, Truth
 from reconciler.engine.commands import Commands
@@ -21,24 +22,29 @@ from reconciler.engine.keeper import Keeper
 from reconciler.engine.neighbourhood import Neighbourhood
 from reconciler.engine.publisher import Publisher
 from reconciler.engine.queue import Urgency, WorkQueue
-from reconciler.engine.site import memory_limit
+from reconciler.engine.revisions import Revisions
+from reconciler.engine.site import gate_of, memory_limit
 from reconciler.engine.store import Memory, Store
 from reconciler.engine.sync import Sync
 from reconciler.errors import AlreadyRunning, HostError
+from reconciler.host.cgroup import OomKills
 from reconciler.host.notify import Notifier
 from reconciler.report.server import Server
 from reconciler.stratovirt import machine, monitors, process
 from reconciler.stratovirt.machine import Listener, VirtualMachine
 from reconciler.stratovirt.prepare import tidy
 from reconciler.stratovirt.record import boot_id, load
+from reconciler.stratovirt.unmanaged import unmanaged
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from reconciler.domain.model import Domain, ReadingHost
+    from reconciler.engine.revisions import Outcome
     from reconciler.report.events import Journal
     from reconciler.settings import Settings
     from reconciler.stratovirt.binary import Binary
+    from reconciler.stratovirt.unmanaged import Unmanaged
 
 PATIENCE = 0.8  # seconds that running steps get at a stop; what is cut short is looked at next time
 FAULT_PAUSE = 30.0
@@ -57,19 +63,26 @@ class Reconciler:
         self._locks = take_locks(settings)
         self._unlocked = process.without_lock(self.vms)
         self.notifier = Notifier()
+        self.oom_kills = OomKills()
         self.keepers: dict[str, Keeper] = {}  # by uuid
         limits = Limits(settings.max_unavailable,
                         memory_limit(settings, simulated=binary.simulated))
-        self.neighbours = Neighbourhood(limits, self._wake_waiting, lambda: self.sync.looked)
+        self.neighbours = Neighbourhood(limits, self._wake_waiting, lambda: self.sync.looked,
+                                        self._touched)
+        self.unmanaged: tuple[Unmanaged, ...] = ()
         self.context = Context(
             settings=settings, journal=journal, store=Store(settings.state / "domains"), host=host,
             program=[*binary.program, *settings.hypervisor.arguments],
             simulated=binary.simulated, boot_id=boot_id(),
             machine=self._machine, read_text=read, changed=self._changed,
             around=self.neighbours.around,
+            dependencies=self.neighbours.dependencies,
             watch_files=self.notifier.watch_files)
         self.queue = WorkQueue(self._pass, self._fault)
-        self.sync = Sync(self, read)
+        self.sync = Sync(self)
+        self.announcer = Announcer(settings, journal, self.sync.source.where,
+                                   self._note_told)
+        self.revisions = Revisions(settings.state, self.announcer.tell)
         self.publisher = Publisher(self)
         self.server = Server(settings.api_socket, Commands(self), self._request_fault)
         self._over = asyncio.Event()
@@ -85,10 +98,14 @@ class Reconciler:
         try:
             await self._begin()
             await self.server.start()
+            await self._listen()
             self._own(source.run(), "source")
             self._own(self.sync.forever(), "looks at the source")
             self._own(self.publisher.heartbeat(), "heartbeat")
             self._own(self._watch_monitors(), "monitors")
+            self._own(self._watch_unmanaged(), "unmanaged")
+            self.revisions.tell_again()
+            self._own(self.announcer.forever(), "announcer")
             stop = asyncio.create_task(self._over.wait(), name="until a signal")
             done, _ = await asyncio.wait({stop, *self._tasks},
                                          return_when=asyncio.FIRST_COMPLETED)
@@ -99,6 +116,20 @@ class Reconciler:
             source.stop()
             await self._end()
 
+    async def _listen(self) -> None:
+        """Over TCP, too, where the configuration says so; a port that is taken stops no VM."""
+        where = self.settings.http.listen
+        if where is None:
+            return
+        host, _, port = where.rpartition(":")
+        host = host.removeprefix("[").removesuffix("]")
+        try:
+            await self.server.listen(host, int(port), lambda: gate_of(self.settings, host))
+        except OSError as error:
+            self.journal.write("http.failed", severity="error", reason="ListenFailed",
+                               error=f"{where}: {error.strerror or error}",
+                               hint="webhooks do not arrive; set http.listen to a free address")
+
     async def once(self) -> bool:
         """Converge, as far as it goes without waiting, and leave; whether all is Ready."""
         await self._begin()
@@ -106,6 +137,7 @@ class Reconciler:
             await self.sync.once(settle=True)
             await self.queue.rest()
             self.publisher.write()
+            await self.announcer.flush()
             return all(k.plan.ready.status == "True" for k in self.keepers.values()) and (
                 not self.sync.rejected and not self.sync.error and not self.sync.held)
         finally:
@@ -119,10 +151,6 @@ class Reconciler:
             self.journal.write(
                 "hypervisor.simulated", severity="warning",
                 message="no stratovirt on PATH: a simulator stands in, and no guest really runs")
-        if self.settings.http.listen is not None:
-            self.journal.write("config.ignored", severity="warning",
-                               message="http.listen is not built yet: only the command socket "
-                                       f"answers, {self.settings.api_socket}")
         for tap in await asyncio.to_thread(tidy, self.vms) if self.context.manage_taps else ():
             self.journal.write("tap.removed", tap=tap, message="its VM is gone")
         self._remember_all()
@@ -222,14 +250,35 @@ class Reconciler:
         limits = self.settings.reconcile
         return VirtualMachine(self.vms / name, listener, self.notifier,
                               machine.Limits(limits.qmp_timeout, limits.start_timeout),
-                              self._unlocked.pop(name, None))
+                              self.oom_kills, self._unlocked.pop(name, None))
 
     def _changed(self, uuid: str) -> None:
         self.publisher.changed(uuid)
         self.neighbours.update(uuid, self.keepers.get(uuid))
 
+    def _touched(self, uuid: str) -> None:
+        self.publisher.changed(uuid)
+
     def _wake_waiting(self, uuid: str) -> None:
         self.queue.wake(uuid, Urgency.FILE)
+
+    def unsettled(self) -> list[Keeper]:
+        """Those of which it is not known yet how they end with the newest files."""
+        return [k for k in self.keepers.values()
+                if k.ledger.settled != k.memory.generation or not k.plan.conditions
+                or k.plan.ready.status is Truth.UNKNOWN or k.uuid in self.sync.absent]
+
+    def _note_told(self, outcome: Outcome) -> None:
+        self.revisions.note_told(outcome)
+
+    def judge_revision(self) -> None:
+        """Whether the newest revision has its result by now; after every change of the status."""
+        sync = self.sync
+        if self.revisions.open and not sync.unfinished and not sync.source.busy:
+            failing = [k.name for k in self.keepers.values()
+                       if k.plan.conditions and k.plan.ready.status is not Truth.TRUE]
+            self.revisions.judge([k.name for k in self.unsettled()], [*failing, *sync.rejecting],
+                                 len(self.keepers))
 
     # The outside
 
@@ -251,6 +300,18 @@ class Reconciler:
                 elif keeper.machine.meddled():
                     keeper.machine.reclaim()
                     self._wake(keeper, Urgency.DRIFT)
+
+    async def _watch_unmanaged(self) -> None:
+        """Whether there are VMs that are not ours: nobody tells us, and it is only for the eye."""
+        while True:
+            ours = {k.vm.pid for k in self.keepers.values() if k.vm.pid is not None}
+            found = await asyncio.to_thread(unmanaged, self.vms, self.binary.program, ours)
+            now = {k.vm.pid for k in self.keepers.values()}
+            found = tuple(one for one in found if one.pid not in now)
+            if found != self.unmanaged:
+                self.unmanaged = found
+                self.publisher.changed("")
+            await asyncio.sleep(self.context.resync())
 
     def _own(self, work: Any, name: str) -> None:
         self._tasks.append(asyncio.create_task(work, name=name))

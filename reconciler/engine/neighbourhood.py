@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from reconciler.engine.around import Limits, Neighbour, around
+from reconciler.engine.around import Limits, Neighbour, around, dependencies
 from reconciler.engine.case import Removal, Truth, Verb, VmState
 from reconciler.engine.waits import FOR_OTHERS
 
@@ -22,18 +22,29 @@ class Neighbourhood:
     """All domains of this reconciler, as they are to each other."""
 
     def __init__(self, limits: Limits, wake: Callable[[str], None],
-                 listed: Callable[[], bool]) -> None:
-        self._limits = limits
+                 listed: Callable[[], bool], touched: Callable[[str], None]) -> None:
+        self.limits = limits
+        self._touched = touched  # this one's status says something of another, which changed
         self._wake = wake  # this one waits for others, and something changed
         self._listed = listed
         self._known: dict[str, Neighbour] = {}  # by name
         self._names: dict[str, str] = {}  # by uuid
         self._waiting: set[str] = set()  # uuids
+        self._needs: dict[str, set[str]] = {}  # by name, the uuids of those that depend on it
 
     def around(self, keeper: Keeper) -> Around:
         """What the others have to do with it, now."""
-        return around(keeper.name, keeper.domain, self._known, self._limits,
+        return around(keeper.name, keeper.domain, self._known, self.limits,
                       listed=self._listed())
+
+    def dependencies(self, keeper: Keeper) -> list[dict[str, object]]:
+        """Those of its file, each with whether it is met now."""
+        return dependencies(keeper.domain, self._known) if keeper.domain is not None else []
+
+    @property
+    def memory(self) -> int:
+        """Bytes that all VMs take, or are about to take."""
+        return sum(other.memory for other in self._known.values())
 
     def update(self, uuid: str, keeper: Keeper | None) -> None:
         """It may be another one to the others; None when it is no more."""
@@ -48,7 +59,18 @@ class Neighbourhood:
         else:
             self._waiting.discard(uuid)
         if now != before:
+            self._note_needs(uuid, before, now)
             self.wake_all(uuid)
+            for known in {name, self._names.get(uuid)} - {None}:
+                for other in self._needs.get(str(known), ()):
+                    self._touched(other)
+
+    def _note_needs(self, uuid: str, before: Neighbour | None, now: Neighbour | None) -> None:
+        for neighbour_, add in ((before, False), (now, True)):
+            domain = neighbour_.domain if neighbour_ is not None else None
+            for wanted in domain.policy.depends_on if domain is not None else ():
+                known = self._needs.setdefault(wanted.domain, set())
+                (known.add if add else known.discard)(uuid)
 
     def wake_all(self, but: str = "") -> None:
         """Something changed that they may wait for."""
@@ -67,6 +89,7 @@ def neighbour(keeper: Keeper) -> Neighbour:
     back = ledger.refused == generation and vm.state is VmState.ABSENT
     return Neighbour(
         domain, vm.state, ready is not None and ready.status is Truth.TRUE, keeper.at_rest,
+        waits=ready is not None and ready.reason == "WaitingForDependency",
         failing=ledger.failures.count > 0,
         goes=_goes(keeper), recreating=Verb.CHECK in verbs or begun or back,
         wants_recreate=any(step.verb is Verb.CHECK for step in decided.blocked),

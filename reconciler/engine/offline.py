@@ -2,27 +2,25 @@
 
 from __future__ import annotations
 
-import platform
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from reconciler.domain.numbers import of_text
+from reconciler.domain.numbers import complete, of_text
 from reconciler.domain.reader import read_domain
 from reconciler.engine.context import clocks
-from reconciler.engine.intake import Definitions, Intake
-from reconciler.engine.review import Review, meaning, review
-from reconciler.engine.show import explain_domain
-from reconciler.engine.site import admission, reading_host
+from reconciler.engine.review import Review, intake_of, meaning, review
+from reconciler.engine.show import expanded_from, explain_domain
+from reconciler.engine.site import reading_host
 from reconciler.engine.store import Memory, Store
 from reconciler.engine.target import Kind, Target, files
 from reconciler.engine.world import look
 from reconciler.errors import SourceError
-from reconciler.sources.directory import Directory
 from reconciler.stratovirt import binary
 from reconciler.stratovirt.record import boot_id
 
 if TYPE_CHECKING:
+    from reconciler.engine.intake import Definitions
     from reconciler.engine.world import World
     from reconciler.settings import Settings
     from reconciler.sources.listing import Listing
@@ -35,7 +33,7 @@ async def plans(settings: Settings, name: str | None) -> dict[str, Any]:
 
 @dataclass(frozen=True, slots=True)
 class Drawn:
-    """A review, and all that it rests on. `current`: the watched directory, where there is one."""
+    """A review, and all that it rests on. `current`: what the source has, where that is known."""
 
     review: Review
     world: World
@@ -63,8 +61,6 @@ async def draw(settings: Settings, target: Target) -> Drawn:
 
 
 def _current(settings: Settings) -> Listing | None:
-    if settings.source.kind != "directory":
-        return None
     with suppress(SourceError):  # then nothing of it says that a domain was gone before
         return files(settings, Target())
     return None
@@ -73,21 +69,22 @@ def _current(settings: Settings) -> Listing | None:
 def explain(settings: Settings, name: str) -> dict[str, Any] | None:
     """Everything filled in, for a domain that no reconciler keeps now."""
     memories = {m.uuid: m for m in Store(settings.state / "domains").all(boot_id())}
-    for file, domain in _definitions(settings, memories).accepted.items():
+    found = _definitions(settings, memories)
+    for key, domain in found.accepted.items():
         if name in (domain.name, domain.uuid):
-            data = (settings.domains / file).read_bytes()
+            source = found.sources[key]
             places = memories[domain.uuid].places if domain.uuid in memories else {}
             program = [*binary.find(settings).program, *settings.hypervisor.arguments]
-            return explain_domain(domain, data, places, settings.defaults.spare_ports, program,
-                                  settings.runtime / "vms" / domain.name,
-                                  reading_host(settings).defaults)
+            host = reading_host(settings)
+            own = complete(read_domain(source.data, domain.file, host), found.numbers.get(key, {}))
+            return explain_domain(own, source.data, places, settings.defaults.spare_ports, program,
+                                  settings.runtime / "vms" / domain.name, host.defaults) | (
+                expanded_from(domain.file, source.note))
     return None
 
 
 def _definitions(settings: Settings, memories: dict[str, Memory]) -> Definitions:
-    listing = Directory(settings.domains, settings.source.include, 0.0).look()
-    intake = Intake(reading_host(settings), admission(settings), platform.node(), read_domain)
     known = {uuid: memory.definition for uuid, memory in memories.items() if memory.definition}
-    return intake.definitions(
-        listing, {uuid: text.file for uuid, text in known.items()},
+    return intake_of(settings).definitions(
+        files(settings, Target()), {uuid: text.file for uuid, text in known.items()},
         {uuid: of_text(text.read_with.get("numbers", "")) for uuid, text in known.items()})

@@ -85,10 +85,11 @@ class Prober:
                 console.close()
 
     def _note(self, pulse: Pulse, who: str) -> None:
-        before, self.pulse = self.pulse, pulse
+        keeper, before, self.pulse = self._keeper, self.pulse, pulse
         if before.verdict is pulse.verdict:
+            if before.message != pulse.message:
+                keeper.wake(Urgency.DRIFT)  # what the status says is another thing now
             return
-        keeper = self._keeper
         if pulse.verdict is Verdict.HEALTHY:
             keeper.remember(well=who)
             keeper.tell("domain.healthy", reason="Succeeded")

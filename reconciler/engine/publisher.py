@@ -10,19 +10,16 @@ import asyncio
 import os
 import platform
 import time
-from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from reconciler import __version__
-from reconciler.engine.case import VmState
+from reconciler.engine.portrait import domain_status
+from reconciler.host import memory
 from reconciler.report import status
 from reconciler.report.events import timestamp
-from reconciler.stratovirt.observation import main_console
-from reconciler.stratovirt.process import command_line
 
 if TYPE_CHECKING:
-    from reconciler.engine.keeper import Keeper
     from reconciler.engine.loop import Reconciler
 
 # Writing may take a twentieth of the time at most: a few domains are written at once, a thousand
@@ -45,6 +42,7 @@ class Publisher:
         self._next = 0.0  # the loop's time from which on it may be written again
         self.sequence = 0
         self.problem = ""
+        self._total = memory.total()
         self._machine_id = _read("/etc/machine-id")
         self.waiters: list[asyncio.Future[None]] = []
 
@@ -67,6 +65,7 @@ class Publisher:
             self._timer.cancel()
             self._timer = None
         begun = time.perf_counter()
+        self._owner.judge_revision()
         self.sequence += 1
         try:
             status.write(self._directory, self.value())
@@ -114,10 +113,18 @@ class Publisher:
             "host": {"name": platform.node(), "machineId": self._machine_id, "arch": settings.arch,
                      "kvm": os.path.exists("/dev/kvm"),
                      "hypervisor": {"path": binary.path, "version": binary.version,
-                                    "simulated": binary.simulated}},
+                                    "simulated": binary.simulated},
+                     "memoryBytes": self._memory()},
             "source": self._source(), "summary": status.summary(domains),
             "approvals": owner.sync.approvals(), "domains": domains,
+            "unmanaged": [one.value for one in owner.unmanaged],
         }
+
+    def _memory(self) -> dict[str, int | None]:
+        """The host's, what VMs have of it, and what is left for more by the configuration."""
+        limit, taken = self._owner.neighbours.limits.memory, self._owner.neighbours.memory
+        return {"total": self._total, "reserved": taken,
+                "available": None if limit is None else max(0, limit - taken)}
 
     def _source(self) -> dict[str, Any]:
         sync, error = self._owner.sync, self._owner.sync.error
@@ -126,7 +133,10 @@ class Publisher:
                  "message": "" if error is None else str(error)}
         return {"files": sync.files, "revision": sync.revision, "lastAttempt": sync.last_attempt,
                 "lastSync": sync.last_success, "lastSuccess": sync.last_success,
-                **sync.source.describe(), "conditions": [ready], "elsewhere": list(sync.elsewhere),
+                **sync.source.describe(), "history": self._owner.revisions.value,
+                "settling": sorted({k.name for k in self._owner.keepers.values()
+                                    if k.uuid in sync.absent} | set(sync.unfinished)),
+                "conditions": [ready], "elsewhere": list(sync.elsewhere),
                 "invalid": [{"file": r.file, "domain": r.name, "reason": r.reason,
                              "errors": [str(p) for p in r.problems]} for r in sync.rejected]}
 
@@ -136,80 +146,3 @@ def _read(path: str) -> str | None:
         return Path(path).read_text(encoding="ascii").strip() or None
     except OSError:
         return None
-
-
-def domain_status(keeper: Keeper) -> dict[str, Any]:
-    """One domain's part of the status."""
-    memory, domain, ledger = keeper.memory, keeper.domain, keeper.ledger
-    generation = memory.generation
-    conditions = [
-        {"type": c.type, "status": str(c.status), "reason": c.reason, "message": c.message,
-         "observedGeneration": generation,
-         "lastTransitionTime": keeper.transitions.since.get(c.type, ("", timestamp()))[1]}
-        for c in keeper.plan.conditions] or [
-        {"type": "Ready", "status": "Unknown", "reason": "Adopting", "message": "not looked at yet",
-         "observedGeneration": generation, "lastTransitionTime": timestamp()}]
-    definition = memory.definition
-    end = ledger.last_exit
-    return {
-        "name": keeper.name, "uuid": keeper.uuid,
-        "labels": dict(domain.policy.labels) if domain else {},
-        "file": definition.file if definition else None,
-        "revision": definition.revision if definition else None,
-        "appliedRevision": memory.good.revision if memory.good else None,
-        "generation": generation, "observedGeneration": ledger.settled,
-        "desired": {"state": str(domain.policy.state) if domain else None,
-                    "memoryBytes": (domain.current_memory or domain.memory) if domain else None,
-                    "vcpus": (domain.current_vcpus or domain.vcpus) if domain else None},
-        "observed": _observed(keeper), "status": status.word(conditions),
-        "conditions": conditions,
-        "pending": [{"path": p.change.path, "from": p.change.old, "to": p.change.new,
-                     "class": str(p.change.impact), "blockedBy": p.blocked_by,
-                     "line": p.change.line} for p in keeper.plan.pending],
-        "warnings": [{"line": w.line, "message": f"{w.path}: {w.message}"}
-                     for w in domain.warnings]
-        if domain else [],
-        "restarts": {"total": ledger.restarts, "inWindow": len(ledger.crashes.times),
-                     "lastExit": {"kind": str(end.kind), "code": end.code, "signal": end.signal,
-                                  "message": end.message} if end else None},
-        "ignored": list(domain.policy.ignore) if domain else [],
-        "attempt": ledger.failures.count, "nextAttemptAt": _next_attempt(keeper),
-        "lastAction": keeper.last_action,
-    }
-
-
-def _next_attempt(keeper: Keeper) -> str | None:
-    """When what is held back is tried again, as a time of day."""
-    again = keeper.plan.look_again_at
-    if again is None or not keeper.plan.blocked:
-        return None
-    now = keeper.context.now()
-    return timestamp(now.wall + max(0.0, again - now.clock))
-
-
-def _observed(keeper: Keeper) -> dict[str, Any]:
-    """What was really seen: memory and processors as of the process' own command line, or since.
-
-    What was changed live stands in no command line; it is what StratoVirt was told and agreed to.
-    """
-    vm, record = keeper.vm, keeper.machine.record
-    found: dict[str, Any] = {"at": timestamp(), "state": str(vm.state), "pid": vm.pid}
-    if vm.pid is None or vm.state is VmState.ABSENT:
-        return found
-    if not keeper.words or keeper.words[0] != str(vm.pid):
-        keeper.words = (str(vm.pid), *command_line(vm.pid))
-    words = keeper.words
-    values = dict(pairwise(words))
-    memory, cpus = values.get("-m", ""), values.get("-smp", "").partition(",")[0]
-    found["since"] = found["startedAt"] = record.started_at if record else None
-    found["bootId"] = record.boot_id if record else None
-    found["memoryBytes"] = int(memory[:-1]) << 20 if memory[:-1].isdigit() else None
-    found["vcpus"] = int(cpus) if cpus.isdigit() else None
-    got = keeper.applied
-    if got is not None and record is not None and record.updated:
-        found["memoryBytes"] = got.current_memory or got.memory
-        found["vcpus"] = got.current_vcpus or got.vcpus
-    found["console"] = main_console(keeper.consoles)
-    found["qmp"] = "ok" if vm.state is not VmState.UNKNOWN else vm.problem
-    found["socket"] = str(Path(keeper.machine.home) / "monitor.sock")
-    return found

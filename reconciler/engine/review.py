@@ -12,8 +12,8 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from reconciler.domain.difference import differences
+from reconciler.domain.expand import expand
 from reconciler.domain.model import DesiredState, Impact
-from reconciler.domain.reader import read_domain
 from reconciler.engine import removal
 from reconciler.engine.around import Limits, Neighbour, around
 from reconciler.engine.case import Case, Hold, Now, Pulse, Removal, Verdict, VmState
@@ -23,7 +23,8 @@ from reconciler.engine.intake import Definitions, Intake
 from reconciler.engine.ledger import changed
 from reconciler.engine.plan import plan
 from reconciler.engine.show import plan_value, summary
-from reconciler.engine.site import admission, memory_limit, opening, reading_host
+from reconciler.engine.site import admission, memory_limit, opening, reading_host, variables
+from reconciler.sources.listing import DEFAULTS
 from reconciler.stratovirt import binary
 
 if TYPE_CHECKING:
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     from reconciler.domain.difference import Change
     from reconciler.domain.model import Domain
     from reconciler.engine.case import Plan
+    from reconciler.engine.intake import Rejected
     from reconciler.engine.world import Known, World
     from reconciler.settings import Settings
     from reconciler.sources.listing import Listing
@@ -87,21 +89,33 @@ class Review:
                 "summary": summary(plans)}
 
 
+def intake_of(settings: Settings) -> Intake:
+    """What reads files as the reconciler does; which numbers are free nobody asks the host."""
+    return Intake(reading_host(settings), admission(settings), platform.node(), expand,
+                  variables=variables(settings))
+
+
 def meaning(settings: Settings, world: World, listing: Listing) -> Meaning:
     """Read the files, and tell whose each is."""
-    intake = Intake(reading_host(settings), admission(settings), platform.node(), read_domain)
-    found = intake.definitions(listing, world.files, world.numbers, world.definitions)
+    found = intake_of(settings).definitions(listing, world.files, world.numbers, world.definitions)
     wanted = {world.of(domain).memory.uuid: domain for domain in found.accepted.values()}
-    in_files = {file: uuid for uuid, file in world.files.items()}
     invalid: dict[str, tuple[str, str]] = {}
-    unsure = bool(listing.unfinished) or not listing.complete
+    unsure = bool(listing.unfinished) or not listing.complete or DEFAULTS in listing.unreadable
     for rejected in found.rejected:
-        owners = {in_files[rejected.file]} if rejected.file in in_files else {
-            uuid for uuid, known in world.domains.items()
-            if rejected.uuid == uuid or rejected.name == known.memory.name}
-        unsure = unsure or (not owners and rejected.name is None)
-        invalid |= dict.fromkeys(owners - wanted.keys(), (rejected.reason, rejected.message))
+        owners = _owners(world, rejected, {*wanted, *invalid})
+        unsure = unsure or (not owners and rejected.name is None and rejected.file != DEFAULTS)
+        invalid |= dict.fromkeys(owners, (rejected.reason, rejected.message))
     return Meaning(found, wanted, invalid, unsure)
+
+
+def _owners(world: World, rejected: Rejected, present: set[str]) -> set[str]:
+    """Whose business a file is that is not accepted: of those that no good file is of."""
+    named = {uuid for uuid, known in world.domains.items()
+             if rejected.uuid == uuid or rejected.name == known.memory.name}
+    whole = {uuid for uuid, file in world.files.items() if file == rejected.file}
+    if rejected.alone:
+        return (named - present) or (whole - present)
+    return (whole or named) - present
 
 
 def review(settings: Settings, world: World, found: Meaning | str, now: Now,
@@ -204,7 +218,7 @@ def _as_it_will_be(case: Case) -> Neighbour:
     there = case.domain is not None and case.removal in (Removal.NONE, Removal.HELD)
     domain = case.domain if there else None
     state = _SOON_UP[domain.policy.state] if domain is not None else VmState.ABSENT
-    return Neighbour(domain, state, ready=True, at_rest=True, failing=False, goes=False,
-                     recreating=False, wants_recreate=False,
+    return Neighbour(domain, state, ready=True, at_rest=True, waits=False, failing=False,
+                     goes=False, recreating=False, wants_recreate=False,
                      memory=domain.memory if domain is not None and (
                          state is not VmState.ABSENT) else 0)

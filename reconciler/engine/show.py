@@ -11,8 +11,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from reconciler.domain.filled import filled_in
+from reconciler.domain.lines import located
 from reconciler.domain.live import placed
 from reconciler.domain.model import Place, Policy
+from reconciler.domain.substitute import literal
 from reconciler.domain.writer import write
 from reconciler.engine.cost import Action
 from reconciler.stratovirt.addresses import lay_out
@@ -39,7 +41,7 @@ def plan_value(name: str, uuid: str | None, file: str | None, plan: Plan,
         "cost": weight.cost.text, "downSeconds": weight.cost.down,
         "steps": [_step(step) for step in plan.steps],
         "blocked": [_step(step) for step in plan.blocked],
-        "changes": [_change(change, blocked, cost) for (change, blocked), cost in zip(
+        "changes": [_change(file, change, blocked, cost) for (change, blocked), cost in zip(
             changes, weight.changes, strict=True)],
         "conditions": [{"type": c.type, "status": str(c.status), "reason": c.reason,
                         "message": c.message} for c in plan.conditions],
@@ -47,9 +49,10 @@ def plan_value(name: str, uuid: str | None, file: str | None, plan: Plan,
     }
 
 
-def _change(change: Change, blocked_by: str, cost: Cost) -> dict[str, Any]:
+def _change(file: str | None, change: Change, blocked_by: str, cost: Cost) -> dict[str, Any]:
+    where, line = located(file or "", change.line)
     return {"path": change.path, "from": change.old, "to": change.new,
-            "class": str(change.impact), "blockedBy": blocked_by, "line": change.line,
+            "class": str(change.impact), "blockedBy": blocked_by, "file": where, "line": line,
             "cost": cost.text, "downSeconds": cost.down}
 
 
@@ -59,6 +62,11 @@ def summary(plans: list[dict[str, Any]]) -> dict[str, int]:
              for action in Action if action is not Action.NONE}
     return {**found, "unchanged": sum(plan["action"] == Action.NONE for plan in plans),
             "waiting": sum(plan["waits"] for plan in plans)}
+
+
+def expanded_from(file: str, note: str) -> dict[str, str]:
+    """What a definition was made from besides its own file, where there is anything."""
+    return {"expandedFrom": f"{file}: {note}"} if note else {}
 
 
 def _step(step: Any) -> dict[str, Any]:
@@ -80,7 +88,7 @@ def explain_domain(domain: Domain, data: bytes, places: Mapping[str, Place], spa
             "rootPorts": {"all": [port.index for port in layout.ports],
                           "freeForHotPlug": list(layout.free_ports())},
             "tree": _tree(layout), "commandLine": words,
-            "xml": write(placed(domain, layout.ports, dict(layout.places)), defaults)}
+            "xml": literal(write(placed(domain, layout.ports, dict(layout.places)), defaults))}
 
 
 def _tree(layout: Layout) -> dict[str, dict[str, dict[str, str | None]]]:

@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
+import ipaddress
 import shutil
 from typing import TYPE_CHECKING
 
 from reconciler.domain.admission import Admission
+from reconciler.domain.expand import Given
+from reconciler.domain.merge import read_defaults
 from reconciler.domain.model import Policy, ReadingHost, StopMode, UpdatePolicy
+from reconciler.domain.substitute import Variables
 from reconciler.engine.case import Opening
 from reconciler.host import memory
+from reconciler.report.gate import Gate
+from reconciler.sources.listing import DEFAULTS
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from reconciler.domain.model import Domain
     from reconciler.settings import Settings
 
@@ -26,6 +34,29 @@ def reading_host(settings: Settings, *, lenient: bool = False, strict: bool = Fa
     own = () if found is None else (found,)
     return ReadingHost(settings.arch, settings.images, settings.state / "nvram", policy,
                        (*own, *settings.hypervisor.allowed), lenient=lenient, strict=strict)
+
+
+def variables(settings: Settings) -> Variables:
+    """What ${NAME} in a file stands for."""
+    return Variables(settings.source.variables, settings.source.variables_strict)
+
+
+def given(settings: Settings, defaults: bytes | None, file: str, host: ReadingHost) -> Given:
+    """What the files of a directory are read with; raises InvalidDomain for its defaults."""
+    names = variables(settings)
+    if defaults is None:
+        return Given(names)
+    return Given(names, read_defaults(defaults, file, names, lenient=host.lenient))
+
+
+def given_in(settings: Settings, directory: Path, host: ReadingHost) -> Given:
+    """What a file of this directory is read with; raises InvalidDomain and OSError."""
+    place = directory / DEFAULTS
+    try:
+        data = place.read_bytes()
+    except (FileNotFoundError, NotADirectoryError):
+        return given(settings, None, "", host)
+    return given(settings, data, str(place), host)
 
 
 def admission(settings: Settings) -> Admission:
@@ -57,3 +88,21 @@ def memory_limit(settings: Settings, *, simulated: bool) -> int | None:
         return wanted
     there = None if simulated else memory.total()
     return None if there is None else int(there * wanted)
+
+
+def gate_of(settings: Settings, host: str) -> Gate:
+    """Who may do what over TCP, on a server that listens at `host`; secrets as they are now."""
+    try:
+        loopback = ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        loopback = host == "localhost"
+    return Gate(loopback, _secret(settings, settings.http.token_file),
+                _secret(settings, settings.source.webhook_secret_file))
+
+
+def _secret(settings: Settings, file: str | None) -> bytes:
+    """What a secret file holds; nothing, which lets nobody in, while it cannot be read."""
+    try:
+        return (settings.base / file).read_bytes().strip() if file is not None else b""
+    except OSError:
+        return b""

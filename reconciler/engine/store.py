@@ -13,10 +13,13 @@ from typing import TYPE_CHECKING, Any
 
 from reconciler.domain.model import Place
 from reconciler.engine.case import Exit, ExitKind, Hold, Ledger, Limiter
+from reconciler.engine.ledger import after_reboot
 from reconciler.host.files import write_whole
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+EXPANDED = "expanded"  # in `Text.read_with`: what a text was made with, besides its file
 
 
 def as_text(data: bytes) -> str:
@@ -96,7 +99,8 @@ class Store:
             memory = _memory(json.loads(path.read_bytes()))
         except (OSError, ValueError, TypeError, KeyError, AttributeError):
             return None
-        return memory if memory.boot_id == boot_id else _after_reboot(memory, boot_id)
+        return memory if memory.boot_id == boot_id else replace(
+            memory, ledger=after_reboot(memory.ledger), boot_id=boot_id, well="")
 
     def all(self, boot_id: str) -> list[Memory]:
         """Every memory that can be read."""
@@ -110,13 +114,6 @@ class Store:
 
     def _path(self, uuid: str) -> Path:
         return self._directory / f"{uuid}.json"
-
-
-def _after_reboot(memory: Memory, boot_id: str) -> Memory:
-    """The boot-time clock began anew: what was counted by it means nothing now."""
-    ledger = replace(memory.ledger, failures=Limiter(), crashes=Limiter(), drift=Limiter(),
-                     last_exit=Exit(ExitKind.REBOOT, 0.0, message="the host was started anew"))
-    return replace(memory, ledger=ledger, boot_id=boot_id, well="")
 
 
 def _memory(value: dict[str, Any]) -> Memory:
@@ -139,7 +136,7 @@ def _ledger(value: dict[str, Any]) -> Ledger:
     last = Exit(**{**end, "kind": ExitKind(end["kind"])}) if end else None
     return Ledger(**{**value, "failures": _limiter(value["failures"]),
                      "crashes": _limiter(value["crashes"]), "drift": _limiter(value["drift"]),
-                     "last_exit": last})
+                     "last_exit": last, "exits": dict(value.get("exits", {}))})
 
 
 def _limiter(value: dict[str, Any]) -> Limiter:

@@ -11,23 +11,23 @@ import platform
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from reconciler.domain.expand import expand
 from reconciler.domain.numbers import as_text
 from reconciler.engine import removal
 from reconciler.engine.case import Removal
 from reconciler.engine.intake import Definitions, Intake, Rejected
 from reconciler.engine.keeper import Fresh, Keeper
-from reconciler.engine.site import admission
-from reconciler.engine.store import Memory, Text
+from reconciler.engine.site import admission, variables
+from reconciler.engine.store import EXPANDED, Memory, Text
 from reconciler.engine.store import as_text as file_text
 from reconciler.errors import SourceError
 from reconciler.host.ports import free_on_host
 from reconciler.report.events import timestamp
 from reconciler.sources.kinds import KINDS
+from reconciler.sources.listing import DEFAULTS
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from reconciler.domain.model import Domain, ReadingHost
+    from reconciler.domain.model import Domain
     from reconciler.engine.loop import Reconciler
     from reconciler.sources.listing import Listing
 
@@ -37,13 +37,12 @@ PATIENCE, LONGEST_PATIENCE = 1.0, 300.0
 class Sync:
     """Keeps the keepers' definitions as the directory has them."""
 
-    def __init__(self, owner: Reconciler,
-                 read: Callable[[bytes, str, ReadingHost], Domain]) -> None:
+    def __init__(self, owner: Reconciler) -> None:
         settings = owner.settings
         self._owner = owner
         self.source = KINDS[settings.source.kind](settings)
-        self.intake = Intake(owner.context.host, admission(settings), platform.node(), read,
-                             free_on_host)
+        self.intake = Intake(owner.context.host, admission(settings), platform.node(), expand,
+                             free_on_host, variables(settings))
         self.rules = removal.Rules(settings.prune.enabled, settings.prune.settle,
                                    settings.prune.hold_above, settings.prune.hold_minimum)
         self.loop: asyncio.AbstractEventLoop | None = None
@@ -58,10 +57,12 @@ class Sync:
         self.held: dict[str, str] = {}  # uuid -> name of what the breaker holds
         self.complete = False  # one complete listing was seen
         self.looked = False  # the source was looked at, and was read or is in trouble
-        self.handled = 0  # how many looks were finished; what `sync` waits for
+        self.looks = 0  # how many looks there were, whatever came of them
+        self.handled = 0  # how many of them were complete, or could tell what they lack
         self._absences = removal.Absences()
         self._blind: dict[str, float] = {}  # files that may be anybody's, since when
-        self._told: dict[str, str] = {}
+        self._told: dict[tuple[str, str | None], str] = {}
+        self._without_defaults: float | None = None  # since when they are missing that some had
         self._wake = asyncio.Event()
         self.unfinished: frozenset[str] = frozenset()  # files of the last look that must rest
         self._timer: asyncio.TimerHandle | None = None
@@ -104,6 +105,7 @@ class Sync:
     def look(self) -> float:
         """One look; returns seconds until the next is due."""
         self.last_attempt = timestamp()
+        self.looks += 1
         try:
             listing = self.source.look()
         except SourceError as error:
@@ -116,18 +118,40 @@ class Sync:
                     if k.memory.definition is not None}
         numbers = {k.uuid: found for k in owner.keepers.values() if (found := k.numbers)}
         held = {k.uuid: k.domain for k in owner.keepers.values() if k.domain is not None}
-        definitions = self.intake.definitions(listing, in_force, numbers, held)
-        present = self._tell_keepers(definitions, listing)
-        present |= self._owners_of(listing.unfinished)
         now = owner.context.now().clock
-        self._remove(present, listing, now)
+        rest = self._defaults_rest(listing, now)
+        if rest is None:
+            definitions = self.intake.definitions(listing, in_force, numbers, held)
+            present = self._tell_keepers(definitions, listing, now)
+        else:  # no file means anything for certain: the last definitions stay (rule 3)
+            present = self._owners_of({*listing.files, *listing.unreadable})
+        present |= self._owners_of(listing.unfinished)
+        self._remove(present, listing, now, sure=rest is None)
         self.unfinished = listing.unfinished
         self.handled += 1
         self._first_look_is_over()
         owner.publisher.changed("")
-        waits = [owner.context.resync(), listing.again_in,
+        waits = [owner.context.resync(), listing.again_in, rest,
                  removal.next_look(self._absences, self.rules, now)]
         return min(wait for wait in waits if wait is not None) + 0.005
+
+    def _defaults_rest(self, listing: Listing, now: float) -> float | None:
+        """How long the defaults must rest before any file is judged; None where they need not.
+
+        A file that is replaced by some tools is gone for a moment; without its defaults, each
+        domain would be another one.
+        """
+        if DEFAULTS in listing.unfinished:
+            return listing.again_in or self._owner.settings.source.settle
+        there = DEFAULTS in listing.files or DEFAULTS in listing.unreadable
+        if there or listing.commit or not any(
+                _had_defaults(keeper) for keeper in self._owner.keepers.values()):
+            self._without_defaults = None
+            return None
+        if self._without_defaults is None:
+            self._without_defaults = now
+        rest = self._without_defaults + self.rules.settle - now
+        return rest if rest > 0 else None
 
     # The source itself
 
@@ -150,7 +174,7 @@ class Sync:
         """All of it is known; with `trouble`, it is what was accepted last (rule 3)."""
         news = listing.commit and listing.commit != self.revision
         if news or (listing.trouble is None and (self.error is not None or not self.last_success)):
-            self._owner.journal.write("source.synced", files=len(listing.files),
+            self._owner.journal.write("source.synced", files=len(listing.domain_files),
                                       revision=listing.commit, message=self.source.where)
         if listing.trouble is not None:
             self._tell_trouble(listing.trouble)
@@ -159,8 +183,10 @@ class Sync:
             self.last_success = timestamp()
         self.failures = 0
         self.complete = True
-        self.files = len(listing.files)
+        self.files = len(listing.domain_files)
         self.revision = listing.name
+        if not listing.unfinished:
+            self._owner.revisions.accept(listing.name)
 
     def _first_look_is_over(self) -> None:
         """From now on VMs may be started: by the newest files, else by what was accepted last."""
@@ -170,60 +196,70 @@ class Sync:
 
     # Definitions
 
-    def _tell_keepers(self, definitions: Definitions, listing: Listing) -> set[str]:
+    def _tell_keepers(self, definitions: Definitions, listing: Listing, now: float) -> set[str]:
         """Give every keeper its definition; the uuids that a file speaks for."""
         keepers = self._owner.keepers
         names = {keeper.name: keeper for keeper in keepers.values()}
         present: set[str] = set()
-        for file, domain in definitions.accepted.items():
+        for key, domain in definitions.accepted.items():
             keeper = keepers.get(domain.uuid) or names.get(domain.name)
             if keeper is None:
                 keeper = self._owner.keep(Memory(domain.uuid, domain.name))
-            self._define(keeper, domain, listing, self._text(file, definitions, listing))
+            self._define(keeper, domain, listing, self._text(key, definitions))
             present.add(domain.uuid)
         blind: dict[str, float] = {}
-        now = self._owner.context.now().clock
         for rejected in definitions.rejected:
-            owners = self._owners_of({rejected.file}) or {
-                k.uuid for k in keepers.values()
-                if k.uuid == rejected.uuid or k.name == rejected.name}
-            owners -= present
+            owners = self._owners(rejected, present)
             for uuid in owners:
                 keepers[uuid].reject(rejected.reason, rejected.message, rejected.file)
             present |= owners
             self._tell_rejected(rejected, bool(owners))
-            if not owners and rejected.name is None:
+            if not owners and rejected.name is None and rejected.file != DEFAULTS:
                 blind[rejected.file] = self._blind.get(rejected.file, now)
         self._blind = blind
         self.rejected, self.elsewhere = definitions.rejected, definitions.elsewhere
-        rejected_now = {rejected.file for rejected in definitions.rejected}
-        self._told = {f: m for f, m in self._told.items() if f in rejected_now}
+        rejected_now = {(rejected.file, rejected.name) for rejected in definitions.rejected}
+        self._told = {key: m for key, m in self._told.items() if key in rejected_now}
         return present
 
-    def _text(self, file: str, definitions: Definitions, listing: Listing) -> Text:
-        numbers = as_text(definitions.numbers.get(file, {}))
-        return Text(file_text(listing.files[file]), file, "", {
-            **self._owner.context.host.keep(), **({"numbers": numbers} if numbers else {})})
+    def _text(self, key: str, definitions: Definitions) -> Text:
+        source = definitions.sources[key]
+        more = {"numbers": as_text(definitions.numbers.get(key, {})), EXPANDED: source.note}
+        return Text(file_text(source.data), source.domain.file, "", {
+            **self._owner.context.host.keep(),
+            **{name: value for name, value in more.items() if value}})
+
+    def _owners(self, rejected: Rejected, present: set[str]) -> set[str]:
+        """Whose business a file is that is not accepted: of those that no good file is of."""
+        named = {k.uuid for k in self._owner.keepers.values()
+                 if k.uuid == rejected.uuid or k.name == rejected.name}
+        whole = self._owners_of({rejected.file})
+        if rejected.alone:
+            return (named - present) or (whole - present)
+        return (whole or named) - present
 
     def _define(self, keeper: Keeper, domain: Domain, listing: Listing, text: Text) -> None:
         kept = keeper.memory.definition
         if kept is None or kept.text != text.text or kept.file != text.file or keeper.invalid or (
                 keeper.domain is None or keeper.removal is not Removal.NONE):
             old = keeper.uuid
-            keeper.define(Fresh(domain, replace(text, revision=listing.revision(text.file))))
+            keeper.define(Fresh(domain, replace(text, revision=listing.revision_of(text.data))))
             if keeper.uuid != old:
                 self._owner.rename(old, keeper)
         elif keeper.domain != domain:
             # The same text means something else: the configuration's defaults changed.
             keeper.define(Fresh(domain, replace(kept, read_with=text.read_with)))
+        else:
+            keeper.domain = domain  # the same, but with the lines of the file, not of its own text
 
     def _tell_rejected(self, rejected: Rejected, owned: bool) -> None:
         """Say once what is wrong with a file that is nobody's; its owner tells its own."""
-        if not owned and self._told.get(rejected.file) != rejected.message:
+        key = (rejected.file, rejected.name)
+        if not owned and self._told.get(key) != rejected.message:
             self._owner.journal.write("domain.invalid", severity="error", file=rejected.file,
                                       domain=rejected.name, reason=rejected.reason,
                                       error=rejected.message)
-        self._told[rejected.file] = rejected.message
+        self._told[key] = rejected.message
 
     def _owners_of(self, files: frozenset[str] | set[str]) -> set[str]:
         """Whose definition was last in these files."""
@@ -232,11 +268,12 @@ class Sync:
 
     # Removal
 
-    def _remove(self, present: set[str], listing: Listing, now: float) -> None:
+    def _remove(self, present: set[str], listing: Listing, now: float, *, sure: bool) -> None:
         keepers = self._owner.keepers
         absent = {uuid for uuid in keepers if uuid not in present}
         self._absences = removal.seen(self._absences, absent, now)
-        unsure = bool(listing.unfinished) or not listing.complete
+        unsure = not sure or bool(listing.unfinished) or not listing.complete or (
+            DEFAULTS in listing.unreadable)
         uncertain = {uuid for uuid in absent if unsure or any(
             since >= self._absences.since[uuid] for since in self._blind.values())}
         if not self.handled:  # what the breaker had before our restart, it still has
@@ -256,6 +293,11 @@ class Sync:
                                       hint=f"`reconciler approve {removal.token(held)}` removes "
                                            "them, or the files come back")
         self.held = held
+
+    @property
+    def rejecting(self) -> list[str]:
+        """Files that are not accepted."""
+        return [rejected.file for rejected in self.rejected]
 
     @property
     def absent(self) -> frozenset[str]:
@@ -286,3 +328,9 @@ class Sync:
                 found.append({"token": removal.token([uuid]), "kind": "ConfirmRequired",
                               "domains": [keeper.name]})
         return found
+
+
+def _had_defaults(keeper: Keeper) -> bool:
+    """Whether something of the defaults is in its definition."""
+    kept = keeper.memory.definition
+    return kept is not None and DEFAULTS in kept.read_with.get(EXPANDED, "")

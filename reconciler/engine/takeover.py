@@ -16,11 +16,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from reconciler.domain.difference import differences
-from reconciler.domain.model import DesiredState, InvalidDomain, Problem
+from reconciler.domain.expand import expand
+from reconciler.domain.model import DesiredState, Impact, InvalidDomain, Problem
 from reconciler.domain.options import Left, Surroundings
 from reconciler.domain.reader import read_domain
+from reconciler.domain.substitute import literal
 from reconciler.domain.writer import write
-from reconciler.engine.site import reading_host
+from reconciler.engine.site import given_in, reading_host
 from reconciler.errors import QmpError, UsageError
 from reconciler.host import hugepages, taps
 from reconciler.stratovirt import binary, process
@@ -30,6 +32,7 @@ from reconciler.stratovirt.recognise import recognise
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from reconciler.domain.difference import Change
     from reconciler.domain.model import Domain, ReadingHost
     from reconciler.settings import Settings
     from reconciler.stratovirt.recognise import Recognised
@@ -39,7 +42,10 @@ PATIENCE = 2.0  # seconds; a monitor that somebody else talks to never answers u
 
 @dataclass(frozen=True, slots=True)
 class TakenOver:
-    """The file, what it does not say, and what makes it invalid; where its monitors are."""
+    """The file, what it does not say, and what makes it invalid; where its monitors are.
+
+    `text` says what the VM is; a file of it has `for_a_file`, which nothing is replaced in.
+    """
 
     domain: Domain
     monitors: tuple[str, ...]
@@ -47,6 +53,11 @@ class TakenOver:
     text: str
     left: tuple[Left, ...]
     problems: tuple[Problem, ...]
+
+    @property
+    def for_a_file(self) -> str:
+        """The text as people keep it."""
+        return literal(self.text)
 
 
 def take_over(settings: Settings, pid: int) -> TakenOver:
@@ -70,7 +81,7 @@ def take_over(settings: Settings, pid: int) -> TakenOver:
     emulator, another = _emulator(settings, pid, every, host)
     domain = replace(found.domain, emulator=emulator, policy=replace(host.defaults, state=state))
     text = write(domain, host.defaults)
-    problems, changed = _read_again(text, domain, pid, host)
+    problems, changed = _read_again(settings, text, domain, pid)
     return TakenOver(domain, found.monitors, not unknown, text,
                      (*found.left, *unknown, *another, *changed), problems)
 
@@ -137,12 +148,22 @@ def _emulator(settings: Settings, pid: int, words: list[str],
                                              "hypervisor.allowed has no such program"),)
 
 
-def _read_again(text: str, domain: Domain, pid: int,
-                host: ReadingHost) -> tuple[tuple[Problem, ...], tuple[Left, ...]]:
+def _read_again(settings: Settings, text: str, domain: Domain,
+                pid: int) -> tuple[tuple[Problem, ...], tuple[Left, ...]]:
     """What the reconciler will make of the file: its errors, or all that comes out otherwise."""
     try:
-        again = read_domain(text.encode(), f"process {pid}", host)
+        again = read_domain(text.encode(), f"process {pid}", reading_host(settings))
     except InvalidDomain as error:
         return error.problems, ()
     return (), tuple(Left(change.path, f"will be {change.new} instead of {change.old}")
                      for change in differences(domain, again))
+
+
+def changed_by_defaults(settings: Settings, text: str) -> tuple[Change, ...]:
+    """What the watched directory would do to the VM by its defaults; raises InvalidDomain."""
+    host = reading_host(settings)
+    data = literal(text).encode()
+    found, = expand(data, "", host, given_in(settings, settings.domains, host)).definitions
+    return tuple(
+        change for change in differences(read_domain(text.encode(), "", host), found.domain)
+        if change.impact is not Impact.NONE or change.path == "policy/state")

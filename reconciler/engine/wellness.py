@@ -71,7 +71,8 @@ def _count(keeper: Keeper, health: Health) -> None:
     prober.counted = True
     policy = (keeper.applied or keeper.domain)
     assert policy is not None
-    end = Exit(ExitKind.UNHEALTHY, keeper.context.now().clock,
+    now = keeper.context.now()
+    end = Exit(ExitKind.UNHEALTHY, now.clock, wall=now.wall,
                message=f"its guest was not healthy: {prober.pulse.message}")
     keeper.remember(ledger=ledgers.exited(keeper.ledger, end, policy.policy,
                                           jitter=keeper.context.jitter()))

@@ -9,8 +9,9 @@ from __future__ import annotations
 import json
 import os
 from contextlib import suppress
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, TextIO
+
+from reconciler.units import timestamp
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -21,10 +22,7 @@ _TAIL = 8192  # bytes in which the last event mostly is
 KEPT = 3  # rotated journals beside the current one
 
 
-def timestamp(seconds: float | None = None) -> str:
-    """A time of day (now, unless given) in UTC with milliseconds, as all of our output has it."""
-    moment = datetime.now(UTC) if seconds is None else datetime.fromtimestamp(seconds, UTC)
-    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+__all__ = ["KEPT", "ROTATE_AT", "Journal", "timestamp"]
 
 
 class Journal:

@@ -2,6 +2,7 @@
 
 h11 does the protocol; here a request becomes a call of a handler and its value becomes JSON. Who
 may connect is the directory's mode (0700) and checked once more by the kernel's word on the peer.
+The same answers go over TCP where the configuration says so, to whom the gate lets in (gate.py).
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import json
 import os
 import socket
 import struct
+from contextlib import suppress
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, Protocol
 from urllib.parse import parse_qsl, urlsplit
@@ -18,12 +20,17 @@ from urllib.parse import parse_qsl, urlsplit
 import h11
 
 from reconciler.errors import ReconcilerError, UsageError
+from reconciler.report.gate import HOOK
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from pathlib import Path
 
+    from reconciler.report.gate import Gate
+
 LONGEST_BODY = 64 << 10
+LONGEST_HOOK = 25 << 20  # what a forge may send: it has to be read whole, to check who signed it
+MOST_CLIENTS = 64  # over TCP, at once
 PATIENCE = 30.0  # for a request to be read; answers may take their time
 _CHUNK = 64 << 10
 
@@ -37,54 +44,84 @@ class Handler(Protocol):
 
 
 class Server:
-    """Serves `handler` on a unix socket."""
+    """Serves `handler` on a unix socket, and where `listen` says so over TCP."""
 
     def __init__(self, path: Path, handler: Handler, fault: Callable[[Exception], None]) -> None:
         self._path = path
         self._fault = fault  # told of a fault of ours
         self._handler = handler
-        self._server: asyncio.Server | None = None
+        self._servers: list[asyncio.Server] = []
         self._clients: set[asyncio.Task[None]] = set()
+        self._over_tcp = 0
 
     async def start(self) -> None:
         """Listen. A socket that a killed reconciler left is replaced: the lock says it is dead."""
         self._path.unlink(missing_ok=True)
         mask = os.umask(0o177)
         try:
-            self._server = await asyncio.start_unix_server(self._connected, str(self._path))
+            self._servers.append(await asyncio.start_unix_server(self._local, str(self._path)))
         finally:
             os.umask(mask)
 
+    async def listen(self, host: str, port: int, gate: Callable[[], Gate]) -> None:
+        """Listen over TCP, too; raises OSError. `gate` is asked for anew with each request."""
+
+        async def connected(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            self._over_tcp += 1
+            try:
+                if self._over_tcp <= MOST_CLIENTS:
+                    await self._served(reader, writer, gate)
+            finally:
+                self._over_tcp -= 1
+                writer.close()
+
+        self._servers.append(await asyncio.start_server(connected, host, port))
+
+    @property
+    def port(self) -> int | None:
+        """The TCP port that is listened at, if one is."""
+        return next((int(server.sockets[0].getsockname()[1]) for server in self._servers[1:]), None)
+
     async def stop(self) -> None:
         """Listen no more, and let go of everybody."""
-        if self._server is not None:
-            self._server.close()
+        for server in self._servers:
+            server.close()
+        if self._servers:
             self._path.unlink(missing_ok=True)
         for task in tuple(self._clients):
             task.cancel()
         await asyncio.gather(*self._clients, return_exceptions=True)
 
-    async def _connected(self, reader: asyncio.StreamReader,
-                         writer: asyncio.StreamWriter) -> None:
+    async def _local(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            if _peer(writer) in (0, os.geteuid()):
+                await self._served(reader, writer, None)
+        finally:
+            writer.close()
+
+    async def _served(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter,
+                      gate: Callable[[], Gate] | None) -> None:
         task = asyncio.current_task()
         if task is not None:
             self._clients.add(task)
             task.add_done_callback(self._clients.discard)
-        try:
-            if _peer(writer) in (0, os.geteuid()):
-                await self._serve(reader, writer)
-        except (OSError, h11.ProtocolError, TimeoutError):
-            return  # a client that went, or that does not speak HTTP
-        finally:
-            writer.close()
+        with suppress(OSError, h11.ProtocolError, TimeoutError):  # it went, or speaks no HTTP
+            await self._serve(reader, writer, gate)
 
-    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter,
+                     gate: Callable[[], Gate] | None) -> None:
         connection = h11.Connection(h11.SERVER)
         async with asyncio.timeout(PATIENCE):
-            request = await _request(connection, reader)
+            request, sent = await _request(connection, reader, LONGEST_HOOK if gate else 0)
         if request is None:
             return
-        status, value = await self._answer(request)
+        path, query = _target(request)
+        method = request.method.decode()
+        headers = {name.decode(): value.decode(errors="replace") for name, value in request.headers}
+        refusal = gate().refuse(method, path, headers, sent) if gate is not None else None
+        status, value = (refusal.status, {
+            "error": refusal.message, "reason": "NotAllowed", "hint": refusal.hint}) if (
+            refusal is not None) else await self._answer(method, path, query)
         body = json.dumps(value, default=str).encode() + b"\n"
         writer.write(b"".join(filter(None, (
             connection.send(h11.Response(status_code=status, headers=[
@@ -93,15 +130,10 @@ class Server:
             connection.send(h11.Data(data=body)), connection.send(h11.EndOfMessage())))))
         await writer.drain()
 
-    async def _answer(self, request: h11.Request) -> tuple[int, object]:
+    async def _answer(self, method: str, path: tuple[str, ...],
+                      query: dict[str, str]) -> tuple[int, object]:
         try:
-            parts = urlsplit(request.target.decode(errors="replace"))
-        except ValueError as error:
-            raise h11.RemoteProtocolError(str(error)) from error
-        path = tuple(step for step in parts.path.split("/") if step)
-        try:
-            return HTTPStatus.OK, await self._handler.handle(
-                request.method.decode(), path, dict(parse_qsl(parts.query)))
+            return HTTPStatus.OK, await self._handler.handle(method, path, query)
         except UsageError as error:
             status = HTTPStatus.NOT_FOUND if error.reason == "NotFound" else HTTPStatus.CONFLICT
             return status, _refusal(error)
@@ -124,22 +156,35 @@ def _peer(writer: asyncio.StreamWriter) -> int:
     return int(struct.unpack("iII", raw)[1])
 
 
-async def _request(connection: h11.Connection,
-                   reader: asyncio.StreamReader) -> h11.Request | None:
-    """Read one whole request; its body is read, bounded, and not needed."""
+def _target(request: h11.Request) -> tuple[tuple[str, ...], dict[str, str]]:
+    """A request's path, in its steps, and its query."""
+    try:
+        parts = urlsplit(request.target.decode(errors="replace"))
+    except ValueError as error:
+        raise h11.RemoteProtocolError(str(error)) from error
+    return tuple(step for step in parts.path.split("/") if step), dict(parse_qsl(parts.query))
+
+
+async def _request(connection: h11.Connection, reader: asyncio.StreamReader,
+                   longest_hook: int) -> tuple[h11.Request | None, bytes]:
+    """Read one whole request. Only a webhook's body is kept, to check who signed it."""
     request: h11.Request | None = None
-    length = 0
+    longest, length, kept = LONGEST_BODY, 0, bytearray()
     while True:
         event = connection.next_event()
         if event is h11.NEED_DATA:
             connection.receive_data(await reader.read(_CHUNK))
         elif isinstance(event, h11.Request):
             request = event
+            if longest_hook and _target(event)[0] == HOOK:
+                longest = longest_hook
         elif isinstance(event, h11.Data):
             length += len(event.data)
-            if length > LONGEST_BODY:
-                return None
+            if length > longest:
+                return None, b""
+            if longest > LONGEST_BODY:
+                kept += event.data
         elif isinstance(event, h11.EndOfMessage):
-            return request
+            return request, bytes(kept)
         else:
-            return None
+            return None, b""

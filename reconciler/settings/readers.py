@@ -179,3 +179,17 @@ def share_or_size(value: object) -> float | int | None:
     share = isinstance(value, str) and value.strip().endswith("%")
     found: float | int | None = percent(value) if share else size(value)
     return found
+
+
+@accepting(anyOf=[{"type": "null"}, {
+    "type": "string", "pattern": r"^(\[[0-9a-fA-F:.]{2,45}\]|[A-Za-z0-9.-]{1,253}):[0-9]{1,4}$"}])
+def address(value: object) -> str | None:
+    """HOST:PORT, or null; an IPv6 address in brackets."""
+    if value is None:
+        return None
+    written = str(text(value))
+    match = re.fullmatch(r"(\[[0-9a-fA-F:.]{2,45}\]|[A-Za-z0-9.-]{1,253}):([0-9]{1,5})", written)
+    if match is None or int(match[2]) > 65535:
+        message = f"{written!r}, accepted: an address and a port, such as 127.0.0.1:9410"
+        raise ValueError(message)
+    return written

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from reconciler.settings.readers import (
     accepting,
+    address,
     automatic,
     choice,
     duration,
@@ -212,7 +213,7 @@ class Log:
 class Http:
     """A TCP port: for a git server's webhook, and for those who look whether we live."""
 
-    listen: str | None = key(optional_text, None)
+    listen: str | None = key(address, None)
     token_file: str | None = key(optional_text, None)
 
 

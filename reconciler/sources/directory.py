@@ -10,7 +10,6 @@ told, and holds up no other one.
 from __future__ import annotations
 
 import fcntl
-import fnmatch
 import os
 import signal
 import stat
@@ -20,12 +19,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from reconciler.errors import SourceError
-from reconciler.sources.listing import Listing
+from reconciler.sources.listing import LONGEST, Listing, is_domain_file
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-LONGEST = 1 << 20  # a domain file has at most 1 MiB; of a longer one, enough to be refused is read
 _ATTEMPTS = 3
 _LONGEST_WRITE = 60.0  # a file that somebody keeps open for writing is taken as it is after so long
 _SOON = 0.2  # until a file that is being written is looked at again, if no event comes first
@@ -74,9 +72,8 @@ class Directory:
         self._seen: dict[str, tuple[Signature, bytes]] = {}
 
     def is_domain_file(self, name: str) -> bool:
-        """What matches `include` and is no hidden, backup or temporary file of an editor."""
-        return name[0] not in ".#~" and not name.endswith("~") and any(
-            fnmatch.fnmatchcase(name, pattern) for pattern in self._include)
+        """See listing.py."""
+        return is_domain_file(name, self._include)
 
     def listing(self) -> Listing:
         """Every domain file; raises SourceError when any of it cannot be known."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from reconciler.sources.git import Git
 from reconciler.sources.local import Local
 
 if TYPE_CHECKING:
@@ -12,4 +13,4 @@ if TYPE_CHECKING:
     from reconciler.settings import Settings
     from reconciler.sources.source import Source
 
-KINDS: dict[str, Callable[[Settings], Source]] = {"directory": Local}
+KINDS: dict[str, Callable[[Settings], Source]] = {"directory": Local, "git": Git}

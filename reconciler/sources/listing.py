@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fnmatch
 import hashlib
 import os
 from dataclasses import dataclass, field
@@ -9,6 +10,19 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from reconciler.errors import SourceError
+
+LONGEST = 1 << 20  # a domain file has at most 1 MiB; of a longer one, enough to be refused is read
+# What the files of a directory need not say each (domain/merge.py): among them, and no domain file.
+DEFAULTS = "defaults.xml"
+
+
+def is_domain_file(name: str, include: tuple[str, ...]) -> bool:
+    """What matches `include` and is no hidden, backup or temporary file of an editor.
+
+    The defaults always are, since the others mean nothing without them.
+    """
+    return name == DEFAULTS or (name[0] not in ".#~" and not name.endswith("~") and any(
+        fnmatch.fnmatchcase(name, pattern) for pattern in include))
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +39,7 @@ class Listing:
     commit: str = ""  # a revision that covers all files, such as main@sha1:…
     # Why there is nothing newer: then this is the last set that was accepted, and stays in force.
     trouble: SourceError | None = None
+    remark: str = ""  # what somebody should see to, although all could be read
 
     @property
     def name(self) -> str:
@@ -34,8 +49,15 @@ class Listing:
         parts = "".join(f"{file}\0{self.revision(file)}\0" for file in sorted(self.files))
         return f"sha256:{hashlib.sha256(os.fsencode(parts)).hexdigest()[:12]}"
 
+    @property
+    def domain_files(self) -> list[str]:
+        """The names of those that are of domains, sorted."""
+        return sorted(self.files.keys() - {DEFAULTS})
+
     def revision(self, file: str) -> str:
         """A name for the contents of one file: what covers all, else what is in it."""
-        if self.commit:
-            return self.commit
-        return f"sha256:{hashlib.sha256(self.files[file]).hexdigest()[:12]}"
+        return self.revision_of(self.files[file])
+
+    def revision_of(self, data: bytes) -> str:
+        """The same for a text that was made of a file and more."""
+        return self.commit or f"sha256:{hashlib.sha256(data).hexdigest()[:12]}"

@@ -5,11 +5,13 @@ from __future__ import annotations
 import asyncio
 import json
 from contextlib import suppress
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from reconciler.host.files import write_whole
 from reconciler.sources.directory import Directory, Root
 from reconciler.sources.watch import Watch
+from reconciler.sources.work_tree import WorkTree
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -17,11 +19,12 @@ if TYPE_CHECKING:
     from reconciler.settings import Settings
     from reconciler.sources.listing import Listing
 
+_LOCK_LOOK = 1.0  # seconds between two looks at git's lock, should the kernel not tell
+_LOCK_PAUSE = 0.05  # the same where nothing is watched
+
 
 class Local:
     """See sources/source.py."""
-
-    busy = False  # a look is always the newest
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
@@ -30,6 +33,14 @@ class Local:
         self._wake: Callable[[float], None] = lambda _delay: None
         self.directory = Directory(settings.domains, settings.source.include,
                                    settings.source.settle, self._known_root())
+        self._work_tree = WorkTree(settings.domains)
+        self._last: Listing | None = None  # from when no git was at work
+        self._waiting = False
+
+    @property
+    def busy(self) -> bool:
+        """Whether git was at work at the last look; else a look is always the newest."""
+        return self._waiting
 
     @property
     def where(self) -> str:
@@ -51,20 +62,35 @@ class Local:
         await asyncio.Event().wait()
 
     async def refresh(self) -> None:
-        """Nothing: a look is always the newest."""
+        """Wait until no git is at work there; it waits no longer than for a stale lock."""
+        while self._work_tree.look().locked:  # noqa: ASYNC110  # nothing is watched here
+            await asyncio.sleep(_LOCK_PAUSE)
 
     def ask(self) -> None:
         """Nothing: a look is always the newest."""
 
-    def look(self) -> Listing:
-        """All files that are finished."""
+    def look(self) -> Listing | None:
+        """All files that are finished; while git changes them, what there was before."""
+        checkout = self._work_tree.look()
         try:
-            found = self.directory.look()
+            found = None if checkout.locked else self.directory.look()
         finally:
             if self._watch is not None and self._watch.follow():
                 self._wake(0.0)  # what came before it was watched was seen by nobody
+        if found is None or self._work_tree.look() != checkout:
+            return self._postponed()
         self._keep_root()
-        return found
+        self._waiting = False
+        self._last = replace(found, remark=checkout.remark)
+        return self._last
+
+    def _postponed(self) -> Listing | None:
+        self._waiting = True
+        if self._last is None:
+            self._wake(_LOCK_LOOK)  # the net: the lock is watched, too
+            return None
+        # What it does not have may be there by now: no evidence of a removal (rule 6).
+        return replace(self._last, complete=False, again_in=_LOCK_LOOK)
 
     def describe(self) -> dict[str, Any]:
         """Where it is."""

@@ -12,8 +12,7 @@ import subprocess
 from typing import TYPE_CHECKING
 
 from reconciler.errors import SourceError
-from reconciler.sources.directory import LONGEST, Directory
-from reconciler.sources.listing import Listing
+from reconciler.sources.listing import LONGEST, Listing, is_domain_file
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -32,29 +31,40 @@ def files_of(directory: Path, ref: str, include: tuple[str, ...]) -> Listing:
     commit = _git(directory, "rev-parse", "--verify", "--quiet", "--end-of-options",
                   f"{ref}^{{commit}}", complaint=f"'{ref}' is no branch, tag or commit of the "
                   f"repository that {directory} lies in").decode().strip()
+    found = files_in(directory, commit, inside, include, f"{ref}@sha1:{commit}")
+    if inside and not found.files and not found.unreadable and not _git(
+            directory, "ls-tree", "--full-tree", commit, "--", inside):
+        raise SourceError(f"'{ref}' has no directory {inside}",
+                          hint="a branch without it is no evidence that its domains shall go")
+    return found
+
+
+def files_in(repository: Path, commit: str, inside: str, include: tuple[str, ...],
+             name: str) -> Listing:
+    """What the directory `inside` holds in a commit of a repository, bare or not; raises it, too.
+
+    `inside` is nothing for the whole; `name` is how the commit is told.
+    """
+    inside = f"{inside.rstrip('/')}/" if inside else ""
     place = ("--", inside) if inside else ()
-    entries = _git(directory, "ls-tree", "-z", "-l", "--full-tree", commit, *place).split(b"\0")
-    known = Directory(directory, include, 0.0)
+    listed = _git(repository, "ls-tree", "-z", "-l", "--full-tree", commit, *place)
     wanted: dict[str, str] = {}
     unreadable: dict[str, str] = {}
     complete = True
-    for entry in filter(None, entries):
+    for entry in filter(None, listed.split(b"\0")):
         facts, _, path = entry.partition(b"\t")
         mode, _, blob, size = facts.decode().split()
-        name = os.fsdecode(path).removeprefix(inside)
-        if not known.is_domain_file(name):
+        file = os.fsdecode(path).removeprefix(inside)
+        if not is_domain_file(file, include):
             continue
         if mode not in _REGULAR:
-            unreadable[name], complete = "no regular file in git", False
+            unreadable[file], complete = "no regular file in git", False
         elif int(size) > LONGEST:
-            unreadable[name] = f"{size} bytes, and a domain file has at most {LONGEST}"
+            unreadable[file] = f"{size} bytes, and a domain file has at most {LONGEST}"
         else:
-            wanted[name] = blob
-    if inside and not any(entries):
-        raise SourceError(f"'{ref}' has no directory {inside}",
-                          hint="a branch without it is no evidence that its domains shall go")
-    return Listing(_blobs(directory, wanted), unreadable=unreadable, complete=complete,
-                   commit=f"{ref}@sha1:{commit}")
+            wanted[file] = blob
+    return Listing(_blobs(repository, wanted), unreadable=unreadable, complete=complete,
+                   commit=name)
 
 
 def _blobs(directory: Path, wanted: dict[str, str]) -> dict[str, bytes]:

@@ -1,8 +1,9 @@
 """Wakes us when something in the watched directory is finished: watchdog on inotify.
 
 It only wakes; the listing is the truth. Watched are the directory, its parent (it may be replaced)
-and the parent of every symbolic link on the way to it (links are swapped). watchdog calls from a
-thread of its own.
+and the parent of every symbolic link on the way to it (links are swapped); in a git work tree also
+the directory with git's lock, which tells when a pull is over. watchdog calls from a thread of its
+own.
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ from watchdog.observers.inotify import InotifyObserver
 from watchdog.observers.inotify_move_event_grouper import InotifyMoveEventGrouper
 
 from reconciler.sources.directory import Directory, Signature
+from reconciler.sources.work_tree import git_directory, is_lock
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -46,6 +48,7 @@ class _Handler(FileSystemEventHandler):
     def __init__(self, directory: Directory, wake: Callable[[float], None], settle: float) -> None:
         self.steps: frozenset[str] = frozenset()  # names on the way to the directory
         self.insides: frozenset[str] = frozenset()  # the directory itself, by its real name
+        self.git = ""  # where git's lock is, of a work tree
         self._directory = directory
         self._wake = wake
         self._settle = settle
@@ -63,13 +66,17 @@ class _Handler(FileSystemEventHandler):
                 with suppress(OSError):
                     found = os.stat(self._directory.path / file)
                     self._directory.finished[file] = Signature.of(found)
-        if names & self.steps:
+        if names & self.steps or self._unlocked(event, paths):
             self._wake(0.0)
         elif files:
             # A file that was just made is looked at once there was time to write it.
             self._wake(self._settle if event.event_type == "created" else 0.0)
         elif self._inside(event) and event.event_type in ("moved", "deleted"):
             self._wake(self._settle)  # what domain files are links to, as in a ConfigMap
+
+    def _unlocked(self, event: FileSystemEvent, paths: list[tuple[str, str]]) -> bool:
+        return event.event_type in ("moved", "deleted") and any(
+            place == self.git and is_lock(name) for place, name in paths)
 
     def _inside(self, event: FileSystemEvent) -> bool:
         return any(os.path.dirname(os.fsdecode(path)) in self.insides
@@ -101,17 +108,20 @@ class Watch:
         """Watch what the path leads through now, unless it is the same; whether it was not."""
         try:
             points, links = _points(self._path)
+            git = git_directory(self._path)
+            lock_place = frozenset({(str(git), os.stat(git).st_ino)} if git is not None else ())
         except FileNotFoundError:
             return True  # it is being replaced just now
         # A directory that is made anew may get the inode of the old one, whose watch has ended.
         watching = all(emitter.should_keep_running() for emitter in self._observer.emitters)
-        if points == self._points and watching:
+        if points | lock_place == self._points and watching:
             return False
         self._observer.unschedule_all()
-        for place, _ in points:
+        for place, _ in points | lock_place:
             with suppress(OSError):  # it went in between; the resync follows again
                 self._observer.schedule(self._handler, place, event_filter=_EVENTS)
-        self._points = points
+        self._points = points | lock_place
+        self._handler.git = str(git or "")
         self._handler.steps = links | {
             self._path.name, *(os.path.basename(place) for place, _ in points)}
         self._handler.insides = frozenset({os.path.realpath(self._path)})

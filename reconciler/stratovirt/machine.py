@@ -17,10 +17,11 @@ from reconciler.domain.model import StopMode
 from reconciler.errors import HostError, QmpClosed, QmpError, StartFailed, StopFailed
 from reconciler.host import files
 from reconciler.stratovirt import agent, process, record
+from reconciler.stratovirt.clues import Clues
 from reconciler.stratovirt.command_line import QMP_SOCKET, Start, arguments
 from reconciler.stratovirt.live import Live, Waits, keep
 from reconciler.stratovirt.monitors import Monitor
-from reconciler.stratovirt.observation import Traces, Vm, VmState, ptys
+from reconciler.stratovirt.observation import Vm, VmState, ptys
 from reconciler.stratovirt.prepare import give_back, prepare
 from reconciler.stratovirt.qmp import Qmp
 
@@ -28,7 +29,9 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from reconciler.domain.live import Adjustment
+    from reconciler.host.cgroup import OomKills
     from reconciler.host.notify import Notifier
+    from reconciler.stratovirt.observation import Traces
     from reconciler.stratovirt.prepare import Order, Prepared
     from reconciler.stratovirt.record import Record
 
@@ -64,7 +67,7 @@ class VirtualMachine:
     """The VM that lives in the directory `home`."""
 
     def __init__(self, home: Path, listener: Listener, notifier: Notifier, limits: Limits,
-                 unlocked: process.Process | None = None) -> None:
+                 oom_kills: OomKills, unlocked: process.Process | None = None) -> None:
         self.home = home
         self._unlocked = unlocked  # its process, where its directory and so its lock was deleted
         self.record: Record | None = record.load(home)
@@ -77,7 +80,7 @@ class VirtualMachine:
         self._over = asyncio.Event()
         self._connecting = asyncio.Lock()  # StratoVirt lets a second client wait without a word
         self._asked = False
-        self._shutdown: str | None = None
+        self._clues = Clues(home, oom_kills)
         self._monitor = Monitor(home)
         self._waits = Waits()
 
@@ -151,7 +154,7 @@ class VirtualMachine:
 
     def traces(self) -> Traces:
         """What a process that ended while nobody watched has left."""
-        return Traces(socket_left=(self.home / QMP_SOCKET).exists())
+        return self._clues.traces(process.Ended(), self.record)
 
     def note_gone(self) -> None:
         """Its record says that it runs, and it does not: clean up after it."""
@@ -186,10 +189,7 @@ class VirtualMachine:
         except StartFailed:
             self._clean()
             raise
-        self._asked = False
-        self.record = replace(kept, pid=vm.pid, started=vm.started)
         self._follow(vm)
-        self._note()
         return vm.pid
 
     async def up(self) -> None:
@@ -335,8 +335,7 @@ class VirtualMachine:
                 wait.cancel()
 
     def _event(self, name: str, data: dict[str, Any]) -> None:
-        if name == "SHUTDOWN":
-            self._shutdown = str(data.get("reason") or ("guest" if data.get("guest") else ""))
+        self._clues.hear(name, data)
         self._waits.tell(name, str(data.get("device") or ""))
         self._listener.on_event(name, data)
 
@@ -345,16 +344,18 @@ class VirtualMachine:
         self._listener.on_disconnect()
 
     def _follow(self, vm: process.Process) -> None:
-        self.process, self._shutdown = vm, None
+        self.process = vm
         self._asked = self.record is not None and self.record.intent == "stop"
+        before = self.record
+        self.record = self._clues.begin(vm, before)
+        if self.record != before:
+            self._note()
         self._over.clear()
         self._watching = asyncio.create_task(self._until_end(vm), name=f"end of {self.home.name}")
 
     async def _until_end(self, vm: process.Process) -> None:
         how = await process.ended(vm)
-        traces = Traces(how.code, how.signal, self._shutdown,
-                        (self.home / QMP_SOCKET).exists(),
-                        process.reason(self.home) if how.code else "")
+        traces = self._clues.traces(how, self.record)
         self.process = None
         asked, self._asked = self._asked, False
         if self.record is not None and self.record.foreign:

@@ -48,9 +48,11 @@ class ExitKind(StrEnum):
 
     POWEROFF = "guest-poweroff"
     RESET = "guest-reset"
+    PANIC = "guest-panic"
     ASKED = "quit-from-outside"
     TERMINATED = "terminated"
     KILLED = "killed"
+    OUT_OF_MEMORY = "oom-killed"
     CRASHED = "crashed"
     UNHEALTHY = "unhealthy"  # its probe failed, and its file says to start it anew
     REBOOT = "host-reboot"
@@ -58,13 +60,14 @@ class ExitKind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Exit:
-    """One such end; `at` on the boot-time clock."""
+    """One such end; `at` on the boot-time clock, `wall` the time of day: when it was seen."""
 
     kind: ExitKind
     at: float
     code: int | None = None
     signal: int | None = None
     message: str = ""
+    wall: float = 0.0  # 0 where nobody knows
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +79,9 @@ class Traces:
     shutdown: str | None = None  # `reason` of the SHUTDOWN event, if it came in time
     socket_left: bool = False  # StratoVirt removes its socket at every end but SIGKILL's
     last_words: str = ""
+    out_of_memory: bool = False  # the kernel killed in its control group for want of memory
+    panicked: bool = False  # GUEST_PANICKED came, from a StratoVirt that sends it
+    ended_by: int | None = None  # the signal that it says it ended by, also where no event comes
 
 
 def ptys(found: object) -> dict[str, str]:
@@ -94,24 +100,34 @@ def main_console(consoles: Mapping[str, str]) -> str | None:
                 consoles.get(SERIAL))
 
 
-def classify(traces: Traces, at: float) -> Exit:
+def classify(traces: Traces, at: float, wall: float) -> Exit:
     """Tell a guest's power-off from a crash: on x86_64 StratoVirt sends no event for the first."""
     kind, message = _kind(traces)
-    return Exit(kind, at, traces.code, traces.signal, message)
+    return Exit(kind, at, traces.code, traces.signal, message, wall)
 
 
 def _kind(traces: Traces) -> tuple[ExitKind, str]:
-    shutdown = traces.shutdown or ""
+    if traces.out_of_memory:
+        return ExitKind.OUT_OF_MEMORY, "the kernel killed it for want of memory"
     if traces.signal is not None:
         return ExitKind.KILLED, f"the process was ended by signal {traces.signal}"
     if traces.code:
         return ExitKind.CRASHED, f"the process ended with status {traces.code}: {traces.last_words}"
+    shutdown = traces.shutdown or ""
     if "quit" in shutdown:
         return ExitKind.ASKED, "somebody sent it QMP quit"
-    if "signal" in shutdown:
-        return ExitKind.TERMINATED, "somebody sent its process a signal"
-    if "guest" in shutdown or traces.code == 0:
-        return ExitKind.POWEROFF, "the guest powered off"
-    if traces.socket_left:
+    if "signal" in shutdown or traces.ended_by is not None:
+        which = f" {traces.ended_by}" if traces.ended_by is not None else ""
+        return ExitKind.TERMINATED, f"somebody sent its process a signal{which}"
+    return _by_its_guest(traces, shutdown)
+
+
+def _by_its_guest(traces: Traces, shutdown: str) -> tuple[ExitKind, str]:
+    """Nobody outside ended it, as far as one knows."""
+    cleanly = "guest" in shutdown or traces.code == 0
+    if traces.socket_left and not cleanly:
         return ExitKind.KILLED, "the process was killed or crashed while nobody watched it"
-    return ExitKind.POWEROFF, "the process ended cleanly while nobody watched it"
+    if traces.panicked:
+        return ExitKind.PANIC, "the guest panicked"
+    return ExitKind.POWEROFF, ("the guest powered off" if cleanly else
+                               "the process ended cleanly while nobody watched it")

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import fcntl
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -31,6 +32,7 @@ HOLDER = Path(__file__).with_name("holder.py")
 TAKEN = "a process already holds this VM's lock"
 FREE_PAUSE = 0.001  # seconds; a holder takes less to see the end of its VM
 _BACKTRACE = "Stack backtrace:"
+_ENDED_BY = re.compile(r"Received kill signal, signal number: (\d+)\s*$")
 _TAIL = 64 << 10  # StratoVirt's reason for a failed start stands in the last few kB
 
 
@@ -227,12 +229,7 @@ def send(process: Process, number: signal.Signals) -> None:
 
 def reason(home: Path) -> str:
     """Why StratoVirt says that it ended: its `Caused by:` lines, else its last line."""
-    try:
-        with open(home / STDERR, "rb") as file:
-            file.seek(max(0, os.fstat(file.fileno()).st_size - _TAIL))
-            lines = file.read().decode(errors="replace").splitlines()
-    except OSError:
-        return "it left no message"
+    lines = _last_lines(home)
     causes: list[str] = []
     for number, line in enumerate(lines):
         if line.strip() == "Caused by:":
@@ -242,6 +239,21 @@ def reason(home: Path) -> str:
     end = next((n for n, line in enumerate(lines) if line.startswith(_BACKTRACE)), len(lines))
     plain = [line.strip() for line in lines[:end] if line.strip()]
     return plain[-1] if plain else "it left no message"
+
+
+def ended_by(home: Path) -> int | None:
+    """The signal that StratoVirt says it ended by, of those that it ends cleanly at."""
+    found = [_ENDED_BY.match(line) for line in _last_lines(home)]
+    return next((int(match[1]) for match in found if match), None)
+
+
+def _last_lines(home: Path) -> list[str]:
+    try:
+        with open(home / STDERR, "rb") as file:
+            file.seek(max(0, os.fstat(file.fileno()).st_size - _TAIL))
+            return file.read().decode(errors="replace").splitlines()
+    except OSError:
+        return []
 
 
 def _block(lines: list[str]) -> list[str]:

@@ -43,6 +43,8 @@ class Record:
     updated: bool = False  # its definition was written anew after live changes
     uncertain: bool = False  # a live change is under way, or its end was not seen
     host_devices: tuple[str, ...] = ()  # those that we bound, and give back
+    cgroup: str = ""  # its control group, and how often the kernel had killed in it for want of
+    oom_kills: int | None = None  # memory when it was launched or found again; None: not counted
 
 
 def save(home: Path, record: Record) -> None:

@@ -127,3 +127,34 @@ def test_rule_1_a_holder_that_somebody_ended_is_replaced(site):
         assert site.settled("paused", "web9")["observed"]["pid"] == child.pid
         assert process.locked(home(site))
         assert not site.events("domain.starting")
+
+
+@pytest.mark.parametrize(("inside", "said"), [
+    ("<devices><rng model='virtio'><backend model='random'>/dev/urandom</backend></rng></devices>",
+     "rng[rng0]: none → "),
+    ("<metadata><r:reconcile xmlns:r='urn:stratovirt-reconciler:1' state='paused'/></metadata>",
+     "policy/state: running → paused"),
+    ("<vcpuu/>", "defaults.xml has errors")])
+def test_what_the_defaults_would_make_another_vm_is_not_adopted(idle, inside, said):
+    idle.put("defaults.xml", f"<domain>{inside}</domain>".encode())
+    with adopted(idle) as (child, client):
+        client.close()
+        done = idle.verb("adopt", str(child.pid))
+    assert done.returncode == 1
+    assert "defaults.xml" in done.stderr
+    assert said in done.stderr
+    assert not idle.file("web9").exists()
+
+
+def test_rule_4_what_looks_like_a_variable_is_kept_as_it_stands(site):
+    site.put("defaults.xml", b"<domain><title>t</title></domain>")
+    log = f"{site.path}/$${{X}}${{HOME}}.log"
+    with adopted(site, "-serial", f"file,path={log}") as (child, client):
+        client.close()
+        done = site.verb("adopt", str(child.pid))
+        assert (done.returncode, done.stderr) == (0, "")
+        assert "/$$${X}$${HOME}.log'" in site.file("web9").read_text()
+        assert site.settled("running", "web9")["observed"]["pid"] == child.pid
+        assert not site.events("domain.starting")
+        assert log in site.verb("explain", "web9", "-o", "json").stdout
+        assert "/$$${X}$${HOME}.log'" in site.verb("explain", "web9", "--xml").stdout

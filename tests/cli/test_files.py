@@ -195,3 +195,85 @@ def test_what_does_not_come_true_is_told_and_exits_1(site, tmp_path):
     assert "a.img" in done.stdout
     assert site.verb("stop", "a", "--no-wait").stdout.count("\n") == 1
     site.domain(ready)
+
+
+# Files that are read with more than themselves
+
+SIZED = xml("a", "running").replace(b"<memory unit='MiB'>128</memory>", b"").replace(
+    b" state='running'", b"").replace(b"<metadata>", b"<title>${WHO} $${WHO}</title><metadata>")
+
+
+@pytest.fixture
+def fuller(idle):
+    """A directory with defaults, on a host with a variable."""
+    idle.config.write_text(idle.config.read_text() + "\nsource: {variables: {WHO: me}}\n")
+    idle.put("defaults.xml", f"<domain><memory unit='MiB'>128</memory><metadata><r:reconcile "
+                             f"xmlns:r='{URN}' state='stopped'/></metadata></domain>".encode())
+    return idle
+
+
+def test_a_verb_writes_the_state_into_the_file_itself(fuller):
+    fuller.put("a.xml", SIZED)
+    before = fuller.file("defaults").read_bytes()
+    done = fuller.verb("stop", "a")
+    assert "says stopped already" in done.stdout
+    assert fuller.file().read_bytes() == SIZED
+    assert fuller.verb("start", "a").returncode == 0
+    assert fuller.file().read_bytes() == SIZED.replace(
+        f"xmlns:r='{URN}'".encode(), f"xmlns:r='{URN}' state='running'".encode())
+    assert fuller.file("defaults").read_bytes() == before
+
+
+def test_a_file_without_any_of_ours_gets_it(fuller):
+    plain = SIZED[:SIZED.index(b"<metadata>")] + b"</domain>"
+    fuller.put("a.xml", plain)
+    assert fuller.verb("start", "a").returncode == 0
+    assert f"<r:reconcile xmlns:r='{URN}' state='running'/>" in fuller.file().read_text()
+    assert b"${WHO} $${WHO}" in fuller.file().read_bytes()
+
+
+def counted(count):
+    return xml("a-{index}", "stopped").replace(b"state='stopped'",
+                                               f"state='stopped' count='{count}'".encode())
+
+
+@pytest.mark.parametrize(("verb", "hint"), [
+    ("suspend", "state in a.xml is that of all of them; `reconciler hold NAME` is for one"),
+    ("start", "`reconciler restart NAME` is for one"), ("stop", "state in a.xml"),
+    ("destroy", "lower its count, or remove a.xml and with it all of them")])
+def test_what_would_be_done_to_one_of_several_is_refused(idle, verb, hint):
+    idle.put("a.xml", counted(3))
+    done = idle.verb(verb, "a-1")
+    assert done.returncode == 1
+    assert "a.xml keeps 3 domains, of which 'a-1' is one (count)" in done.stderr
+    assert hint in done.stderr
+    assert idle.file().read_bytes() == counted(3)
+
+
+def test_one_of_one_is_a_domain_as_any(idle):
+    idle.put("a.xml", counted(1))
+    assert idle.verb("start", "a-0").returncode == 0
+    assert b"state='running' count='1'" in idle.file().read_bytes()
+    assert idle.verb("destroy", "a-0").returncode == 0
+    assert not idle.file().exists()
+
+
+def test_create_takes_a_file_of_several_under_its_own_name(fuller, tmp_path):
+    new = tmp_path / "web.xml"
+    new.write_bytes(counted(2))
+    done = fuller.verb("create", str(new))
+    assert done.returncode == 0, done.stderr
+    assert "a-0, a-1: " in done.stdout
+    assert fuller.file("web").read_bytes() == counted(2)
+    again = fuller.verb("create", str(new))
+    assert again.returncode == 1
+    assert "domain 'a-0' is already in" in again.stderr
+
+
+def test_wrong_defaults_are_to_be_mended_first(fuller):
+    fuller.put("defaults.xml", b"<domain><vcpuu/></domain>")
+    fuller.put("a.xml", SIZED)
+    done = fuller.verb("stop", "a")
+    assert done.returncode == 1
+    assert "defaults.xml:1: error: domain/vcpuu" in done.stderr
+    assert "mend it first" in done.stderr

@@ -11,6 +11,7 @@ import pytest
 from reconciler.engine.world import look
 from reconciler.errors import HostError
 from tests.simulated.site import reason
+from tests.values import xml
 
 
 def plans(site, *words):
@@ -142,3 +143,45 @@ def test_what_may_not_be_read_is_told_and_not_taken_for_empty(idle, monkeypatch)
 
 def test_no_domains(idle):
     assert idle.verb("plan").stdout == "no domains\n"
+
+
+def test_expanded_files_are_planned_the_same_without_a_reconciler(idle):
+    idle.put("defaults.xml", b"<domain>\n\n<vcpu>2</vcpu></domain>")
+    for index in range(2):
+        idle.disk(f"a-{index}")
+    idle.put("a.xml", xml("a-{index}").replace(b"fw.fd", b"sample-firmware.fd").replace(
+        b"state='running'", b"state='stopped' count='2'"))
+    idle.put("b.xml", xml("b", inner="<r:placement host='there'/>"))
+    code, value = plans(idle)
+    assert (code, [p["name"] for p in value["plans"]]) == (0, ["a-0", "a-1"])
+    assert {p["file"] for p in value["plans"]} == {"a.xml"}
+    assert value["elsewhere"] == ["b.xml"]
+    assert "b.xml: kept by another host (placement/@host)" in idle.verb("plan").stdout
+    offline = json.loads(idle.verb("explain", "a-1", "-o", "json").stdout)
+    assert offline["expandedFrom"] == "a.xml: defaults.xml, index 1"
+    idle.start()
+    idle.until(lambda v: v["summary"]["ready"] == 2)
+    running = json.loads(idle.verb("explain", "a-1", "-o", "json").stdout)
+    for name in ("expandedFrom", "definition", "filledIn", "commandLine", "xml"):
+        assert running[name] == offline[name]
+    assert "disk[vda]/alias" in [f["what"] for f in running["filledIn"]]
+    assert plans(idle) == (code, value)
+    assert "b.xml: kept by another host (placement/@host)" in idle.verb("status").stdout
+    # A change that comes from the defaults is told with their line.
+    idle.put("defaults.xml", b"<domain>\n\n<vcpu>3</vcpu></domain>")
+    idle.put("a.xml", idle.file().read_bytes().replace(b"stopped", b"running"))
+    idle.until(lambda v: v["summary"]["running"] == 2)
+    idle.put("defaults.xml", b"<domain>\n\n\n<vcpu>4</vcpu><metadata><r:reconcile xmlns:r="
+                             b"'urn:stratovirt-reconciler:1'><r:update policy='manual'/>"
+                             b"</r:reconcile></metadata></domain>")
+    idle.until(lambda v: any(d["pending"] for d in v["domains"]))
+    assert "defaults.xml:4  vcpus: 3 → 4" in idle.verb("plan", "a-0").stdout
+
+
+def test_while_the_defaults_are_written_nobody_can_tell(idle):
+    idle.put("a.xml", xml("a"))
+    idle.put("defaults.xml", b"<domain/>")
+    with idle.file("defaults").open("r+b"):
+        code, value = plans(idle)
+    assert (code, value["plans"]) == (2, [])
+    assert "defaults.xml: somebody writes it just now" in value["sourceError"]

@@ -105,7 +105,7 @@ def test_all_of_a_repository_at_once(idle):
     assert idle.verb("validate", "--all", "--strict").returncode == 3
     found = {entry["file"].rpartition("/")[2]: entry for entry in json.loads(
         idle.verb("validate", "--all", "-o", "json").stdout)}
-    assert (found["a.xml"]["host"], found["c.yaml"]["domain"]) == ("h2", None)
+    assert (found["a.xml"]["hosts"], found["c.yaml"]["domain"]) == (["h2"], None)
     idle.put("b.xml", xml("b", inner="<r:update window='nights'/>"))
     done = idle.verb("validate", "--all")
     assert done.returncode == 1
@@ -122,3 +122,46 @@ def test_files_of_two_hosts_may_be_of_one_name(idle):
     for host in ("h1", "h2"):
         idle.put(f"{host}.xml", xml("a", inner=f"<r:placement host='{host}'/>"))
     assert idle.verb("validate").returncode == 0
+
+
+DEFAULTS = b"<domain>\n<memory unit='MiB'>128</memory></domain>"
+
+
+def test_a_file_is_expanded_as_it_will_be(idle):
+    idle.config.write_text(idle.config.read_text() + "\nsource: {variables: {N: 2}}\n")
+    place = idle.path / "elsewhere"
+    place.mkdir()
+    (place / "defaults.xml").write_bytes(DEFAULTS)
+    web = place / "web.xml"
+    web.write_bytes(xml("web-{index}").replace(b"<memory unit='MiB'>128</memory>", b"").replace(
+        b"state='running'", b"count='${N}'"))
+    done = idle.verb("validate", str(web))
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout == f"{web}: valid, domains web-0, web-1\n"
+    whole = idle.verb("validate", str(place)).stdout
+    assert f"{place}/defaults.xml: valid, defaults of the other files beside it\n" in whole
+    found, = json.loads(idle.verb("validate", str(web), "-o", "json").stdout)
+    assert found["domains"] == ["web-0", "web-1"]
+    web.write_bytes(web.read_bytes().replace(b"'web-{index}.img'", b"'web.img'"))
+    done = idle.verb("validate", str(web))
+    assert done.returncode == 1
+    assert f"{web}:4: error: domain: writable disk" in done.stdout
+    assert f"is also the writable disk of {web}#0:4; accepted: each once on a host, so write " in (
+        done.stdout)
+
+
+def test_wrong_defaults_are_told_with_their_line_once(idle):
+    idle.put("defaults.xml", DEFAULTS.replace(b"128", b"x"))
+    for name in "ab":
+        idle.put(f"{name}.xml", xml(name))
+    place = idle.path / "domains"
+    for words in ((), (str(place / "a.xml"), str(place / "b.xml"))):
+        done = idle.verb("validate", *words)
+        assert done.returncode == 1
+        assert done.stdout.count(f"{place}/defaults.xml:2: error: domain/memory") == 1
+        assert done.stdout.count(f"not read, since {place}/defaults.xml has errors") == 2
+
+
+def test_a_file_of_another_host_is_valid_and_that_is_said(idle):
+    idle.put("a.xml", xml("a", inner="<r:placement host='there'/>"))
+    assert idle.verb("validate").stdout.endswith("valid, domain a (kept by the host there)\n")

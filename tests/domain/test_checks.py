@@ -1,6 +1,9 @@
 """Domains against each other."""
 
+from dataclasses import replace
+
 from reconciler.domain.checks import conflicts
+from reconciler.domain.lines import Line
 from tests.domain.making import DISK, disk, policy, read
 
 
@@ -91,3 +94,22 @@ def test_what_depends_on_nobody_knows_or_twice_on_one_is_no_cycle():
     files = {f"{name}.xml": after(name, *others) for name, others in {
         "a": ["b", "c"], "b": ["d"], "c": ["d"], "d": ["nobody"]}.items()}
     assert conflicts(files, ()) == {}
+
+
+def test_two_of_one_file_are_told_to_differ():
+    files = {f"a.xml#{n}": domain("a.xml", f"a{n}", "\n" + disk("vda", "/x")) for n in range(2)}
+    problem, = conflicts(files, ())["a.xml#1"]
+    assert str(problem) == (
+        "a.xml:2: error: domain: writable disk '/x' of a.xml#1 is also the writable disk of "
+        "a.xml#0:2; accepted: each once on a host, so write {index} into it")
+
+
+def test_what_two_have_from_their_defaults_is_told_with_its_line():
+    one, two = (domain(f"{name}.xml", name, disk("vda", "/x")) for name in "ab")
+    files = {d.file: replace(d, devices=tuple(
+        replace(device, line=Line(7, "defaults.xml")) for device in d.devices))
+        for d in (one, two)}
+    problem, = conflicts(files, {"b.xml"})["a.xml"]
+    assert str(problem) == (
+        "defaults.xml:7: error: domain: writable disk '/x' of a.xml is also the writable disk of "
+        "b.xml (defaults.xml:7); accepted: each once on a host")

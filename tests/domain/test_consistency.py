@@ -2,6 +2,7 @@
 
 import pytest
 
+from reconciler.domain.devices.character import AGENT
 from tests.domain.making import DISK, at, device, disk, error, policy, problems, read
 
 PORTS = "".join(f"<controller type='pci' index='{n}' model='pcie-root-port'/>" for n in (1, 2))
@@ -71,8 +72,7 @@ def test_function_0_says_that_there_are_more():
 
 
 @pytest.mark.parametrize(("probe", "device"), [
-    ("<r:agent/>", "<channel type='unix'><target type='virtio' name='org.qemu.guest_agent.0'/>"
-                   "</channel>"),
+    ("<r:agent/>", f"<channel type='unix'><target type='virtio' name='{AGENT}'/></channel>"),
     ("<r:console match='x'/>", "<console type='pty'><target type='virtio'/></console>"),
     ("<r:console match='x'/>", "<serial type='pty'/>"), ("<r:tcp address='a:1'/>", "")])
 def test_a_probe_needs_what_it_asks_by(probe, device):

@@ -15,7 +15,6 @@ from reconciler.domain.model import (
 )
 from tests.domain.making import DISK, HOST, error, policy, problems, read
 
-
 # What probes ask by.
 ASKED = (DISK + "<console type='pty'/><channel type='unix'><target type='virtio' "
          "name='org.qemu.guest_agent.0'/></channel>")

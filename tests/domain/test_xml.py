@@ -53,6 +53,21 @@ def test_another_root_is_refused():
         assert root in refusal(f"<{root}>{text().decode()}</{root}>".encode())
 
 
+@pytest.mark.parametrize("end", [" HEAD", "", "\r", " ours\r"])
+def test_a_merge_conflict_is_named_with_its_line(end):
+    data = f"<domain>\n  <name>a</name>\n<<<<<<<{end}\n<x/>\n=======\n<y/>\n>>>>>>> b\n</domain>"
+    with pytest.raises(InvalidDomain) as caught:
+        read_domain(data.encode(), "a.xml", HOST)
+    assert str(caught.value.problems[0]) == (
+        "a.xml:3: error: an unresolved merge conflict; accepted: one of its two sides")
+    assert "conflict" in refusal(text(f"<!--\n<<<<<<<{end}\n-->"))
+
+
+@pytest.mark.parametrize("line", [" <<<<<<< HEAD", "<<<<<<<<", "<<<<<<", "x <<<<<<<"])
+def test_what_is_no_merge_conflict(line):
+    assert read(f"<!--\n{line}\n-->")
+
+
 def test_over_one_mebibyte_is_refused():
     assert "1048576" in refusal(text(f"<!--{'x' * (1 << 20)}-->"))
 

@@ -2,6 +2,8 @@
 
 from dataclasses import replace
 
+import pytest
+
 from reconciler.domain.model import Policy
 from reconciler.engine import ledger as ledgers
 from reconciler.engine.case import Exit, ExitKind, Ledger
@@ -47,10 +49,40 @@ def test_the_policy_decides_what_stays_down():
     assert exits(1, ExitKind.CRASHED, never)[0].down == "Killed"
 
 
+@pytest.mark.parametrize(("kind", "reason"), [
+    (ExitKind.OUT_OF_MEMORY, "OutOfMemory"), (ExitKind.PANIC, "GuestPanicked"),
+    (ExitKind.KILLED, "Killed")])
+def test_each_kind_has_its_reason(kind, reason):
+    assert exits(1, kind)[0].crashes.reason == reason
+    assert exits(1, kind, Policy(restart_on_failure=False))[0].down == reason
+
+
+@pytest.mark.parametrize("kind", ExitKind)
+def test_every_kind_is_known_and_counted_whatever_follows(kind):
+    for policy in (Policy(), Policy(restart_on_failure=False, restart_on_poweroff=False,
+                                    destroy_on_reboot=True)):
+        assert exits(2, kind, policy)[0].exits == {str(kind): 2}
+    book = ledgers.exited(exits(2, kind)[0], Exit(ExitKind.KILLED, 2000.0), Policy(), jitter=1.0)
+    assert sum(book.exits.values()) == 3
+    assert ledgers.changed(book).exits == book.exits
+
+
 def test_a_reboot_of_the_host_is_no_crash():
     book, _ = exits(3, ExitKind.REBOOT)
     assert book.crashes.times == ()
     assert book.restarts == 0
+
+
+@pytest.mark.parametrize(("before", "was_up"), [
+    (Ledger(in_force="running"), True), (Ledger(in_force="paused"), True),
+    (Ledger(in_force="stopped"), False), (Ledger(), False),
+    (Ledger(in_force="running", down="PoweredOff"), False)])
+def test_a_reboot_of_the_host_ends_what_was_up_and_once(before, was_up):
+    assert not ledgers.was_up_at_reboot(before)
+    after = ledgers.after_reboot(before)
+    assert ledgers.was_up_at_reboot(after) is was_up
+    counted = ledgers.exited(after, Exit(ExitKind.REBOOT, 5.0), Policy(), jitter=1.0)
+    assert not ledgers.was_up_at_reboot(counted)
 
 
 def test_the_third_correction_in_ten_minutes_is_a_fight_with_tripled_waits():

@@ -182,6 +182,17 @@ def test_what_a_file_changes_of_a_vm_that_is_stopped_is_shown(bench):
         "memory", "none", "with its next start")
 
 
+def test_a_file_of_several_domains_loses_one_of_them(bench):
+    there = bench("ab")
+    for name in "ab":
+        known = there.world.domains[there.uuid(name)]
+        text = replace(known.memory.definition, file="both.xml")
+        there.one(name, memory=replace(known.memory, definition=text))
+    assert there.actions({"b.xml": there.files["b.xml"]}) == {"a": "destroy"}
+    # A file that is invalid is the business of all that it was.
+    assert there.actions({"both.xml": b"<domain>"}) == {}
+
+
 # A plan in a file
 
 

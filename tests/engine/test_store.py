@@ -20,7 +20,8 @@ FULL = Memory(
     Ledger(Limiter((1.5, 2.0), 2, 9.0, "StartFailed", "no luck"), Limiter((1.0,), 1),
            Limiter((), 0, 3.0), down="PoweredOff", refused=6, refused_because="x", recreating=7,
            not_live=3, settled=5, in_force="running", restarts=4,
-           last_exit=Exit(ExitKind.CRASHED, 3.5, 1, None, "m")),
+           last_exit=Exit(ExitKind.CRASHED, 3.5, 1, None, "m", 1.8e9),
+           exits={"crashed": 3, "oom-killed": 1}),
     BOOT, {"disk:vda": Place(1, 0), "interface:m": Place(0, 3, 2, True)},
     prune_held=True, hold=Hold("why", "who", 1e9), well="7:8", history=({"generation": 1},))
 
@@ -54,7 +55,9 @@ LIMITERS = some.builds(Limiter, some.lists(NUMBERS, max_size=3).map(tuple), some
     definition=some.none() | some.builds(Text, some.text()), good=some.none() | some.builds(Text),
     ledger=some.builds(Ledger, LIMITERS, LIMITERS, LIMITERS,
                        last_exit=some.none() | some.builds(Exit, some.sampled_from(ExitKind),
-                                                           NUMBERS)),
+                                                           NUMBERS),
+                       exits=some.dictionaries(some.sampled_from(list(map(str, ExitKind))),
+                                               some.integers(1, 9))),
     boot_id=some.just(BOOT), accepted_at=NUMBERS,
     places=some.dictionaries(some.text(max_size=4), some.builds(Place)),
     hold=some.none() | some.builds(Hold, some.text(max_size=3), some.text(max_size=3),
@@ -98,8 +101,29 @@ def test_after_a_reboot_what_was_counted_by_its_clock_is_void(store):
     # What has nothing to do with the clock stays.
     assert replace(memory, ledger=FULL.ledger, boot_id=BOOT, well=FULL.well) == FULL
     assert memory.well == ""  # a process id means another one now
-    assert (ledger.restarts, ledger.refused, ledger.settled, ledger.down) == (
-        4, 6, 5, "PoweredOff")
+    assert (ledger.restarts, ledger.refused, ledger.settled, ledger.down, ledger.exits) == (
+        4, 6, 5, "PoweredOff", FULL.ledger.exits)
+
+
+def test_what_was_kept_before_ends_were_counted_by_kind_still_comes(store, tmp_path):
+    store.save(FULL)
+    file = tmp_path / "domains" / "u-1.json"
+    older = json.loads(file.read_text())
+    del older["ledger"]["exits"], older["ledger"]["last_exit"]["wall"]
+    file.write_text(json.dumps(older))
+    memory, = store.all(BOOT)
+    assert memory == replace(FULL, ledger=replace(
+        FULL.ledger, exits={}, last_exit=replace(FULL.ledger.last_exit, wall=0.0)))
+
+
+@pytest.mark.parametrize("garbage", [1, "killed", ["killed"]])
+def test_counts_that_cannot_be_understood_are_no_crash(store, tmp_path, garbage):
+    store.save(FULL)
+    file = tmp_path / "domains" / "u-1.json"
+    value = json.loads(file.read_text())
+    value["ledger"]["exits"] = garbage
+    file.write_text(json.dumps(value))
+    assert store.all(BOOT) == []
 
 
 def test_a_removed_memory_is_gone_and_a_second_removal_does_nothing(store):

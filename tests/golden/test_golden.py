@@ -12,9 +12,12 @@ from pathlib import Path
 import pytest
 
 from reconciler.domain.devices import Channel
+from reconciler.domain.expand import Given, expand
+from reconciler.domain.merge import read_defaults
 from reconciler.domain.model import Domain, InvalidDomain, MachineType, Place, Policy
 from reconciler.domain.numbers import complete
 from reconciler.domain.reader import read_domain
+from reconciler.domain.substitute import Variables
 from tests.domain.making import ARM, HOST
 
 HERE = Path(__file__).parent
@@ -66,6 +69,19 @@ def test_a_file_becomes_what_stands_beside_it(file):
     else:
         compare(file.with_suffix(".expected"), shown(domain))
         assert not file.with_suffix(".errors").exists()
+
+
+def test_defaults_variables_and_a_count_become_what_stands_beside_them():
+    place = HERE / "expanded"
+    variables = Variables((("BRIDGE", "br0"), ("SITE", "Köln & <Umland>"), ("WEBS", "2")))
+    defaults = read_defaults((place / "defaults.xml").read_bytes(), "defaults.xml", variables,
+                             lenient=False)
+    found = expand((place / "web.xml").read_bytes(), "web.xml", HOST, Given(variables, defaults))
+    lines = []
+    for definition in found.definitions:
+        lines += [f"# {definition.note}", *definition.data.decode().splitlines(), "",
+                  *shown(definition.domain), ""]
+    compare(place / "web.expected", lines)
 
 
 def test_every_expectation_has_its_file():

@@ -10,7 +10,9 @@ from contextlib import asynccontextmanager
 import pytest
 
 from reconciler.errors import HostError, UsageError
+from reconciler.report.gate import Gate
 from reconciler.report.server import LONGEST_BODY, Server
+from reconciler.report.webhook import signature
 from tests.engine.making import Place, running, settled, until
 
 LIMIT = 5.0
@@ -194,3 +196,87 @@ async def test_a_status_can_be_waited_for(tmp_path):
         await ask(path, "POST", "/api/v1/domains/web1/hold?reason=why&by=me")
         _, after = await waiting
         assert after["sequence"] > before["sequence"]
+
+
+# Over TCP
+
+
+async def over_tcp(port, method, target, body=b"", **headers):
+    lines = "".join(f"{name.replace('_', '-')}: {value}\r\n" for name, value in headers.items())
+    head = (f"{method} {target} HTTP/1.1\r\nhost: 127.0.0.1:{port}\r\n{lines}"
+            f"content-length: {len(body)}\r\n\r\n")
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    try:
+        async with asyncio.timeout(LIMIT):
+            writer.write(head.encode() + body)
+            answer = await reader.read()
+    except ConnectionError:
+        return 0, None
+    finally:
+        writer.close()
+    status, _, rest = answer.partition(b"\r\n\r\n")
+    return (int(status.split()[1]), json.loads(rest)) if status else (0, None)
+
+
+@pytest.fixture
+def handler():
+    return Handler()
+
+
+@asynccontextmanager
+async def listening(tmp_path, handler, gate):
+    server = Server(tmp_path / "s", handler, handler.faults.append)
+    await server.start()
+    await server.listen("127.0.0.1", 0, lambda: gate)
+    try:
+        yield server.port
+    finally:
+        await server.stop()
+
+
+async def test_over_tcp_the_gate_is_asked_first(tmp_path, handler):
+    async with listening(tmp_path, handler, Gate(loopback=True, token=b"t")) as port:
+        status, value = await over_tcp(port, "POST", "/x")
+        assert (status, handler.asked) == (401, [])
+        assert "Bearer" in value["hint"]
+        assert (await over_tcp(port, "POST", "/x", authorization="Bearer t"))[0] == 200
+        assert (await over_tcp(port, "GET", "/y"))[0] == 200
+        assert [path for _, path, _ in handler.asked] == [("x",), ("y",)]
+
+
+async def test_a_webhook_s_body_is_read_whole_and_nobody_else_s(tmp_path, handler):
+    body = b"x" * (2 * LONGEST_BODY)
+    signed = signature(body, b"s")
+    async with listening(tmp_path, handler, Gate(loopback=True, token=b"t", secret=b"s")) as port:
+        assert (await over_tcp(port, "POST", "/hooks/git", body,
+                               x_hub_signature_256=signed))[0] == 200
+        assert (await over_tcp(port, "POST", "/hooks/git", body + b"y",
+                               x_hub_signature_256=signed))[0] == 401
+        assert (await over_tcp(port, "POST", "/other", body, authorization="Bearer t"))[0] == 0
+        assert len(handler.asked) == 1
+
+
+async def test_a_webhook_wakes_a_look_at_the_source(tmp_path):
+    place = Place(tmp_path, "http: {listen: '127.0.0.1:0'}\n"
+                            "source: {webhook_secret_file: secret}\n")
+    (tmp_path / "secret").write_text("s\n")
+    async with running(place) as reconciler:
+        port, before = reconciler.server.port, reconciler.sync.handled
+        assert (await over_tcp(port, "POST", "/hooks/git", b"{}", x_gitlab_token="no"))[0] == 401
+        assert reconciler.sync.handled == before
+        assert (await over_tcp(port, "POST", "/hooks/git", b"{}", x_gitlab_token="s"))[0] == 200
+        await until(reconciler, lambda: reconciler.sync.handled > before)
+        assert place.told("hook.received")
+        assert (await over_tcp(port, "GET", "/livez"))[0] == 200
+        assert (await over_tcp(port, "GET", "/api/v1/status"))[0] == 200
+        (tmp_path / "secret").write_text("another\n")  # changed without a restart
+        assert (await over_tcp(port, "POST", "/hooks/git", b"{}", x_gitlab_token="s"))[0] == 401
+
+
+async def test_a_port_that_is_taken_is_told_and_stops_nothing(tmp_path, handler):
+    async with listening(tmp_path, handler, Gate(loopback=True)) as port:
+        (tmp_path / "place").mkdir()
+        place = Place(tmp_path / "place", f"http: {{listen: '127.0.0.1:{port}'}}\n")
+        async with running(place) as reconciler:
+            assert reconciler.server.port is None
+            assert place.told("http.failed")

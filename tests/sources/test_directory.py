@@ -8,7 +8,8 @@ import time
 import pytest
 
 from reconciler.errors import SourceError
-from reconciler.sources.directory import LONGEST, Directory, Root, Signature
+from reconciler.sources.directory import Directory, Root, Signature
+from reconciler.sources.listing import LONGEST
 
 SETTLE = 0.2
 
@@ -236,3 +237,12 @@ def test_a_symbolic_link_that_is_swapped_leads_elsewhere_at_once(path, tmp_path)
     (tmp_path / "fresh").symlink_to("two")
     (tmp_path / "fresh").replace(link)
     assert directory.listing().files == {"a.xml": b"two"}
+
+
+def test_the_defaults_are_always_among_the_files_and_no_domains(path):
+    for name in ("a.xml", "web.xml", "defaults.xml"):
+        old(path / name, b"x")
+    found = Directory(path, ("web*",), SETTLE).listing()
+    assert list(found.files) == ["defaults.xml", "web.xml"]
+    assert found.domain_files == ["web.xml"]
+    assert found.name != Directory(path, ("*",), SETTLE).listing().name

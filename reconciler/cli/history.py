@@ -1,0 +1,110 @@
+"""`history` and `rollback`: definitions that were applied, and the way back to one of them."""
+
+from __future__ import annotations
+
+import json
+import sys
+from typing import TYPE_CHECKING
+
+from reconciler.cli.terminal import table
+from reconciler.cli.verb import OK, Verb, with_name
+from reconciler.errors import UsageError
+from reconciler.units import nearest
+
+if TYPE_CHECKING:
+    from argparse import ArgumentParser, Namespace
+
+    from reconciler.engine.history import Entry
+    from reconciler.engine.store import Memory
+    from reconciler.settings import Settings
+
+
+def _history(options: Namespace, settings: Settings) -> int:
+    memory, entries = _load(settings, options.name)
+    if options.show is not None:
+        sys.stdout.buffer.write(_text(settings, memory, _chosen(entries, options.show,
+                                                                memory.name)))
+    elif options.output == "json":
+        print(json.dumps([entry.value for entry in entries], indent=1))
+    else:
+        print(table(["N", "RESULT", "TIMES", "FIRST APPLIED", "LAST APPLIED", "REVISION", "FILE"],
+                    [[str(e.number), e.result, str(e.count), e.first, e.last, e.revision, e.file]
+                     for e in reversed(entries)]) if entries else "nothing was applied yet")
+    return OK
+
+
+def _rollback(options: Namespace, settings: Settings) -> int:
+    from reconciler.cli.files import outcome, put, refuse_git
+
+    memory, entries = _load(settings, options.name)
+    entry = _chosen(entries, options.to, memory.name)
+    refuse_git(settings, f"`reconciler history {memory.name} --show {entry.number}` prints that "
+                         f"definition: commit it as {entry.file} there")
+    data, file = _text(settings, memory, entry), memory.definition.file if memory.definition else ""
+    target = settings.domains / (file or entry.file)
+    if memory.definition is not None and memory.definition.data == data:
+        raise UsageError(f"'{memory.name}' has definition {entry.number} already",
+                         hint=f"`reconciler history {memory.name}` lists the others")
+    put(target, data)
+    print(f"{memory.name}: {target} is definition {entry.number} of {entry.first} now")
+    return outcome(options, settings, memory.name)
+
+
+def _load(settings: Settings, name: str) -> tuple[Memory, list[Entry]]:
+    from reconciler.engine.history import Entry
+    from reconciler.engine.store import Store
+    from reconciler.stratovirt.record import boot_id
+
+    memories = Store(settings.state / "domains").all(boot_id())
+    for memory in memories:
+        if name in (memory.name, memory.uuid):
+            return memory, [Entry.of(value) for value in memory.history]
+    raise UsageError(f"no domain '{name}'{nearest(name, [m.name for m in memories])}",
+                     reason="NotFound", hint="`reconciler status` lists the domains")
+
+
+def _chosen(entries: list[Entry], number: int | None, name: str) -> Entry:
+    """The one of this number; without, the last that was well before the newest."""
+    if number is None:
+        earlier = [e for e in entries[:-1] if e.result in ("InSync", "ChangesDeferred")]
+        if not earlier:
+            raise UsageError(f"'{name}' has no earlier definition that was well",
+                             hint=f"`reconciler history {name}` lists what there is")
+        return earlier[-1]
+    found = next((entry for entry in entries if entry.number == number), None)
+    if found is None:
+        there = ", ".join(str(entry.number) for entry in entries) or "none"
+        raise UsageError(f"'{name}' has no definition {number} (there: {there})")
+    return found
+
+
+def _text(settings: Settings, memory: Memory, entry: Entry) -> bytes:
+    from reconciler.engine.history import Archive
+
+    data = Archive(settings.state).read(memory.uuid, entry)
+    if data is None:
+        raise UsageError(f"definition {entry.number} of '{memory.name}' is not kept any more")
+    return data
+
+
+def _history_arguments(parser: ArgumentParser) -> None:
+    with_name(parser)
+    parser.add_argument("--show", type=int, metavar="N", help="print this definition")
+    parser.add_argument("-o", "--output", default="table", choices=("table", "json"))
+
+
+def _rollback_arguments(parser: ArgumentParser) -> None:
+    from reconciler.cli.files import waiting
+
+    with_name(parser)
+    parser.add_argument("--to", type=int, metavar="N",
+                        help="a number from `history` (default: the last that was well before)")
+    waiting(parser)
+
+
+VERBS = (
+    Verb("history", "the definitions that were applied to a domain", _history, _history_arguments,
+         "  reconciler history web1\n  reconciler history web1 --show 3\n"),
+    Verb("rollback", "write an earlier definition as the domain's new file", _rollback,
+         _rollback_arguments, "  reconciler rollback web1\n  reconciler rollback web1 --to 3\n"),
+)

@@ -1,0 +1,114 @@
+"""`wait`: until everything is as a revision has it, or a domain as it is asked for; else why not.
+
+Reads the status as it changes; what counts as reached is a pure function of it.
+"""
+
+from __future__ import annotations
+
+import re
+import time
+from typing import TYPE_CHECKING, Any
+
+from reconciler.cli.terminal import complain, progress
+from reconciler.cli.verb import NO, OK, Verb, with_name
+from reconciler.errors import UsageError
+from reconciler.units import seconds
+
+if TYPE_CHECKING:
+    from argparse import ArgumentParser, Namespace
+
+    from reconciler.settings import Settings
+
+LONG_POLL = 60.0  # seconds; the reconciler answers after 25 though nothing changed
+_FOR = re.compile(r"Ready|state=(running|paused|stopped)")
+_STATES = {"stopped": "absent"}
+
+
+def _arguments(parser: ArgumentParser) -> None:
+    with_name(parser, optional=True)
+    parser.add_argument("--revision", metavar="SHA",
+                        help="of the source: a commit, or its first seven digits and more")
+    parser.add_argument("--for", dest="wanted", default="Ready", metavar="WHAT",
+                        help="Ready, or state=running, paused, stopped (default: %(default)s)")
+    parser.add_argument("--timeout", default="5m", metavar="DURATION",
+                        help="(default: %(default)s)")
+
+
+def _run(options: Namespace, settings: Settings) -> int:
+    from reconciler.cli.client import ask
+
+    if not _FOR.fullmatch(options.wanted):
+        raise UsageError(f"--for {options.wanted}; accepted: Ready, state=running, state=paused, "
+                         "state=stopped")
+    deadline = time.monotonic() + seconds(options.timeout)
+    value: dict[str, Any] = ask(settings, "GET", "api", "v1", "status")
+    with progress("waiting"):
+        while True:
+            left = missing(value, options.name, options.revision, options.wanted)
+            rest = deadline - time.monotonic()
+            if not left or rest <= 0 or all(final for _, final in left):
+                break
+            value = ask(settings, "GET", "api", "v1", "status", limit=LONG_POLL, query={
+                "wait": str(value["sequence"]), "limit": f"{min(rest, LONG_POLL):.3f}"})
+    for why, _ in left:
+        complain(why)
+    if not left:
+        print(f"{options.name or 'all'}: {options.wanted}, {value['source']['revision']}")
+    return NO if left else OK
+
+
+def missing(status: dict[str, Any], name: str | None, revision: str | None,
+            wanted: str) -> list[tuple[str, bool]]:
+    """What is not reached yet and why; whether waiting is in vain without somebody's help."""
+    source = status["source"]
+    found: list[tuple[str, bool]] = []
+    if revision is not None and not _covers(source, revision):
+        trouble = source["conditions"][0]
+        found.append((f"revision {revision} is not here; the source is at "
+                      f"{source['revision'] or 'nothing yet'}"
+                      + (f" ({trouble['reason']}: {trouble['message']})"
+                         if trouble["status"] != "True" else ""), False))
+    chosen = [d for d in status["domains"] if name in (None, d["name"], d["uuid"])]
+    if name is not None and not chosen:
+        found.append((f"{name}: there is no such domain", False))
+    if name is None:
+        found += [(f"{what}: its file was just removed, or is still being written", False)
+                  for what in source.get("settling", ())]
+        found += [(error, True) for entry in source["invalid"] for error in entry["errors"]]
+    for domain in chosen:
+        why = _why_not(domain, wanted)
+        if why:
+            stalled = domain["status"] == "Failed" and not found
+            found.append((f"{domain['name']}: {why}", stalled))
+    return found
+
+
+def _covers(source: dict[str, Any], revision: str) -> bool:
+    """Whether the source is at this revision, or was and went on."""
+    accepted = [source["revision"], *(entry["revision"] for entry in source.get("history", ()))]
+    return any(_same(known, revision) for known in accepted if known)
+
+
+def _same(known: str, revision: str) -> bool:
+    digits = known.rpartition(":")[2]
+    wanted = revision.rpartition(":")[2]
+    return known == revision or (len(wanted) >= 7 and digits.startswith(wanted))
+
+
+def _why_not(domain: dict[str, Any], wanted: str) -> str:
+    ready = domain["conditions"][0]
+    said = f"{ready['reason']}{': ' + ready['message'] if ready['message'] else ''}"
+    if wanted == "Ready":
+        if ready["status"] == "True" and domain["observedGeneration"] == domain["generation"]:
+            return ""
+        return said
+    state = wanted.partition("=")[2]
+    seen = domain["observed"]["state"]
+    return "" if seen == _STATES.get(state, state) else f"it is {seen}; {said}"
+
+
+VERBS = (Verb("wait", "wait until all is Ready, of a revision if one is named", _run, _arguments,
+              "  git push && reconciler wait --revision $(git rev-parse HEAD) --timeout 5m\n"
+              "  reconciler wait web1 --for state=paused --timeout 30s\n"
+              "exit: 0 reached, 1 not in time or not without help (stderr says what and why), "
+              "2 an error\n"),)

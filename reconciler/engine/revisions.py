@@ -1,0 +1,130 @@
+"""What became of each revision of the source: pending, success or failure; told where it matters.
+
+A revision is settled when every domain is Ready or Stalled with it. Its result is told once, and
+once more if a failure was mended; what breaks long after is no matter of the revision.
+"""
+
+from __future__ import annotations
+
+import json
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from enum import StrEnum
+from typing import TYPE_CHECKING, Any
+
+from reconciler.host.files import write_whole
+from reconciler.report.events import timestamp
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+    from pathlib import Path
+
+KEPT = 20  # revisions
+
+
+class Result(StrEnum):
+    """As forges call the states of a commit."""
+
+    PENDING = "pending"
+    SUCCESS = "success"
+    FAILURE = "failure"
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What became of a revision so far; `at` is when it was accepted."""
+
+    revision: str
+    at: str
+    result: Result = Result.PENDING
+    message: str = ""
+    told: bool = False  # to everybody whom it concerns
+
+    @property
+    def value(self) -> dict[str, str]:
+        """As the status has it."""
+        return {"revision": self.revision, "at": self.at, "result": str(self.result),
+                "message": self.message}
+
+
+def judged(outcome: Outcome, waiting: Iterable[str], failing: Iterable[str],
+           domains: int) -> Outcome:
+    """The outcome by what is true now: who is not settled yet, and who is not as it should be."""
+    waits, fails = sorted(waiting), sorted(failing)
+    if outcome.result is Result.SUCCESS or (waits and outcome.result is Result.PENDING):
+        return outcome
+    if waits or (fails and outcome.result is Result.FAILURE):
+        return outcome
+    if fails:
+        return replace(outcome, result=Result.FAILURE, told=False,
+                       message=f"not ready: {', '.join(fails)}")
+    return replace(outcome, result=Result.SUCCESS, told=False,
+                   message=f"{domains} domains are ready")
+
+
+class Revisions:
+    """The newest ones, kept across our restarts. `tell` gets each new outcome."""
+
+    def __init__(self, state: Path, tell: Callable[[Outcome], None]) -> None:
+        self._path = state / "revisions.json"
+        self._tell = tell
+        self._all = self._load()
+
+    @property
+    def newest(self) -> Outcome | None:
+        """The one in force."""
+        return self._all[-1] if self._all else None
+
+    @property
+    def open(self) -> bool:
+        """Whether the newest one may still come to another result."""
+        return self.newest is not None and self.newest.result is not Result.SUCCESS
+
+    @property
+    def value(self) -> list[dict[str, str]]:
+        """As the status has them, the newest last."""
+        return [outcome.value for outcome in self._all]
+
+    def accept(self, revision: str) -> None:
+        """The source is at this one."""
+        if self.newest is None or self.newest.revision != revision:
+            self._all = (*self._all, Outcome(revision, timestamp()))[-KEPT:]
+            self._changed()
+
+    def judge(self, waiting: Iterable[str], failing: Iterable[str], domains: int) -> None:
+        """Look whether the newest one has its result by now."""
+        newest = self.newest
+        if newest is None or newest.result is Result.SUCCESS:
+            return
+        found = judged(newest, waiting, failing, domains)
+        if found != newest:
+            self._all = (*self._all[:-1], found)
+            self._changed()
+
+    def note_told(self, outcome: Outcome) -> None:
+        """It was told; what was told before our end is not told again."""
+        self._all = tuple(replace(known, told=True) if known == outcome else known
+                          for known in self._all)
+        self._save()
+
+    def tell_again(self) -> None:
+        """What was not told before our last end."""
+        if self.newest is not None and not self.newest.told:
+            self._tell(self.newest)
+
+    def _changed(self) -> None:
+        self._save()
+        self._tell(self._all[-1])
+
+    def _save(self) -> None:
+        values = [{**outcome.value, "told": outcome.told} for outcome in self._all]
+        with suppress(OSError):  # a full disk: it is told all the same
+            write_whole(self._path, json.dumps(values).encode())
+
+    def _load(self) -> tuple[Outcome, ...]:
+        try:
+            values: list[dict[str, Any]] = json.loads(self._path.read_bytes())
+            return tuple(Outcome(v["revision"], v["at"], Result(v["result"]), v["message"],
+                                 v["told"]) for v in values)
+        except (OSError, ValueError, TypeError, KeyError):
+            return ()

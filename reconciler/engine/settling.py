@@ -1,0 +1,46 @@
+"""What is noted after each decision: what changed, and that a generation ended Ready or Stalled."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+from reconciler.engine import ledger as ledgers
+from reconciler.engine.case import Truth
+from reconciler.engine.history import noted
+from reconciler.report.events import timestamp
+
+if TYPE_CHECKING:
+    from reconciler.engine.case import Condition, Ledger, Now
+    from reconciler.engine.keeper import Keeper
+
+
+def settle(keeper: Keeper, now: Now) -> None:
+    """Tell what changed, and note that this generation ended Ready or Stalled."""
+    for news in keeper.transitions.update(keeper.plan.conditions, timestamp()):
+        keeper.tell(news.event, severity=news.severity, reason=news.reason, message=news.message)
+    stalled = keeper.plan.condition("Stalled")
+    ready = keeper.plan.ready.status is Truth.TRUE
+    if not (ready or stalled) or keeper.domain is None:
+        return
+    state = keeper.domain.policy.state if ready else keeper.ledger.in_force
+    fresh = ledgers.settled(keeper.ledger, keeper.memory.generation, state)
+    if ready:
+        fresh = ledgers.quiet(fresh, keeper.domain.policy, keeper.context.patience, now=now.clock)
+    if fresh.settled != keeper.ledger.settled:
+        _note_applied(keeper, fresh, keeper.plan.ready if ready else stalled)
+    elif fresh != keeper.ledger or keeper.memory.boot_id == "":
+        keeper.remember(ledger=fresh)
+
+
+def _note_applied(keeper: Keeper, ledger: Ledger, ended: Condition | None) -> None:
+    """This generation ended: into the history with it."""
+    text, context = keeper.memory.definition, keeper.context
+    if text is None or ended is None or keeper.invalid:
+        keeper.remember(ledger=ledger)
+        return
+    history = noted(keeper.memory.history, text, ended.reason, timestamp(),
+                    context.settings.history.keep)
+    with suppress(OSError):  # a full disk, of which `remember` tells
+        context.archive.keep(keeper.uuid, text, history)
+    keeper.remember(ledger=ledger, history=history)

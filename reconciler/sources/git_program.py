@@ -1,0 +1,174 @@
+"""Runs `git`, and what checks signatures, as programs of ours: isolated, limited, without a shell.
+
+Isolated: the environment is made anew, so that no configuration, credential helper, hook or pager
+of the host or of a user takes part. Limited: every run has a time, and its whole process group ends
+with it. No shell: git itself uses one for some things (a file:// repository, GIT_SSH_COMMAND), and
+these are never asked of it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import resource
+import signal
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from reconciler.errors import SourceError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+MOST = 64 << 20  # bytes that one run may answer; what is more is a server's mischief
+_MOST_ERRORS = 64 << 10
+_CHUNK = 64 << 10
+_LAST_MOMENT = 5.0  # seconds for a killed process to be gone
+
+# Over any configuration file there may be. An empty credential.helper takes back all before it.
+CONFIG = (
+    ("core.hooksPath", "/dev/null"), ("core.fsmonitor", "false"), ("core.askPass", ""),
+    ("core.attributesFile", "/dev/null"), ("core.excludesFile", "/dev/null"),
+    ("core.pager", ""), ("credential.helper", ""), ("gc.auto", "0"), ("maintenance.auto", "false"),
+    # A download is one file, so that one limit holds for all of it.
+    ("fetch.unpackLimit", "1"), ("fetch.recurseSubmodules", "false"),
+    ("fetch.writeCommitGraph", "false"), ("submodule.recurse", "false"),
+    ("transfer.bundleURI", "false"), ("protocol.version", "2"), ("log.showSignature", "false"))
+
+
+@dataclass(frozen=True, slots=True)
+class Ran:
+    """How a run ended. `cut`: it had more to say than was asked for, and was ended."""
+
+    code: int
+    out: bytes
+    errors: str
+    cut: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class With:
+    """What a run needs more than others: configuration, environment, limits."""
+
+    config: tuple[tuple[str, str], ...] = ()
+    environment: Mapping[str, str] = field(default_factory=dict)
+    feed: bytes | None = None
+    most: int = MOST
+    largest_file: int | None = None  # bytes of the largest file that it may write
+
+
+PLAIN = With()
+
+
+class Programs:
+    """Runs programs below `home`, a directory of ours; each for `limit` seconds at most."""
+
+    def __init__(self, home: Path, limit: float) -> None:
+        self.home = home
+        self._limit = limit
+        self._path = os.environ.get("PATH", os.defpath)
+
+    def prepare(self) -> None:
+        """Make the directories, private to us."""
+        for place in (self.home, self.home / "home"):
+            place.mkdir(mode=0o700, parents=True, exist_ok=True)
+
+    async def run(self, *words: str, extra: With = PLAIN) -> Ran:
+        """Run to the end, whatever the exit code; raises SourceError when that cannot be."""
+        try:
+            child = await asyncio.create_subprocess_exec(
+                *words, cwd=self.home, env=self._environment(extra), start_new_session=True,
+                stdin=asyncio.subprocess.DEVNULL if extra.feed is None else asyncio.subprocess.PIPE,
+                stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE)
+        except FileNotFoundError as error:
+            raise SourceError(f"{words[0]}: no such program on the PATH", reason="FetchFailed",
+                              hint=f"install {words[0]}") from error
+        ended = False
+        try:
+            if extra.largest_file is not None:
+                with suppress(ProcessLookupError):  # it has ended already
+                    resource.prlimit(child.pid, resource.RLIMIT_FSIZE,
+                                     (extra.largest_file, extra.largest_file))
+            async with asyncio.timeout(self._limit):
+                ran = await _talk(child, extra)
+            ended = not ran.cut
+            return ran
+        except TimeoutError:
+            raise SourceError(f"{' '.join(words[:1])} had not ended after {self._limit:g} s",
+                              reason="FetchFailed",
+                              hint="source.timeout gives it longer") from None
+        finally:
+            if not ended:
+                await _end(child)
+
+    def _environment(self, extra: With) -> dict[str, str]:
+        found = {
+            "PATH": self._path, "LC_ALL": "C.UTF-8", "HOME": str(self.home / "home"),
+            "GIT_CONFIG_NOSYSTEM": "1", "GIT_CONFIG_GLOBAL": "/dev/null",
+            "GIT_ATTR_NOSYSTEM": "1", "GIT_TERMINAL_PROMPT": "0", "GIT_ALLOW_PROTOCOL": "none",
+            "GIT_NO_REPLACE_OBJECTS": "1", "GIT_NO_LAZY_FETCH": "1", "GIT_OPTIONAL_LOCKS": "0",
+            "GIT_LITERAL_PATHSPECS": "1", **extra.environment}
+        config = (*CONFIG, *extra.config)
+        found["GIT_CONFIG_COUNT"] = str(len(config))
+        for number, (key, value) in enumerate(config):
+            found[f"GIT_CONFIG_KEY_{number}"] = key
+            found[f"GIT_CONFIG_VALUE_{number}"] = value
+        return found
+
+
+async def _talk(child: asyncio.subprocess.Process, extra: With) -> Ran:
+    """Feed it and hear all that it says; no further than `most` bytes."""
+    assert child.stdout is not None
+    assert child.stderr is not None
+    feeding = asyncio.create_task(_feed(child, extra.feed))
+    complaints = asyncio.create_task(_tail(child.stderr))
+    try:
+        out, cut = await _read(child.stdout, extra.most)
+        if cut:
+            return Ran(-signal.SIGKILL, out, "", cut=True)
+        errors = await complaints
+        return Ran(await child.wait(), out, errors)
+    finally:
+        for task in (feeding, complaints):
+            task.cancel()
+        await asyncio.gather(feeding, complaints, return_exceptions=True)
+
+
+async def _feed(child: asyncio.subprocess.Process, data: bytes | None) -> None:
+    if data is None or child.stdin is None:
+        return
+    with suppress(ConnectionError):  # it has ended; its exit code says more
+        child.stdin.write(data)
+        await child.stdin.drain()
+    child.stdin.close()
+
+
+async def _read(stream: asyncio.StreamReader, most: int) -> tuple[bytes, bool]:
+    found = bytearray()
+    while chunk := await stream.read(_CHUNK):
+        found += chunk
+        if len(found) > most:
+            return bytes(found[:most]), True
+    return bytes(found), False
+
+
+async def _tail(stream: asyncio.StreamReader) -> str:
+    found = bytearray()
+    while chunk := await stream.read(_CHUNK):
+        found += chunk
+        del found[:-_MOST_ERRORS]
+    return found.decode(errors="replace")
+
+
+async def _end(child: asyncio.subprocess.Process) -> None:
+    """End all that it started, too; what hangs in the kernel is left to it."""
+    with suppress(ProcessLookupError):
+        os.killpg(child.pid, signal.SIGKILL)
+    with suppress(TimeoutError):
+        async with asyncio.timeout(_LAST_MOMENT):
+            for stream in (child.stdout, child.stderr):
+                while stream is not None and await stream.read(_CHUNK):
+                    continue  # what was still in the pipe
+            await child.wait()

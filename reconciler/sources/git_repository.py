@@ -1,0 +1,350 @@
+"""One look at a git server: the newest commit, what stands against it, and what it holds.
+
+In this order: its signature, whether the branch only moved forward, whether the directory is there.
+A commit is in force once it is on disk with its record; what fails before leaves the last one in
+force (rule 3). Our copy of the repository is nothing but a cache: broken or gone, it is made anew.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import posixpath
+import re
+import shutil
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from reconciler.errors import ConfigError, SourceError
+from reconciler.sources import git_record
+from reconciler.sources.git_clone import ACCEPTED, CANDIDATE, Broken, Clone, TooLarge
+from reconciler.sources.git_program import Programs
+from reconciler.sources.git_record import Accepted
+from reconciler.sources.git_remote import Access, failure, own_remote
+from reconciler.sources.git_verify import Verifier
+from reconciler.sources.listing import Listing, is_domain_file
+from reconciler.units import timestamp
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from reconciler.settings import Settings
+    from reconciler.sources.git_clone import Entry
+    from reconciler.sources.git_remote import Remote
+
+OLDEST_GIT = (2, 32)  # the first that can be told to read no configuration of others
+CHANGES = 100  # accepted commits, each a pack of its own, until our copy is made small again
+KEPT_DEPTH = 50  # commits that are kept then, so that an amended one is soon understood
+_DEEPER = (("--deepen=50",), ("--deepen=1000",), ("--unshallow",))
+_COMMIT = re.compile(r"[0-9a-f]{40}")
+_REF = re.compile(r"(?![-/.])(?!.*(?:\.\.|//|@\{|/\.))[^\x00-\x20\x7f~^:?*\[\\]+(?<![/.])")
+_REGULAR = ("100644", "100755", "100664")
+_NOT_READ = {"120000": "a symbolic link, which is not followed",
+             "160000": "a submodule, which is not followed"}
+
+
+@dataclass(frozen=True, slots=True)
+class Tip:
+    """What the server says the ref is: its whole name there, and the commit.
+
+    `object` is the annotated tag, if it is one, which may be made anew for the same commit.
+    """
+
+    name: str
+    object: str
+    commit: str
+
+    @property
+    def tag(self) -> str:
+        """The tag's name, if it is one."""
+        return self.name.removeprefix("refs/tags/") if self.name.startswith("refs/tags/") else ""
+
+
+class Repository:
+    """Everything that is known of the repository; one task at a time looks."""
+
+    def __init__(self, settings: Settings) -> None:
+        source = settings.source
+        self.home = settings.state / "git"
+        self.ref = source.ref
+        self.path = _inner_path(source.path)
+        self._include = source.include
+        self._forward_only = source.fast_forward_only
+        self._max_size = source.max_size
+        self._timeout = source.timeout
+        self._programs = Programs(self.home, source.timeout)
+        self._access = Access(settings, self.home)
+        self._verifier = Verifier(settings, self._programs)
+        if _REF.fullmatch(self.ref) is None:
+            raise ConfigError(f"source.ref: {self.ref!r}; accepted: a branch, a tag, or a whole "
+                              "commit")
+        self._record = self.home / "accepted.json"
+        self._clone = self._at("clone")
+        self.url = tuple(remote.shown for remote in self._access.remotes)
+        self.answered = self._access.remotes[0]  # the remote that did, the last time
+        self.accepted: Accepted | None = None
+        self.listing: Listing | None = None
+        self.rewind: str | None = None  # a commit that waits for `allow`
+        self.fetches = 0
+        self._allowed = ""
+        self._fetched = ""  # what is whole in our copy as the candidate
+        self._too_large: tuple[str, TooLarge] | None = None
+        self._blobs: dict[str, bytes] = {}  # of the listing in force, by object
+
+    def _at(self, name: str) -> Clone:
+        return Clone(self.home / name, self._programs, self._access, self._max_size)
+
+    def allow(self, commit: str) -> None:
+        """Accept this one commit although it does not descend from the accepted one."""
+        self._allowed = commit
+
+    def try_again(self) -> None:
+        """Somebody asked: also what was too large is fetched once more."""
+        self._too_large = None
+
+    async def load(self) -> None:
+        """What was accepted before our restart; raises SourceError when it cannot be read."""
+        self._programs.prepare()
+        ran = await self._programs.run("git", "--version")
+        version = re.search(rb"(\d+)\.(\d+)", ran.out)
+        if version is None or (int(version[1]), int(version[2])) < OLDEST_GIT:
+            raise SourceError(f"{ran.out.decode(errors='replace').strip() or 'git'} is too old; "
+                              f"accepted: {'.'.join(map(str, OLDEST_GIT))} or newer",
+                              reason="FetchFailed", hint="install a newer git")
+        for name in ("fresh", "before"):  # we were ended while one copy took another's place
+            if not self._clone.exists and (self.home / name / "HEAD").exists():
+                self._clone.remove()
+                os.replace(self.home / name, self._clone.path)
+        found = git_record.load(self._record)
+        if found is None or not found.of(self.url, self.ref, self.path):
+            return
+        self.accepted = found
+        if self._clone.exists:
+            with suppress(Broken):  # it heals with the next look
+                self.listing = await self._read(found.commit, gone_is_empty=True)
+
+    async def look(self) -> None:
+        """Ask the server, and accept what is new; raises SourceError."""
+        remote, tip = await self._ask()
+        self.answered = remote
+        known = self.accepted
+        if self.listing is not None and known is not None and known.commit == tip.commit and (
+                known.mode == self._verifier.mode):
+            self.rewind = None
+            return
+        try:
+            await self._take(remote, tip)
+        except Broken:
+            await self._heal(remote, tip)
+            await self._take(remote, tip)
+
+    # What the server has
+
+    async def _ask(self) -> tuple[Remote, Tip]:
+        """The first remote that answers, and what it says."""
+        if _COMMIT.fullmatch(self.ref) and self.listing is not None and (
+                self.accepted is not None and self.accepted.commit == self.ref):
+            return self.answered, Tip(self.ref, self.ref, self.ref)
+        errors: list[SourceError] = []
+        for remote in self._access.remotes:
+            limit = self._timeout / len(self._access.remotes)
+            try:
+                async with asyncio.timeout(limit):
+                    return remote, await self._tip(remote)
+            except SourceError as error:
+                errors.append(error)
+            except TimeoutError:
+                errors.append(SourceError(f"{remote.shown}: no answer within {limit:g} s",
+                                          reason="FetchFailed",
+                                          hint="source.timeout gives it longer"))
+        raise SourceError("; ".join(map(str, errors)), reason=errors[0].reason,
+                          hint=errors[0].hint)
+
+    async def _tip(self, remote: Remote) -> Tip:
+        ran = await self._programs.run(
+            "git", "ls-remote", "--quiet", "--", remote.address, *_names(self.ref),
+            *(f"{name}^{{}}" for name in _names(self.ref)),
+            extra=self._access.reaching(remote))
+        if ran.code != 0 or ran.cut:
+            raise failure(remote, ran.errors, self._access.secrets(remote))
+        if _COMMIT.fullmatch(self.ref):
+            return Tip(self.ref, self.ref, self.ref)
+        lines = (line.partition("\t") for line in ran.out.decode(errors="replace").splitlines())
+        found = {name: number for number, _, name in lines if _COMMIT.fullmatch(number)}
+        for name in _names(self.ref):
+            if name in found:
+                return Tip(name, found[name], found.get(f"{name}^{{}}", found[name]))
+        raise SourceError(f"{remote.shown}: there is no branch or tag {self.ref}",
+                          reason="FetchFailed", hint="source.ref is a branch, a tag, or a commit "
+                          "with all of its 40 digits")
+
+    # What stands against it
+
+    async def _take(self, remote: Remote, tip: Tip) -> None:
+        """Accept what the ref is, or raise SourceError."""
+        if not self._clone.exists:
+            await self._clone.make()
+        self.rewind = None
+        before = self.accepted
+        if before is not None and self._fetched != tip.object and (
+                not await self._clone.has(before.commit)):
+            with suppress(SourceError):  # the server may have it no more
+                await self._fetch(self._clone, remote, before.commit, ACCEPTED, "--depth=1")
+        if before is not None and self.listing is None and await self._clone.has(before.commit):
+            self.listing = await self._read(before.commit, gone_is_empty=True)
+        found, commit = await self._candidate(remote, tip)
+        signer = await self._verifier.check(self._clone.path, found, commit, tip.tag)
+        forward = await self._forward(remote, tip, commit)
+        if not forward and await self._is_behind(remote, commit):
+            return
+        if not forward and self._forward_only and commit != self._allowed:
+            self.rewind = commit
+            raise _rewound(self.ref, commit, before)
+        gone_is_empty = before is not None and forward
+        listing, blobs = await self._read_anew(commit, gone_is_empty=gone_is_empty)
+        accepted = Accepted(
+            self.url, self.ref, self.path, commit, timestamp(), self._verifier.mode,
+            signer.by if signer else "", signer.name if signer else "",
+            (before.changes if before else 0) + 1)
+        await self._clone.point(ACCEPTED, commit)
+        git_record.save(self._record, accepted)
+        self.accepted, self.listing, self._blobs = accepted, listing, blobs
+        self._allowed = ""
+
+    async def _candidate(self, remote: Remote, tip: Tip) -> tuple[str, str]:
+        """Have the tip in our copy: what the ref is, and its commit."""
+        if self._fetched != tip.object:
+            if self._too_large is not None and self._too_large[0] == tip.commit:
+                raise self._too_large[1]
+            self._fetched = ""
+            known = self.accepted is not None and await self._clone.has(self.accepted.commit)
+            try:
+                await self._fetch(self._clone, remote, tip.name, CANDIDATE,
+                                  *(() if known else ("--depth=1",)))
+            except TooLarge as error:
+                self._too_large = (tip.commit, error)
+                raise
+        found, commit = await self._clone.resolve(CANDIDATE)
+        self._fetched = found
+        return found, commit
+
+    async def _forward(self, remote: Remote, tip: Tip, commit: str) -> bool:
+        """Whether it descends from what is accepted; older commits are fetched if that tells."""
+        before = self.accepted
+        if before is None or before.commit == commit:
+            return True
+        for depth in _DEEPER:
+            if await self._clone.has(before.commit) or not self._clone.shallow:
+                break
+            await self._fetch(self._clone, remote, tip.name, CANDIDATE, *depth)
+        return await self._clone.has(before.commit) and (
+            await self._clone.descends(commit, before.commit))
+
+    async def _is_behind(self, remote: Remote, commit: str) -> bool:
+        """A mirror that has not heard yet: older than what is accepted, and so no news."""
+        return (self.accepted is not None and remote is not self._access.remotes[0]
+                and commit != self._allowed
+                and await self._clone.has(self.accepted.commit)
+                and await self._clone.descends(self.accepted.commit, commit))
+
+    async def _fetch(self, clone: Clone, remote: Remote, what: str, into: str,
+                     *depth: str) -> None:
+        self.fetches += 1
+        await clone.fetch(remote, what, into, *depth)
+
+    # What it holds
+
+    async def _read(self, commit: str, *, gone_is_empty: bool) -> Listing:
+        """The listing of a commit that is in force."""
+        listing, self._blobs = await self._read_anew(commit, gone_is_empty=gone_is_empty)
+        return listing
+
+    async def _read_anew(self, commit: str, *,
+                         gone_is_empty: bool) -> tuple[Listing, dict[str, bytes]]:
+        entries = await self._clone.entries(commit, self.path)
+        if entries is None and not gone_is_empty:
+            raise SourceError(f"{self.ref} ({commit[:12]}) has no directory {self.path}",
+                              hint="source.path is the directory within the repository")
+        chosen = {name: entry for name, entry in sorted((entries or {}).items())
+                  if is_domain_file(name, self._include)}
+        files = {name: entry for name, entry in chosen.items() if entry.mode in _REGULAR}
+        new = [entry for entry in files.values() if entry.object not in self._blobs]
+        fresh = await self._clone.blobs(new)
+        blobs = {entry.object: self._blobs.get(entry.object) or fresh.get(entry.object, b"")
+                 for entry in files.values()}
+        return Listing(
+            {name: blobs[entry.object] for name, entry in files.items()},
+            unreadable=dict(_not_files(chosen)), commit=self._name(commit)), blobs
+
+    def _name(self, commit: str) -> str:
+        return f"sha1:{commit}" if self.ref == commit else f"{self.ref}@sha1:{commit}"
+
+    # Our copy
+
+    async def _heal(self, remote: Remote, tip: Tip) -> None:
+        """Make our copy anew; the old one goes only when the server has given something."""
+        fresh = self._at("fresh")
+        await fresh.make()
+        whole = False
+        if self.accepted is not None:
+            with suppress(SourceError):  # the server may have it no more
+                await self._fetch(fresh, remote, self.accepted.commit, ACCEPTED, "--depth=1")
+                whole = True
+        if not whole:
+            await self._fetch(fresh, remote, tip.name, CANDIDATE, "--depth=1")
+        self._replace(fresh)
+
+    async def make_small(self) -> None:
+        """Once in many changes, leave all but the newest commits out of our copy."""
+        if self.accepted is None or self.accepted.changes < CHANGES:
+            return
+        fresh = self._at("fresh")
+        with suppress(SourceError, OSError):  # what is large still serves; later, again
+            await fresh.make()
+            await fresh.fetch(own_remote(self._clone.path), ACCEPTED, ACCEPTED,
+                              f"--depth={KEPT_DEPTH}")
+            accepted = replace(self.accepted, changes=0)
+            git_record.save(self._record, accepted)
+            self._replace(fresh)
+            self.accepted = accepted
+
+    def _replace(self, fresh: Clone) -> None:
+        before = self._at("before")
+        before.remove()
+        if self._clone.path.exists():
+            os.replace(self._clone.path, before.path)
+        os.replace(fresh.path, self._clone.path)
+        shutil.rmtree(before.path, ignore_errors=True)
+        self._fetched = ""
+
+
+def _names(ref: str) -> tuple[str, ...]:
+    """What a ref may be at the server: written out, exactly that; else a branch before a tag."""
+    if _COMMIT.fullmatch(ref):
+        return ("HEAD",)
+    if ref.startswith("refs/"):
+        return (ref,)
+    return (f"refs/heads/{ref}", f"refs/tags/{ref}")
+
+
+def _inner_path(path: str) -> str:
+    """source.path within the repository, without what means nothing; the top is empty."""
+    found = posixpath.normpath(path.strip("/") or ".")
+    if found.split("/")[0] == "..":
+        raise ConfigError(f"source.path: {path!r}; accepted: a directory within the repository")
+    return "" if found == "." else found
+
+
+def _not_files(entries: dict[str, Entry]) -> Iterator[tuple[str, str]]:
+    for name, entry in entries.items():
+        if entry.mode not in _REGULAR:
+            yield name, _NOT_READ.get(entry.mode, "no regular file")
+
+
+def _rewound(ref: str, commit: str, before: Accepted | None) -> SourceError:
+    old = before.commit[:12] if before else ""
+    return SourceError(
+        f"{ref} was rewound: {commit[:12]} does not descend from {old}, which stays in force",
+        reason="NotFastForward",
+        hint="`reconciler approve` accepts this one; source.fast_forward_only: false accepts all")

@@ -1,0 +1,95 @@
+"""Whether git changes the watched directory just now: somebody pulls inside it.
+
+git holds index.lock from before its first change to a work tree until after its last. A listing
+made meanwhile would be half of one commit and half of another, so that it has to wait; but a lock
+that a git which was killed has left behind must not stop everything for ever.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+LONGEST_LOCK = 60.0  # seconds; a checkout of domain files takes far less
+_LOCK = "index.lock"
+_LONGEST_POINTER = 4096
+_POINTER = b"gitdir: "
+
+
+def git_directory(path: Path) -> Path | None:
+    """Where git keeps the index of the work tree that this directory is in, if it is in one."""
+    real = Path(os.path.realpath(path))
+    for place in (real, *real.parents):
+        found = place / ".git"
+        if found.is_dir():
+            return found
+        if found.is_file():  # a worktree's, or a submodule's
+            return _pointed_at(found)
+    return None
+
+
+def _pointed_at(file: Path) -> Path | None:
+    try:
+        with open(file, "rb") as handle:
+            text = handle.read(_LONGEST_POINTER)
+    except OSError:
+        return None
+    if not text.startswith(_POINTER):
+        return None
+    found = file.parent / os.fsdecode(text.removeprefix(_POINTER).rstrip(b"\r\n"))
+    return found if found.is_dir() else None
+
+
+@dataclass(frozen=True, slots=True)
+class Checkout:
+    """What git does there at one moment: the same before and after, nothing was changed between."""
+
+    locked: bool = False
+    stale: str = ""  # a lock that is left out of account
+    index: tuple[int, int] | None = None  # which one it is: inode, time of change
+
+    @property
+    def remark(self) -> str:
+        """For people, when something is wrong."""
+        return (f"{self.stale} is older than {LONGEST_LOCK:g} s and left out of account; "
+                "if no git runs there, delete it") if self.stale else ""
+
+
+class WorkTree:
+    """Looks at the lock, and remembers since when the same one is there."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._lock: tuple[int, int] | None = None
+        self._since = 0.0
+
+    def look(self) -> Checkout:
+        """What git does there now."""
+        directory = git_directory(self._path)
+        if directory is None:
+            return Checkout()
+        index = _identity(directory / "index")
+        lock = _identity(directory / _LOCK)
+        if lock is None or lock != self._lock:
+            self._lock, self._since = lock, time.monotonic()
+        if lock is None:
+            return Checkout(index=index)
+        age = max(time.time() - lock[1] / 1e9, time.monotonic() - self._since)
+        if age > LONGEST_LOCK:
+            return Checkout(stale=str(directory / _LOCK), index=index)
+        return Checkout(locked=True, index=index)
+
+
+def is_lock(name: str) -> bool:
+    """Whether a file of git's directory is what a listing waits for."""
+    return name == _LOCK
+
+
+def _identity(file: Path) -> tuple[int, int] | None:
+    try:
+        found = os.stat(file)
+    except OSError:
+        return None
+    return found.st_ino, found.st_mtime_ns

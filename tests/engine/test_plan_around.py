@@ -1,0 +1,193 @@
+"""The decision, where other domains, windows and the guest's health matter."""
+
+from dataclasses import replace
+
+import pytest
+
+from reconciler.domain.model import DesiredState, Health, Probe, PrunePolicy, UpdatePolicy
+from reconciler.engine.case import (
+    Around,
+    Cause,
+    Ledger,
+    Limiter,
+    Now,
+    Opening,
+    Pulse,
+    Removal,
+    Truth,
+    Verb,
+    Verdict,
+    VmState,
+)
+from reconciler.engine.plan import plan
+from tests.values import NOW, case, domain
+
+RECREATE = [Verb.CHECK, Verb.STOP, Verb.START]
+SHUT = Opening("nights", open=False, opens_at=NOW.wall + 3600, shown="Wed 22:00 CET")
+OPEN = replace(SHUT, open=True)
+HEALTH = Health(Probe.TCP, "a:1")
+ILL = Pulse(Verdict.UNHEALTHY, 3, "nothing answers")
+
+
+def verbs(decided):
+    return [step.verb for step in decided.steps]
+
+
+def changed(**values):
+    """A VM that runs with less memory than its file says."""
+    return case(domain(memory=256), VmState.RUNNING, applied=domain(), **values)
+
+
+# Other domains
+
+
+@pytest.mark.parametrize(("around", "reason"), [
+    (Around(listed=False), "WaitingForSlot"), (Around(wave_open=False), "WaitingForSlot"),
+    (Around(unmet=("it depends on 'db'",)), "WaitingForDependency"),
+    (Around(room="it needs 1 GiB"), "WaitingForMemory")])
+def test_a_start_waits_for_others_and_says_for_what(around, reason):
+    decided = plan(case(around=around), NOW)
+    assert verbs(decided) == []
+    assert [step.verb for step in decided.blocked] == [Verb.START]
+    assert (decided.ready.status, decided.ready.reason) == (Truth.FALSE, reason)
+    assert decided.condition("Reconciling").reason == reason
+    assert decided.changes_anything
+
+
+@pytest.mark.parametrize("around", [
+    Around(listed=False), Around(wave_open=False), Around(unmet=("x",)), Around(turn="x"),
+    Around(room="x"), Around(dependents=("x",))])
+def test_rule_4_nothing_waits_where_nothing_is_to_be_done(around):
+    assert plan(case(state=VmState.RUNNING, around=around), NOW) == plan(
+        case(state=VmState.RUNNING), NOW)
+
+
+def test_a_recreate_waits_for_its_turn_and_for_memory_but_not_for_what_a_start_waits_for():
+    assert plan(changed(around=Around(turn="b is")), NOW).ready.reason == "WaitingForSlot"
+    assert plan(changed(around=Around(room="no")), NOW).ready.reason == "WaitingForMemory"
+    assert verbs(plan(changed(around=Around(listed=False, wave_open=False, unmet=("db",),
+                                            dependents=("web",))), NOW)) == RECREATE
+
+
+def test_a_restart_by_hand_does_not_wait_for_its_turn():
+    decided = plan(changed(around=Around(turn="b is"), restart_asked=True), NOW)
+    assert verbs(decided) == RECREATE
+
+
+def test_a_stop_waits_for_those_that_depend_on_it():
+    around = Around(dependents=("web", "worker"))
+    for found in (case(domain(DesiredState.STOPPED), VmState.RUNNING, around=around),
+                  case(state=VmState.RUNNING, around=around, removal=Removal.PROVEN)):
+        decided = plan(found, NOW)
+        assert verbs(decided) == []
+        assert decided.ready.reason == "WaitingForDependency"
+        assert "first stops web, worker" in decided.ready.message
+    # Nothing is to be stopped any more: it goes.
+    assert verbs(plan(case(state=VmState.ABSENT, around=around, removal=Removal.PROVEN),
+                      NOW)) == [Verb.FORGET]
+
+
+# Windows
+
+
+def test_a_window_that_is_shut_holds_back_a_recreate_and_names_its_opening():
+    decided = plan(changed(opening=SHUT), NOW)
+    assert verbs(decided) == []
+    assert [p.blocked_by for p in decided.pending] == ["window:nights"]
+    assert (decided.ready.status, decided.ready.reason) == (Truth.TRUE, "ChangesDeferred")
+    held = decided.condition("RestartRequired")
+    assert held.reason == "WaitingForWindow"
+    assert held.message == "memory: 128 MiB → 256 MiB; window nights opens Wed 22:00 CET"
+    assert decided.look_again_at == NOW.clock + 3600
+    assert verbs(plan(changed(opening=OPEN), NOW)) == RECREATE
+    assert verbs(plan(changed(opening=SHUT, restart_asked=True), NOW)) == RECREATE
+
+
+def test_a_window_holds_back_nothing_that_disrupts_nobody():
+    assert verbs(plan(case(opening=SHUT), NOW)) == [Verb.START]
+    assert verbs(plan(case(domain(DesiredState.PAUSED), VmState.RUNNING, opening=SHUT),
+                      NOW)) == [Verb.PAUSE]
+    live = case(replace(domain(), current_memory=64 << 20), VmState.RUNNING, applied=domain(),
+                opening=SHUT)
+    assert verbs(plan(live, NOW)) == [Verb.UPDATE]
+    alone = domain(update=UpdatePolicy.RECREATE)
+    assert verbs(plan(replace(live, domain=replace(alone, title="x"), opening=SHUT), NOW)) == []
+
+
+def test_a_window_holds_back_the_end_of_a_vm_whose_file_is_gone():
+    gone = case(state=VmState.RUNNING, removal=Removal.PROVEN, opening=SHUT)
+    decided = plan(gone, NOW)
+    assert verbs(decided) == []
+    assert decided.ready.reason == "WaitingForWindow"
+    assert "opens Wed 22:00 CET" in decided.ready.message
+    assert decided.look_again_at == NOW.clock + 3600
+    assert verbs(plan(replace(gone, opening=OPEN), NOW)) == [Verb.STOP, Verb.FORGET]
+    keep = replace(gone, domain=domain(prune=PrunePolicy.KEEP))
+    assert plan(keep, NOW).ready.reason == "Orphaned"
+
+
+def test_a_window_that_never_opens_says_so():
+    never = replace(SHUT, opens_at=None)
+    decided = plan(changed(opening=never), NOW)
+    assert "window nights never opens" in decided.condition("RestartRequired").message
+    assert decided.look_again_at is None
+
+
+def test_pain_6_what_is_reverted_is_required_no_more():
+    assert plan(changed(opening=SHUT), NOW).condition("RestartRequired")
+    back = replace(changed(opening=SHUT), domain=domain())
+    assert plan(back, NOW).condition("RestartRequired") is None
+    assert plan(back, NOW).pending == ()
+
+
+# Health
+
+
+@pytest.mark.parametrize(("pulse", "status", "reason"), [
+    (Pulse(), Truth.UNKNOWN, "Starting"), (Pulse(Verdict.HEALTHY), Truth.TRUE, "InSync"),
+    (ILL, Truth.FALSE, "HealthCheckFailed")])
+def test_pain_10_ready_needs_health_where_it_is_asked(pulse, status, reason):
+    decided = plan(case(domain(health=HEALTH), VmState.RUNNING, pulse=pulse), NOW)
+    assert (decided.ready.status, decided.ready.reason) == (status, reason)
+    assert decided.condition("Healthy").status is {
+        Truth.UNKNOWN: Truth.UNKNOWN, Truth.TRUE: Truth.TRUE, Truth.FALSE: Truth.FALSE}[status]
+    assert decided.steps == ()
+
+
+def test_without_a_probe_or_a_guest_to_ask_nothing_is_said_of_health():
+    for found in (case(state=VmState.RUNNING, pulse=ILL),
+                  case(domain(DesiredState.PAUSED, health=HEALTH), VmState.PAUSED, pulse=Pulse()),
+                  case(domain(DesiredState.STOPPED, health=HEALTH), pulse=Pulse())):
+        decided = plan(found, NOW)
+        assert decided.condition("Healthy") is None
+        assert decided.ready.status is Truth.TRUE
+
+
+def test_an_unhealthy_guest_is_started_anew_where_its_file_says_so_with_patience():
+    ill = case(domain(health=replace(HEALTH, restart=True)), VmState.RUNNING, pulse=ILL)
+    decided = plan(ill, NOW)
+    assert (verbs(decided), decided.cause) == ([Verb.STOP, Verb.START], Cause.EXIT)
+    patience = Limiter((NOW.clock,) * 6, 6, NOW.clock + 60, "HealthCheckFailed", "not healthy")
+    decided = plan(replace(ill, ledger=Ledger(crashes=patience)), NOW)
+    assert verbs(decided) == []
+    assert decided.ready.reason == "CrashLoop"
+    assert verbs(plan(replace(ill, ledger=Ledger(crashes=patience)),
+                      Now(NOW.clock + 61, NOW.wall))) == [Verb.STOP, Verb.START]
+
+
+def test_rule_7_a_new_definition_that_is_not_healthy_goes_back():
+    ledger = Ledger(refused=1, refused_because="it is not healthy")
+    new, old = domain(memory=256, health=HEALTH), domain(health=HEALTH)
+    decided = plan(case(new, VmState.RUNNING, applied=new, good=old, ledger=ledger, pulse=ILL), NOW)
+    assert (verbs(decided), decided.cause) == ([Verb.STOP, Verb.START], Cause.ROLLBACK)
+    assert decided.steps[1].rollback
+    # Once the old one runs again nothing more is done, and it says why.
+    decided = plan(case(new, VmState.RUNNING, applied=old, good=old, ledger=ledger,
+                        pulse=Pulse(Verdict.HEALTHY)), NOW)
+    assert verbs(decided) == []
+    assert decided.condition("Stalled").reason == "RolledBack"
+    assert decided.condition("Healthy").status is Truth.TRUE
+    # And a fix is taken at once.
+    fix = case(domain(memory=192, health=HEALTH), VmState.RUNNING, applied=old, good=old,
+               generation=2, ledger=ledger)
+    assert verbs(plan(fix, NOW)) == RECREATE

@@ -1,0 +1,166 @@
+"""Health by TCP, console and agent: what is Ready, what goes back, what is started anew."""
+
+import os
+import signal
+import socket
+
+import pytest
+
+from tests.simulated.site import REAL, Site, condition, ready, reason
+
+PROBE = "<r:health interval='100ms' timeout='1s' failures='2' start-period='{}'{}>{}</r:health>"
+PTY = "<console type='pty'><target type='virtio'/></console>"
+CHANNEL = ("<channel type='unix'><target type='virtio' name='org.qemu.guest_agent.0'/></channel>")
+
+
+def probe(inner, start="10s", more=""):
+    return PROBE.format(start, more, inner)
+
+
+@pytest.fixture
+def port():
+    """A port at which nobody listens, until `listen`."""
+    with socket.socket() as found:
+        found.bind(("127.0.0.1", 0))
+        yield found
+
+
+def tcp(port):
+    return f"<r:tcp address='127.0.0.1:{port.getsockname()[1]}'/>"
+
+
+def health(domain):
+    return (condition(domain, "Healthy") or {}).get("status")
+
+
+def test_by_tcp_it_is_ready_once_something_listens(site, port):
+    site.drop(inner=probe(tcp(port)))
+    found = site.domain(lambda d: d["observed"]["state"] == "running" and health(d) == "Unknown")
+    assert (found["conditions"][0]["status"], reason(found)) == ("Unknown", "Starting")
+    assert condition(found, "Reconciling")["reason"] == "Starting"
+    port.listen()
+    found = site.settled("running")
+    assert health(found) == "True"
+    assert site.events("domain.healthy")
+    port.close()
+    found = site.domain(lambda d: reason(d) == "HealthCheckFailed")
+    assert (health(found), ready(found)) == ("False", False)
+    assert "127.0.0.1" in condition(found, "Healthy")["message"]
+    assert len(site.processes()) == 1
+    assert not site.events("domain.stopping")
+
+
+def test_what_depends_on_its_health_waits_for_that(site, port):
+    site.drop("db", inner=probe(tcp(port)))
+    site.drop("web", inner="<r:depends-on domain='db' condition='healthy'/>")
+    waiting = site.domain(lambda d: reason(d) == "WaitingForDependency"
+                          and "not healthy" in d["conditions"][0]["message"], "web")
+    assert waiting["observed"]["state"] == "absent"
+    port.listen()
+    site.settled("running", "web")
+    assert [e["domain"] for e in site.events("domain.started")] == ["db", "web"]
+
+
+@pytest.mark.skipif(bool(REAL), reason="the sample guest of the real one says nothing")
+def test_by_a_text_on_its_console_also_after_our_restart(site):
+    inner = probe("<r:console match='log[a-z]+: $'/>")
+    site.drop(inner=inner, devices=PTY)
+    found = site.domain(lambda d: health(d) == "Unknown" and d["observed"]["console"]
+                        and "has not come" in condition(d, "Healthy")["message"])
+    with open(found["observed"]["console"], "wb", buffering=0) as console:
+        console.write(b"login: ")  # the simulated guest says what it is told
+        site.settled("running")
+    pid, = site.processes()
+    site.kill()
+    site.start()
+    found = site.domain(lambda d: d["observed"]["pid"] == pid and ready(d))
+    assert health(found) == "True"
+    assert not site.events("domain.unhealthy")
+
+
+@pytest.mark.skipif(bool(REAL), reason="the sample guest of the real one has no agent")
+def test_by_the_guest_agent(site):
+    site.drop(inner=probe("<r:agent/>"), devices=CHANNEL)
+    assert health(site.settled("running")) == "True"
+
+
+def test_rule_7_a_recreate_that_comes_up_ill_goes_back_and_takes_a_fix(site, port):
+    port.listen()
+    site.drop(inner=probe(tcp(port)))
+    site.settled("running")
+    bad = probe("<r:tcp address='127.0.0.1:1'/>", start="300ms")
+    site.drop(inner=bad, memory=256)
+    found = site.domain(lambda d: condition(d, "Stalled") is not None
+                        and d["observed"]["state"] == "running"
+                        and d["observed"]["memoryBytes"] == 128 << 20)
+    assert condition(found, "Stalled")["reason"] == "RolledBack"
+    assert "not healthy" in condition(found, "Stalled")["message"]
+    assert len(site.events("domain.rolledback")) == 1
+    assert len(site.processes()) == 1
+    starts = len(site.events("domain.starting"))
+    site.verb("sync")  # it does not try again by itself
+    assert len(site.events("domain.starting")) == starts == 3
+    site.drop(inner=probe(tcp(port)), memory=192)
+    found = site.domain(lambda d: ready(d) and d["observed"]["memoryBytes"] == 192 << 20)
+    assert health(found) == "True"
+    assert condition(found, "Stalled") is None
+
+
+def test_pain_11_a_new_commit_interrupts_the_wait_for_health(site, port):
+    site.drop(inner=probe("<r:tcp address='127.0.0.1:1'/>", start="10m"))
+    site.domain(lambda d: health(d) == "Unknown" and d["observed"]["state"] == "running")
+    port.listen()
+    site.drop(inner=probe(tcp(port)))
+    site.settled("running")
+    assert len(site.events("domain.starting")) == 1  # a policy alone costs no process
+
+
+def test_an_ill_guest_is_started_anew_where_its_file_says_so_but_not_for_ever(site, port):
+    site.drop(inner=probe("<r:tcp address='127.0.0.1:1'/>", "0s", " on-failure='restart'")
+              + "<r:restart limit='2' delay='100ms' max-delay='1h'/>")
+    found = site.domain(lambda d: reason(d) == "CrashLoop")
+    assert found["restarts"]["lastExit"]["kind"] == "unhealthy"
+    assert len(site.events("domain.starting")) == 3
+    assert len(site.processes()) == 1
+    assert {e["cause"] for e in site.events("domain.restarting")} == {"exit"}
+
+
+def test_the_file_s_new_word_on_health_counts_at_once(site, port):
+    site.drop(inner=probe("<r:tcp address='127.0.0.1:1'/>", "0s"))
+    site.domain(lambda d: reason(d) == "HealthCheckFailed")
+    site.drop()
+    found = site.settled("running")
+    assert health(found) is None
+
+
+def test_health_is_asked_of_nobody_who_is_paused(site, port):
+    site.drop(state="paused", inner=probe(tcp(port), "0s"))
+    found = site.settled("paused")
+    assert health(found) is None
+    site.drop(inner=probe(tcp(port), "0s"))
+    site.domain(lambda d: health(d) == "False")
+
+
+def test_a_guest_that_hangs_while_it_is_asked_delays_nobody(tmp_path):
+    with socket.socket() as silent:
+        silent.bind(("127.0.0.1", 0))
+        silent.listen(0)  # accepts nobody: connections wait
+        full = [socket.socket() for _ in range(8)]
+        for one in full:
+            one.setblocking(False)
+            one.connect_ex(silent.getsockname())
+        site = Site(tmp_path)
+        site.start()
+        try:
+            site.drop("a", inner=PROBE.format("1m", "", tcp(silent)).replace("'1s'", "'1m'"))
+            site.drop("b")
+            site.settled("running", "b")
+            site.drop("b", "stopped")
+            site.settled("absent", "b")
+            os.kill(site.processes("a")[0], signal.SIGKILL)
+            site.domain(lambda d: d["restarts"]["total"] == 1
+                        and d["observed"]["state"] == "running")
+        finally:
+            site.close()
+            for one in full:
+                one.close()
