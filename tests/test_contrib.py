@@ -1,16 +1,26 @@
-"""Settings for editors name files that are there."""
+"""What is in contrib works: settings for editors, hooks, CI."""
 
 from __future__ import annotations
 
 import json
+import os
+import re
+import shlex
+import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
+import yaml
 from lxml import etree
 
+from reconciler.cli.main import parser
 from reconciler.domain.model import Problem
+from tests.values import xml
 
-EDITORS = Path(__file__).parents[1] / "contrib/editors"
+ROOT = Path(__file__).parents[1]
+EDITORS = ROOT / "contrib/editors"
 RULES = "{http://thaiopensource.com/ns/locating-rules/1.0}"
 
 
@@ -34,3 +44,107 @@ def test_vim_is_told_the_form_of_a_problem(warning):
     form = (EDITORS / "vim/compiler/reconciler.vim").read_text().replace("\\ ", " ")
     assert f"%f:%l: {kind}: %m" in form
     assert found.startswith(f"a.xml:3: {kind.replace('%t', 'w' if warning else 'e')}: ")
+
+
+# Hooks and CI
+
+
+def commands(text):
+    """Every call of the reconciler in a file of shell or YAML, as words."""
+    for line in text.splitlines():
+        found = re.search(r"(?:^|[-:] |  )reconciler ((?:-c|validate|plan).*)", line)
+        if found:
+            words = shlex.split(found[1].partition(" >")[0].partition("||")[0], comments=True)
+            yield [word.replace("$DIRECTORY", "domains") for word in words]
+
+
+@pytest.mark.parametrize(("file", "verbs"), [
+    ("contrib/ci/github-actions.yml", {"validate", "plan"}),
+    ("contrib/ci/gitlab-ci.yml", {"validate", "plan"}),
+    (".pre-commit-hooks.yaml", {"validate"})])
+def test_ci_uses_only_verbs_and_options_that_there_are(file, verbs):
+    text = (ROOT / file).read_text()
+    assert yaml.safe_load(text)
+    found = [parser().parse_args(words) for words in commands(text)]
+    assert {options.verb for options in found} == verbs
+    assert len(found) == text.count("reconciler validate") + text.count("reconciler -c")
+
+
+def test_the_hook_of_the_framework_runs_without_a_file(tmp_path):
+    hook, = yaml.safe_load((ROOT / ".pre-commit-hooks.yaml").read_text())
+    assert hook["pass_filenames"] is False
+    assert re.search(hook["files"], "domains/a.xml")
+    assert hook["entry"].startswith("reconciler ")
+
+
+@pytest.fixture
+def repository(tmp_path):
+    """One with the hook, and a program `reconciler` that is this one."""
+    program = tmp_path / "reconciler"
+    program.write_text(f'#!/bin/sh\nPYTHONPATH={ROOT} exec {sys.executable} -m reconciler "$@"\n')
+    program.chmod(0o755)
+    path = tmp_path / "r"
+    (path / "domains").mkdir(parents=True)
+
+    def git(*words, check=True):
+        return subprocess.run(
+            ["git", "-c", "user.name=a", "-c", "user.email=a@example.org", "-C", str(path), *words],
+            check=check, capture_output=True, text=True,
+            env={**os.environ, "PATH": f"{tmp_path}:{os.environ['PATH']}"})
+
+    git("init", "-q", "-b", "main")
+    shutil.copy(ROOT / "contrib/git-hooks/pre-commit", path / ".git/hooks/pre-commit")
+    return path, git
+
+
+@pytest.mark.skipif(shutil.which("git") is None, reason="no git")
+def test_the_hook_checks_what_is_staged_and_not_the_work_tree(repository):
+    path, git = repository
+    file = path / "domains/a b.xml"
+    file.write_bytes(b"<domain>")
+    git("add", "-A")
+    done = git("commit", "-m", "x", check=False)
+    assert done.returncode != 0
+    assert "domains/a b.xml:1: error:" in done.stdout + done.stderr
+    file.write_bytes(xml("a"))
+    assert git("commit", "-m", "x", check=False).returncode != 0  # what is staged is still wrong
+    git("add", "-A")
+    file.write_bytes(b"<domain>")
+    assert git("commit", "-m", "x", check=False).returncode == 0  # and now it is right
+    (path / "other").touch()
+    git("add", "other")
+    assert git("commit", "-m", "y").returncode == 0
+    git("rm", "-q", "-f", "domains/a b.xml")
+    assert "nothing to validate" in git("commit", "-m", "z").stderr
+
+
+@pytest.mark.skipif(shutil.which("git") is None, reason="no git")
+def test_the_hook_goes_by_what_git_is_configured_with(repository):
+    path, git = repository
+    git("config", "reconciler.directory", "vms")
+    git("config", "reconciler.config", "etc/c.yaml")
+    git("config", "reconciler.options", "--strict")
+    for name in ("vms", "etc"):
+        (path / name).mkdir()
+    (path / "etc/c.yaml").write_text("admission: {max_memory: 64MiB}\n")
+    (path / "vms/a.xml").write_bytes(xml("a"))
+    (path / "domains/b.xml").write_bytes(b"<domain>")
+    git("add", "-A")
+    assert "accepted: up to 64 MiB" in git("commit", "-m", "x", check=False).stderr
+    (path / "etc/c.yaml").write_text("")
+    (path / "vms/note.txt").touch()
+    git("add", "-A")
+    assert "nobody reads it" in git("commit", "-m", "x", check=False).stderr
+    git("rm", "-q", "-f", "vms/note.txt")
+    assert git("commit", "-m", "x", check=False).returncode == 0
+
+
+@pytest.mark.skipif(shutil.which("git") is None, reason="no git")
+def test_the_hook_needs_the_program(repository):
+    path, git = repository
+    git("config", "reconciler.program", "/nonexistent/reconciler")
+    (path / "domains/a.xml").write_bytes(xml("a"))
+    git("add", "-A")
+    done = git("commit", "-m", "x", check=False)
+    assert done.returncode != 0
+    assert "no program" in done.stderr

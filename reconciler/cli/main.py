@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from reconciler import __version__
 from reconciler.cli import (
     adopt,
+    apply,
     completion,
     console,
     control,
@@ -40,10 +41,9 @@ if TYPE_CHECKING:
 
 # Adding a file of verbs is one entry here.
 VERBS: tuple[Verb, ...] = (
-    *run.VERBS, *status.VERBS, *plan.VERBS, *validate.VERBS, *explain.VERBS, *events.VERBS,
-    *files.VERBS, *import_.VERBS, *adopt.VERBS, *control.VERBS, *wait.VERBS, *history.VERBS,
-    *console.VERBS, *schema.VERBS,
-    *completion.VERBS)
+    *run.VERBS, *status.VERBS, *plan.VERBS, *apply.VERBS, *validate.VERBS, *explain.VERBS,
+    *events.VERBS, *files.VERBS, *import_.VERBS, *adopt.VERBS, *control.VERBS, *wait.VERBS,
+    *history.VERBS, *console.VERBS, *schema.VERBS, *completion.VERBS)
 INTERRUPTED = 130
 EXAMPLES = """examples:
   reconciler run                       keep every VM as its file says

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -25,6 +26,8 @@ def _arguments(parser: ArgumentParser) -> None:
     action = parser.add_argument("files", nargs="*", type=Path, metavar="FILE",
                                  help="domain files or directories (default: the watched one)")
     action.complete = FILES  # type: ignore[attr-defined]  # shtab reads it off the action
+    parser.add_argument("--all", action="store_true",
+                        help="of whole directories also: dependencies, and files that nobody reads")
     parser.add_argument("--strict", action="store_true", help="warnings count too: exit 3")
     parser.add_argument("--lenient", action="store_true", help="unknown names are warnings")
     parser.add_argument("--arch", choices=("x86_64", "aarch64"),
@@ -40,13 +43,22 @@ def _run(options: Namespace, settings: Settings) -> int:
     if options.arch is not None:
         settings = replace(settings, arch=options.arch)
     found = _Found(settings, reading_host(settings, lenient=options.lenient))
-    for path in _files(options.files or [settings.domains], settings):
+    paths = options.files or [settings.domains]
+    if options.all and not all(path.is_dir() for path in paths):
+        complain("--all is for directories", "leave it out to check single files")
+        return ERROR
+    files = _files(paths, settings)
+    if not files:
+        _say_nothing_is_there(options, settings, paths)
+    for path in files:
         try:
             found.read(path)
         except OSError as error:
             complain(f"{error.filename or path}: {error.strerror}")
             return ERROR
     found.compare()
+    if options.all:
+        found.audit(paths)
     disagreements = faults(found.contents, compiled())
     _print(options, found)
     apologise(disagreements)
@@ -107,12 +119,41 @@ class _Found:
 
     def compare(self) -> None:
         """All of them against each other."""
-        from reconciler.domain.checks import conflicts
+        from reconciler.engine.audit import clashes
 
-        every = {f"{file}#{index}" if len(domains) > 1 else file: domain
+        every = self._by_key()
+        for key, more in clashes(every).items():
+            self.problems[every[key].file] += more
+
+    def audit(self, directories: list[Path]) -> None:
+        """Add what only shows when all of a directory is looked at."""
+        from reconciler.engine.audit import audit
+
+        for directory in directories:
+            here = {key: domain for key, domain in self._by_key().items()
+                    if Path(domain.file).parent == directory}
+            for problem in audit(directory, self.settings.source.include, here):
+                known = self.problems.get(problem.file, ())
+                self.problems[problem.file] = tuple(dict.fromkeys((*known, problem)))
+
+    def _by_key(self) -> dict[str, Domain]:
+        return {f"{file}#{index}" if len(domains) > 1 else file: domain
                 for file, domains in self.domains.items() for index, domain in enumerate(domains)}
-        for key, clashes in conflicts(every, ()).items():
-            self.problems[every[key].file] += clashes
+
+    def reads(self, file: str) -> bool:
+        """Whether it is a file of domains or of their defaults; others lie beside them."""
+        from reconciler.sources.listing import DEFAULTS
+
+        return file in self.domains or Path(file).name == DEFAULTS
+
+    def summary(self) -> str:
+        """In one line."""
+        every = [problem for found in self.problems.values() for problem in found]
+        invalid = sum(any(not p.warning for p in found) for found in self.problems.values())
+        warnings = sum(problem.warning for problem in every)
+        valid = sum(all(p.warning for p in self.problems[file]) for file in self.domains)
+        return (f"{valid} valid, {invalid} invalid, {warnings} "
+                f"warning{'' if warnings == 1 else 's'}")
 
 
 def _beside(file: str, error: InvalidDomain) -> InvalidDomain:
@@ -121,6 +162,14 @@ def _beside(file: str, error: InvalidDomain) -> InvalidDomain:
     defaults = error.problems[0].file
     return InvalidDomain((Problem(file, 1, "", f"not read, since {defaults} has errors",
                                   reason=error.reason),))
+
+
+def _say_nothing_is_there(options: Namespace, settings: Settings, paths: list[Path]) -> None:
+    """An empty directory is well, and most often a mistake in its name."""
+    for path in paths:
+        print(f"{path}: nothing to validate, no file matches "
+              f"{', '.join(settings.source.include)}",
+              file=sys.stderr if options.output == "json" else sys.stdout)
 
 
 def apologise(faults: Iterable[str]) -> None:
@@ -159,6 +208,7 @@ def _print(options: Namespace, found: _Found) -> None:
         value: list[dict[str, Any]] = [
             {"file": file, "domain": next((d.name for d in found.domains.get(file, ())), None),
              "domains": [domain.name for domain in found.domains.get(file, ())],
+             "hosts": [domain.policy.host for domain in found.domains.get(file, ())],
              "valid": all(p.warning for p in problems),
              "problems": [{"file": p.file, "line": p.line, "path": p.path, "message": p.message,
                            "severity": "warning" if p.warning else "error", "reason": p.reason}
@@ -168,8 +218,10 @@ def _print(options: Namespace, found: _Found) -> None:
     for file, problems in found.problems.items():
         for problem in problems:
             print(paint(str(problem), "yellow" if problem.warning else "red"))
-        if all(p.warning for p in problems):
+        if all(p.warning for p in problems) and found.reads(file):
             print(f"{file}: {paint('valid', 'green')}, {_what(found.domains.get(file, ()))}")
+    if options.all:
+        print(found.summary())
 
 
 def _what(domains: tuple[Domain, ...]) -> str:
@@ -187,4 +239,6 @@ VERBS = (Verb("validate", "check domain files: every error at once, with its lin
               _arguments,
               "  reconciler validate                     # all of the watched directory\n"
               "  reconciler validate web1.xml --strict\n"
+              "  reconciler validate --all domains      # a whole repository, in CI or before a "
+              "commit\n"
               "exit: 0 valid, 1 invalid, 2 cannot tell, 3 warnings with --strict\n"),)

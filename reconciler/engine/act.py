@@ -11,11 +11,9 @@ import time
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from reconciler.domain.devices import Channel
-from reconciler.domain.devices.character import AGENT
-from reconciler.domain.model import MachineType, StopMode
 from reconciler.engine.applied import of_layout
 from reconciler.engine.case import Cause, Plan, Step, Verb
+from reconciler.engine.cost import stopping
 from reconciler.engine.update import update
 from reconciler.engine.wellness import proving
 from reconciler.errors import NameTaken
@@ -139,15 +137,9 @@ class Actor:
         begun, pid = time.monotonic(), keeper.vm.pid
         keeper.tell("domain.stopping", durable=True, action=Verb.STOP, cause=cause)
         domain = keeper.domain or keeper.applied
-        policy = domain.policy if domain else None
-        button = domain is not None and keeper.context.settings.arch == "aarch64" and (
-            domain.machine is MachineType.VIRT)
-        running = keeper.applied or domain
-        agent = next((d.path or d.socket for d in running.devices
-                      if isinstance(d, Channel) and d.name == AGENT), None) if running else None
-        await keeper.machine.stop(policy.stop if policy else StopMode.GRACEFUL,
-                                  policy.stop_timeout if policy else 30.0, agent_socket=agent,
-                                  power_button=button)
+        how = stopping(domain, keeper.applied, keeper.context.settings.arch)
+        await keeper.machine.stop(how.mode, how.patience, agent_socket=how.agent,
+                                  power_button=how.button)
         keeper.tell("domain.stopped", action=Verb.STOP, cause=cause, pid=pid,
                     durationMs=_since(begun))
         return True

@@ -10,9 +10,10 @@ import asyncio
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
-from reconciler.engine.case import Hold
+from reconciler.engine.case import Hold, Removal
+from reconciler.engine.cost import weigh
 from reconciler.engine.queue import Urgency
-from reconciler.engine.show import expanded_from, explain_domain, plan_value
+from reconciler.engine.show import expanded_from, explain_domain, plan_value, summary
 from reconciler.engine.store import EXPANDED
 from reconciler.errors import UsageError
 from reconciler.units import nearest, seconds
@@ -64,7 +65,7 @@ class Commands:
             case ("api", "v1", "sync"):
                 return await self._sync(_seconds(query.get("wait", "0")), query.get("name"))
             case ("api", "v1", "domains", name, ("restart" | "start") as verb):
-                return self._restart(self._keeper(name), verb)
+                return self._restart(self._keeper(name), verb, query.get("generation"))
             case ("hooks", "git"):
                 self._owner.journal.write("hook.received", message="a look at the source follows")
                 self._owner.sync.ask()
@@ -112,14 +113,17 @@ class Commands:
                     "errors": [str(p) for p in r.problems]} for r in self._owner.sync.rejected]
         return {"plans": plans, "invalid": [] if name else invalid,
                 "sourceError": str(self._owner.sync.error or ""),
-                "elsewhere": [] if name else list(self._owner.sync.elsewhere)}
+                "elsewhere": [] if name else list(self._owner.sync.elsewhere),
+                "summary": summary(plans)}
 
     async def _plan(self, keeper: Keeper) -> dict[str, Any]:
         keeper.vm = await keeper.machine.observe()
         decided = keeper.decide(self._owner.context.now())
         definition = keeper.memory.definition
-        return plan_value(keeper.name, keeper.uuid, definition.file if definition else None,
-                          decided)
+        there = definition is not None and keeper.removal is Removal.NONE
+        return plan_value(keeper.name, keeper.uuid,
+                          definition.file if there and definition else None, decided,
+                          weigh(keeper.case(), decided, self._owner.context.settings.arch))
 
     async def _explain(self, keeper: Keeper) -> dict[str, Any]:
         context, domain, memory = self._owner.context, keeper.domain, keeper.memory
@@ -167,7 +171,11 @@ class Commands:
         self._owner.publisher.waiters.append(waiter)
         await waiter
 
-    def _restart(self, keeper: Keeper, verb: str) -> dict[str, Any]:
+    def _restart(self, keeper: Keeper, verb: str, generation: str | None) -> dict[str, Any]:
+        """Now; with `generation`, only if that is still the one in force."""
+        if generation not in (None, str(keeper.memory.generation)):
+            raise UsageError(f"'{keeper.name}' is not as it was planned any more: its definition "
+                             "is another one", reason="Refused", hint="plan anew")
         if keeper.domain is None:
             raise UsageError(f"'{keeper.name}' has no valid definition to start", reason="Refused",
                              hint="`reconciler status` shows what is wrong with its file")

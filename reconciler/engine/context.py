@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING
 
 from reconciler.domain.model import InvalidDomain
 from reconciler.domain.numbers import complete, of_text
-from reconciler.engine.case import Now, Opening
+from reconciler.engine.case import Now
 from reconciler.engine.history import Archive
 from reconciler.engine.ledger import Patience
 from reconciler.engine.queue import Lane
+from reconciler.engine.site import opening
 from reconciler.host import files
 from reconciler.stratovirt.capabilities import Capabilities, identity
 from reconciler.stratovirt.prepare import check
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from reconciler.domain.model import Domain, ReadingHost
-    from reconciler.engine.case import Around
+    from reconciler.engine.case import Around, Opening
     from reconciler.engine.keeper import Keeper
     from reconciler.engine.store import Memory, Store, Text
     from reconciler.report.events import Journal
@@ -87,15 +88,7 @@ class Context:
 
     def opening(self, domain: Domain | None) -> Opening | None:
         """The window that the file names, as of now; None where it names none."""
-        name = domain.policy.window if domain is not None else None
-        window = dict(self.settings.windows).get(name) if name else None
-        if window is None or name is None:
-            return None
-        wall = self.now().wall
-        if window.open_at(wall):
-            return Opening(name, open=True)
-        at = window.opens(wall)
-        return Opening(name, open=False, opens_at=at, shown=window.show(at) if at else "")
+        return opening(self.settings, domain, self.now().wall)
 
     def read(self, text: Text | None) -> Domain | None:
         """A definition that was accepted once; None when today's code can no longer read it."""

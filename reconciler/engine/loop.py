@@ -23,11 +23,10 @@ from reconciler.engine.neighbourhood import Neighbourhood
 from reconciler.engine.publisher import Publisher
 from reconciler.engine.queue import Urgency, WorkQueue
 from reconciler.engine.revisions import Revisions
-from reconciler.engine.site import gate_of
+from reconciler.engine.site import gate_of, memory_limit
 from reconciler.engine.store import Memory, Store
 from reconciler.engine.sync import Sync
 from reconciler.errors import AlreadyRunning, HostError
-from reconciler.host import memory
 from reconciler.host.cgroup import OomKills
 from reconciler.host.notify import Notifier
 from reconciler.report.server import Server
@@ -66,8 +65,10 @@ class Reconciler:
         self.notifier = Notifier()
         self.oom_kills = OomKills()
         self.keepers: dict[str, Keeper] = {}  # by uuid
-        self.neighbours = Neighbourhood(Limits(settings.max_unavailable, self._memory()),
-                                        self._wake_waiting, lambda: self.sync.looked, self._touched)
+        limits = Limits(settings.max_unavailable,
+                        memory_limit(settings, simulated=binary.simulated))
+        self.neighbours = Neighbourhood(limits, self._wake_waiting, lambda: self.sync.looked,
+                                        self._touched)
         self.unmanaged: tuple[Unmanaged, ...] = ()
         self.context = Context(
             settings=settings, journal=journal, store=Store(settings.state / "domains"), host=host,
@@ -299,14 +300,6 @@ class Reconciler:
                 elif keeper.machine.meddled():
                     keeper.machine.reclaim()
                     self._wake(keeper, Urgency.DRIFT)
-
-    def _memory(self) -> int | None:
-        """How much all VMs together may have; simulated ones take none of the host's."""
-        wanted = self.settings.admission.total_memory
-        if not isinstance(wanted, float):
-            return wanted
-        there = None if self.binary.simulated else memory.total()
-        return None if there is None else int(there * wanted)
 
     async def _watch_unmanaged(self) -> None:
         """Whether there are VMs that are not ours: nobody tells us, and it is only for the eye."""

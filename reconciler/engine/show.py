@@ -16,6 +16,7 @@ from reconciler.domain.live import placed
 from reconciler.domain.model import Place, Policy
 from reconciler.domain.substitute import literal
 from reconciler.domain.writer import write
+from reconciler.engine.cost import Action
 from reconciler.stratovirt.addresses import lay_out
 from reconciler.stratovirt.command_line import Start, arguments
 
@@ -25,27 +26,42 @@ if TYPE_CHECKING:
     from reconciler.domain.difference import Change
     from reconciler.domain.model import Domain
     from reconciler.engine.case import Plan
+    from reconciler.engine.cost import Cost, Weight
     from reconciler.stratovirt.addresses import Layout
 
 
-def plan_value(name: str, uuid: str | None, file: str | None, plan: Plan) -> dict[str, Any]:
+def plan_value(name: str, uuid: str | None, file: str | None, plan: Plan,
+               weight: Weight) -> dict[str, Any]:
     """One domain's plan. No counters and no times: two looks at the same world are equal."""
+    changes = [*((p.change, p.blocked_by) for p in plan.pending),
+               *((change, "") for change in plan.no_effect)]
     return {
         "name": name, "uuid": uuid, "file": file, "cause": str(plan.cause),
+        "action": str(weight.action), "waits": weight.waits,
+        "cost": weight.cost.text, "downSeconds": weight.cost.down,
         "steps": [_step(step) for step in plan.steps],
         "blocked": [_step(step) for step in plan.blocked],
-        "changes": [_change(file, p.change, p.blocked_by) for p in plan.pending] + [
-                    _change(file, change, "") for change in plan.no_effect],
+        "changes": [_change(file, change, blocked, cost) for (change, blocked), cost in zip(
+            changes, weight.changes, strict=True)],
         "conditions": [{"type": c.type, "status": str(c.status), "reason": c.reason,
                         "message": c.message} for c in plan.conditions],
         "changesAnything": plan.changes_anything,
     }
 
 
-def _change(file: str | None, change: Change, blocked_by: str) -> dict[str, Any]:
+def _change(file: str | None, change: Change, blocked_by: str, cost: Cost) -> dict[str, Any]:
     where, line = located(file or "", change.line)
     return {"path": change.path, "from": change.old, "to": change.new,
-            "class": str(change.impact), "blockedBy": blocked_by, "file": where, "line": line}
+            "class": str(change.impact), "blockedBy": blocked_by, "file": where, "line": line,
+            "cost": cost.text, "downSeconds": cost.down}
+
+
+def summary(plans: list[dict[str, Any]]) -> dict[str, int]:
+    """How many domains each thing would be done to, now or later; those that wait once more."""
+    found = {str(action): sum(plan["action"] == action for plan in plans)
+             for action in Action if action is not Action.NONE}
+    return {**found, "unchanged": sum(plan["action"] == Action.NONE for plan in plans),
+            "waiting": sum(plan["waits"] for plan in plans)}
 
 
 def expanded_from(file: str, note: str) -> dict[str, str]:

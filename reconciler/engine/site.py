@@ -11,12 +11,15 @@ from reconciler.domain.expand import Given
 from reconciler.domain.merge import read_defaults
 from reconciler.domain.model import Policy, ReadingHost, StopMode, UpdatePolicy
 from reconciler.domain.substitute import Variables
+from reconciler.engine.case import Opening
+from reconciler.host import memory
 from reconciler.report.gate import Gate
 from reconciler.sources.listing import DEFAULTS
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from reconciler.domain.model import Domain
     from reconciler.settings import Settings
 
 
@@ -64,6 +67,27 @@ def admission(settings: Settings) -> Admission:
                      require_labels=rules.require_labels,
                      windows=tuple(name for name, _ in settings.windows),
                      own=str(settings.state / "nvram"))
+
+
+def opening(settings: Settings, domain: Domain | None, wall: float) -> Opening | None:
+    """The window that the file names, as of then; None where it names none."""
+    name = domain.policy.window if domain is not None else None
+    window = dict(settings.windows).get(name) if name else None
+    if window is None or name is None:
+        return None
+    if window.open_at(wall):
+        return Opening(name, open=True)
+    at = window.opens(wall)
+    return Opening(name, open=False, opens_at=at, shown=window.show(at) if at else "")
+
+
+def memory_limit(settings: Settings, *, simulated: bool) -> int | None:
+    """How much all VMs together may have; simulated ones take none of the host's."""
+    wanted = settings.admission.total_memory
+    if not isinstance(wanted, float):
+        return wanted
+    there = None if simulated else memory.total()
+    return None if there is None else int(there * wanted)
 
 
 def gate_of(settings: Settings, host: str) -> Gate:

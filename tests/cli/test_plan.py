@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import signal
 
+import pytest
+
+from reconciler.engine.world import look
+from reconciler.errors import HostError
 from tests.simulated.site import reason
 from tests.values import xml
 
@@ -40,7 +45,18 @@ def test_changes_are_1_and_the_same_without_a_reconciler(site):
     assert (change["path"], change["from"], change["to"], change["class"]) == (
         "memory", "128 MiB", "256 MiB", "recreate")
     shown = site.verb("plan", "a").stdout
-    assert "memory: 128 MiB → 256 MiB  recreate" in shown
+    assert shown == (
+        "! a (a.xml): recreate, down about 1 s, cut off: nothing can ask the guest\n"
+        "    waits: running; 1 change waits for `reconciler restart a`\n"
+        "    a.xml:1  memory: 128 MiB → 256 MiB  recreate, down about 1 s, cut off: nothing can "
+        "ask the guest, waits for update-policy:manual\n"
+        "1 to recreate (down about 1 s); 1 of them waits\n")
+    assert site.verb("diff", "a").stdout == (
+        "--- a as it is\n+++ a as a.xml says\n"
+        "@@ a.xml:1 recreate, down about 1 s, cut off: nothing can ask the guest, waits for "
+        "update-policy:manual @@\n-memory: 128 MiB\n+memory: 256 MiB\n")
+    for words, code in (((), 1), (("--disruptive-only",), 1), (("--exit-code=terraform",), 2)):
+        assert site.verb("plan", *words).returncode == code
     site.kill(signal.SIGTERM)
     assert plans(site) == (1, running)
     assert plans(site, "a") == (1, running)
@@ -55,8 +71,11 @@ def test_what_a_reconciler_would_do_first_is_shown_without_one(idle):
     assert {p["name"]: [s["verb"] for s in p["steps"]] for p in value["plans"]} == {
         "a": ["start"], "p": ["start-paused"], "s": []}
     shown = idle.verb("plan").stdout
-    assert "  + start\n" in shown
-    assert "1 domain: nothing to do" in shown
+    assert shown == ("+ a (a.xml): start, because of file\n+ p (p.xml): start, because of file\n"
+                     "2 to start, 1 unchanged\n")
+    assert idle.verb("diff", "p").stdout == (
+        "--- p as it is\n+++ p as p.xml says\n@@ start @@\n+state: paused\n")
+    assert idle.verb("plan", "--disruptive-only").returncode == 0
     assert not (idle.settings.runtime / "vms" / "a").exists()  # nothing was done
 
 
@@ -69,9 +88,10 @@ def test_an_invalid_file_is_2_and_the_same_without_a_reconciler(site):
     assert code == 2
     assert running["invalid"][0]["file"] == "a.xml"
     assert "a.xml:1: error:" in site.verb("plan").stdout
+    assert site.verb("plan", "--exit-code", "terraform").returncode == 1
     site.kill(signal.SIGTERM)
     code, offline = plans(site)
-    assert (code, offline["invalid"]) == (2, running["invalid"])
+    assert (code, offline) == (2, running)
 
 
 def test_a_source_that_is_gone_is_2(idle):
@@ -79,6 +99,46 @@ def test_a_source_that_is_gone_is_2(idle):
     code, value = plans(idle)
     assert code == 2
     assert "No such file" in value["sourceError"]
+    assert value["plans"] == []
+
+
+def test_another_directory_is_planned_as_if_it_were_the_source(site):
+    for name in "abc":
+        site.drop(name)
+        site.settled("running", name)
+    other = site.path / "other"
+    other.mkdir()
+    (other / "new-name.xml").write_bytes(site.file("a").read_bytes())
+    (other / "b.xml").write_bytes(site.file("b").read_bytes().replace(b"'MiB'>128", b"'MiB'>256"))
+    (other / "d.xml").write_bytes(site.file("c").read_bytes().replace(b">c<", b">d<").replace(
+        b"c.img", b"d.img"))
+    code, value = plans(site, "--dir", str(other))
+    assert code == 1
+    assert {p["name"]: (p["action"], p["file"], p["downSeconds"]) for p in value["plans"]} == {
+        "a": ("none", "new-name.xml", 0.0), "b": ("recreate", "b.xml", 1.0),
+        "c": ("destroy", None, None), "d": ("start", "d.xml", 0.0)}
+    assert value["target"] == {"kind": "directory", "name": str(other), "commit": ""}
+    assert value["summary"] == {"start": 1, "recreate": 1, "destroy": 1, "unchanged": 1,
+                                "update": 0, "pause": 0, "resume": 0, "stop": 0, "waiting": 0}
+    words = ("plan", "--dir", str(other), "-o", "markdown")
+    assert site.verb(*words).stdout == site.verb(*words).stdout
+    assert site.events("domain.stopping") == []
+    assert site.verb("plan", "--dir", str(site.path / "none")).returncode == 2
+
+
+def test_what_is_asked_wrongly_is_2(idle):
+    for words, said in ((("a", "--out", "x"), "of all domains"), (("nobody",), "no domain"),
+                        (("--ref", "main"), "not a git repository"),
+                        (("--dir", "x", "--ref", "y"), "not allowed with")):
+        done = idle.verb("plan", *words)
+        assert (done.returncode, said in done.stderr) == (2, True), done.stderr
+
+
+def test_what_may_not_be_read_is_told_and_not_taken_for_empty(idle, monkeypatch):
+    (idle.settings.state / "domains").mkdir(parents=True)
+    monkeypatch.setattr("os.access", lambda *_: False)
+    with pytest.raises(HostError, match="permission denied"):
+        asyncio.run(look(idle.settings))
 
 
 def test_no_domains(idle):

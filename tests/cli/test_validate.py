@@ -77,6 +77,53 @@ def test_where_reader_and_schema_disagree_nobody_can_tell(capsys):
     assert "please report it" in said
 
 
+def test_an_empty_directory_is_said_to_be_one(idle):
+    (idle.path / "empty").mkdir()
+    for words in ((), ("--all",)):
+        done = idle.verb("validate", *words, str(idle.path / "empty"))
+        assert done.returncode == 0
+        assert "nothing to validate, no file matches *.xml" in done.stdout
+    done = idle.verb("validate", "-o", "json", str(idle.path / "empty"))
+    assert json.loads(done.stdout) == []
+    assert "nothing to validate" in done.stderr
+
+
+def test_all_of_a_repository_at_once(idle):
+    domains = idle.path / "domains"
+    needs = "<r:depends-on domain='none'/><r:placement host='h2'/>"
+    idle.put("a.xml", xml("a", inner=needs))
+    idle.put("b.xml", xml("b"))
+    (domains / "c.yaml").touch()
+    done = idle.verb("validate", "--all")
+    assert done.returncode == 0
+    assert "a.xml:5: warning: domain/metadata/reconcile/depends-on: it waits for 'none'" in (
+        done.stdout)
+    assert "valid, domain a (kept by the host h2)" in done.stdout
+    assert "c.yaml:1: warning: nobody reads it" in done.stdout
+    assert done.stdout.endswith("2 valid, 0 invalid, 2 warnings\n")
+    assert "c.yaml" not in idle.verb("validate").stdout
+    assert idle.verb("validate", "--all", "--strict").returncode == 3
+    found = {entry["file"].rpartition("/")[2]: entry for entry in json.loads(
+        idle.verb("validate", "--all", "-o", "json").stdout)}
+    assert (found["a.xml"]["hosts"], found["c.yaml"]["domain"]) == (["h2"], None)
+    idle.put("b.xml", xml("b", inner="<r:update window='nights'/>"))
+    done = idle.verb("validate", "--all")
+    assert done.returncode == 1
+    assert "window='nights'" in done.stdout
+    assert done.stdout.endswith("1 valid, 1 invalid, 2 warnings\n")
+
+
+def test_all_is_of_directories(idle):
+    idle.put("a.xml", xml("a"))
+    assert idle.verb("validate", "--all", str(idle.file("a"))).returncode == 2
+
+
+def test_files_of_two_hosts_may_be_of_one_name(idle):
+    for host in ("h1", "h2"):
+        idle.put(f"{host}.xml", xml("a", inner=f"<r:placement host='{host}'/>"))
+    assert idle.verb("validate").returncode == 0
+
+
 DEFAULTS = b"<domain>\n<memory unit='MiB'>128</memory></domain>"
 
 

@@ -1,0 +1,146 @@
+"""`apply --plan FILE`: carries out exactly what a plan says, or nothing.
+
+A plan of the source itself carries out what waits for a person; a plan of another directory or of a
+revision writes those files into the watched directory, and the reconciler does the rest.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from reconciler.cli.terminal import complain, paint, progress
+from reconciler.cli.verb import FILES, NO, OK, Verb
+from reconciler.errors import ReconcilerError, UsageError
+from reconciler.units import seconds
+
+if TYPE_CHECKING:
+    from argparse import ArgumentParser, Namespace
+
+    from reconciler.engine.offline import Drawn
+    from reconciler.settings import Settings
+
+
+def _arguments(parser: ArgumentParser) -> None:
+    action = parser.add_argument("--plan", type=Path, required=True, metavar="FILE",
+                                 help="what `reconciler plan --out FILE` has written")
+    action.complete = FILES  # type: ignore[attr-defined]  # shtab reads it off the action
+    parser.add_argument("--no-wait", action="store_true", help="do not wait for the outcome")
+    parser.add_argument("--timeout", default="5m", metavar="DURATION",
+                        help="how long to wait (default: %(default)s)")
+
+
+def _run(options: Namespace, settings: Settings) -> int:
+    import asyncio
+
+    from reconciler.engine.offline import draw
+    from reconciler.engine.plan_file import moved, plan_file, target_of
+    from reconciler.engine.target import Kind
+
+    wait = _seconds(options.timeout)
+    saved = _read(options.plan)
+    target = target_of(saved)
+    edits = target.kind is not Kind.SOURCE
+    if edits and settings.source.kind != "directory":
+        raise UsageError("the source is a git repository, and nothing is ever written into it",
+                         hint="merge the change, then `reconciler sync --wait`")
+    drawn = asyncio.run(draw(settings, target))
+    fresh = plan_file(settings, target, drawn)
+    differences = moved(saved, fresh)
+    if differences:
+        for line in differences:
+            print(paint(line, "red"), file=sys.stderr)
+        complain("refused: the world is not as it was when this was planned",
+                 "plan anew, and look at what is different")
+        return NO
+    if edits:
+        _write(settings, drawn, fresh)
+        return OK if options.no_wait else _outcome(settings, wait)
+    return _by_command(options, settings, fresh, wait)
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        value = json.loads(path.read_bytes())
+    except OSError as error:
+        raise UsageError(f"{path}: {error.strerror}") from error
+    except ValueError as error:
+        raise UsageError(f"{path}: no JSON: {error}",
+                         hint="`reconciler plan --out FILE` writes a plan") from error
+    if not isinstance(value, dict):
+        raise UsageError(f"{path}: it is no plan")
+    return value
+
+
+def _write(settings: Settings, drawn: Drawn, plan: dict[str, Any]) -> None:
+    """New files first: a domain that moves to another file is at no time without one."""
+    from reconciler.cli.files import put
+
+    files = drawn.listing.files if drawn.listing is not None else {}
+    try:
+        for name in plan["write"]:
+            put(settings.domains / name, files[name])
+            print(f"{settings.domains / name} written")
+        for name in plan["remove"]:
+            (settings.domains / name).unlink(missing_ok=True)
+            print(f"{settings.domains / name} removed")
+    except OSError as error:
+        raise ReconcilerError(f"{error.filename}: {error.strerror}",
+                              hint="what is told above was done, and nothing else") from error
+
+
+def _by_command(options: Namespace, settings: Settings, plan: dict[str, Any], wait: float) -> int:
+    """What waits for a person, by the words of `restart` and `approve`."""
+    from reconciler.cli.client import ask
+
+    if not plan["restart"] and not plan["approve"]:
+        print("nothing in it waits for a person; the reconciler does the rest by itself")
+        return OK
+    for entry in plan["restart"]:
+        ask(settings, "POST", "api", "v1", "domains", entry["uuid"], "restart",
+            query={"generation": str(entry["generation"])})
+        print(f"{entry['domain']}: restarting")
+    for entry in plan["approve"]:
+        approved = ask(settings, "POST", "api", "v1", "approvals", entry["token"])["approved"]
+        print(f"approved: {', '.join(approved)} will be destroyed (disks and nvram are kept)")
+    return OK if options.no_wait else _outcome(settings, wait)
+
+
+def _outcome(settings: Settings, wait: float) -> int:
+    """As `sync --wait`; what the breaker holds is told, and who has it waits for a word."""
+    from reconciler.cli.client import Unreachable, ask
+
+    try:
+        with progress("waiting until all is ready"):
+            value = ask(settings, "POST", "api", "v1", "sync", limit=wait + 30,
+                        query={"wait": str(wait)})
+        status = ask(settings, "GET", "api", "v1", "status")
+    except Unreachable as error:
+        complain(f"{error}; it takes effect when one does", error.hint)
+        return OK
+    for approval in status["approvals"]:
+        print(f"held: {', '.join(approval['domains'])}; `reconciler approve {approval['token']}` "
+              "destroys them")
+    bad = sorted({*value["waitingFor"], *(
+        d["name"] for d in status["domains"]
+        if any(c["type"] == "Stalled" for c in d["conditions"]))})
+    if value["error"] or bad:
+        complain(value["error"] or f"not ready: {', '.join(bad)}",
+                 "`reconciler explain NAME` says why")
+        return NO
+    return OK
+
+
+def _seconds(text: str) -> float:
+    try:
+        return seconds(text)
+    except ValueError as error:
+        raise UsageError(f"--timeout {error}") from None
+
+
+VERBS = (Verb("apply", "carry out exactly what a plan says, or nothing", _run, _arguments,
+              "  reconciler plan --out plan.json      # what waits for a person\n"
+              "  reconciler apply --plan plan.json\n"
+              "exit: 0 done, 1 refused or not ready, 2 an error\n"),)
