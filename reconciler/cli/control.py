@@ -60,7 +60,11 @@ def _release(options: Namespace, settings: Settings) -> int:
 def _approve(options: Namespace, settings: Settings) -> int:
     path = (*API, "approvals", *((options.token,) if options.token else ()))
     approved = ask(settings, "POST", *path)["approved"]
-    print(f"approved: {', '.join(approved)} will be destroyed (disks and nvram are kept)")
+    gone = [name for name in approved if not name.startswith("revision ")]
+    for revision in (name for name in approved if name not in gone):
+        print(f"approved: {revision} is taken, though it does not come after the accepted one")
+    if gone:
+        print(f"approved: {', '.join(gone)} will be destroyed (disks and nvram are kept)")
     return OK
 
 
@@ -111,8 +115,8 @@ VERBS = (
          "  reconciler hold --all --reason 'storage moves' --for 1h\n"),
     Verb("release", "end a hold", _release, _release_arguments,
          "  reconciler release web1\n  reconciler release --all\n"),
-    Verb("approve", "destroy what is held because so many files went at once", _approve,
-         _approve_arguments, "  reconciler approve p-3f2a1c\n"),
+    Verb("approve", "destroy what is held because so many files went at once, or take a rewind",
+         _approve, _approve_arguments, "  reconciler approve p-3f2a1c\n"),
     Verb("sync", "look at the source now", _sync, _sync_arguments,
          "  git pull && reconciler sync --wait --timeout 2m\n"),
 )

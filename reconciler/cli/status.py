@@ -124,11 +124,20 @@ def _table(value: dict[str, Any], domains: list[dict[str, Any]], stale: str, *, 
     if wide:
         lines += [f"unmanaged: process {other['pid']} {other['name']}: {other['reason']}"
                   for other in value.get("unmanaged", ())]
-    for approval in value.get("approvals", []):
-        lines.append(paint(f"held: {', '.join(approval['domains'])} would be destroyed; "
-                           f"`reconciler approve {approval['token']}`, or bring the files back",
-                           "yellow"))
+    lines += [paint(text, "yellow") for text in _for_somebody(value)]
     return "\n".join(lines)
+
+
+def _for_somebody(value: dict[str, Any]) -> list[str]:
+    """What waits for a person."""
+    found = [f"source: {value['source']['remark']}"] if value["source"].get("remark") else []
+    for approval in value.get("approvals", []):
+        what = (f"revision {approval['revision']} does not come after the accepted one"
+                if approval["kind"] == "NotFastForward"
+                else f"{', '.join(approval['domains'])} would be destroyed")
+        back = "" if approval["kind"] == "NotFastForward" else ", or bring the files back"
+        found.append(f"held: {what}; `reconciler approve {approval['token']}`{back}")
+    return found
 
 
 def _row(domain: dict[str, Any], *, wide: bool) -> list[str]:

@@ -43,6 +43,10 @@ def _run(options: Namespace, settings: Settings) -> int:
     if options.arch is not None:
         settings = replace(settings, arch=options.arch)
     found = _Found(settings, reading_host(settings, lenient=options.lenient))
+    if not options.files and settings.source.kind == "git":
+        complain("the files come from git; name a file or a directory",
+                 "in a checkout: `reconciler validate --all domains`")
+        return ERROR
     paths = options.files or [settings.domains]
     if options.all and not all(path.is_dir() for path in paths):
         complain("--all is for directories", "leave it out to check single files")

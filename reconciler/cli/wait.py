@@ -68,18 +68,19 @@ def missing(status: dict[str, Any], name: str | None, revision: str | None,
                       f"{source['revision'] or 'nothing yet'}"
                       + (f" ({trouble['reason']}: {trouble['message']})"
                          if trouble["status"] != "True" else ""), False))
+    coming = bool(found)  # it may be what mends the rest
     chosen = [d for d in status["domains"] if name in (None, d["name"], d["uuid"])]
     if name is not None and not chosen:
         found.append((f"{name}: there is no such domain", False))
     if name is None:
         found += [(f"{what}: its file was just removed, or is still being written", False)
                   for what in source.get("settling", ())]
-        found += [(error, True) for entry in source["invalid"] for error in entry["errors"]]
+        found += [(error, not coming) for entry in source["invalid"] for error in entry["errors"]]
     for domain in chosen:
         why = _why_not(domain, wanted)
         if why:
-            stalled = domain["status"] == "Failed" and not found
-            found.append((f"{domain['name']}: {why}", stalled))
+            found.append((f"{domain['name']}: {why}",
+                          domain["status"] == "Failed" and not coming))
     return found
 
 

@@ -35,6 +35,10 @@ if TYPE_CHECKING:
 
 def prepare(settings: Settings, pid: int) -> TakenOver:
     """Whether it can be adopted; raises UsageError where it cannot, and says what helps."""
+    if settings.source.kind == "git":
+        raise UsageError("the files come from git, and adopting writes one", reason="Refused",
+                         hint=f"`reconciler import {pid}` prints it: to be adopted, run the "
+                              "reconciler on a directory first, and commit the file afterwards")
     found = take_over(settings, pid)
     try:
         changed = changed_by_defaults(settings, found.text) if not found.problems else ()

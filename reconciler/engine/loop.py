@@ -263,10 +263,13 @@ class Reconciler:
         self.queue.wake(uuid, Urgency.FILE)
 
     def unsettled(self) -> list[Keeper]:
-        """Those of which it is not known yet how they end with the newest files."""
-        return [k for k in self.keepers.values()
-                if k.ledger.settled != k.memory.generation or not k.plan.conditions
-                or k.plan.ready.status is Truth.UNKNOWN or k.uuid in self.sync.absent]
+        """Those of which it is not known yet how they end with the newest files.
+
+        What is held ends as it is, until somebody lets it go on.
+        """
+        return [k for k in self.keepers.values() if k.plan.condition("Held") is None and (
+                k.ledger.settled != k.memory.generation or not k.plan.conditions
+                or k.plan.ready.status is Truth.UNKNOWN or k.uuid in self.sync.absent)]
 
     def _note_told(self, outcome: Outcome) -> None:
         self.revisions.note_told(outcome)

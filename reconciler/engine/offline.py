@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -46,12 +47,12 @@ async def draw(settings: Settings, target: Target) -> Drawn:
     world = await look(settings)
     if target.kind is Kind.SOURCE:
         try:
-            listing = files(settings, target)
+            listing = await files(settings, target)
         except SourceError as problem:
             return Drawn(review(settings, world, str(problem), clocks()), world, None)
         found = meaning(settings, world, listing)
         return Drawn(review(settings, world, found, clocks()), world, listing, listing)
-    listing, current = files(settings, target), _current(settings)
+    listing, current = await files(settings, target), await _current(settings)
     obeyed: frozenset[str] = frozenset()
     if current is not None:
         now = meaning(settings, world, current)
@@ -60,16 +61,16 @@ async def draw(settings: Settings, target: Target) -> Drawn:
     return Drawn(review(settings, world, found, clocks(), obeyed), world, listing, current)
 
 
-def _current(settings: Settings) -> Listing | None:
+async def _current(settings: Settings) -> Listing | None:
     with suppress(SourceError):  # then nothing of it says that a domain was gone before
-        return files(settings, Target())
+        return await files(settings, Target())
     return None
 
 
 def explain(settings: Settings, name: str) -> dict[str, Any] | None:
     """Everything filled in, for a domain that no reconciler keeps now."""
     memories = {m.uuid: m for m in Store(settings.state / "domains").all(boot_id())}
-    found = _definitions(settings, memories)
+    found = asyncio.run(_definitions(settings, memories))
     for key, domain in found.accepted.items():
         if name in (domain.name, domain.uuid):
             source = found.sources[key]
@@ -83,8 +84,8 @@ def explain(settings: Settings, name: str) -> dict[str, Any] | None:
     return None
 
 
-def _definitions(settings: Settings, memories: dict[str, Memory]) -> Definitions:
+async def _definitions(settings: Settings, memories: dict[str, Memory]) -> Definitions:
     known = {uuid: memory.definition for uuid, memory in memories.items() if memory.definition}
     return intake_of(settings).definitions(
-        files(settings, Target()), {uuid: text.file for uuid, text in known.items()},
+        await files(settings, Target()), {uuid: text.file for uuid, text in known.items()},
         {uuid: of_text(text.read_with.get("numbers", "")) for uuid, text in known.items()})

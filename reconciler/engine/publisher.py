@@ -133,7 +133,8 @@ class Publisher:
                  "message": "" if error is None else str(error)}
         return {"files": sync.files, "revision": sync.revision, "lastAttempt": sync.last_attempt,
                 "lastSync": sync.last_success, "lastSuccess": sync.last_success,
-                **sync.source.describe(), "history": self._owner.revisions.value,
+                **sync.source.describe(), "remark": sync.remark,
+                "history": self._owner.revisions.value,
                 "settling": sorted({k.name for k in self._owner.keepers.values()
                                     if k.uuid in sync.absent} | set(sync.unfinished)),
                 "conditions": [ready], "elsewhere": list(sync.elsewhere),

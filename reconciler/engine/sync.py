@@ -32,6 +32,8 @@ if TYPE_CHECKING:
     from reconciler.sources.listing import Listing
 
 PATIENCE, LONGEST_PATIENCE = 1.0, 300.0
+REWIND = "NotFastForward"  # of an approval: a branch that was rewound
+REJECTED = (REWIND, "VerificationFailed")  # it could be read, and is not taken
 
 
 class Sync:
@@ -52,6 +54,7 @@ class Sync:
         self.last_success = ""
         self.files = 0
         self.revision = ""
+        self.remark = ""
         self.rejected: tuple[Rejected, ...] = ()
         self.elsewhere: tuple[str, ...] = ()
         self.held: dict[str, str] = {}  # uuid -> name of what the breaker holds
@@ -166,7 +169,8 @@ class Sync:
 
     def _tell_trouble(self, error: SourceError) -> None:
         if self.error is None or str(self.error) != str(error):
-            self._owner.journal.write("source.failed", severity="error", reason=error.reason,
+            event = "source.rejected" if error.reason in REJECTED else "source.failed"
+            self._owner.journal.write(event, severity="error", reason=error.reason,
                                       error=str(error), hint=error.hint)
         self.error = error
 
@@ -185,6 +189,10 @@ class Sync:
         self.complete = True
         self.files = len(listing.domain_files)
         self.revision = listing.name
+        if listing.remark and listing.remark != self.remark:
+            self._owner.journal.write("source.remarked", severity="warning",
+                                      message=listing.remark)
+        self.remark = listing.remark
         if not listing.unfinished:
             self._owner.revisions.accept(listing.name)
 
@@ -305,20 +313,29 @@ class Sync:
         return frozenset(self._absences.since) - frozenset(self.held)
 
     def approve(self, token: str | None) -> list[str]:
-        """Approve the held set of this token (the only one, without); the names approved."""
-        waiting = self.approvals()
-        chosen = [a for a in waiting if token in (None, a["token"])]
-        names = [name for approval in chosen for name in approval["domains"]]
+        """Approve what waits under this token (all of it, without); in words, what that is."""
+        chosen = [a for a in self.approvals() if token in (None, a["token"])]
+        names = sorted(name for approval in chosen for name in approval["domains"])
         keys = [u for u, k in self._owner.keepers.items() if k.name in names]
         self._absences = removal.approve(self._absences, keys)
         if names:
-            self._owner.journal.write("prune.approved", domains=sorted(names), cause="approval")
+            self._owner.journal.write("prune.approved", domains=names, cause="approval")
+        rewinds = [str(a["revision"]) for a in chosen if a["kind"] == REWIND]
+        for revision in rewinds:
+            self._owner.journal.write("source.approved", revision=revision, cause="approval",
+                                      reason=REWIND)
+            self.source.allow(revision)
+        if chosen:
             self.wake()
-        return sorted(names)
+        return [*names, *(f"revision {revision}" for revision in rewinds)]
 
     def approvals(self) -> list[dict[str, Any]]:
         """What waits for somebody's word."""
         found: list[dict[str, Any]] = []
+        rewind = self.source.rewind
+        if rewind is not None:
+            found.append({"token": f"r-{rewind[:7]}", "kind": REWIND, "domains": [],
+                          "revision": rewind})
         if self.held:
             found.append({"token": removal.token(self.held), "kind": "MassRemoval",
                           "domains": sorted(self.held.values())})

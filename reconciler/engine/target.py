@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import tempfile
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING
 from reconciler.errors import SourceError, UsageError
 from reconciler.sources import git_record
 from reconciler.sources.directory import Directory
+from reconciler.sources.git import Git
 from reconciler.sources.listing import DEFAULTS
 from reconciler.sources.revision import files_in, files_of
 
@@ -34,13 +36,12 @@ class Target:
     name: str = ""
 
 
-def files(settings: Settings, target: Target) -> Listing:
+async def files(settings: Settings, target: Target) -> Listing:
     """All of them, as of now; raises SourceError, UsageError."""
     include, git = settings.source.include, settings.source.kind == "git"
     if target.kind is Kind.REF:
         if git:
-            raise UsageError("plan --ref is not built for a source that is a git repository",
-                             hint="check the branch out, and plan with --dir")
+            return await _fetched(settings, target.name)
         return files_of(settings.domains, target.name, include)
     if target.kind is Kind.SOURCE and git:
         return _accepted(settings)
@@ -53,6 +54,19 @@ def files(settings: Settings, target: Target) -> Listing:
         raise SourceError(f"{path / first}: somebody writes it just now",
                           hint="plan again once it is written")
     return found
+
+
+async def _fetched(settings: Settings, ref: str) -> Listing:
+    """Another ref of the git repository, from its server, into a copy that is thrown away."""
+    with tempfile.TemporaryDirectory(prefix="reconciler-plan-") as place:
+        source = Git(replace(
+            settings, paths=replace(settings.paths, state=place),
+            source=replace(settings.source, ref=ref)))
+        await source.refresh()
+        found = source.look()  # raises what kept it from being read
+        if found is None:
+            raise SourceError(f"{source.where}: nothing was read")
+        return found
 
 
 def _accepted(settings: Settings) -> Listing:

@@ -42,6 +42,11 @@ class Local:
         """Whether git was at work at the last look; else a look is always the newest."""
         return self._waiting
 
+    rewind = None  # a directory has no history
+
+    def allow(self, revision: str) -> None:
+        """Nothing waits for it."""
+
     @property
     def where(self) -> str:
         """The directory."""

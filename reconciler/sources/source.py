@@ -29,6 +29,13 @@ class Source(Protocol):
     def busy(self) -> bool:
         """Whether something was asked for (`ask`) whose outcome no look has delivered yet."""
 
+    @property
+    def rewind(self) -> str | None:
+        """A revision that does not come after the accepted one, and waits for `allow`."""
+
+    def allow(self, revision: str) -> None:
+        """Take this one all the same."""
+
     def start(self, wake: Callable[[float], None]) -> None:
         """Begin to watch; `wake(seconds)` may come from any thread."""
 

@@ -22,37 +22,35 @@ def settings(path, config=""):
     return load(path / "config.yaml", {})
 
 
-def test_the_source_and_another_directory(tmp_path):
+async def test_the_source_and_another_directory(tmp_path):
     for place in ("domains", "other"):
         (tmp_path / place).mkdir()
         (tmp_path / place / f"{place}.xml").write_bytes(xml())
     found = settings(tmp_path)
-    assert list(files(found, Target()).files) == ["domains.xml"]
+    assert list((await files(found, Target())).files) == ["domains.xml"]
     other = Target(Kind.DIRECTORY, str(tmp_path / "other"))
-    assert list(files(found, other).files) == ["other.xml"]
+    assert list((await files(found, other)).files) == ["other.xml"]
     with pytest.raises(UsageError, match="no such directory"):
-        files(found, Target(Kind.DIRECTORY, str(tmp_path / "none")))
+        await files(found, Target(Kind.DIRECTORY, str(tmp_path / "none")))
 
 
-def test_what_somebody_writes_just_now_is_no_target(tmp_path):
+async def test_what_somebody_writes_just_now_is_no_target(tmp_path):
     (tmp_path / "domains").mkdir()
     found = settings(tmp_path)
     with (tmp_path / "domains" / "a.xml").open("w") as writer:
         writer.write("<domain")
         writer.flush()
-        assert files(found, Target()).unfinished == {"a.xml"}
+        assert (await files(found, Target())).unfinished == {"a.xml"}
         with pytest.raises(SourceError, match="somebody writes it just now"):
-            files(found, Target(Kind.DIRECTORY, str(tmp_path / "domains")))
+            await files(found, Target(Kind.DIRECTORY, str(tmp_path / "domains")))
 
 
 @pytest.mark.skipif(shutil.which("git") is None, reason="no git")
 @pytest.mark.parametrize("inside", ["", "vms"])
-def test_a_git_source_is_what_was_accepted_last(tmp_path, inside):
+async def test_a_git_source_is_what_was_accepted_last(tmp_path, inside):
     found = settings(tmp_path, "source: {kind: git, url: 'https://example.org/r', ref: main}")
     with pytest.raises(SourceError, match="nothing was accepted"):
-        files(found, Target())
-    with pytest.raises(UsageError, match="git repository"):
-        files(found, Target(Kind.REF, "main"))
+        await files(found, Target())
     place = tmp_path / "r" / inside
     place.mkdir(parents=True)
     (place / "a.xml").write_bytes(xml())
@@ -70,6 +68,26 @@ def test_a_git_source_is_what_was_accepted_last(tmp_path, inside):
     commit = git("rev-parse", "HEAD")
     git_record.save(home / "accepted.json",
                     Accepted(("https://example.org/r",), "main", inside, commit, "now"))
-    listing = files(found, Target())
+    listing = await files(found, Target())
     assert listing.files == {"a.xml": xml()}
     assert listing.commit == f"main@sha1:{commit}"
+
+
+@pytest.mark.skipif(shutil.which("git") is None, reason="no git")
+async def test_another_ref_of_a_git_source_comes_from_its_server(tmp_path):
+    place = tmp_path / "r" / "domains"
+    place.mkdir(parents=True)
+    (place / "a.xml").write_bytes(xml())
+    for words in (["init", "-q", "-b", "main"], ["add", "-A"], ["commit", "-q", "-m", "x"],
+                  ["checkout", "-q", "-b", "next"]):
+        subprocess.run([*GIT, "-C", str(tmp_path / "r"), *words], check=True)
+    (place / "b.xml").write_bytes(xml("b"))
+    for words in (["add", "-A"], ["commit", "-q", "-m", "y"]):
+        subprocess.run([*GIT, "-C", str(tmp_path / "r"), *words], check=True)
+    found = settings(tmp_path, f"source: {{kind: git, url: 'file://{tmp_path}/r', ref: main}}")
+    listing = await files(found, Target(Kind.REF, "next"))
+    assert sorted(listing.files) == ["a.xml", "b.xml"]
+    assert listing.commit.startswith("next@sha1:")
+    assert not found.state.exists()  # nothing of it is kept
+    with pytest.raises(SourceError, match="no branch or tag nowhere"):
+        await files(found, Target(Kind.REF, "nowhere"))

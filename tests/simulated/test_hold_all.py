@@ -2,10 +2,11 @@
 
 import json
 import sys
+import time
 
 import pytest
 
-from tests.simulated.site import Site, condition, ready, reason
+from tests.simulated.site import LIMIT, Site, condition, ready, reason
 
 
 def test_all_are_held_also_those_to_come_and_across_our_restart(site):
@@ -57,6 +58,13 @@ def telling(tmp_path):
     found.close()
 
 
+def until_told(site, result):
+    deadline = time.monotonic() + LIMIT
+    while not any(told["result"] == result for told in site.told()):
+        assert time.monotonic() < deadline, site.log()
+        time.sleep(0.02)
+
+
 def test_what_became_of_a_revision_is_told_once(telling):
     site = telling
     site.drop()
@@ -67,6 +75,7 @@ def test_what_became_of_a_revision_is_told_once(telling):
     site.drop("b")
     site.disk("b").unlink()
     site.until(lambda v: v["source"]["history"][-1]["result"] == "failure")
+    until_told(site, "failure")  # else the newer outcome takes its place
     site.disk("b")
     site.until(lambda v: v["source"]["history"][-1]["result"] == "success")
     site.kill(15)
