@@ -85,8 +85,9 @@ def test_what_became_of_a_revision_is_told_once(telling):
     site.until(lambda v: len(v["domains"]) == 3
                and v["source"]["history"][-1]["result"] == "success")
     results = {}
-    for told in site.told():
-        results.setdefault(told["revision"], []).append(told["result"])
+    for told in site.told():  # at least once: what our end interrupted is told again
+        seen = results.setdefault(told["revision"], [])
+        seen += [told["result"]] if seen[-1:] != [told["result"]] else []
     assert results[revision["revision"]][-1] == "success"
     middle = [r for r in results.values() if "failure" in r]
     assert [r[-2:] for r in middle] == [["failure", "success"]]
