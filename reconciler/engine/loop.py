@@ -277,11 +277,13 @@ class Reconciler:
     def judge_revision(self) -> None:
         """Whether the newest revision has its result by now; after every change of the status."""
         sync = self.sync
+        self.revisions.save()
         if self.revisions.open and not sync.unfinished and not sync.source.busy:
             failing = [k.name for k in self.keepers.values()
                        if k.plan.conditions and k.plan.ready.status is not Truth.TRUE]
             self.revisions.judge([k.name for k in self.unsettled()], [*failing, *sync.rejecting],
                                  len(self.keepers))
+            self.revisions.save()
 
     # The outside
 

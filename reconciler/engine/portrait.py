@@ -1,24 +1,65 @@
-"""One domain's part of the status, from what its keeper knows."""
+"""The parts of the status: a domain's, from what its keeper knows, and the source's."""
 
 from __future__ import annotations
 
+import time
+from datetime import datetime
 from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from reconciler.engine.case import Truth, VmState
+from reconciler.engine.case import Condition, Truth, VmState
 from reconciler.engine.history import digest
 from reconciler.report import status
 from reconciler.report.events import timestamp
 from reconciler.stratovirt.observation import main_console
 from reconciler.stratovirt.process import command_line
+from reconciler.units import show_seconds
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from reconciler.domain.model import Domain, Problem
     from reconciler.engine.case import Ledger
     from reconciler.engine.keeper import Keeper
+    from reconciler.engine.loop import Reconciler
+    from reconciler.engine.transitions import Transitions
 
+STALE_AFTER = 3  # intervals without a success of a git source
 HISTORY = 5  # entries that the status shows; `history` has them all
+
+
+def source_status(owner: Reconciler, since: Transitions) -> dict[str, Any]:
+    """The source's part; `since` keeps when its conditions last changed."""
+    sync, now = owner.sync, timestamp()
+    conditions = tuple(_of_source(owner))
+    since.update(conditions, now)
+    return {"files": sync.files, "revision": sync.revision, "lastAttempt": sync.last_attempt,
+            "lastSync": sync.last_success, "lastSuccess": sync.last_success,
+            **sync.source.describe(), "remark": sync.remark,
+            "history": owner.revisions.value,
+            "settling": sorted({k.name for k in owner.keepers.values()
+                                if k.uuid in sync.absent} | set(sync.unfinished)),
+            "conditions": [{"type": c.type, "status": str(c.status), "reason": c.reason,
+                            "message": c.message, "lastTransitionTime": since.since[c.type][1]}
+                           for c in conditions],
+            "elsewhere": list(sync.elsewhere),
+            "invalid": [{"file": r.file, "domain": r.name, "reason": r.reason,
+                         "errors": [str(p) for p in r.problems]} for r in sync.rejected]}
+
+
+def _of_source(owner: Reconciler) -> Iterator[Condition]:
+    sync, error, source = owner.sync, owner.sync.error, owner.settings.source
+    if error is not None:
+        yield Condition("Ready", Truth.FALSE, error.reason, str(error))
+    else:
+        yield Condition("Ready", Truth.TRUE, "Succeeded")
+    last = str(sync.source.describe().get("lastSuccess", ""))
+    if source.kind == "git" and last:
+        age = time.time() - datetime.fromisoformat(last).timestamp()
+        if age > STALE_AFTER * source.interval:
+            yield Condition("Stale", Truth.TRUE, "Stale",
+                            f"the last success was {show_seconds(age)} ago")
 
 
 def domain_status(keeper: Keeper) -> dict[str, Any]:

@@ -14,7 +14,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from reconciler import __version__
-from reconciler.engine.portrait import domain_status
+from reconciler.engine.portrait import domain_status, source_status
+from reconciler.engine.transitions import Transitions
 from reconciler.host import memory
 from reconciler.report import status
 from reconciler.report.events import timestamp
@@ -43,6 +44,7 @@ class Publisher:
         self.sequence = 0
         self.problem = ""
         self._total = memory.total()
+        self._source_since = Transitions()
         self._machine_id = _read("/etc/machine-id")
         self.waiters: list[asyncio.Future[None]] = []
 
@@ -115,7 +117,7 @@ class Publisher:
                      "hypervisor": {"path": binary.path, "version": binary.version,
                                     "simulated": binary.simulated},
                      "memoryBytes": self._memory()},
-            "source": self._source(), "summary": status.summary(domains),
+            "source": source_status(owner, self._source_since), "summary": status.summary(domains),
             "approvals": owner.sync.approvals(), "domains": domains,
             "unmanaged": [one.value for one in owner.unmanaged],
         }
@@ -125,21 +127,6 @@ class Publisher:
         limit, taken = self._owner.neighbours.limits.memory, self._owner.neighbours.memory
         return {"total": self._total, "reserved": taken,
                 "available": None if limit is None else max(0, limit - taken)}
-
-    def _source(self) -> dict[str, Any]:
-        sync, error = self._owner.sync, self._owner.sync.error
-        ready = {"type": "Ready", "status": "True" if error is None else "False",
-                 "reason": "Succeeded" if error is None else error.reason,
-                 "message": "" if error is None else str(error)}
-        return {"files": sync.files, "revision": sync.revision, "lastAttempt": sync.last_attempt,
-                "lastSync": sync.last_success, "lastSuccess": sync.last_success,
-                **sync.source.describe(), "remark": sync.remark,
-                "history": self._owner.revisions.value,
-                "settling": sorted({k.name for k in self._owner.keepers.values()
-                                    if k.uuid in sync.absent} | set(sync.unfinished)),
-                "conditions": [ready], "elsewhere": list(sync.elsewhere),
-                "invalid": [{"file": r.file, "domain": r.name, "reason": r.reason,
-                             "errors": [str(p) for p in r.problems]} for r in sync.rejected]}
 
 
 def _read(path: str) -> str | None:

@@ -68,6 +68,7 @@ class Revisions:
     def __init__(self, state: Path, tell: Callable[[Outcome], None]) -> None:
         self._path = state / "revisions.json"
         self._tell = tell
+        self._unsaved = False
         self._all = self._load()
 
     @property
@@ -105,7 +106,8 @@ class Revisions:
         """It was told; what was told before our end is not told again."""
         self._all = tuple(replace(known, told=True) if known == outcome else known
                           for known in self._all)
-        self._save()
+        self._unsaved = True
+        self.save()
 
     def tell_again(self) -> None:
         """What was not told before our last end."""
@@ -113,10 +115,14 @@ class Revisions:
             self._tell(self.newest)
 
     def _changed(self) -> None:
-        self._save()
+        self._unsaved = True
         self._tell(self._all[-1])
 
-    def _save(self) -> None:
+    def save(self) -> None:
+        """Keep what is new; not at once, since a commit is taken while its VMs wait to start."""
+        if not self._unsaved:
+            return
+        self._unsaved = False
         values = [{**outcome.value, "told": outcome.told} for outcome in self._all]
         with suppress(OSError):  # a full disk: it is told all the same
             write_whole(self._path, json.dumps(values).encode())

@@ -83,7 +83,8 @@ class Git:
             troubled = str(self._trouble)
             await self._attempt()
             news = self._shown is not before or str(self._trouble) != troubled
-            if news or asked > self._answered:
+            # Trouble is told anew each time: how long it has lasted is news.
+            if news or asked > self._answered or self._trouble is not None:
                 self._wake(0.0)
             self._answered = asked
             await self._repository.make_small()

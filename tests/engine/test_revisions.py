@@ -41,6 +41,7 @@ def test_each_change_is_told_and_kept(tmp_path, told):
     found.judge([], ["a"], 1)
     assert [o.result for o in told] == ["pending", "failure", "success"]
     assert not found.open
+    found.save()
     again = Revisions(tmp_path, told.append)
     again.accept("main@sha1:1")  # after our restart nothing is told anew
     assert again.value == found.value
@@ -52,6 +53,7 @@ def test_what_was_not_told_before_our_end_is_told_after_it(tmp_path, told):
     found.accept("r1")
     found.note_told(told[-1])
     found.judge([], [], 1)
+    found.save()
     again = []
     Revisions(tmp_path, again.append).tell_again()
     assert [o.result for o in again] == ["success"]
@@ -65,6 +67,7 @@ def test_only_so_many_are_kept_and_what_is_broken_is_no_harm(tmp_path, told):
     for number in range(KEPT + 5):
         found.accept(f"r{number}")
     assert [v["revision"] for v in found.value] == [f"r{n}" for n in range(5, KEPT + 5)]
+    found.save()
     assert Revisions(tmp_path, told.append).newest.revision == f"r{KEPT + 4}"
     for broken in ("", "{", "[1]", '[{"revision": 1}]', "{}"):
         (tmp_path / "revisions.json").write_text(broken)

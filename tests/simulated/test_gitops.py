@@ -125,6 +125,10 @@ def test_the_interval_brings_it_too(tmp_path):
         site.settled("paused")
         site.push({"a": text(state="stopped")})
         site.settled("absent")
+        site.bare.rename(site.bare.with_suffix(".away"))
+        value = site.until(lambda v: len(v["source"]["conditions"]) > 1)
+        assert [(c["type"], c["reason"]) for c in value["source"]["conditions"]] == [
+            ("Ready", "FetchFailed"), ("Stale", "Stale")]
     finally:
         site.close()
 
