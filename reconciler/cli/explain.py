@@ -78,6 +78,8 @@ def _story(value: dict[str, Any]) -> list[str]:
                  else "  decision  nothing to do now")
     if plan["blocked"]:
         lines.append("  held back " + ", ".join(step["verb"] for step in plan["blocked"]))
+    if plan["blocked"] and value["nextLook"] is None:
+        lines.append("  next try  as soon as that changes")
     if value["nextLook"] is not None:
         lines.append(f"  next try  in {show_seconds(value['nextLook'])}")
     lines += [f"  {what:<9} {told}" for what, told in exits(status["restarts"])]

@@ -163,6 +163,9 @@ def _remarks(domain: dict[str, Any], *, details: bool) -> list[str]:
             colour = "red" if condition["type"] == "Stalled" else "yellow"
             found.append(f"{paint(domain['name'], colour)}: {condition['type']} "
                          f"{condition['reason']}: {condition['message']}")
+    ready = domain["conditions"][0]
+    if ready["reason"] == "HealthCheckFailed":
+        found = [line for line in found if ": Healthy " not in line]
     found = list(dict.fromkeys(found))
     if any(": Stalled " in line for line in found):
         found = [line for line in found if ": Ready " not in line]

@@ -31,7 +31,10 @@ async def tcp(address: str, limit: float) -> str:
         writer.close()
     except TimeoutError:
         return f"nothing answers at {address} within {limit:g} s"
-    except (OSError, OverflowError, UnicodeError) as error:
+    except OSError as error:
+        known = error.errno is not None and error.errno > 0
+        return f"{address}: {os.strerror(error.errno or 0).lower() if known else error}"
+    except (OverflowError, UnicodeError) as error:
         return f"{address}: {error}"
     return ""
 

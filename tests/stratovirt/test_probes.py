@@ -1,0 +1,106 @@
+"""Probes of a guest: each says why it failed, and none raises or waits too long."""
+
+import asyncio
+import fcntl
+import os
+import pty
+import socket
+import tty
+
+import pytest
+
+from reconciler.stratovirt import probes
+
+
+@pytest.fixture
+def port():
+    with socket.socket() as found:
+        found.bind(("127.0.0.1", 0))
+        yield found
+
+
+async def test_tcp_tells_who_listens(port):
+    address = f"127.0.0.1:{port.getsockname()[1]}"
+    assert await probes.tcp(address, 5.0) == f"{address}: connection refused"
+    port.listen()
+    assert await probes.tcp(address, 5.0) == ""
+
+
+async def test_tcp_waits_no_longer_than_its_limit(port):
+    port.listen(0)
+    address = port.getsockname()
+    waiting = [socket.socket() for _ in range(8)]
+    try:
+        for one in waiting:
+            one.setblocking(False)
+            one.connect_ex(address)
+        found = await asyncio.wait_for(probes.tcp(f"127.0.0.1:{address[1]}", 0.1), 10)
+        assert "within 0.1 s" in found
+    finally:
+        for one in waiting:
+            one.close()
+
+
+@pytest.mark.parametrize("address", ["127.0.0.1:99999", "a..b:80", "nowhere.invalid:80",
+                                     "[::1]:1", "-:1"])
+async def test_tcp_at_what_is_no_address_is_a_failure_and_no_fault(address):
+    assert await probes.tcp(address, 5.0)
+
+
+async def test_an_agent_that_is_not_there_is_told(tmp_path):
+    assert "does not answer" in await probes.agent(tmp_path / "none", 1.0)
+
+
+@pytest.fixture
+def console():
+    """A pty as StratoVirt has it: our end, and its path."""
+    guest, ours = pty.openpty()
+    tty.setraw(ours)
+    yield guest, os.ttyname(ours)
+    os.close(guest)
+    os.close(ours)
+
+
+def test_a_text_on_the_console_has_to_come_once(console):
+    guest, path = console
+    probe = probes.Console("log[a-z]+: $")
+    assert "has not come" in probe.look(path)
+    os.write(guest, b"... lo")
+    assert "has not come" in probe.look(path)
+    os.write(guest, b"gin: ")
+    assert probe.look(path) == ""
+    assert probe.look(path) == ""  # and is not read any more
+    os.write(guest, b"secret")
+    other = os.open(path, os.O_RDWR | os.O_NOCTTY | os.O_NONBLOCK)
+    assert os.read(other, 100) == b"secret"
+    os.close(other)
+
+
+def test_a_person_on_the_console_goes_first(console):
+    guest, path = console
+    probe = probes.Console("login")
+    probe.look(path)
+    person = os.open(path, os.O_RDWR | os.O_NOCTTY | os.O_NONBLOCK)
+    fcntl.flock(person, fcntl.LOCK_EX)
+    os.write(guest, b"login")
+    assert "has not come" in probe.look(path)
+    assert os.read(person, 100) == b"login"
+    os.close(person)
+    os.write(guest, b"login")
+    assert probe.look(path) == ""
+
+
+def test_only_so_much_of_a_console_is_kept(console):
+    guest, path = console
+    probe = probes.Console("^never$")
+    for _ in range(20):
+        os.write(guest, b"x" * 3000)
+        probe.look(path)
+    assert len(probe._text) <= 16384
+    probe.close()
+
+
+def test_a_console_that_went_is_a_failure_and_no_fault(tmp_path):
+    probe = probes.Console("x")
+    assert "no console" in probe.look(None)
+    assert "No such file" in probe.look(str(tmp_path / "none"))
