@@ -14,7 +14,7 @@ from reconciler.stratovirt.observation import Exit, ExitKind, Vm, VmState
 
 if TYPE_CHECKING:
     from reconciler.domain.difference import Change
-    from reconciler.domain.model import Domain
+    from reconciler.domain.model import Domain, Health
 
 GUEST = "guest:"  # what the reason begins with, where a change waits for the guest alone
 __all__ = ["Exit", "ExitKind", "Vm", "VmState"]
@@ -150,6 +150,23 @@ class Case:
     opening: Opening | None = None  # None: no window is named, and it is always open
     pulse: Pulse = Pulse()  # of the process that runs; means nothing without health in the file
     unwilling: tuple[Unwilling, ...] = ()
+
+    @property
+    def refused(self) -> bool:
+        """Whether its newest definition was gone back on, and there is one to go back to."""
+        return self.ledger.refused == self.generation and self.good is not None
+
+    @property
+    def health(self) -> Health | None:
+        """The probe that counts."""
+        return health_in_force(self.domain, self.good, refused=self.refused)
+
+
+def health_in_force(domain: Domain | None, good: Domain | None, *,
+                    refused: bool) -> Health | None:
+    """The file's probe; after a rollback that of the definition that runs, which passed it."""
+    counts = good if refused else domain
+    return counts.policy.health if counts is not None else None
 
 
 class Verb(StrEnum):
