@@ -67,7 +67,7 @@ class Reconciler:
         self.keepers: dict[str, Keeper] = {}  # by uuid
         limits = Limits(settings.max_unavailable,
                         memory_limit(settings, simulated=binary.simulated))
-        self.neighbours = Neighbourhood(limits, self._wake_waiting, lambda: self.sync.looked,
+        self.neighbours = Neighbourhood(limits, self._wake_waiting, lambda uuid: self.sync.listed(uuid),
                                         self._touched)
         self.unmanaged: tuple[Unmanaged, ...] = ()
         self.context = Context(

@@ -7,6 +7,7 @@ import socket
 import pytest
 
 from tests.simulated.site import REAL, Site, condition, ready, reason
+from tests.simulated.test_drift import monitor
 
 PROBE = "<r:health interval='100ms' timeout='1s' failures='2' start-period='{}'{}>{}</r:health>"
 PTY = "<console type='pty'><target type='virtio'/></console>"
@@ -213,3 +214,15 @@ def test_rule_7_one_goes_back_to_what_ran_last_also_where_its_probe_was_mended_l
     found = site.domain(lambda d: reason(d) == "RolledBack" and d["observed"]["state"] == "running"
                         and d["observed"].get("memoryBytes") != 256 << 20)
     assert found["observed"]["memoryBytes"] == 192 << 20
+
+
+def test_rule_7_somebody_s_pause_is_no_proof_of_health(site, port):
+    port.listen()
+    site.drop(inner=probe(tcp(port)))
+    site.settled("running")
+    site.drop(inner=probe("<r:tcp address='127.0.0.1:1'/>", "3s"), memory=256)
+    site.domain(lambda d: health(d) == "Unknown" and d["observed"].get("memoryBytes") == 256 << 20)
+    monitor(site, "stop")
+    site.until(lambda _: site.events("domain.resumed"))
+    found = site.domain(lambda d: reason(d) == "RolledBack" and d["observed"]["state"] == "running")
+    assert found["observed"]["memoryBytes"] == 128 << 20
