@@ -111,7 +111,7 @@ class Opening:
 class Around:
     """What the others have to do with a domain. Each text says why, and is empty if nothing is."""
 
-    listed: bool = True  # whether the source was looked at since we began, and its file is no riddle
+    listed: bool = True  # whether the source was looked at, and does not just miss its file
     wave_open: bool = True  # whether everything of a lower start wave is at rest
     unmet: tuple[str, ...] = ()  # what it depends on and is not there yet
     dependents: tuple[str, ...] = ()  # what depends on it and has to stop before

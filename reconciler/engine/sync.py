@@ -64,6 +64,7 @@ class Sync:
         self.handled = 0  # how many of them were complete, or could tell what they lack
         self._absences = removal.Absences()
         self._unjudged: frozenset[str] = frozenset()  # missing, and not yet for long enough
+        self._settling: frozenset[str] = frozenset()  # of which the next look may know more
         self._blind: dict[str, float] = {}  # files that may be anybody's, since when
         self._told: dict[tuple[str, str | None], str] = {}
         self._without_defaults: float | None = None  # since when they are missing that some had
@@ -161,7 +162,7 @@ class Sync:
 
     def _source_failed(self, error: SourceError) -> float:
         self._tell_trouble(error)
-        self._absences = replace(self._absences, since={})
+        self._absences, self._settling = replace(self._absences, since={}), frozenset()
         self._owner.publisher.changed("")
         self._let_start()
         self.failures += 1
@@ -310,6 +311,10 @@ class Sync:
             verdict = verdicts.get(uuid) if uuid in absent else Removal.NONE
             if verdict is not None:
                 keepers[uuid].judge(verdict, now)
+        rests = not sure or bool(listing.unfinished)
+        self._settling = frozenset(
+            uuid for uuid in absent if self.rules.enabled and keepers[uuid].removal is Removal.NONE
+            and (rests or self._absences.since[uuid] + self.rules.settle > now))
         held = {uuid: keepers[uuid].name for uuid, verdict in verdicts.items()
                 if verdict is Removal.HELD}
         if held and held != self.held:
@@ -326,8 +331,10 @@ class Sync:
 
     @property
     def absent(self) -> frozenset[str]:
-        """The uuids of domains whose file is not there, and that are not held."""
-        return frozenset(self._absences.since) - frozenset(self.held)
+        """The uuids of domains whose file is not there, while something comes of that by itself."""
+        keepers = self._owner.keepers
+        return self._settling | {uuid for uuid in self._absences.since
+                                 if uuid in keepers and _goes(keepers[uuid])}
 
     def approve(self, token: str | None) -> list[str]:
         """Approve what waits under this token (all of it, without); in words, what that is."""
@@ -362,6 +369,16 @@ class Sync:
                 found.append({"token": removal.token([uuid]), "kind": "ConfirmRequired",
                               "domains": [keeper.name]})
         return found
+
+
+def _goes(keeper: Keeper) -> bool:
+    """Whether its removal is under way, and waits for no window, no time and nobody's word."""
+    decided = keeper.plan
+    if keeper.removal not in (Removal.PROVEN, Removal.APPROVED) or not decided.conditions:
+        return False
+    waits = decided.ready.reason in ("WaitingForWindow", "ConfirmRequired", "HoldRequested")
+    return bool(decided.steps or (decided.blocked and not waits)) and (
+        decided.condition("Stalled") is None)
 
 
 def _had_defaults(keeper: Keeper) -> bool:

@@ -11,6 +11,7 @@ import pytest
 
 from reconciler.domain.model import Policy
 from reconciler.engine.case import Now, Removal
+from reconciler.engine.queue import Urgency
 from reconciler.engine.sync import LONGEST_PATIENCE
 from tests.engine.making import Place
 from tests.values import xml
@@ -263,6 +264,23 @@ async def test_rule_6_a_file_that_is_being_written_is_there_already(place):
             writing.flush()
             await sync.now()
             assert keeper(sync).removal is Removal.NONE
+
+
+async def test_before_the_first_look_nothing_is_said_of_a_revision(place):
+    """We were ended between a revision and its definitions: what was kept is of the one before."""
+    place.drop("a")
+    async with looking(place) as sync:
+        await sync.now()
+        sync._owner.publisher.write()
+        assert sync._owner.revisions.newest.result == "success"
+    sync._owner.revisions.accept("main@sha1:newer")
+    async with looking(place) as sync:
+        sync._owner._remember_all()
+        sync._owner.queue.wake(keeper(sync).uuid, Urgency.RESYNC)
+        await sync._owner.queue.rest()
+        assert keeper(sync).plan.ready.reason == "InSync"
+        sync._owner.publisher.write()
+        assert sync._owner.revisions.newest.result == "pending"
 
 
 # Several domains of a file, and the defaults of the directory
