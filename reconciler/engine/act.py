@@ -77,7 +77,7 @@ class Actor:
                     file=text.file, revision=text.revision,
                     attempt=keeper.ledger.failures.count + 1)
         self._move_home(domain)
-        order = self._order(domain, text, paused=step.verb is Verb.START_PAUSED)
+        order = self._order(domain, text, step)
         made = await asyncio.to_thread(self._prepare, order)
         self.starting = True
         try:
@@ -113,11 +113,13 @@ class Actor:
                     durationMs=self._begun and _since(self._begun))
         return True
 
-    def _order(self, domain: Domain, text: Text, *, paused: bool) -> Order:
-        context = self._keeper.context
+    def _order(self, domain: Domain, text: Text, step: Step) -> Order:
+        context, paused = self._keeper.context, step.verb is Verb.START_PAUSED
+        # Whatever goes back to an older one must not be taken for the newest that came up.
+        generation = self._keeper.memory.generation - step.rollback
         return Order(domain, text.data, lay_out(
             domain, self._keeper.memory.places, context.settings.defaults.spare_ports),
-            context.program_of(domain), paused, self._keeper.memory.generation, text.read_with,
+            context.program_of(domain), paused, generation, text.read_with,
             context.manage_taps, context.simulated)
 
     def _move_home(self, domain: Domain) -> None:

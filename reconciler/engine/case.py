@@ -14,7 +14,7 @@ from reconciler.stratovirt.observation import Exit, ExitKind, Vm, VmState
 
 if TYPE_CHECKING:
     from reconciler.domain.difference import Change
-    from reconciler.domain.model import Domain
+    from reconciler.domain.model import Domain, Health
 
 GUEST = "guest:"  # what the reason begins with, where a change waits for the guest alone
 __all__ = ["Exit", "ExitKind", "Vm", "VmState"]
@@ -111,7 +111,7 @@ class Opening:
 class Around:
     """What the others have to do with a domain. Each text says why, and is empty if nothing is."""
 
-    listed: bool = True  # whether the source was looked at since we began
+    listed: bool = True  # whether the source was looked at, and does not just miss its file
     wave_open: bool = True  # whether everything of a lower start wave is at rest
     unmet: tuple[str, ...] = ()  # what it depends on and is not there yet
     dependents: tuple[str, ...] = ()  # what depends on it and has to stop before
@@ -150,6 +150,23 @@ class Case:
     opening: Opening | None = None  # None: no window is named, and it is always open
     pulse: Pulse = Pulse()  # of the process that runs; means nothing without health in the file
     unwilling: tuple[Unwilling, ...] = ()
+
+    @property
+    def refused(self) -> bool:
+        """Whether its newest definition was gone back on, and there is one to go back to."""
+        return self.ledger.refused == self.generation and self.good is not None
+
+    @property
+    def health(self) -> Health | None:
+        """The probe that counts."""
+        return health_in_force(self.domain, self.good, refused=self.refused)
+
+
+def health_in_force(domain: Domain | None, good: Domain | None, *,
+                    refused: bool) -> Health | None:
+    """The file's probe; after a rollback that of the definition that runs, which passed it."""
+    counts = good if refused else domain
+    return counts.policy.health if counts is not None else None
 
 
 class Verb(StrEnum):

@@ -37,8 +37,9 @@ class Commands:
     async def handle(self, method: str, path: tuple[str, ...],
                      query: Mapping[str, str]) -> object:
         """One request; raises UsageError."""
-        value = await (self._get if method == "GET" else self._post)(path, query)
-        if value is None or method not in ("GET", "POST"):
+        answer = {"GET": self._get, "POST": self._post}.get(method)
+        value = await answer(path, query) if answer is not None else None
+        if value is None:
             raise UsageError(f"no such request: {method} /{'/'.join(path)}", reason="NotFound")
         return value
 

@@ -39,7 +39,7 @@ def conditions_of(case: Case, domain: Domain, intent: Intent, wait: Wait | None,
     drift = case.ledger.drift
     if drift.message and drift.count:
         found.append(Condition("Contested", Truth.TRUE, "DriftFight", drift.message))
-    return (*found, *_restart_required(case, pending), *_healthy(case, domain), valid(case),
+    return (*found, *_restart_required(case, pending), *_healthy(case), valid(case),
             *removal_held(case))
 
 
@@ -118,7 +118,7 @@ def _trying(case: Case, intent: Intent) -> str:
 def _proving(case: Case, domain: Domain) -> bool:
     """Whether it runs as it should, and has still to say that it is well."""
     policy = domain.policy
-    return policy.health is not None and case.vm.state is VmState.RUNNING and (
+    return case.health is not None and case.vm.state is VmState.RUNNING and (
         policy.state is DesiredState.RUNNING and case.pulse.verdict is Verdict.UNKNOWN)
 
 
@@ -126,9 +126,9 @@ def _unwell(pulse: Pulse) -> str:
     return f"not well yet: {pulse.message}"
 
 
-def _healthy(case: Case, domain: Domain) -> tuple[Condition, ...]:
+def _healthy(case: Case) -> tuple[Condition, ...]:
     """Healthy, where there is a probe and a guest to ask."""
-    if domain.policy.health is None or case.vm.state is not VmState.RUNNING:
+    if case.health is None or case.vm.state is not VmState.RUNNING:
         return ()
     truth, reason = {
         Verdict.HEALTHY: (Truth.TRUE, "Succeeded"),

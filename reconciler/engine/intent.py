@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from reconciler.domain.difference import differences
+from reconciler.domain.live import as_started
 from reconciler.domain.model import DesiredState, Domain, Impact
 from reconciler.engine.case import (
     Case,
@@ -68,26 +69,29 @@ def _to_what_is_there(case: Case, domain: Domain, pending: tuple[Pending, ...]) 
         return Intent((Step(Verb.PAUSE),), "Pausing", _cause(case, wanted))
     if open_:
         return Intent((Step(Verb.UPDATE),), "Updating", Cause.FILE, changes(tuple(open_)))
-    return _for_its_health(case, domain)
+    return _for_its_health(case)
 
 
-def _for_its_health(case: Case, domain: Domain) -> Intent:
+def _for_its_health(case: Case) -> Intent:
     """All is as the file says; whether the guest is well."""
-    health = domain.policy.health
+    health = case.health
     if health is None or case.vm.state is not VmState.RUNNING or (
             case.pulse.verdict is not Verdict.UNHEALTHY):
         return Intent()
     if health.restart:
-        return Intent((STOP, Step(Verb.START)), "Recreating", Cause.EXIT,
+        anew = Step(Verb.START, rollback=case.refused)
+        return Intent((STOP, anew), "Recreating", Cause.EXIT,
                       f"its guest is not well: {case.pulse.message}")
     return Intent(reason="HealthCheckFailed", message=case.pulse.message)
 
 
 def _is_refused_one(case: Case) -> bool:
     """Whether what runs is the new definition that came up, was not well, and goes back."""
-    if case.ledger.refused != case.generation or case.good is None or case.applied is None:
+    if not case.refused or case.good is None or case.applied is None or (
+            case.vm.generation != case.generation):
         return False
-    return any(change.impact is Impact.RECREATE
+    late = {change.path for change in differences(as_started(case.good), case.good)}
+    return any(change.impact is not Impact.NONE and change.path not in late
                for change in differences(case.applied, case.good))
 
 
@@ -95,7 +99,7 @@ def _to_start(case: Case, domain: Domain) -> Intent:
     ledger, verb = case.ledger, _start_verb(domain.policy.state)
     if ledger.down and not case.restart_asked:
         return Intent(reason=ledger.down)
-    if ledger.refused == case.generation and case.good is not None:
+    if case.refused:
         return Intent((Step(verb, rollback=True),), "Starting", Cause.ROLLBACK)
     return Intent((Step(verb),), "Starting", _cause(case, domain.policy.state))
 

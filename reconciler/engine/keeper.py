@@ -29,6 +29,7 @@ from reconciler.engine.case import (
     Unwilling,
     Vm,
     VmState,
+    health_in_force,
 )
 from reconciler.engine.needs import NeedsWatch
 from reconciler.engine.plan import plan
@@ -42,7 +43,7 @@ from reconciler.errors import QmpError
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from reconciler.domain.model import Domain
+    from reconciler.domain.model import Domain, Health
     from reconciler.domain.numbers import Numbers
     from reconciler.engine.context import Context
     from reconciler.engine.store import Memory, Text
@@ -115,6 +116,13 @@ class Keeper:
     def ledger(self) -> Ledger:
         """The counters."""
         return self.memory.ledger
+
+    @property
+    def health(self) -> Health | None:
+        """The probe that counts."""
+        return health_in_force(self.domain, self.good,
+                               refused=self.ledger.refused == self.memory.generation
+                               and self.good is not None)
 
     def define(self, fresh: Fresh) -> None:
         """A valid file. What means the same changes nothing (rule 4)."""
@@ -258,7 +266,7 @@ class Keeper:
         policy = self.domain.policy if self.domain is not None else None
         asked = self.vm.state is VmState.RUNNING and policy is not None and (
             policy.state is DesiredState.RUNNING)
-        self.prober.follow(self.vm.pid if asked else None, policy.health if policy else None)
+        self.prober.follow(self.vm.pid if asked else None, self.health)
         judge(self)
 
     def _count_silence(self, now: Now) -> None:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from reconciler import __version__
 from reconciler.engine.announcer import Announcer
 from reconciler.engine.around import Limits
-from reconciler.engine.case import Condition, Plan, Truth
+from reconciler.engine.case import Condition, Plan, Removal, Truth
 from reconciler.engine.commands import Commands
 from reconciler.engine.context import Context
 from reconciler.engine.keeper import Keeper
@@ -67,7 +67,7 @@ class Reconciler:
         self.keepers: dict[str, Keeper] = {}  # by uuid
         limits = Limits(settings.max_unavailable,
                         memory_limit(settings, simulated=binary.simulated))
-        self.neighbours = Neighbourhood(limits, self._wake_waiting, lambda: self.sync.looked,
+        self.neighbours = Neighbourhood(limits, self._wake_waiting, self._listed,
                                         self._touched)
         self.unmanaged: tuple[Unmanaged, ...] = ()
         self.context = Context(
@@ -259,6 +259,9 @@ class Reconciler:
     def _touched(self, uuid: str) -> None:
         self.publisher.changed(uuid)
 
+    def _listed(self, uuid: str) -> bool:
+        return self.sync.listed(uuid)
+
     def _wake_waiting(self, uuid: str) -> None:
         self.queue.wake(uuid, Urgency.FILE)
 
@@ -267,9 +270,9 @@ class Reconciler:
 
         What is held ends as it is, until somebody lets it go on.
         """
+        absent = self.sync.absent
         return [k for k in self.keepers.values() if k.plan.condition("Held") is None and (
-                k.ledger.settled != k.memory.generation or not k.plan.conditions
-                or k.plan.ready.status is Truth.UNKNOWN or k.uuid in self.sync.absent)]
+                k.uuid in absent or _is_open(k))]
 
     def _note_told(self, outcome: Outcome) -> None:
         self.revisions.note_told(outcome)
@@ -278,9 +281,9 @@ class Reconciler:
         """Whether the newest revision has its result by now; after every change of the status."""
         sync = self.sync
         self.revisions.save()
-        if self.revisions.open and not sync.unfinished and not sync.source.busy:
-            failing = [k.name for k in self.keepers.values()
-                       if k.plan.conditions and k.plan.ready.status is not Truth.TRUE]
+        if self.revisions.open and sync.complete and not sync.unfinished and not sync.source.busy:
+            failing = [k.name for k in self.keepers.values() if k.uuid in sync.held or (
+                       k.plan.conditions and _fails(k))]
             self.revisions.judge([k.name for k in self.unsettled()], [*failing, *sync.rejecting],
                                  len(self.keepers))
             self.revisions.save()
@@ -320,6 +323,25 @@ class Reconciler:
 
     def _own(self, work: Any, name: str) -> None:
         self._tasks.append(asyncio.create_task(work, name=name))
+
+
+def _fails(keeper: Keeper) -> bool:
+    """Whether it is not as it should be; what only waits until it may go is on its way."""
+    goes = keeper.removal in (Removal.PROVEN, Removal.APPROVED)
+    status = keeper.plan.ready.status
+    return status is Truth.FALSE or (status is Truth.UNKNOWN and not (
+        goes and keeper.plan.condition("Stalled") is None))
+
+
+def _is_open(keeper: Keeper) -> bool:
+    """Whether its newest definition has not ended Ready or Stalled; one that goes needs neither."""
+    if not keeper.plan.conditions:
+        return True
+    if keeper.removal in (Removal.PROVEN, Removal.APPROVED):
+        return False
+    unknown = keeper.plan.ready.status is Truth.UNKNOWN and (
+        keeper.plan.condition("Stalled") is None)
+    return unknown or keeper.ledger.settled != keeper.memory.generation
 
 
 def _traceback(error: Exception) -> str:

@@ -22,7 +22,7 @@ class Neighbourhood:
     """All domains of this reconciler, as they are to each other."""
 
     def __init__(self, limits: Limits, wake: Callable[[str], None],
-                 listed: Callable[[], bool], touched: Callable[[str], None]) -> None:
+                 listed: Callable[[str], bool], touched: Callable[[str], None]) -> None:
         self.limits = limits
         self._touched = touched  # this one's status says something of another, which changed
         self._wake = wake  # this one waits for others, and something changed
@@ -35,7 +35,7 @@ class Neighbourhood:
     def around(self, keeper: Keeper) -> Around:
         """What the others have to do with it, now."""
         return around(keeper.name, keeper.domain, self._known, self.limits,
-                      listed=self._listed())
+                      listed=self._listed(keeper.uuid))
 
     def dependencies(self, keeper: Keeper) -> list[dict[str, object]]:
         """Those of its file, each with whether it is met now."""

@@ -6,7 +6,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from reconciler.engine import ledger as ledgers
-from reconciler.engine.case import Truth
+from reconciler.engine.case import Truth, VmState
 from reconciler.engine.history import noted
 from reconciler.report.events import timestamp
 
@@ -39,8 +39,17 @@ def _note_applied(keeper: Keeper, ledger: Ledger, ended: Condition | None) -> No
     if text is None or ended is None or keeper.invalid:
         keeper.remember(ledger=ledger)
         return
+    good = text if _runs_so(keeper) else keeper.memory.good
+    if good is text:
+        keeper.good = keeper.domain
     history = noted(keeper.memory.history, text, ended.reason, timestamp(),
                     context.settings.history.keep)
     with suppress(OSError):  # a full disk, of which `remember` tells
         context.archive.keep(keeper.uuid, text, history)
-    keeper.remember(ledger=ledger, history=history)
+    keeper.remember(ledger=ledger, history=history, good=good)
+
+
+def _runs_so(keeper: Keeper) -> bool:
+    """Whether this very definition is what runs, and well: also where a process came before it."""
+    return keeper.plan.ready.reason == "InSync" and keeper.vm.state in (
+        VmState.RUNNING, VmState.PAUSED)

@@ -63,6 +63,8 @@ class Sync:
         self.looks = 0  # how many looks there were, whatever came of them
         self.handled = 0  # how many of them were complete, or could tell what they lack
         self._absences = removal.Absences()
+        self._unjudged: frozenset[str] = frozenset()  # missing, and not yet for long enough
+        self._settling: frozenset[str] = frozenset()  # of which the next look may know more
         self._blind: dict[str, float] = {}  # files that may be anybody's, since when
         self._told: dict[tuple[str, str | None], str] = {}
         self._without_defaults: float | None = None  # since when they are missing that some had
@@ -132,7 +134,7 @@ class Sync:
         self._remove(present, listing, now, sure=rest is None)
         self.unfinished = listing.unfinished
         self.handled += 1
-        self._first_look_is_over()
+        self._let_start()
         owner.publisher.changed("")
         waits = [owner.context.resync(), listing.again_in, rest,
                  removal.next_look(self._absences, self.rules, now)]
@@ -160,9 +162,9 @@ class Sync:
 
     def _source_failed(self, error: SourceError) -> float:
         self._tell_trouble(error)
-        self._absences = replace(self._absences, since={})
+        self._absences, self._settling = replace(self._absences, since={}), frozenset()
         self._owner.publisher.changed("")
-        self._first_look_is_over()
+        self._let_start()
         self.failures += 1
         patience = min(PATIENCE * 2.0 ** min(self.failures - 1, 20), LONGEST_PATIENCE)
         return patience * self._owner.context.jitter()
@@ -196,11 +198,24 @@ class Sync:
         if not listing.unfinished:
             self._owner.revisions.accept(listing.name)
 
-    def _first_look_is_over(self) -> None:
-        """From now on VMs may be started: by the newest files, else by what was accepted last."""
-        if not self.looked:
-            self.looked = True
+    def _let_start(self) -> None:
+        """What may be started now and not before: by the newest files, or those accepted last."""
+        unjudged = frozenset(u for u in self._absences.since if not self._judged(u))
+        if not self.looked or unjudged != self._unjudged:
+            self.looked, self._unjudged = True, unjudged
             self._owner.neighbours.wake_all()
+
+    def listed(self, uuid: str) -> bool:
+        """Whether the source was looked at, and the domain's file is no riddle.
+
+        One that is missing just now may be gone for good: what ended with it must not come back.
+        """
+        return self.looked and self._judged(uuid)
+
+    def _judged(self, uuid: str) -> bool:
+        since = self._absences.since.get(uuid)
+        return since is None or not self.rules.enabled or (
+            since + self.rules.settle <= self._owner.context.now().clock)
 
     # Definitions
 
@@ -290,9 +305,16 @@ class Sync:
         verdicts, self._absences = removal.judge(self._absences, keepers.keys(), self.rules, now)
         for uuid, keeper in keepers.items():
             keeper.prune_held(held=uuid in self._absences.held)
-        for uuid in absent:
-            verdict = Removal.NONE if uuid in uncertain else verdicts.get(uuid, Removal.NONE)
-            keepers[uuid].judge(verdict, now)
+        for uuid in keepers.keys() - uncertain:
+            # What was believed stays so until the file is back, whatever a later look cannot tell:
+            # else what was stopped for good would be started again.
+            verdict = verdicts.get(uuid) if uuid in absent else Removal.NONE
+            if verdict is not None:
+                keepers[uuid].judge(verdict, now)
+        rests = not sure or bool(listing.unfinished)
+        self._settling = frozenset(
+            uuid for uuid in absent if self.rules.enabled and keepers[uuid].removal is Removal.NONE
+            and (rests or self._absences.since[uuid] + self.rules.settle > now))
         held = {uuid: keepers[uuid].name for uuid, verdict in verdicts.items()
                 if verdict is Removal.HELD}
         if held and held != self.held:
@@ -309,8 +331,10 @@ class Sync:
 
     @property
     def absent(self) -> frozenset[str]:
-        """The uuids of domains whose file is not there, and that are not held."""
-        return frozenset(self._absences.since) - frozenset(self.held)
+        """The uuids of domains whose file is not there, while something comes of that by itself."""
+        keepers = self._owner.keepers
+        return self._settling | {uuid for uuid in self._absences.since
+                                 if uuid in keepers and _goes(keepers[uuid])}
 
     def approve(self, token: str | None) -> list[str]:
         """Approve what waits under this token (all of it, without); in words, what that is."""
@@ -345,6 +369,16 @@ class Sync:
                 found.append({"token": removal.token([uuid]), "kind": "ConfirmRequired",
                               "domains": [keeper.name]})
         return found
+
+
+def _goes(keeper: Keeper) -> bool:
+    """Whether its removal is under way, and waits for no window, no time and nobody's word."""
+    decided = keeper.plan
+    if keeper.removal not in (Removal.PROVEN, Removal.APPROVED) or not decided.conditions:
+        return False
+    waits = decided.ready.reason in ("WaitingForWindow", "ConfirmRequired", "HoldRequested")
+    return bool(decided.steps or (decided.blocked and not waits)) and (
+        decided.condition("Stalled") is None)
 
 
 def _had_defaults(keeper: Keeper) -> bool:

@@ -5,9 +5,10 @@ A recreate ends when the new VM is up and, where its file has a probe, well (rul
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from reconciler.domain.difference import differences
+from reconciler.domain.model import Impact
 from reconciler.engine import ledger as ledgers
 from reconciler.engine.case import Exit, ExitKind, Verdict, VmState
 
@@ -21,7 +22,8 @@ def judge(keeper: Keeper) -> None:
     domain, vm = keeper.domain, keeper.vm
     if domain is None or vm.state not in (VmState.RUNNING, VmState.PAUSED):
         return
-    health = domain.policy.health if vm.state is VmState.RUNNING else None
+    # One that is paused though it shall run can say nothing; one that shall be has nothing to say.
+    health = keeper.health if domain.policy.state == "running" else None
     generation = keeper.memory.generation
     if keeper.ledger.recreating == generation == vm.generation:
         if health is None or keeper.prober.pulse.verdict is Verdict.HEALTHY:
@@ -44,8 +46,8 @@ def proving(keeper: Keeper) -> bool:
 def can_roll_back(keeper: Keeper) -> bool:
     """Whether there is another definition that came up, and the file allows to go back to it."""
     domain, good = keeper.domain, keeper.good
-    return good is not None and domain is not None and domain.policy.rollback and (
-        replace(good, policy=domain.policy) != domain)
+    return good is not None and domain is not None and domain.policy.rollback and any(
+        change.impact is not Impact.NONE for change in differences(good, domain))
 
 
 def _prove(keeper: Keeper) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import re
 import signal
 from contextlib import suppress
 from typing import TYPE_CHECKING
@@ -61,7 +62,13 @@ async def send(url: str, value: Mapping[str, str], secret: bytes, limit: float) 
         problem = await asyncio.to_thread(_post, url, body, secret, limit)
         if not problem:
             return
-    raise PostFailed(f"{url}: {problem}")
+    raise PostFailed(f"{shown(url)}: {problem}")
+
+
+def shown(url: str) -> str:
+    """An address for people, without what of it may be a secret: all but scheme and host."""
+    scheme, _, rest = url.partition("://")
+    return f"{scheme}://{re.split('[/?#]', rest)[0].rpartition('@')[2]}"
 
 
 def _post(url: str, body: bytes, secret: bytes, limit: float) -> str:
@@ -85,6 +92,8 @@ def _post(url: str, body: bytes, secret: bytes, limit: float) -> str:
             status = connection.getresponse().status
         finally:
             connection.close()
+    except http.client.InvalidURL:  # its message repeats what was wrong
+        return "accepted: an address without spaces or control characters"
     except (OSError, http.client.HTTPException, ValueError) as error:
         return str(error) or type(error).__name__
     return f"it answered {status}" if status >= _FORBIDDEN else ""

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 LONGEST_BODY = 64 << 10
 LONGEST_HOOK = 25 << 20  # what a forge may send: it has to be read whole, to check who signed it
 MOST_CLIENTS = 64  # over TCP, at once
-PATIENCE = 30.0  # for a request to be read; answers may take their time
+PATIENCE = 30.0  # for a request to be read, and for its answer to be; that may take its time
 _CHUNK = 64 << 10
 
 
@@ -128,7 +128,14 @@ class Server:
                 ("content-type", "application/json"), ("content-length", str(len(body))),
                 ("connection", "close")])),
             connection.send(h11.Data(data=body)), connection.send(h11.EndOfMessage())))))
-        await writer.drain()
+        # All of it, and not only until it fits somewhere: who reads nothing is let go of.
+        writer.transport.set_write_buffer_limits(0)
+        try:
+            async with asyncio.timeout(PATIENCE):
+                await writer.drain()
+        finally:
+            if writer.transport.get_write_buffer_size():
+                writer.transport.abort()
 
     async def _answer(self, method: str, path: tuple[str, ...],
                       query: dict[str, str]) -> tuple[int, object]:

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 _KEPT = 16384  # characters of a console in which a pattern is looked for
 _CHUNK = 4096
+_MOST_CHUNKS = 16  # of one look: a guest that never stops writing must not stop us (rule 8)
 
 
 async def tcp(address: str, limit: float) -> str:
@@ -94,7 +95,8 @@ class Console:
             return  # a person reads it
         try:
             with suppress(BlockingIOError):
-                while data := os.read(handle, _CHUNK):
+                for _ in range(_MOST_CHUNKS):
+                    data = os.read(handle, _CHUNK)
                     self._text = (self._text + data.decode(errors="replace"))[-_KEPT:]
         finally:
             fcntl.flock(handle, fcntl.LOCK_UN)

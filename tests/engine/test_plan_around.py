@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import pytest
 
+from reconciler.domain.live import as_started
 from reconciler.domain.model import DesiredState, Health, Probe, PrunePolicy, UpdatePolicy
 from reconciler.engine.case import (
     Around,
@@ -14,9 +15,11 @@ from reconciler.engine.case import (
     Opening,
     Pulse,
     Removal,
+    Step,
     Truth,
     Verb,
     Verdict,
+    Vm,
     VmState,
 )
 from reconciler.engine.plan import plan
@@ -175,10 +178,16 @@ def test_an_unhealthy_guest_is_started_anew_where_its_file_says_so_with_patience
                       Now(NOW.clock + 61, NOW.wall))) == [Verb.STOP, Verb.START]
 
 
+def refused(new, old, ledger, **values):
+    """The new definition still runs, and was gone back on."""
+    return case(new, applied=new, good=old, ledger=ledger, pulse=ILL,
+                vm=Vm(VmState.RUNNING, 42, generation=1), **values)
+
+
 def test_rule_7_a_new_definition_that_is_not_healthy_goes_back():
     ledger = Ledger(refused=1, refused_because="it is not healthy")
     new, old = domain(memory=256, health=HEALTH), domain(health=HEALTH)
-    decided = plan(case(new, VmState.RUNNING, applied=new, good=old, ledger=ledger, pulse=ILL), NOW)
+    decided = plan(refused(new, old, ledger), NOW)
     assert (verbs(decided), decided.cause) == ([Verb.STOP, Verb.START], Cause.ROLLBACK)
     assert decided.steps[1].rollback
     # Once the old one runs again nothing more is done, and it says why.
@@ -191,3 +200,26 @@ def test_rule_7_a_new_definition_that_is_not_healthy_goes_back():
     fix = case(domain(memory=192, health=HEALTH), VmState.RUNNING, applied=old, good=old,
                generation=2, ledger=ledger)
     assert verbs(plan(fix, NOW)) == RECREATE
+
+
+def test_rule_7_what_could_have_been_told_live_goes_back_too_and_only_once():
+    ledger = Ledger(refused=1, refused_because="it is not healthy")
+    old = replace(domain(health=HEALTH), vcpus=4, current_vcpus=2, current_memory=64 << 20)
+    new = replace(old, current_vcpus=3)
+    decided = plan(refused(new, as_started(old), ledger), NOW)
+    assert (decided.cause, decided.steps[-1]) == (Cause.ROLLBACK, Step(Verb.START, rollback=True))
+    back = replace(refused(new, old, ledger), applied=as_started(old), pulse=Pulse(),
+                   vm=Vm(VmState.RUNNING, 42, generation=0))
+    assert verbs(plan(back, NOW)) == []
+
+
+def test_rule_7_what_was_gone_back_on_is_not_started_for_the_health_of_the_old_one():
+    ledger = Ledger(refused=1, refused_because="it is not healthy")
+    old = domain(health=replace(HEALTH, restart=True))
+    new = domain(memory=256, health=replace(HEALTH, target="a:2", restart=True))
+    ill = replace(refused(new, old, ledger), applied=old, vm=Vm(VmState.RUNNING, 42))
+    assert plan(ill, NOW).steps == (Step(Verb.STOP), Step(Verb.START, rollback=True))
+    # And it is the old one's probe that counts: it had none, or another one.
+    nobody = plan(replace(ill, good=domain()), NOW)
+    assert (nobody.steps, nobody.condition("Healthy")) == ((), None)
+    assert nobody.condition("Stalled").reason == "RolledBack"

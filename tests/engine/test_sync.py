@@ -5,10 +5,13 @@ from __future__ import annotations
 import json
 import os
 from contextlib import asynccontextmanager
+from dataclasses import replace
 
 import pytest
 
+from reconciler.domain.model import Policy
 from reconciler.engine.case import Now, Removal
+from reconciler.engine.queue import Urgency
 from reconciler.engine.sync import LONGEST_PATIENCE
 from tests.engine.making import Place
 from tests.values import xml
@@ -217,6 +220,67 @@ async def test_rule_4_a_number_that_was_chosen_is_kept_over_a_restart(place):
         assert keeper(sync, "b").numbers == {"vsock CID": 3}
         assert keeper(sync, "a").numbers == {"vsock CID": 4}
         assert keeper(sync, "b").memory.generation == 1
+
+
+async def test_rule_6_what_was_believed_stays_so_while_a_look_is_uncertain(place):
+    place.drop("a")
+    place.drop("b")
+    async with looking(place) as sync:
+        await sync.now()
+        keeper(sync).domain = replace(keeper(sync).domain, policy=Policy(prune_after=3600.0))
+        place.file("a").unlink()
+        await sync.now()
+        later(sync)
+        await sync.now()
+        assert keeper(sync).removal is Removal.PROVEN
+        with place.file("c").open("wb") as writing:  # somebody writes another file
+            writing.write(b"<domain>")
+            writing.flush()
+            await sync.now()
+            assert keeper(sync).removal is Removal.PROVEN
+        (place.path / "domains").rename(place.path / "away")
+        await sync.now()
+        (place.path / "away").rename(place.path / "domains")
+        await sync.now()
+        assert keeper(sync).removal is Removal.PROVEN
+        place.drop("a")
+        await sync.now()
+        assert keeper(sync).removal is Removal.NONE
+
+
+async def test_rule_6_a_file_that_is_being_written_is_there_already(place):
+    place.drop("a")
+    place.drop("b")
+    async with looking(place) as sync:
+        await sync.now()
+        keeper(sync).domain = replace(keeper(sync).domain, policy=Policy(prune_after=3600.0))
+        place.file("a").unlink()
+        await sync.now()
+        later(sync)
+        await sync.now()
+        assert keeper(sync).removal is Removal.PROVEN
+        with place.file("a").open("wb") as writing:
+            writing.write(b"<domain>")
+            writing.flush()
+            await sync.now()
+            assert keeper(sync).removal is Removal.NONE
+
+
+async def test_before_the_first_look_nothing_is_said_of_a_revision(place):
+    """We were ended between a revision and its definitions: what was kept is of the one before."""
+    place.drop("a")
+    async with looking(place) as sync:
+        await sync.now()
+        sync._owner.publisher.write()
+        assert sync._owner.revisions.newest.result == "success"
+    sync._owner.revisions.accept("main@sha1:newer")
+    async with looking(place) as sync:
+        sync._owner._remember_all()
+        sync._owner.queue.wake(keeper(sync).uuid, Urgency.RESYNC)
+        await sync._owner.queue.rest()
+        assert keeper(sync).plan.ready.reason == "InSync"
+        sync._owner.publisher.write()
+        assert sync._owner.revisions.newest.result == "pending"
 
 
 # Several domains of a file, and the defaults of the directory

@@ -101,3 +101,14 @@ async def test_what_cannot_be_reached_is_told(url, monkeypatch):
     monkeypatch.setattr(post, "PAUSE", 0.01)
     with pytest.raises(post.PostFailed):
         await asyncio.wait_for(post.send(url, VALUE, b"", 5.0), 30)
+
+
+@pytest.mark.parametrize("url", [
+    "http://user:secret@127.0.0.1:1/secret?secret#secret", "http://127.0.0.1:1/a secret",
+    "ftp://127.0.0.1:1/secret"])
+async def test_an_address_may_hold_a_secret_and_is_told_without_it(url, monkeypatch):
+    monkeypatch.setattr(post, "PAUSE", 0.0)
+    with pytest.raises(post.PostFailed) as told:
+        await post.send(url, VALUE, b"", 5.0)
+    assert "secret" not in str(told.value)
+    assert "://127.0.0.1:1: " in str(told.value)

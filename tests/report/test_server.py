@@ -10,6 +10,7 @@ from contextlib import asynccontextmanager
 import pytest
 
 from reconciler.errors import HostError, UsageError
+from reconciler.report import server as server_module
 from reconciler.report.gate import Gate
 from reconciler.report.server import LONGEST_BODY, Server
 from reconciler.report.webhook import signature
@@ -61,6 +62,8 @@ class Handler:
             raise ZeroDivisionError("ours")
         if path == ("slow",):
             await asyncio.sleep(3600)
+        if path == ("large",):
+            return "x" * (16 << 20)
         return {"path": list(path)}
 
 
@@ -280,3 +283,24 @@ async def test_a_port_that_is_taken_is_told_and_stops_nothing(tmp_path, handler)
         async with running(place) as reconciler:
             assert reconciler.server.port is None
             assert place.told("http.failed")
+
+
+async def test_another_method_does_nothing(tmp_path):
+    place = Place(tmp_path)
+    async with running(place) as reconciler:
+        status, _ = await ask(reconciler.settings.api_socket, "PUT", "/api/v1/hold")
+        assert (status, reconciler.context.store.hold) == (404, None)
+
+
+async def test_who_reads_no_answer_is_let_go_of(tmp_path, monkeypatch):
+    monkeypatch.setattr(server_module, "PATIENCE", 0.2)
+    async with serving(tmp_path) as (path, handler, server):
+        _, writer = await asyncio.open_unix_connection(path)
+        writer.write(b"GET /large HTTP/1.1\r\nhost: x\r\n\r\n")
+        await handler.entered.wait()
+        served, = server._clients
+        async with asyncio.timeout(LIMIT):
+            await asyncio.wait({served})
+        writer.close()
+        status, value = await ask(path, "GET", "/large")
+        assert (status, len(value)) == (200, 16 << 20)

@@ -7,6 +7,7 @@ import socket
 import pytest
 
 from tests.simulated.site import REAL, Site, condition, ready, reason
+from tests.simulated.test_drift import monitor
 
 PROBE = "<r:health interval='100ms' timeout='1s' failures='2' start-period='{}'{}>{}</r:health>"
 PTY = "<console type='pty'><target type='virtio'/></console>"
@@ -92,7 +93,7 @@ def test_rule_7_a_recreate_that_comes_up_ill_goes_back_and_takes_a_fix(site, por
     site.drop(inner=bad, memory=256)
     found = site.domain(lambda d: condition(d, "Stalled") is not None
                         and d["observed"]["state"] == "running"
-                        and d["observed"]["memoryBytes"] == 128 << 20)
+                        and d["observed"].get("memoryBytes") == 128 << 20)
     assert condition(found, "Stalled")["reason"] == "RolledBack"
     assert "not healthy" in condition(found, "Stalled")["message"]
     assert len(site.events("domain.rolledback")) == 1
@@ -101,7 +102,7 @@ def test_rule_7_a_recreate_that_comes_up_ill_goes_back_and_takes_a_fix(site, por
     site.verb("sync")  # it does not try again by itself
     assert len(site.events("domain.starting")) == starts == 3
     site.drop(inner=probe(tcp(port)), memory=192)
-    found = site.domain(lambda d: ready(d) and d["observed"]["memoryBytes"] == 192 << 20)
+    found = site.domain(lambda d: ready(d) and d["observed"].get("memoryBytes") == 192 << 20)
     assert health(found) == "True"
     assert condition(found, "Stalled") is None
 
@@ -164,3 +165,64 @@ def test_a_guest_that_hangs_while_it_is_asked_delays_nobody(tmp_path):
             site.close()
             for one in full:
                 one.close()
+
+
+def test_rule_7_once_it_went_back_the_probe_of_what_runs_counts(site, port):
+    port.listen()
+    site.drop(inner=probe(tcp(port), more=" on-failure='restart'"))
+    site.settled("running")
+    wrong = probe("<r:tcp address='127.0.0.1:1'/>", "0s", " on-failure='restart'")
+    site.drop(inner=wrong, memory=256)
+    found = site.domain(lambda d: reason(d) == "RolledBack" and health(d) == "True"
+                        and d["observed"].get("memoryBytes") == 128 << 20)
+    pid = found["observed"]["pid"]
+    # It falls ill itself: it is started anew as it was, never as it was refused.
+    port.close()
+    found = site.domain(lambda d: d["observed"]["pid"] not in (None, pid))
+    assert found["observed"]["memoryBytes"] == 128 << 20
+    sizes = {e.get("revision") for e in site.events("domain.starting")[2:]}
+    assert sizes == {site.events("domain.starting")[0]["revision"]}
+
+
+def test_rule_7_a_restart_that_cannot_be_proves_nothing(site, port):
+    """What runs is the old definition: the refused one must not become what one goes back to."""
+    port.listen()
+    site.drop(inner=probe(tcp(port)))
+    site.settled("running")
+    bad = probe("<r:tcp address='127.0.0.1:1'/>", "0s")
+    site.drop(inner=bad, memory=256)
+    site.domain(lambda d: reason(d) == "RolledBack" and d["observed"]["state"] == "running")
+    site.disk("a").unlink()
+    assert site.verb("restart", "a").returncode == 0
+    site.domain(lambda d: "a.img" in d["conditions"][0]["message"] and d["attempt"] > 0)
+    site.disk("a")
+    site.domain(lambda d: reason(d) == "RolledBack" and d["observed"]["state"] == "running")
+    assert len(site.events("domain.rolledback")) == 2
+    assert site.domain(lambda d: d["observed"]["pid"])["observed"]["memoryBytes"] == 128 << 20
+
+
+def test_rule_7_one_goes_back_to_what_ran_last_also_where_its_probe_was_mended_late(site, port):
+    port.listen()
+    site.drop(inner=probe(tcp(port)))
+    site.settled("running")
+    wrong = probe("<r:tcp address='127.0.0.1:1'/>", "10m")
+    site.drop(inner=wrong, memory=192)
+    site.domain(lambda d: health(d) == "Unknown" and d["observed"].get("memoryBytes") == 192 << 20)
+    site.drop(inner=probe(tcp(port)), memory=192)
+    site.settled("running")
+    site.drop(inner=probe("<r:tcp address='127.0.0.1:1'/>", "0s"), memory=256)
+    found = site.domain(lambda d: reason(d) == "RolledBack" and d["observed"]["state"] == "running"
+                        and d["observed"].get("memoryBytes") != 256 << 20)
+    assert found["observed"]["memoryBytes"] == 192 << 20
+
+
+def test_rule_7_somebody_s_pause_is_no_proof_of_health(site, port):
+    port.listen()
+    site.drop(inner=probe(tcp(port)))
+    site.settled("running")
+    site.drop(inner=probe("<r:tcp address='127.0.0.1:1'/>", "3s"), memory=256)
+    site.domain(lambda d: health(d) == "Unknown" and d["observed"].get("memoryBytes") == 256 << 20)
+    monitor(site, "stop")
+    site.until(lambda _: site.events("domain.resumed"))
+    found = site.domain(lambda d: reason(d) == "RolledBack" and d["observed"]["state"] == "running")
+    assert found["observed"]["memoryBytes"] == 128 << 20

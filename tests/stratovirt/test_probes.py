@@ -104,3 +104,10 @@ def test_a_console_that_went_is_a_failure_and_no_fault(tmp_path):
     probe = probes.Console("x")
     assert "no console" in probe.look(None)
     assert "No such file" in probe.look(str(tmp_path / "none"))
+
+
+def test_rule_8_a_guest_that_never_stops_writing_is_read_in_pieces():
+    probe = probes.Console("login: $")
+    for _ in range(3):
+        assert "has not come" in probe.look("/dev/zero")  # gives as much as one reads
+    probe.close()

@@ -1,0 +1,143 @@
+"""Whose file is gone goes, once, and comes back only with its file."""
+
+import os
+import signal
+
+import pytest
+
+from tests.simulated.site import Site, condition, reason
+
+
+@pytest.fixture
+def site(tmp_path):
+    found = Site(tmp_path, reconcile=", resync: 1s")
+    found.config.write_text(found.config.read_text().replace("settle: 200ms", "settle: 2s").replace(
+        "qmp_timeout: 5s", "qmp_timeout: 1s"))
+    found.start()
+    yield found
+    found.close()
+
+
+def removed_later(site):
+    """One that was stopped since its file is gone, and is forgotten only in an hour."""
+    site.drop(inner="<r:prune after='1h'/>")
+    site.drop("b")
+    site.settled("running")
+    site.settled("running", "b")
+    site.file().unlink()
+    site.domain(lambda d: condition(d, "Terminating") and d["observed"]["state"] == "absent")
+
+
+def test_rule_6_our_restart_does_not_start_what_was_removed(site):
+    removed_later(site)
+    site.kill()
+    site.start()
+    site.domain(lambda d: condition(d, "Terminating") and d["observed"]["state"] == "absent")
+    assert [e["domain"] for e in site.events("domain.starting")].count("a") == 1
+    site.drop()  # and its file brings it back at once
+    site.settled("running")
+
+
+def test_rule_3_what_has_no_file_is_kept_running_where_that_proves_nothing(site):
+    """A file that cannot be read may be anybody's: what ends meanwhile is started again."""
+    site.drop()
+    site.drop("b")
+    site.settled("running", "b")
+    pid = site.settled("running")["observed"]["pid"]
+    site.put("x.xml", b"<domain>")
+    site.file().unlink()
+    os.kill(pid, signal.SIGKILL)
+    site.domain(lambda d: d["observed"]["state"] == "running" and d["observed"]["pid"] != pid
+                and reason(d) == "InSync")
+
+
+def test_rule_6_another_file_that_is_written_brings_nothing_back(site):
+    removed_later(site)
+    with site.file("c").open("wb") as writing:
+        writing.write(b"<domain>")
+        writing.flush()
+        site.until(lambda value: "c.xml" in value["source"]["settling"])
+    site.until(lambda value: value["source"]["invalid"])
+    site.domain(lambda d: condition(d, "Terminating") and d["observed"]["state"] == "absent")
+    assert [e["domain"] for e in site.events("domain.starting")].count("a") == 1
+
+
+def result(value):
+    """What became of the newest revision: it, and of which files it is."""
+    newest = value["source"]["history"][-1]
+    return newest["result"] if newest["revision"] == value["source"]["revision"] else ""
+
+
+def begun(site, inner=""):
+    site.drop(inner=inner)
+    site.drop("b", "stopped")
+    site.settled("running")
+    site.settled("absent", "b")
+    site.file().unlink()
+
+
+def is_over(site, *wanted):
+    """The revision has its result, and nobody waits for what nobody will do."""
+    site.until(lambda value: value["source"]["files"] == 1 and result(value) in wanted)
+    asked = site.verb("sync", "--wait", "--timeout", "20s")
+    assert "waiting" not in asked.stderr, asked
+    value = site.until(lambda value: result(value) in wanted)
+    assert value["source"]["settling"] == []
+    assert len(site.processes()) == 1
+
+
+def test_what_is_kept_without_its_file_is_waited_for_by_nobody(site):
+    begun(site, "<r:prune policy='keep'/>")
+    is_over(site, "success")
+    assert reason(site.domain(lambda d: True)) == "Orphaned"
+
+
+def test_a_removal_that_waits_for_somebody_s_word_is_no_success_and_waited_for_by_nobody(site):
+    begun(site, "<r:prune policy='confirm'/>")
+    is_over(site, "failure")
+    assert site.verb("approve").returncode == 0
+    site.gone()
+    site.until(lambda value: result(value) == "success")
+
+
+def test_a_removal_that_waits_for_its_time_is_waited_for_by_nobody(site):
+    removed_later(site)
+    site.until(lambda value: result(value) == "success")
+    assert site.verb("sync", "--wait", "--timeout", "20s").returncode == 0
+
+
+def test_without_pruning_nobody_waits_for_a_removal(tmp_path):
+    found = Site(tmp_path, reconcile=", resync: 1s")
+    found.config.write_text(found.config.read_text().replace("settle: 200ms", "enabled: false"))
+    found.start()
+    try:
+        begun(found)
+        is_over(found, "success")
+    finally:
+        found.close()
+
+
+def test_rule_6_a_removal_of_many_that_is_held_is_no_success(site):
+    names = ("a", "b", "c")
+    for name in names:
+        site.drop(name, "stopped")
+    for name in names:
+        site.settled("absent", name)
+    for name in names:
+        site.file(name).unlink()
+    site.until(lambda value: value["approvals"] and result(value) == "failure")
+    assert site.verb("approve").returncode == 0
+    site.until(lambda value: not value["domains"] and result(value) == "success")
+
+
+def test_rule_8_one_that_does_not_answer_holds_up_no_revision_for_ever(site):
+    site.drop()
+    pid = site.settled("running")["observed"]["pid"]
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        site.domain(lambda d: condition(d, "Stalled"))
+        site.drop("b", "stopped")
+        site.until(lambda value: value["source"]["files"] == 2 and result(value) == "failure")
+    finally:
+        os.kill(pid, signal.SIGCONT)
+    site.until(lambda value: result(value) == "success")
