@@ -132,7 +132,7 @@ async def test_a_full_disk_is_an_error_like_others(site, upstream):
 
 # Rewinds
 
-async def test_rule_3_a_rewound_branch_is_refused_until_it_is_allowed(site, upstream):
+async def test_pain_1_rule_3_a_rewound_branch_is_refused_until_it_is_allowed(site, upstream):
     upstream.commit({"domains/b.xml": "B"})
     async with site.running(upstream.url) as source:
         before = source.look()
@@ -154,7 +154,7 @@ async def test_rule_3_a_rewound_branch_is_refused_until_it_is_allowed(site, upst
         assert source.rewind is None
 
 
-async def test_an_approval_is_good_for_one_commit_alone(site, upstream):
+async def test_pain_1_an_approval_is_good_for_one_commit_alone(site, upstream):
     upstream.commit({"domains/b.xml": "B"})
     async with site.running(upstream.url) as source:
         upstream.git("reset", "-q", "--hard", "HEAD~1")
@@ -220,14 +220,14 @@ async def test_one_more_url_is_no_new_beginning(site, upstream):
 
 # A directory that is gone
 
-async def test_rule_3_a_missing_directory_is_refused_at_first(site, upstream):
+async def test_pain_1_rule_3_a_missing_directory_is_refused_at_first(site, upstream):
     source = await site.once(upstream.url, path="nowhere")
     with pytest.raises(SourceError, match="no directory nowhere") as caught:
         source.look()
     assert caught.value.reason == "Incomplete"
 
 
-async def test_rule_6_the_last_file_may_be_deleted_on_purpose(site, upstream):
+async def test_pain_1_rule_6_the_last_file_may_be_deleted_on_purpose(site, upstream):
     async with site.running(upstream.url) as source:
         upstream.commit({"domains/a.xml": None, "README": "none"})
         found = await site.asked(source)
@@ -240,7 +240,7 @@ async def test_rule_6_the_last_file_may_be_deleted_on_purpose(site, upstream):
     assert (found.files, found.trouble) == ({}, None)
 
 
-async def test_rule_3_a_directory_that_a_rewind_has_not_is_refused(site, upstream):
+async def test_pain_1_rule_3_a_directory_that_a_rewind_has_not_is_refused(site, upstream):
     async with site.running(upstream.url, fast_forward_only=False) as source:
         upstream.git("checkout", "-q", "--orphan", "empty")
         upstream.git("rm", "-q", "-r", "-f", ".")
