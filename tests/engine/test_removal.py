@@ -34,6 +34,7 @@ def test_pain_1_rule_6_many_at_once_are_held_until_approved_or_back():
     verdicts, absences = after({"a", "b", "c"}, known)
     assert set(verdicts.values()) == {Removal.HELD}
     approved = removal.approve(absences, ["a", "b", "c"])
+    assert removal.approve(absences, ["d"]).approved == frozenset()  # it is not absent
     assert set(removal.judge(approved, known, RULES, 110.0)[0].values()) == {Removal.APPROVED}
     back = removal.seen(absences, set(), 104.0)
     assert removal.judge(back, known, RULES, 104.0) == ({}, Absences())
@@ -48,6 +49,20 @@ def test_rule_6_some_that_are_back_say_nothing_about_the_others():
         assert verdicts == dict.fromkeys(still, Removal.HELD)
     approved = removal.approve(absences, ["a"])
     assert removal.judge(approved, known, RULES, 105.0)[0] == {"a": Removal.APPROVED}
+
+
+def test_pain_1_rule_6_a_removal_that_is_seen_half_way_is_held_as_a_whole():
+    """`rm -rf` takes its time: what went first is not believed before the rest is known."""
+    known, absences = set("abcdefg"), Absences()
+    for at, gone in ((100.0, "a"), (101.0, "abc"), (101.9, "abcd")):
+        absences = removal.seen(absences, gone, at)
+        verdicts, absences = removal.judge(absences, known, RULES, at)
+        assert verdicts == {}
+    for at in (102.0, 103.0, 104.0):
+        absences = removal.seen(absences, "abcd", at)
+        verdicts, absences = removal.judge(absences, known, RULES, at)
+        assert set(verdicts.values()) == {Removal.HELD}
+    assert set(verdicts) == set("abcd")
 
 
 def test_rule_6_what_was_held_before_a_restart_is_held_from_the_first_look():

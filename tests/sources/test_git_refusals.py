@@ -8,7 +8,7 @@ import os
 import pytest
 
 from reconciler.errors import SourceError
-from tests.sources.gits import daemon, free_port, git, silent
+from tests.sources.gits import daemon, free_port, git, http, silent
 
 
 def clone(site):
@@ -128,6 +128,32 @@ async def test_a_full_disk_is_an_error_like_others(site, upstream):
         record.write_bytes(kept)
         found = await site.asked(source)
         assert (len(found.files), found.trouble) == (2, None)
+
+
+@pytest.mark.parametrize("cut", [0, 40, 3000])
+async def test_pain_1_rule_3_half_a_fetch_brings_nothing(site, upstream, cut):
+    with http(upstream) as (url, server):
+        async with site.running(url) as source:
+            before = source.look()
+            upstream.commit({"domains/a.xml": None, "domains/b.xml": os.urandom(8000)})
+            server.cut = cut
+            found = await site.asked(source)
+            assert (found.files, found.commit) == (before.files, before.commit)
+            assert found.trouble.reason == "FetchFailed"
+            server.cut = None
+            assert set((await site.asked(source)).files) == {"b.xml"}
+
+
+async def test_pain_1_rule_3_a_repository_that_is_empty_takes_nothing_away(site, upstream):
+    async with site.running(upstream.url) as source:
+        upstream.path.rename(upstream.path.with_name("away"))
+        git(upstream.path.parent, "init", "-q", "-b", "main", str(upstream.path))
+        found = await site.asked(source)
+        assert found.files == {"a.xml": b"A"}
+        assert found.trouble.reason == "FetchFailed"
+    # Nor over a restart, which has what was accepted.
+    found = (await site.once(upstream.url)).look()
+    assert (found.files, found.trouble.reason) == ({"a.xml": b"A"}, "FetchFailed")
 
 
 # Rewinds
