@@ -177,7 +177,7 @@ def test_pain_1_rule_6_a_wrong_branch_stops_no_vm(tmp_path):
     try:
         site.push({name: text(name) for name in "abcd"})
         site.upstream.git("checkout", "-q", "-b", "other")
-        site.push({name: None for name in "abc"} | {"d": text("d", "paused")})
+        site.push(dict.fromkeys("abc") | {"d": text("d", "paused")})
         site.upstream.git("push", "-q", "origin", "other")
         site.start()
         pids = {n: site.settled("running", n)["observed"]["pid"] for n in "abcd"}
