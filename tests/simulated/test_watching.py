@@ -23,8 +23,8 @@ def test_pain_13_events_that_the_kernel_dropped_lead_to_a_look(tmp_path, what):
         folder = site.path / "domains"
         os.kill(site.reconciler.pid, signal.SIGSTOP)
         for _ in range(int(QUEUE.read_text()) // 2 + 1):
-            (folder / ".busy").touch()
-            (folder / ".busy").unlink()
+            (site.path / "busy").touch()  # beside it, where nothing wakes us
+            (site.path / "busy").unlink()
         if what == "edited":
             site.drop(state="paused")
         else:  # the news of the watched directory's own end is lost, too

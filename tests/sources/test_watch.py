@@ -7,6 +7,7 @@ import queue
 import time
 
 import pytest
+from watchdog.observers.inotify_c import InotifyConstants, InotifyEvent
 
 from reconciler.sources.directory import Directory
 from reconciler.sources.watch import Watch
@@ -239,10 +240,30 @@ def test_pain_13_the_end_of_any_of_its_threads_is_seen(path, thread):
     watched.watch.stop()
 
 
+def deafen(watched):
+    """As if the kernel had forgotten us."""
+    for emitter in watched.watch._observer.emitters:
+        emitter._inotify._remove_callbacks(list(emitter._inotify._active_callbacks_by_watch))
+
+
+def test_pain_13_after_lost_events_it_listens_anew_and_all_is_read_again(watched, path):
+    os.utime(path / "a.xml", (1, 1))
+    watched.directory.listing()
+    watched.directory.listing()
+    assert watched.directory.reads == 1
+    deafen(watched)  # what ended the watch was among what was lost
+    watched.watch._observer._reader.handle_event(
+        InotifyEvent(-1, InotifyConstants.IN_Q_OVERFLOW, 0, b""))
+    watched.woken()
+    watched.directory.listing()
+    assert watched.directory.reads == 2
+    (path / "a.xml").unlink()
+    watched.until(files())
+
+
 def test_pain_13_one_that_is_deaf_is_seen_and_listens_anew(watched, path):
     answering(watched)
-    for emitter in watched.watch._observer.emitters:  # as if the kernel had forgotten us
-        emitter._inotify._remove_callbacks(list(emitter._inotify._active_callbacks_by_watch))
+    deafen(watched)
     watched.watch.answers()
     assert not watched.watch.answers()
     assert watched.watch.alive
