@@ -19,7 +19,7 @@ from reconciler.engine.wellness import proving
 from reconciler.errors import NameTaken
 from reconciler.report.events import timestamp
 from reconciler.stratovirt.addresses import lay_out
-from reconciler.stratovirt.prepare import Order, Prepared
+from reconciler.stratovirt.prepare import Order, Prepared, given_back_on_failure
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -81,7 +81,8 @@ class Actor:
         made = await asyncio.to_thread(self._prepare, order)
         self.starting = True
         try:
-            keeper.machine.launch(order, made, timestamp())
+            with given_back_on_failure(made):
+                keeper.machine.launch(order, made, timestamp())
             keeper.applied, keeper.applied_text = of_layout(domain, order.layout), text
             self._launched = domain
             keeper.remember(places=dict(order.layout.places))

@@ -17,6 +17,7 @@ from reconciler import __version__
 from reconciler.engine.portrait import domain_status, source_status
 from reconciler.engine.transitions import Transitions
 from reconciler.host import memory
+from reconciler.host.systemd import Watchdog
 from reconciler.report import status
 from reconciler.report.events import timestamp
 
@@ -85,15 +86,24 @@ class Publisher:
         self.waiters.clear()
 
     async def heartbeat(self) -> None:
-        """A small file, touched while the loop lives and the watcher does."""
-        every = self._owner.settings.reconcile.heartbeat
+        """A small file, touched while the loop lives and the watcher does; systemd hears it too."""
+        every, deaf = self._owner.settings.reconcile.heartbeat, False
+        watchdog = Watchdog.of(os.environ)
         while True:
-            if self._owner.sync.source.alive:
+            if self._owner.sync.source.answers():
+                deaf = False
+                watchdog.feed()
                 try:
                     status.beat(self._directory, timestamp(), os.getpid(), every)
                 except OSError as error:
                     self.problem = str(error)
-            await asyncio.sleep(every)
+            elif not deaf:
+                deaf = True
+                self._owner.journal.write("source.failed", severity="error", reason="WatcherDied",
+                                          error="nothing is heard of changes to the source",
+                                          hint="restart the reconciler; until then it looks at "
+                                               "every reconcile.resync")
+            await asyncio.sleep(min(every, watchdog.every or every))
 
     def value(self) -> dict[str, Any]:
         """The whole status."""

@@ -32,6 +32,8 @@ class Notifier:
         """Deliver until cancelled; the owner of this task sees its exception."""
         with self._inotify:
             async for event in self._inotify:
+                if event.mask & Mask.Q_OVERFLOW:
+                    self._lost()
                 if event.watch is None:
                     continue
                 path = Path(str(event.watch.path))
@@ -40,8 +42,16 @@ class Notifier:
                 for callback in tuple(self._callbacks.get(path, ())):
                     callback(str(event.name) if event.name else "")
 
+    def _lost(self) -> None:
+        """The kernel dropped events: anything may have happened anywhere."""
+        for callback in [one for several in self._callbacks.values() for one in several]:
+            callback("")
+
     def watch(self, directory: Path, callback: Callable[[str], None]) -> Callable[[], None]:
-        """Begin; returns what ends it. A directory that is not there raises OSError."""
+        """Begin; returns what ends it. A directory that is not there raises OSError.
+
+        The callback gets the name of a file, or none: the directory itself, or events were lost.
+        """
         if directory not in self._watches:
             self._watches[directory] = self._inotify.add_watch(directory, _MASK)
         self._callbacks.setdefault(directory, []).append(callback)
@@ -64,7 +74,12 @@ class Notifier:
     def appearing(self, path: Path) -> Iterator[asyncio.Event]:
         """An event that is set when `path` is made."""
         made = asyncio.Event()
-        end = self.watch(path.parent, lambda name: made.set() if name == path.name else None)
+
+        def heard(name: str) -> None:
+            if name == path.name or (not name and path.exists()):
+                made.set()
+
+        end = self.watch(path.parent, heard)
         try:
             yield made
         finally:

@@ -75,6 +75,10 @@ class Directory:
         """See listing.py."""
         return is_domain_file(name, self._include)
 
+    def doubt(self) -> None:
+        """Read every file again at the next look: what happened to them was not heard."""
+        self.touched.update(self._seen)
+
     def listing(self) -> Listing:
         """Every domain file; raises SourceError when any of it cannot be known."""
         found = self.look()

@@ -28,8 +28,6 @@ PATIENCE, LONGEST_PATIENCE = 1.0, 300.0  # seconds after a failure: at first, an
 class Git:
     """See sources/source.py."""
 
-    alive = True  # the kernel wakes nobody here; the task's end is seen by its owner
-
     def __init__(self, settings: Settings) -> None:
         self._interval = settings.source.interval
         self._timeout = settings.source.timeout
@@ -97,6 +95,10 @@ class Git:
         """One attempt, here and now."""
         await self._load()
         await self._attempt()
+
+    def answers(self) -> bool:
+        """The kernel wakes nobody here, and the end of the task is seen by its owner."""
+        return True
 
     def ask(self) -> None:
         """Attempt at once."""

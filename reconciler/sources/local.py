@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 _LOCK_LOOK = 1.0  # seconds between two looks at git's lock, should the kernel not tell
 _LOCK_PAUSE = 0.05  # the same where nothing is watched
+_PROBE = ".watched"  # touched to see whether the watcher hears of it
 
 
 class Local:
@@ -52,15 +53,15 @@ class Local:
         """The directory."""
         return str(self.directory.path)
 
-    @property
-    def alive(self) -> bool:
-        """Whether the watcher's thread runs."""
-        return self._watch is None or self._watch.alive
+    def answers(self) -> bool:
+        """Whether the watcher hears what happens."""
+        return self._watch is None or self._watch.answers()
 
     def start(self, wake: Callable[[float], None]) -> None:
         """Watch the directory."""
         self._wake = wake
-        self._watch = Watch(self.directory, wake, self._settings.source.settle)
+        self._watch = Watch(self.directory, wake, self._settings.source.settle,
+                            self._settings.runtime / _PROBE)
 
     async def run(self) -> None:
         """Nothing: the kernel wakes us."""

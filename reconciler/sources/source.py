@@ -21,9 +21,8 @@ class Source(Protocol):
     def where(self) -> str:
         """Its place, for people: a directory, or a repository's url and ref, without secrets."""
 
-    @property
-    def alive(self) -> bool:
-        """Whether what wakes us still runs: a watcher that died must not go unseen."""
+    def answers(self) -> bool:
+        """Whether what wakes us still does, asked now and then: it must not die unseen."""
 
     @property
     def busy(self) -> bool:

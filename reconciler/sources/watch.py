@@ -3,7 +3,7 @@
 It only wakes; the listing is the truth. Watched are the directory, its parent (it may be replaced)
 and the parent of every symbolic link on the way to it (links are swapped); in a git work tree also
 the directory with git's lock, which tells when a pull is over. watchdog calls from a thread of its
-own.
+own. Whether it still does is proved by a file of ours that is touched now and then.
 """
 
 from __future__ import annotations
@@ -24,16 +24,14 @@ from watchdog.events import (
     FileSystemEvent,
     FileSystemEventHandler,
 )
-from watchdog.observers.inotify import InotifyObserver
 from watchdog.observers.inotify_move_event_grouper import InotifyMoveEventGrouper
 
 from reconciler.sources.directory import Directory, Signature
+from reconciler.sources.observer import Observer
 from reconciler.sources.work_tree import git_directory, is_lock
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-
-    from watchdog.observers.api import BaseObserver
 
 # Reading and half a write are nobody's news.
 _EVENTS: list[type[FileSystemEvent]] = [
@@ -45,7 +43,10 @@ _LONGEST_CHAIN = 40  # of symbolic links, as the kernel has it
 class _Handler(FileSystemEventHandler):
     """Notes finished files, and wakes for what can matter."""
 
-    def __init__(self, directory: Directory, wake: Callable[[float], None], settle: float) -> None:
+    def __init__(self, directory: Directory, wake: Callable[[float], None], settle: float,
+                 probe: Path) -> None:
+        self.heard = True  # of the probe, since it was touched
+        self._probe = (os.path.realpath(probe.parent), probe.name)
         self.steps: frozenset[str] = frozenset()  # names on the way to the directory
         self.insides: frozenset[str] = frozenset()  # the directory itself, by its real name
         self.git = ""  # where git's lock is, of a work tree
@@ -57,6 +58,9 @@ class _Handler(FileSystemEventHandler):
         """In watchdog's thread."""
         paths = [os.path.split(os.fsdecode(path))
                  for path in (event.src_path, event.dest_path) if path]
+        if self._probe in paths:
+            self.heard = True
+            return
         names = {name for _, name in paths}
         files = [name for place, name in paths
                  if name and place in self.insides and self._directory.is_domain_file(name)]
@@ -84,43 +88,68 @@ class _Handler(FileSystemEventHandler):
 
 
 class Watch:
-    """Calls `wake(seconds)`, from a thread, whenever the directory deserves a look."""
+    """Calls `wake(seconds)`, from a thread, whenever the directory deserves a look.
 
-    def __init__(self, directory: Directory, wake: Callable[[float], None],
-                 settle: float) -> None:
+    `probe` is a file for us alone.
+    """
+
+    def __init__(self, directory: Directory, wake: Callable[[float], None], settle: float,
+                 probe: Path) -> None:
         self._path = directory.path
-        self._handler = _Handler(directory, wake, settle)
+        self._directory = directory
+        self._wake = wake
+        self._probe = probe
+        self._anew = False  # whether nobody knows any more what is watched
+        self._handler = _Handler(directory, wake, settle, probe)
         self._points: frozenset[tuple[str, int]] = frozenset()
         # watchdog holds a rename back for half a second, and all that follows it, to pair both
         # ends of it. We need no pairs: every end is looked at anyway.
         InotifyMoveEventGrouper.delay = 0.0
-        # Full events: what is renamed into place from elsewhere is a move, not a creation.
-        self._observer: BaseObserver = InotifyObserver(generate_full_events=True)
+        self._observer = Observer(self._lost)
         self._observer.start()
         self.follow()
 
     @property
     def alive(self) -> bool:
-        """Whether its thread runs: a watcher that died must not go unseen."""
-        return self._observer.is_alive()
+        """Whether its threads run: a watcher that died must not go unseen."""
+        return self._observer.sound
+
+    def answers(self) -> bool:
+        """Whether it heard of the probe since the last question; then touches it anew."""
+        heard, self._handler.heard = self._handler.heard, False
+        try:
+            os.close(os.open(self._probe, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600))
+        except OSError:
+            self._handler.heard = heard = True  # it cannot be asked, which proves nothing
+        if not heard and self.alive:
+            self._anew = True
+            self.follow()
+        return heard and self.alive
+
+    def _lost(self) -> None:
+        """The kernel dropped events: anything may have changed, also what there is to watch."""
+        self._directory.doubt()
+        self._anew = True
+        self._wake(0.0)
 
     def follow(self) -> bool:
         """Watch what the path leads through now, unless it is the same; whether it was not."""
         try:
             points, links = _points(self._path)
             git = git_directory(self._path)
-            lock_place = frozenset({(str(git), os.stat(git).st_ino)} if git is not None else ())
+            beside = _place(git) | _place(Path(os.path.realpath(self._probe.parent)))
         except FileNotFoundError:
             return True  # it is being replaced just now
         # A directory that is made anew may get the inode of the old one, whose watch has ended.
         watching = all(emitter.should_keep_running() for emitter in self._observer.emitters)
-        if points | lock_place == self._points and watching:
+        if points | beside == self._points and watching and not self._anew:
             return False
+        self._anew = False
         self._observer.unschedule_all()
-        for place, _ in points | lock_place:
+        for place, _ in points | beside:
             with suppress(OSError):  # it went in between; the resync follows again
                 self._observer.schedule(self._handler, place, event_filter=_EVENTS)
-        self._points = points | lock_place
+        self._points = points | beside
         self._handler.git = str(git or "")
         self._handler.steps = links | {
             self._path.name, *(os.path.basename(place) for place, _ in points)}
@@ -131,6 +160,13 @@ class Watch:
         """End the thread."""
         self._observer.stop()
         self._observer.join(1)
+
+
+def _place(directory: Path | None) -> frozenset[tuple[str, int]]:
+    """A directory to watch, if it is there."""
+    if directory is None or not directory.is_dir():
+        return frozenset()
+    return frozenset({(str(directory), os.stat(directory).st_ino)})
 
 
 def _points(path: Path) -> tuple[frozenset[tuple[str, int]], frozenset[str]]:

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from reconciler.domain.devices import Hostdev, Interface
-from reconciler.errors import HostError
+from reconciler.errors import HostError, HypervisorError
 from reconciler.host import files, hugepages, taps, vfio
 from reconciler.stratovirt import process
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
     from pathlib import Path
 
     from reconciler.domain.model import Domain
@@ -83,6 +83,16 @@ def prepare(order: Order, owner: str) -> Prepared:
         give_back(made, bound)
         raise
     return Prepared(tuple(made), bound, mount)
+
+
+@contextmanager
+def given_back_on_failure(made: Prepared) -> Iterator[None]:
+    """Around a launch: where that fails, nothing is left of what was made for it."""
+    try:
+        yield
+    except (HypervisorError, HostError, OSError):
+        give_back(made.taps, made.host_devices)
+        raise
 
 
 def wire(card: Interface, owner: str) -> bool:

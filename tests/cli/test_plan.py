@@ -33,7 +33,7 @@ def test_nothing_to_do_is_0_and_the_same_without_a_reconciler(site):
     assert plans(site) == (0, running)
 
 
-def test_changes_are_1_and_the_same_without_a_reconciler(site):
+def test_pain_5_changes_are_1_and_the_same_without_a_reconciler(site):
     manual = "<r:update policy='manual'/>"
     site.drop("a", inner=manual)
     site.settled("running")

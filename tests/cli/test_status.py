@@ -102,7 +102,7 @@ def test_not_ready_is_1_and_says_why(site):
     assert "x.xml:1: error" in done.stdout
 
 
-def test_rule_9_without_a_living_reconciler_it_is_stale_and_3(site):
+def test_pain_13_rule_9_without_a_living_reconciler_it_is_stale_and_3(site):
     site.drop("a", "stopped")
     site.settled("absent")
     site.kill(signal.SIGKILL)
@@ -115,7 +115,7 @@ def test_rule_9_without_a_living_reconciler_it_is_stale_and_3(site):
 
 
 @pytest.mark.parametrize("every", ["500ms", "15s", "20m"])
-def test_rule_9_a_reconciler_that_hangs_is_stale(idle, every):
+def test_pain_13_rule_9_a_reconciler_that_hangs_is_stale(idle, every):
     site = idle
     site.config.write_text(site.config.read_text().replace(
         "reconcile: {", f"reconcile: {{heartbeat: {every}, "))

@@ -10,14 +10,14 @@ CARD = ("<interface type='bridge'><mac address='52:54:00:00:00:01'/><source brid
         "<alias name='net0'/></interface>")
 
 
-def test_rule_4_nothing_differs_between_what_means_the_same():
+def test_pain_4_rule_4_nothing_differs_between_what_means_the_same():
     one = read("<vcpu>1</vcpu>", memory="<memory unit='GiB'>1</memory>", devices=DISK + disk())
     two = read("<!-- c -->", memory="<memory unit='MiB'>1024</memory>", devices=disk() + DISK,
                file="other.xml")
     assert differences(one, two) == ()
 
 
-def test_a_change_says_what_was_what_will_be_and_where():
+def test_pain_5_a_change_says_what_was_what_will_be_and_where():
     change, = differences(read(), read("\n", memory="\n<memory unit='GiB'>1</memory>"))
     assert (change.path, change.old, change.new) == ("memory", "256 MiB", "1 GiB")
     assert (change.impact, change.line) == (Impact.RECREATE, 2)
@@ -37,7 +37,7 @@ def test_paths(old, new, path):
 
 @pytest.mark.parametrize(("old", "new", "path"), [
     ({}, {"devices": DISK + disk()}, "disk[vdb]"), ({"devices": DISK + disk()}, {}, "disk[vdb]")])
-def test_a_disk_may_come_and_go_live(old, new, path):
+def test_pain_5_a_disk_may_come_and_go_live(old, new, path):
     change, = differences(read(**old), read(**new))
     assert (change.path, change.impact, change.device) == (path, Impact.LIVE, ("disk", "vdb"))
 
@@ -45,7 +45,7 @@ def test_a_disk_may_come_and_go_live(old, new, path):
 @pytest.mark.parametrize(("old", "new", "shown"), [
     ("<vcpu>4</vcpu>", "<vcpu current='2'>4</vcpu>", ("current_vcpus", "all", "2")),
     ("<currentMemory unit='MiB'>128</currentMemory>", "", ("current_memory", "128 MiB", "all"))])
-def test_memory_and_processors_that_are_there_are_live(old, new, shown):
+def test_pain_5_memory_and_processors_that_are_there_are_live(old, new, shown):
     change, = differences(read(old), read(new))
     assert (change.path, change.old, change.new) == shown
     assert change.impact is Impact.LIVE
@@ -56,7 +56,7 @@ def test_another_alias_changes_nothing_that_runs():
     assert [c.impact for c in differences(one, two)] == [Impact.NONE]
 
 
-def test_policy_title_and_description_cost_nothing():
+def test_pain_5_policy_title_and_description_cost_nothing():
     found = differences(read(), read("<title>t</title>", "<description>d</description>",
                                      policy("state='stopped'", "<r:stop timeout='5s'/>")))
     assert len(found) == 4
@@ -65,7 +65,7 @@ def test_policy_title_and_description_cost_nothing():
     assert (state.old, state.new) == ("running", "stopped")
 
 
-def test_another_bridge_costs_the_guest_nothing():
+def test_pain_5_another_bridge_costs_the_guest_nothing():
     change, = differences(read(devices=DISK + CARD.format("br0")),
                           read(devices=DISK + CARD.format("br1")))
     assert (change.old, change.new, change.impact) == ("br0", "br1", Impact.HOST)

@@ -61,12 +61,12 @@ def test_restart_policies(word, poweroff, failure):
     ("<on_poweroff>destroy</on_poweroff>", False, False),
     ("<on_crash>restart</on_crash>", False, True), ("<on_crash>destroy</on_crash>", False, False),
     ("<on_reboot>restart</on_reboot>", True, True)])
-def test_on_elements_keep_libvirt_s_meaning_and_defaults(written, poweroff, failure):
+def test_pain_8_on_elements_keep_libvirt_s_meaning_and_defaults(written, poweroff, failure):
     found = read(written).policy
     assert (found.restart_on_poweroff, found.restart_on_failure) == (poweroff, failure)
 
 
-def test_on_reboot_destroy():
+def test_pain_8_on_reboot_destroy():
     assert read("<on_reboot>destroy</on_reboot>").policy.destroy_on_reboot
     assert not read("<on_reboot>restart</on_reboot>").policy.destroy_on_reboot
 

@@ -76,7 +76,7 @@ def test_what_it_depends_on_is_recreated_first():
     assert of(domain(), db=other(wants_recreate=True)).turn == ""
 
 
-def test_waves_wait_for_lower_ones_that_are_on_their_way():
+def test_pain_14_waves_wait_for_lower_ones_that_are_on_their_way():
     upper = domain(start_wave=2)
     lower = other(domain(start_wave=1), at_rest=False)
     assert not of(upper, b=lower).wave_open
@@ -98,7 +98,7 @@ def test_a_wave_waits_for_a_chain_of_a_lower_one_unless_that_will_never_be():
     assert of(upper, one=one, two=two).wave_open
 
 
-def test_memory_is_never_promised_twice():
+def test_pain_14_memory_is_never_promised_twice():
     limits = Limits(2, 300 << 20)
     assert of(domain(memory=128), limits, b=other()).room == ""
     assert of(domain(memory=172), limits, b=other()).room == ""

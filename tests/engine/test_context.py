@@ -31,7 +31,7 @@ def test_waits_are_spread_around_what_is_configured(context):
     assert len(set(waits)) > 100
 
 
-def test_a_kept_definition_is_read_as_it_was_meant_then(context):
+def test_pain_4_a_kept_definition_is_read_as_it_was_meant_then(context):
     text = Text(xml("a").decode(), "a.xml", "r", {"images": "/then"})
     assert context.read(text).devices[0].path == "/then/a.img"
     assert context.read(None) is None

@@ -82,7 +82,7 @@ def shown(reconciler):
     return json.loads(json.dumps(reconciler.publisher.value()))["domains"][0]["restarts"]
 
 
-async def test_a_kill_for_want_of_memory_is_no_other_kill(world):
+async def test_pain_8_a_kill_for_want_of_memory_is_no_other_kill(world):
     world.drop("a")
     async with up(world) as reconciler:
         for count, kill in enumerate((True, False), 1):
@@ -142,7 +142,7 @@ async def test_the_time_is_when_it_was_seen_and_survives_our_restart(world):
         assert shown(reconciler) == before
 
 
-async def test_a_reboot_of_the_host_is_counted_once_for_what_was_up(world):
+async def test_pain_8_a_reboot_of_the_host_is_counted_once_for_what_was_up(world):
     world.drop("a")
     async with up(world) as reconciler:
         memory = world.path / "state" / "domains" / f"{keeper(reconciler).uuid}.json"

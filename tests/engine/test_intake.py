@@ -98,7 +98,7 @@ def test_of_two_with_one_disk_the_one_in_force_is_kept(intake):
     assert set(take(intake, a=a, b=b).accepted) == {"a.xml"}
 
 
-def test_of_two_that_are_the_same_domain_neither_is_taken(intake):
+def test_pain_3_of_two_that_are_the_same_domain_neither_is_taken(intake):
     found = take(intake, a=xml("a"), b=xml("a"))
     assert found.accepted == {}
     assert {r.file for r in found.rejected} == {"a.xml", "b.xml"}

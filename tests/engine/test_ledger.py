@@ -41,7 +41,7 @@ def test_old_crashes_count_no_more():
     assert waits == [0.1, 0.1, 0.1, 0.1]
 
 
-def test_the_policy_decides_what_stays_down():
+def test_pain_8_the_policy_decides_what_stays_down():
     off = Policy(restart_on_poweroff=False)
     assert exits(1, ExitKind.POWEROFF, off)[0].down == "PoweredOff"
     assert exits(1, ExitKind.KILLED, off)[0].down == ""
@@ -52,13 +52,13 @@ def test_the_policy_decides_what_stays_down():
 @pytest.mark.parametrize(("kind", "reason"), [
     (ExitKind.OUT_OF_MEMORY, "OutOfMemory"), (ExitKind.PANIC, "GuestPanicked"),
     (ExitKind.KILLED, "Killed")])
-def test_each_kind_has_its_reason(kind, reason):
+def test_pain_8_each_kind_has_its_reason(kind, reason):
     assert exits(1, kind)[0].crashes.reason == reason
     assert exits(1, kind, Policy(restart_on_failure=False))[0].down == reason
 
 
 @pytest.mark.parametrize("kind", ExitKind)
-def test_every_kind_is_known_and_counted_whatever_follows(kind):
+def test_pain_8_every_kind_is_known_and_counted_whatever_follows(kind):
     for policy in (Policy(), Policy(restart_on_failure=False, restart_on_poweroff=False,
                                     destroy_on_reboot=True)):
         assert exits(2, kind, policy)[0].exits == {str(kind): 2}
@@ -67,7 +67,7 @@ def test_every_kind_is_known_and_counted_whatever_follows(kind):
     assert ledgers.changed(book).exits == book.exits
 
 
-def test_a_reboot_of_the_host_is_no_crash():
+def test_pain_8_a_reboot_of_the_host_is_no_crash():
     book, _ = exits(3, ExitKind.REBOOT)
     assert book.crashes.times == ()
     assert book.restarts == 0
@@ -85,7 +85,7 @@ def test_a_reboot_of_the_host_ends_what_was_up_and_once(before, was_up):
     assert not ledgers.was_up_at_reboot(counted)
 
 
-def test_the_third_correction_in_ten_minutes_is_a_fight_with_tripled_waits():
+def test_pain_7_the_third_correction_in_ten_minutes_is_a_fight_with_tripled_waits():
     book, waits = Ledger(), []
     for number in range(8):
         book = ledgers.drifted(book, "state", PATIENCE, now=float(number), jitter=1.0)

@@ -67,7 +67,7 @@ def test_a_change_of_meaning_recreates_after_a_check():
 
 
 @pytest.mark.parametrize("policy", [UpdatePolicy.LIVE, UpdatePolicy.MANUAL])
-def test_a_deferred_change_is_ready_and_pending_and_told(policy):
+def test_pain_5_a_deferred_change_is_ready_and_pending_and_told(policy):
     changed = domain(memory=256, update=policy)
     decided = plan(case(changed, VmState.RUNNING, applied=domain()), NOW)
     assert verbs(decided) == []
@@ -124,7 +124,7 @@ def test_prune_after_stops_now_and_forgets_later():
     assert verbs(over) == [Verb.FORGET]
 
 
-def test_held_only_tells():
+def test_pain_7_held_only_tells():
     hold = Hold("repair", "me@pts0", None)
     decided = plan(case(domain(PAUSED), VmState.RUNNING, hold=hold), NOW)
     assert verbs(decided) == []
@@ -154,7 +154,7 @@ def test_a_crash_loop_is_slow_and_said():
     assert decided.condition("Stalled").reason == "CrashLoop"
 
 
-def test_a_drift_fight_is_damped_and_said():
+def test_pain_7_a_drift_fight_is_damped_and_said():
     drift = Limiter((998.0, 999.0, 999.5), 1, 1002.0, "DriftFight", "state was changed")
     ledger = Ledger(drift=drift, settled=1, in_force="running")
     decided = plan(case(state=VmState.PAUSED, ledger=ledger), NOW)
@@ -180,7 +180,7 @@ def test_rule_7_what_did_not_come_up_is_rolled_back_and_takes_a_fix_at_once():
     assert verbs(fixed) == [Verb.CHECK, Verb.STOP, Verb.START]
 
 
-def test_a_guest_that_powered_off_stays_off_where_the_file_says_so():
+def test_pain_8_a_guest_that_powered_off_stays_off_where_the_file_says_so():
     decided = plan(case(ledger=Ledger(down="PoweredOff")), NOW)
     assert verbs(decided) == []
     assert decided.ready.reason == "PoweredOff"
@@ -188,7 +188,7 @@ def test_a_guest_that_powered_off_stays_off_where_the_file_says_so():
         Verb.START]
 
 
-def test_a_guest_that_rebooted_is_ended_where_the_file_says_so():
+def test_pain_8_a_guest_that_rebooted_is_ended_where_the_file_says_so():
     wanted = domain(destroy_on_reboot=True)
     down = Ledger(down="PoweredOff")
     assert verbs(plan(case(wanted, VmState.RUNNING, ledger=down), NOW)) == [Verb.STOP]

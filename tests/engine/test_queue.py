@@ -18,7 +18,7 @@ async def drained(work_queue):
         await asyncio.sleep(0)
 
 
-async def test_a_key_that_comes_during_its_pass_makes_exactly_one_more():
+async def test_pain_11_a_key_that_comes_during_its_pass_makes_exactly_one_more():
     seen = []
     gate = asyncio.Event()
 
@@ -75,7 +75,7 @@ async def test_rule_8_a_fault_of_one_key_is_told_and_stops_no_other():
     await found.close(0.0)
 
 
-async def test_a_lane_serves_the_most_urgent_first():
+async def test_pain_14_a_lane_serves_the_most_urgent_first():
     lane, order = Lane(1), []
     await lane.enter(Urgency.FILE)
 

@@ -73,7 +73,7 @@ async def test_rule_4_looks_at_the_same_do_nothing(place):
         assert sync.intake.parses == 1
 
 
-async def test_rule_4_a_renamed_file_is_the_same_domain(place):
+async def test_pain_2_rule_4_a_renamed_file_is_the_same_domain(place):
     place.drop("a")
     async with looking(place) as sync:
         await sync.now()
@@ -127,7 +127,7 @@ async def test_rule_3_a_source_that_is_gone_is_asked_less_and_less_often(place):
         assert len(place.told("source.synced")) == 2
 
 
-async def test_rule_6_a_removal_is_believed_after_a_second_look(place):
+async def test_pain_3_rule_6_a_removal_is_believed_after_a_second_look(place):
     place.drop("a")
     place.drop("b")
     async with looking(place) as sync:
@@ -142,7 +142,7 @@ async def test_rule_6_a_removal_is_believed_after_a_second_look(place):
         assert keeper(sync).memory.generation == 1
 
 
-async def test_rule_6_a_failed_look_between_begins_the_wait_anew(place):
+async def test_pain_1_rule_6_a_failed_look_between_begins_the_wait_anew(place):
     place.drop("a")
     place.drop("b")
     async with looking(place) as sync:
@@ -154,7 +154,7 @@ async def test_rule_6_a_failed_look_between_begins_the_wait_anew(place):
         assert sync.absent == frozenset()
 
 
-async def test_rule_3_which_directory_it_was_is_kept_for_the_next_reconciler(place):
+async def test_pain_1_rule_3_which_directory_it_was_is_kept_for_the_next_reconciler(place):
     place.drop("a")
     async with looking(place) as sync:
         await sync.now()
@@ -207,7 +207,7 @@ async def test_rule_6_what_ripens_while_the_journal_is_written_is_not_forgotten(
         assert sorted(sync.held.values()) == ["a", "b", "c", "d"]
 
 
-async def test_rule_4_a_number_that_was_chosen_is_kept_over_a_restart(place):
+async def test_pain_4_rule_4_a_number_that_was_chosen_is_kept_over_a_restart(place):
     vsock = "<vsock model='virtio'><cid auto='yes'/></vsock>"
     place.drop("b", devices=vsock)
     async with looking(place) as sync:

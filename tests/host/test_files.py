@@ -59,7 +59,7 @@ def test_what_may_not_be_read_or_written_is_told():
         nobody.submit(check, [Need(f"{path}.fd", writable=True, template=path)]).result()
 
 
-def test_variables_are_made_once_from_their_template(tmp_path):
+def test_pain_16_variables_are_made_once_from_their_template(tmp_path):
     (tmp_path / "template").write_bytes(b"fresh")
     path = tmp_path / "nvram" / "a.fd"
     need = Need(str(path), writable=True, template=str(tmp_path / "template"))

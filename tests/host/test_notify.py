@@ -2,6 +2,7 @@
 
 import asyncio
 from contextlib import asynccontextmanager, suppress
+from pathlib import Path
 
 import pytest
 
@@ -115,6 +116,26 @@ async def test_the_socket_of_a_vm_appearing_sets_its_event(tmp_path):
                 await made.wait()
         end()
         assert notifier._watches == {}
+
+
+async def test_pain_13_after_lost_events_everybody_looks(tmp_path):
+    """More happens than the kernel keeps while we are busy; what came last is not heard."""
+    kept = int(Path("/proc/sys/fs/inotify/max_queued_events").read_text())
+    (tmp_path / "busy").mkdir()
+    async with running() as notifier:
+        other = Seen()
+        notifier.watch(tmp_path / "busy", lambda _name: None)
+        notifier.watch(tmp_path, other)
+        with notifier.appearing(tmp_path / "qmp.sock") as made, (
+                notifier.appearing(tmp_path / "none.sock")) as not_made:
+            for _ in range(kept // 2 + 1):  # made and closed; with no pause for the loop
+                (tmp_path / "busy" / "x").touch()
+                (tmp_path / "busy" / "x").unlink()
+            (tmp_path / "qmp.sock").touch()
+            async with asyncio.timeout(LIMIT):
+                await made.wait()
+            assert other.names == [""]
+            assert not not_made.is_set()
 
 
 async def test_a_directory_that_is_not_there_is_an_error():

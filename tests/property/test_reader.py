@@ -107,7 +107,7 @@ def another_form(draw: st.DrawFn) -> tuple[bytes, bytes]:
 
 @quick
 @given(another_form())
-def test_rule_4_order_units_and_comments_mean_nothing(pair):
+def test_pain_4_rule_4_order_units_and_comments_mean_nothing(pair):
     one, two = (read_domain(data, file, HOST) for data, file in zip(pair, "ab", strict=True))
     assert one == two
     assert hash(one) == hash(two)

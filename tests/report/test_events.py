@@ -139,7 +139,7 @@ def test_good_news_are_never_folded(path):
     assert len(lines(path)) == 5
 
 
-def test_rule_10_an_intent_is_on_disk_before_its_act(path, monkeypatch):
+def test_pain_16_rule_10_an_intent_is_on_disk_before_its_act(path, monkeypatch):
     synced = []
     real = os.fdatasync
     monkeypatch.setattr(os, "fdatasync", lambda handle: (

@@ -24,7 +24,7 @@ def change(site, dice, wanted):
     site.drop(name, state=state, memory=memory, devices=devices)
 
 
-def test_rules_1_and_2_hold_over_many_kills(tmp_path):
+def test_pain_9_rules_1_and_2_hold_over_many_kills(tmp_path):
     dice = random.Random(os.environ.get("RECONCILER_SEED", "seed"))
     site = Site(tmp_path)
     wanted = {}

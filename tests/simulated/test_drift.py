@@ -39,7 +39,7 @@ def test_somebody_resumes_what_is_wanted_paused(site):
     site.settled("paused")
 
 
-def test_a_fight_is_contested_and_damped(site):
+def test_pain_7_a_fight_is_contested_and_damped(site):
     site.drop()
     site.settled("running")
     for times in range(1, 4):
@@ -53,7 +53,7 @@ def test_a_fight_is_contested_and_damped(site):
     site.settled("running")
 
 
-def test_a_held_domain_is_left_alone_and_its_drift_told(site):
+def test_pain_7_a_held_domain_is_left_alone_and_its_drift_told(site):
     site.drop()
     site.settled("running")
     assert site.verb("hold", "a", "--reason", "repair").returncode == 0

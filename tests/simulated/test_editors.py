@@ -30,7 +30,7 @@ def never(site, *events):
     assert site.events(*events) == []
 
 
-def test_a_slow_writer_is_waited_for(site):
+def test_pain_3_a_slow_writer_is_waited_for(site):
     data = text(site)
     half = len(data) // 2
     with open(site.file(), "wb", buffering=0) as file:
@@ -45,7 +45,7 @@ def test_a_slow_writer_is_waited_for(site):
     never(site, "domain.invalid")
 
 
-def test_a_file_that_is_written_anew_slowly_stops_nothing(site):
+def test_pain_3_a_file_that_is_written_anew_slowly_stops_nothing(site):
     site.drop()
     pid = site.settled("running")["observed"]["pid"]
     data = text(site, memory=256)
@@ -63,7 +63,7 @@ def test_a_file_that_is_written_anew_slowly_stops_nothing(site):
     site.gone("other")
 
 
-def test_vim(site):
+def test_pain_3_vim(site):
     site.drop()
     pid = site.settled("running")["observed"]["pid"]
     data = text(site, state="paused")
@@ -81,7 +81,7 @@ def test_vim(site):
 
 @pytest.mark.parametrize("dropping", ["4913", ".a.xml.swp", "a.xml~", "#a.xml#", ".#a.xml",
                                       ".a.xml.Xy12ab", "a.xml.tmp", "a.xml.bak", "~a.xml"])
-def test_droppings_are_no_domains(site, dropping):
+def test_pain_3_droppings_are_no_domains(site, dropping):
     site.drop()
     pid = site.settled("running")["observed"]["pid"]
     place = site.path / "domains" / dropping
@@ -221,7 +221,7 @@ def test_a_config_map_of_kubernetes(site):
     assert site.settled("paused")["observed"]["pid"] == pid
 
 
-def test_a_moved_file_is_the_same_domain(site):
+def test_pain_2_a_moved_file_is_the_same_domain(site):
     site.drop()
     pid = site.settled("running")["observed"]["pid"]
     site.file().rename(site.file("z"))
@@ -234,7 +234,7 @@ def test_a_moved_file_is_the_same_domain(site):
     never(site, "domain.stopping")
 
 
-def test_two_files_of_one_name(site):
+def test_pain_3_two_files_of_one_name(site):
     site.drop()
     pid = site.settled("running")["observed"]["pid"]
     site.drop("a", file="0.xml", memory=256)
@@ -246,7 +246,7 @@ def test_two_files_of_one_name(site):
     assert site.processes() == [pid]
 
 
-def test_neither_of_two_new_files_of_one_name_wins(tmp_path):
+def test_pain_3_neither_of_two_new_files_of_one_name_wins(tmp_path):
     site = Site(tmp_path)
     try:
         site.drop("a", file="0.xml")

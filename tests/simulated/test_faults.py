@@ -86,7 +86,7 @@ def comes_up_with(site, memory):
 # Starts
 
 
-def test_a_start_that_fails_is_stalled_with_stratovirts_own_reason(make):
+def test_pain_10_a_start_that_fails_is_stalled_with_stratovirts_own_reason(make):
     site = make()
     site.faults(a={"fail": "Failed to open the moon\nNo such moon"})
     site.drop()
@@ -103,7 +103,7 @@ def test_a_start_that_fails_is_stalled_with_stratovirts_own_reason(make):
     assert site.settled("running")["attempt"] == 0
 
 
-def test_a_start_that_fails_once_is_tried_again_by_itself(make):
+def test_pain_8_a_start_that_fails_once_is_tried_again_by_itself(make):
     site = make()
     site.faults(a={"fail": "no luck", "fail_starts": 1, "counter": str(site.path / "count")})
     site.drop()
@@ -113,7 +113,7 @@ def test_a_start_that_fails_once_is_tried_again_by_itself(make):
     assert not site.events("domain.exited")
 
 
-def test_a_newer_definition_ends_the_wait_for_a_slow_start(make):
+def test_pain_11_a_newer_definition_ends_the_wait_for_a_slow_start(make):
     site = make()
     site.faults(a={"start_delay": 30})
     site.drop()
@@ -126,7 +126,7 @@ def test_a_newer_definition_ends_the_wait_for_a_slow_start(make):
     assert found["restarts"]["total"] == 0
 
 
-def test_a_removal_ends_the_wait_for_a_slow_start(make):
+def test_pain_11_a_removal_ends_the_wait_for_a_slow_start(make):
     site = make()
     site.faults(a={"start_delay": 30})
     site.drop()
@@ -169,7 +169,7 @@ def test_a_start_that_outlives_the_reconciler_counts_as_come_up(make):
     assert found["observed"]["memoryBytes"] == 128 << 20
 
 
-def test_one_that_never_greets_is_ended_and_told(make):
+def test_pain_10_one_that_never_greets_is_ended_and_told(make):
     site = make(reconcile=QUICK)
     site.faults(a={"never_greets": True})
     site.drop()
@@ -186,7 +186,7 @@ def test_one_that_never_greets_is_ended_and_told(make):
 
 @pytest.mark.parametrize("fault", [{"hang_after": 0}, {"garbage": True},
                                    {"close_after_greeting": True}])
-def test_a_broken_qmp_is_unknown_and_delays_nobody(make, fault):
+def test_pain_10_a_broken_qmp_is_unknown_and_delays_nobody(make, fault):
     site = make(reconcile=", resync: 1h")
     site.faults(a=fault)
     site.drop()
@@ -234,7 +234,7 @@ def test_a_stop_that_fails_is_pause_failed(make):
 # Ends
 
 
-def test_one_that_ignores_quit_and_sigterm_is_killed(make):
+def test_pain_19_one_that_ignores_quit_and_sigterm_is_killed(make):
     site = make()
     site.faults(a={"ignore_quit": True, "ignore_sigterm": True})
     site.drop()
@@ -278,7 +278,7 @@ def test_a_signal_is_told_apart(make):
         "killed", 11)
 
 
-def test_a_guest_that_powers_off_stays_off(make):
+def test_pain_8_a_guest_that_powers_off_stays_off(make):
     site = make()
     site.faults(a={"die_after": 0.1})
     site.drop(file=".a")
@@ -405,7 +405,7 @@ def test_an_edit_while_away_is_applied_though_a_record_is_lost(make, lost):
     assert found["observed"]["memoryBytes"] == 256 << 20
 
 
-def test_rule_1_holds_though_its_runtime_directory_was_deleted(make):
+def test_pain_9_rule_1_holds_though_its_runtime_directory_was_deleted(make):
     site = make()
     site.drop()
     pid = site.settled("running")["observed"]["pid"]

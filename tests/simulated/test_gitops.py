@@ -176,6 +176,28 @@ def test_pain_1_a_rewind_is_refused_until_it_is_approved(site):
     assert site.processes() == [pid]
 
 
+def test_pain_1_rule_6_a_wrong_branch_stops_no_vm(tmp_path):
+    site = Deployment(tmp_path)
+    try:
+        site.push({name: text(name) for name in "abcd"})
+        site.upstream.git("checkout", "-q", "-b", "other")
+        site.push(dict.fromkeys("abc") | {"d": text("d", "paused")})
+        site.upstream.git("push", "-q", "origin", "other")
+        site.start()
+        pids = {n: site.settled("running", n)["observed"]["pid"] for n in "abcd"}
+        site.kill(signal.SIGTERM)
+        site.config.write_text(site.config.read_text().replace("kind: git,",
+                                                               "kind: git, ref: other,"))
+        site.start()
+        assert site.settled("paused", "d")["observed"]["pid"] == pids["d"]
+        held = site.until(lambda v: v["approvals"])
+        assert held["approvals"][0]["domains"] == ["a", "b", "c"]
+        assert {name: site.processes(name) for name in "abcd"} == {n: [p] for n, p in pids.items()}
+        assert not site.events("domain.stopping")
+    finally:
+        site.close()
+
+
 def test_pain_17_nothing_is_written_into_the_repository_and_verbs_say_what_to_commit(site):
     site.settled("running")
     before = git(site.bare, "for-each-ref")

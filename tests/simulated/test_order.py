@@ -12,7 +12,7 @@ def order(site, *names):
     return [(e["domain"], e["event"].removeprefix("domain.")) for e in site.events(*names)]
 
 
-def test_what_others_depend_on_starts_before_and_stops_after(site):
+def test_pain_14_what_others_depend_on_starts_before_and_stops_after(site):
     site.drop("web", inner=NEEDS.format("app"))
     site.drop("app", inner=NEEDS.format("db"))
     waiting = site.domain(lambda d: reason(d) == "WaitingForDependency", "app")
@@ -108,7 +108,7 @@ def test_only_so_many_are_recreated_at_once_and_a_broken_rollout_stops(tmp_path)
         site.close()
 
 
-def test_never_more_vms_than_memory(tmp_path):
+def test_pain_14_never_more_vms_than_memory(tmp_path):
     site = Site(tmp_path, more="admission: {total_memory: 300MiB}")
     site.start()
     try:

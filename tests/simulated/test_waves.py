@@ -1,7 +1,7 @@
 """Start waves: what is of a higher wave waits until the lower ones are at rest."""
 
 
-def test_a_higher_wave_starts_after_a_lower_one(site):
+def test_pain_14_a_higher_wave_starts_after_a_lower_one(site):
     site.kill()
     for name, wave in (("a", 2), ("b", 1), ("c", 0)):
         site.drop(name, inner=f"<r:start wave='{wave}'/>")

@@ -211,6 +211,8 @@ class _Backend(BaseHTTPRequestHandler):
         for key, value in lines:
             self.send_header(key, value)
         self.end_headers()
+        if self.server.cut is not None and b"PACK" in rest:
+            rest = rest[:rest.index(b"PACK") + self.server.cut]
         self.wfile.write(rest)
 
     do_POST = do_GET
@@ -225,7 +227,7 @@ def http(upstream: Upstream, locked: int = 0, moved: str = ""):
     server = ThreadingHTTPServer(("127.0.0.1", 0), _Backend)
     server.daemon_threads = False
     server.root, server.locked, server.requests = upstream.path.parent, locked, []
-    server.moved = moved
+    server.moved, server.cut = moved, None  # cut: so many bytes of a pack, and then it hangs up
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
     thread.start()
     try:

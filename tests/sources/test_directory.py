@@ -52,7 +52,7 @@ def test_every_domain_file_is_listed_with_what_is_in_it(directory, path):
 
 @pytest.mark.parametrize("name", [".a.xml", "#a.xml", "~a.xml", "a.xml~", ".a.xml.swp", "a.xml.new",
                                   "a.txt", "4913", "A.XML"])
-def test_what_is_no_domain_file_is_passed_over(directory, path, name):
+def test_pain_3_what_is_no_domain_file_is_passed_over(directory, path, name):
     old(path / name, b"x")
     assert directory.listing().files == {}
     assert directory.reads == 0
@@ -85,7 +85,7 @@ def test_unchanged_files_are_not_read_again(directory, path):
 
 
 @pytest.mark.parametrize("change", ["size", "time", "inode"])
-def test_any_sign_of_a_change_is_enough_to_read(directory, path, change):
+def test_pain_3_any_sign_of_a_change_is_enough_to_read(directory, path, change):
     old(path / "a.xml", b"old", 60)
     directory.listing()
     stamp = (path / "a.xml").stat().st_mtime_ns
@@ -101,7 +101,7 @@ def test_any_sign_of_a_change_is_enough_to_read(directory, path, change):
     assert directory.listing().files["a.xml"].startswith(b"new")
 
 
-def test_a_file_that_was_just_written_must_rest(directory, path):
+def test_pain_3_a_file_that_was_just_written_must_rest(directory, path):
     (path / "a.xml").write_bytes(b"half")
     found = directory.listing()
     assert found.files == {}
@@ -124,7 +124,7 @@ def test_a_time_in_the_future_is_no_reason_to_wait(directory, path):
     assert directory.listing().files == {"a.xml": b"A"}
 
 
-def test_a_file_that_its_writer_closed_is_finished_at_once(directory, path):
+def test_pain_3_a_file_that_its_writer_closed_is_finished_at_once(directory, path):
     (path / "a.xml").write_bytes(b"A")
     directory.finished["a.xml"] = Signature.of((path / "a.xml").stat())
     assert directory.listing().files == {"a.xml": b"A"}
@@ -156,7 +156,7 @@ def test_of_a_huge_file_only_enough_to_refuse_it_is_read(directory, path):
     assert len(directory.listing().files["a.xml"]) == LONGEST + 1
 
 
-def test_rule_3_a_directory_that_is_not_there_is_no_listing(directory, path):
+def test_pain_1_rule_3_a_directory_that_is_not_there_is_no_listing(directory, path):
     path.rmdir()
     error = failed(directory)
     assert error.reason == "Incomplete"
@@ -166,7 +166,8 @@ def test_rule_3_a_directory_that_is_not_there_is_no_listing(directory, path):
 
 
 @pytest.mark.parametrize("entry", ["loop", "dangling"])
-def test_rule_3_an_entry_that_cannot_be_read_makes_the_listing_incomplete(directory, path, entry):
+def test_pain_1_rule_3_an_entry_that_cannot_be_read_makes_the_listing_incomplete(
+        directory, path, entry):
     old(path / "b.xml", b"B")
     (path / "a.xml").symlink_to("a.xml" if entry == "loop" else "nowhere")
     failed(directory)
@@ -174,7 +175,7 @@ def test_rule_3_an_entry_that_cannot_be_read_makes_the_listing_incomplete(direct
     assert directory.listing().files == {"b.xml": b"B"}
 
 
-def test_rule_3_a_file_that_may_not_be_read_makes_the_listing_incomplete(path):
+def test_pain_1_rule_3_a_file_that_may_not_be_read_makes_the_listing_incomplete(path):
     if os.geteuid() == 0:
         # Root may read all but what answers with an error: a page that is not mapped.
         (path / "a.xml").symlink_to("/proc/self/mem")
@@ -184,7 +185,7 @@ def test_rule_3_a_file_that_may_not_be_read_makes_the_listing_incomplete(path):
     assert failed(Directory(path, ("*.xml",), 0)).reason == "Incomplete"
 
 
-def test_rule_3_an_empty_other_directory_is_an_unmounted_disk(directory, path):
+def test_pain_1_rule_3_an_empty_other_directory_is_an_unmounted_disk(directory, path):
     old(path / "a.xml", b"A")
     directory.listing()
     path.rename(path.with_name("mounted"))
@@ -219,7 +220,7 @@ def test_the_same_directory_may_be_empty(directory, path):
     assert directory.listing().files == {}
 
 
-def test_which_directory_it_was_is_known_across_a_restart(path):
+def test_pain_1_which_directory_it_was_is_known_across_a_restart(path):
     here = path.stat()
     assert Directory(path, ("*.xml",), 0, Root(here.st_dev, here.st_ino)).listing().files == {}
     assert failed(Directory(path, ("*.xml",), 0, Root(here.st_dev, here.st_ino + 1))).reason == (

@@ -17,7 +17,7 @@ from reconciler.sources.listing import LONGEST
 from tests.sources.gits import LIMIT, older
 
 
-async def test_a_commit_is_listed_with_its_name(site, upstream):
+async def test_pain_12_a_commit_is_listed_with_its_name(site, upstream):
     async with site.running(upstream.url) as source:
         found = source.look()
         assert found.files == {"a.xml": b"A"}

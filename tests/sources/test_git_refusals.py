@@ -8,7 +8,7 @@ import os
 import pytest
 
 from reconciler.errors import SourceError
-from tests.sources.gits import daemon, free_port, git, silent
+from tests.sources.gits import daemon, free_port, git, http, silent
 
 
 def clone(site):
@@ -130,9 +130,35 @@ async def test_a_full_disk_is_an_error_like_others(site, upstream):
         assert (len(found.files), found.trouble) == (2, None)
 
 
+@pytest.mark.parametrize("cut", [0, 40, 3000])
+async def test_pain_1_rule_3_half_a_fetch_brings_nothing(site, upstream, cut):
+    with http(upstream) as (url, server):
+        async with site.running(url) as source:
+            before = source.look()
+            upstream.commit({"domains/a.xml": None, "domains/b.xml": os.urandom(8000)})
+            server.cut = cut
+            found = await site.asked(source)
+            assert (found.files, found.commit) == (before.files, before.commit)
+            assert found.trouble.reason == "FetchFailed"
+            server.cut = None
+            assert set((await site.asked(source)).files) == {"b.xml"}
+
+
+async def test_pain_1_rule_3_a_repository_that_is_empty_takes_nothing_away(site, upstream):
+    async with site.running(upstream.url) as source:
+        upstream.path.rename(upstream.path.with_name("away"))
+        git(upstream.path.parent, "init", "-q", "-b", "main", str(upstream.path))
+        found = await site.asked(source)
+        assert found.files == {"a.xml": b"A"}
+        assert found.trouble.reason == "FetchFailed"
+    # Nor over a restart, which has what was accepted.
+    found = (await site.once(upstream.url)).look()
+    assert (found.files, found.trouble.reason) == ({"a.xml": b"A"}, "FetchFailed")
+
+
 # Rewinds
 
-async def test_rule_3_a_rewound_branch_is_refused_until_it_is_allowed(site, upstream):
+async def test_pain_1_rule_3_a_rewound_branch_is_refused_until_it_is_allowed(site, upstream):
     upstream.commit({"domains/b.xml": "B"})
     async with site.running(upstream.url) as source:
         before = source.look()
@@ -154,7 +180,7 @@ async def test_rule_3_a_rewound_branch_is_refused_until_it_is_allowed(site, upst
         assert source.rewind is None
 
 
-async def test_an_approval_is_good_for_one_commit_alone(site, upstream):
+async def test_pain_1_an_approval_is_good_for_one_commit_alone(site, upstream):
     upstream.commit({"domains/b.xml": "B"})
     async with site.running(upstream.url) as source:
         upstream.git("reset", "-q", "--hard", "HEAD~1")
@@ -220,14 +246,14 @@ async def test_one_more_url_is_no_new_beginning(site, upstream):
 
 # A directory that is gone
 
-async def test_rule_3_a_missing_directory_is_refused_at_first(site, upstream):
+async def test_pain_1_rule_3_a_missing_directory_is_refused_at_first(site, upstream):
     source = await site.once(upstream.url, path="nowhere")
     with pytest.raises(SourceError, match="no directory nowhere") as caught:
         source.look()
     assert caught.value.reason == "Incomplete"
 
 
-async def test_rule_6_the_last_file_may_be_deleted_on_purpose(site, upstream):
+async def test_pain_1_rule_6_the_last_file_may_be_deleted_on_purpose(site, upstream):
     async with site.running(upstream.url) as source:
         upstream.commit({"domains/a.xml": None, "README": "none"})
         found = await site.asked(source)
@@ -240,7 +266,7 @@ async def test_rule_6_the_last_file_may_be_deleted_on_purpose(site, upstream):
     assert (found.files, found.trouble) == ({}, None)
 
 
-async def test_rule_3_a_directory_that_a_rewind_has_not_is_refused(site, upstream):
+async def test_pain_1_rule_3_a_directory_that_a_rewind_has_not_is_refused(site, upstream):
     async with site.running(upstream.url, fast_forward_only=False) as source:
         upstream.git("checkout", "-q", "--orphan", "empty")
         upstream.git("rm", "-q", "-r", "-f", ".")

@@ -122,7 +122,8 @@ async def test_a_signed_commit_is_accepted_and_tells_who_signed(site, upstream, 
 @pytest.mark.parametrize(("who", "why"), [
     ("", "has no signature"),
     ("stranger", "is signed by a key that is not among source.verify.keys")])
-async def test_rule_3_what_no_known_key_signed_changes_nothing(site, upstream, keys, who, why):
+async def test_pain_1_rule_3_what_no_known_key_signed_changes_nothing(site, upstream, keys, who,
+                                                                      why):
     tip = commit(upstream, keys, {"domains/a.xml": "A"})
     async with site.running(upstream.url, verify=verify(keys)) as source:
         bad = commit(upstream, keys, {"domains/b.xml": "B"}, who)

@@ -46,7 +46,7 @@ def listing(repository, ref="main", include=("*.xml",)):
     return files_of(repository.domains, ref, include)
 
 
-def test_the_files_are_those_of_the_commit_and_not_of_the_work_tree(repository):
+def test_pain_12_the_files_are_those_of_the_commit_and_not_of_the_work_tree(repository):
     repository.git("checkout", "-q", "-b", "change")
     (repository.domains / "a.xml").write_bytes(b"two\0\n")
     (repository.domains / "ä b.xml").write_bytes(b"")

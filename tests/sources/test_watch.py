@@ -7,6 +7,7 @@ import queue
 import time
 
 import pytest
+from watchdog.observers.inotify_c import InotifyConstants, InotifyEvent
 
 from reconciler.sources.directory import Directory
 from reconciler.sources.watch import Watch
@@ -19,7 +20,9 @@ class Watched:
     def __init__(self, path):
         self.directory = Directory(path, ("*.xml",), SETTLE)
         self.wakes = queue.Queue()
-        self.watch = Watch(self.directory, self.wakes.put, SETTLE)
+        self.ours = path.parents[1] / f"run of {path.parent.name}"
+        self.ours.mkdir(exist_ok=True)
+        self.watch = Watch(self.directory, self.wakes.put, SETTLE, self.ours / ".watched")
 
     def woken(self):
         """Wait for the next wake-up that is due at once."""
@@ -189,6 +192,84 @@ def test_a_swapped_symbolic_link_is_followed(tmp_path, depth):
         found.until(files())
     finally:
         found.watch.stop()
+
+
+# That it does not fail in silence
+
+
+def answering(watched):
+    """Asked until it answers, as a heartbeat asks."""
+    deadline = time.monotonic() + LIMIT
+    while not watched.watch.answers():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
+def test_pain_13_it_hears_of_its_probe_and_wakes_nobody_for_it(watched, path):
+    answering(watched)
+    for _ in range(3):
+        answering(watched)
+    assert len(watched.rest(path / "z.xml")) <= 2
+    watched.ours.rename(watched.ours.with_name("elsewhere"))
+    watched.watch.answers()
+    assert watched.watch.answers()  # it cannot be asked: that proves nothing
+    watched.ours.mkdir()
+    watched.watch.answers()
+    answering(watched)  # the one that took its place is watched
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+@pytest.mark.parametrize("thread", ["tells", "reads", "waits"])
+def test_pain_13_the_end_of_any_of_its_threads_is_seen(path, thread):
+    watched = Watched(path)
+    observer = watched.watch._observer
+    answering(watched)
+    match thread:
+        case "tells":
+            observer.event_queue.put("no event")
+            observer.join(LIMIT)
+        case "reads":
+            observer._reader.stop()
+            observer._reader.join(LIMIT)
+        case "waits":
+            emitter = min(observer.emitters, key=lambda one: one.watch.path)
+            emitter._inotify._move_event_grouper._queue.put("no event")
+            emitter.join(LIMIT)
+    assert not watched.watch.alive
+    assert not watched.watch.answers()
+    watched.watch.stop()
+
+
+def deafen(watched):
+    """As if the kernel had forgotten us."""
+    for emitter in watched.watch._observer.emitters:
+        emitter._inotify._remove_callbacks(list(emitter._inotify._active_callbacks_by_watch))
+
+
+def test_pain_13_after_lost_events_it_listens_anew_and_all_is_read_again(watched, path):
+    os.utime(path / "a.xml", (1, 1))
+    watched.directory.listing()
+    watched.directory.listing()
+    assert watched.directory.reads == 1
+    deafen(watched)  # what ended the watch was among what was lost
+    watched.watch._observer._reader.handle_event(
+        InotifyEvent(-1, InotifyConstants.IN_Q_OVERFLOW, 0, b""))
+    watched.woken()
+    watched.directory.listing()
+    assert watched.directory.reads == 2
+    (path / "a.xml").unlink()
+    watched.until(files())
+
+
+def test_pain_13_one_that_is_deaf_is_seen_and_listens_anew(watched, path):
+    answering(watched)
+    deafen(watched)
+    watched.watch.answers()
+    assert not watched.watch.answers()
+    assert watched.watch.alive
+    answering(watched)
+    (path / "a.xml").unlink()
+    watched.until(files())
 
 
 def test_following_what_did_not_change_does_nothing(watched):

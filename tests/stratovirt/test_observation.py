@@ -37,7 +37,7 @@ GUEST, QUIT, SIGNAL = "guest-shutdown", "host-qmp-quit", "Guest shutdown by sign
     (Traces(socket_left=True, panicked=True), ExitKind.KILLED),
     (Traces(panicked=True), ExitKind.PANIC),
 ], ids=str)
-def test_an_end_is_told_by_its_traces(traces, kind):
+def test_pain_8_an_end_is_told_by_its_traces(traces, kind):
     assert classify(traces, 1.0, 2.0).kind is kind
 
 

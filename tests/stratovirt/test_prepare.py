@@ -35,7 +35,7 @@ def test_taps_are_made_and_given_back():
     apart(test)
 
 
-def test_what_was_made_before_a_failure_is_taken_away_again():
+def test_pain_16_what_was_made_before_a_failure_is_taken_away_again():
     def test():
         devices = CARD.format(n=1, bridge="br0") + CARD.format(n=2, bridge="br9")
         with pytest.raises(HostError, match="no such bridge"):
@@ -68,7 +68,7 @@ def test_simulated_vms_use_nothing_of_the_host():
     assert prepare(order(devices, simulated=True), "/x").taps == ()
 
 
-def test_what_is_missing_is_told_before_anything_is_made(tmp_path):
+def test_pain_16_what_is_missing_is_told_before_anything_is_made(tmp_path):
     disk = f"<disk type='file'><source file='{tmp_path}/a'/><target dev='vda' bus='virtio'/></disk>"
     Path(tmp_path / "a").touch()
     passed = ("<hostdev mode='subsystem' type='pci'><source><address bus='0xff' slot='0x1f' "

@@ -51,7 +51,7 @@ def end(vm, number=signal.SIGUSR1):
         os.waitid(os.P_PID, vm.pid, os.WEXITED | os.WNOWAIT)
 
 
-def test_rule_1_the_vm_itself_holds_the_lock(launch, tmp_path):
+def test_pain_9_rule_1_the_vm_itself_holds_the_lock(launch, tmp_path):
     assert not process.locked(tmp_path)
     vm = launch()
     # Our own descriptor is closed already: the kernel keeps it for the child alone.
@@ -63,7 +63,7 @@ def test_rule_1_the_vm_itself_holds_the_lock(launch, tmp_path):
     assert not process.locked(tmp_path)
 
 
-def test_rule_1_a_second_process_is_refused_while_one_lives(launch, tmp_path):
+def test_pain_15_rule_1_a_second_process_is_refused_while_one_lives(launch, tmp_path):
     vm = launch()
     (tmp_path / "stderr").write_text("of the first")
     with pytest.raises(StartFailed, match="already holds this VM's lock"):
@@ -89,7 +89,7 @@ def test_sockets_of_a_killed_vm_are_taken_away_before_the_start(launch, tmp_path
     assert not (tmp_path / "monitor.sock").exists()
 
 
-def test_a_program_that_is_not_there_fails_the_start_and_holds_nothing(tmp_path):
+def test_pain_16_a_program_that_is_not_there_fails_the_start_and_holds_nothing(tmp_path):
     with pytest.raises(StartFailed, match=r"/no/such: No such file"):
         process.launch(["/no/such"], tmp_path)
     assert not process.locked(tmp_path)
@@ -104,24 +104,24 @@ def exec_done(vm):
     return process.command_line(vm.pid)
 
 
-def test_a_process_is_found_by_its_record(launch, tmp_path):
+def test_pain_9_a_process_is_found_by_its_record(launch, tmp_path):
     vm = launch()
     assert process.find(tmp_path, vm.pid, vm.started) == vm
 
 
-def test_a_process_is_found_by_its_command_line(launch, tmp_path):
+def test_pain_9_a_process_is_found_by_its_command_line(launch, tmp_path):
     vm = launch()
     exec_done(vm)
     for pid, started in ((None, None), (vm.pid, None), (vm.pid, vm.started + 1), (1, 1)):
         assert process.find(tmp_path, pid, started) == vm
 
 
-def test_the_process_of_another_directory_is_not_found(launch, tmp_path):
+def test_pain_9_the_process_of_another_directory_is_not_found(launch, tmp_path):
     launch(*program(tmp_path / "other"))
     assert process.find(tmp_path, None, None) is None
 
 
-def test_a_pid_that_is_somebody_elses_now_is_neither_found_nor_signalled(launch, tmp_path):
+def test_pain_9_a_pid_that_is_somebody_elses_now_is_neither_found_nor_signalled(launch, tmp_path):
     with subprocess.Popen(["sleep", "60"]) as other:
         exec_done(other)
         started = process.start_time(other.pid)
@@ -157,7 +157,7 @@ def test_the_command_line_comes_whole(launch, tmp_path):
     assert exec_done(vm)[-3:] == ["two words", "", "ä"]
 
 
-async def test_the_end_of_a_child_tells_its_status(launch):
+async def test_pain_19_the_end_of_a_child_tells_its_status(launch):
     vm = launch()
     waiting = asyncio.create_task(process.ended(vm))
     await asyncio.sleep(0)

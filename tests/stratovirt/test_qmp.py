@@ -112,7 +112,7 @@ async def test_cr_lf_and_halves_of_messages_may_come_in_reads_of_their_own(tmp_p
         assert await qmp.execute("two", LIMIT) == 2
 
 
-async def test_events_come_between_a_command_and_its_answer(tmp_path):
+async def test_pain_19_events_come_between_a_command_and_its_answer(tmp_path):
     async def script(peer):
         command = await peer.command()
         peer.say({"event": "STOP", "data": {"a": 1}, "timestamp": {}}, {"event": "RESUME"})
@@ -223,7 +223,7 @@ async def test_a_close_is_told_once_to_whoever_waits(tmp_path):
         assert qmp.closes == [1]
 
 
-async def test_no_answer_in_time_closes_the_connection(tmp_path):
+async def test_pain_19_no_answer_in_time_closes_the_connection(tmp_path):
     """A late answer must never be taken for the next command's."""
     async def script(peer):
         command = await peer.command()
@@ -239,7 +239,7 @@ async def test_no_answer_in_time_closes_the_connection(tmp_path):
         await until_closed(qmp)
 
 
-async def test_an_answer_with_another_id_is_nobodys(tmp_path):
+async def test_pain_19_an_answer_with_another_id_is_nobodys(tmp_path):
     async def script(peer):
         command = await peer.command()
         peer.say({"return": "of a former client", "id": "77"})
@@ -249,7 +249,7 @@ async def test_an_answer_with_another_id_is_nobodys(tmp_path):
         assert await qmp.execute("query-status", LIMIT) == "mine"
 
 
-async def test_one_command_is_under_way_when_many_ask(tmp_path):
+async def test_pain_19_one_command_is_under_way_when_many_ask(tmp_path):
     async def script(peer):
         for _ in range(20):
             command = await peer.command()  # asserts that nothing came behind it

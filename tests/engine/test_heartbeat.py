@@ -1,0 +1,43 @@
+"""The heartbeat: only while the loop and the watcher live."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+
+from reconciler.report.status import HEARTBEAT
+from tests.engine.making import LIMIT, Place, running
+
+
+async def beats(place, reconciler, number):
+    """So many more, by their time."""
+    seen = set()
+    async with asyncio.timeout(LIMIT):
+        while len(seen) <= number:
+            seen.add(json.loads((place.path / "state" / HEARTBEAT).read_bytes())["at"])
+            await asyncio.sleep(0.01)
+    return max(seen)
+
+
+async def test_pain_13_the_heart_beats_only_while_changes_are_heard(tmp_path):
+    place = Place(tmp_path, "reconcile: {heartbeat: 50ms}\n")
+    async with running(place) as reconciler:
+        await beats(place, reconciler, 3)
+        assert not place.told("source.failed")
+        reader = reconciler.sync.source._watch._observer._reader
+        reader.stop()
+        reader.join()
+        async with asyncio.timeout(LIMIT):
+            while not place.told("source.failed"):
+                await asyncio.sleep(0.01)
+        last = json.loads((place.path / "state" / HEARTBEAT).read_bytes())["at"]
+        await asyncio.sleep(0.3)  # six beats would have come
+        assert json.loads((place.path / "state" / HEARTBEAT).read_bytes())["at"] == last
+        told, = place.told("source.failed")
+        assert (told["reason"], told["severity"]) == ("WatcherDied", "error")
+        # It still looks, by its clock.
+        place.drop("a")
+        reconciler.sync.wake()
+        async with asyncio.timeout(LIMIT):
+            while not reconciler.keepers:
+                await asyncio.sleep(0.01)
