@@ -126,6 +126,6 @@ VERBS = (
          _approve, _approve_arguments, "  reconciler approve p-3f2a1c\n"),
     Verb("sync", "look at the source now", _sync, _sync_arguments,
          "  git pull && reconciler sync --wait --timeout 2m\n"
-         "exit: 0 read, and with --wait all is settled and well; 1 not in time, or invalid or "
-         "Stalled (stderr says what); 2 an error\n"),
+         "exit: 0 done, 1 with --wait: not in time, invalid or Stalled (stderr says what), "
+         "2 an error\n"),
 )

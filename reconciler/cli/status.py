@@ -131,7 +131,7 @@ def _table(value: dict[str, Any], domains: list[dict[str, Any]], stale: str, *, 
 
 
 def _from(source: dict[str, Any]) -> str:
-    """Where the files are from, what is in force of it, who signed it, and when it was looked at."""
+    """Where the files are from, what of it is in force, who signed it, when it was read."""
     revision = f" at {show_revision(source['revision'])}" if source["revision"] else ""
     name = (source.get("verified") or {}).get("name")
     signed = f", signed by {name}" if name else ""
@@ -191,8 +191,9 @@ def _remarks(domain: dict[str, Any], *, details: bool) -> list[str]:
         found += [f"depends on {d['domain']} ({d['condition']}): "
                   f"{'met' if d['met'] else 'not met'}" for d in domain.get("dependsOn", ())]
         found += [f"{what}: {told}" for what, told in exits(domain["restarts"])]
+        revision = show_revision(domain["revision"] or "-")
         found.append(f"generation {domain['generation']}, observed {domain['observedGeneration']}"
-                     f"; revision {show_revision(domain['revision'] or '-')}; uuid {domain['uuid']}")
+                     f"; revision {revision}; uuid {domain['uuid']}")
     return found
 
 

@@ -114,8 +114,8 @@ def unusable_secrets(settings: Settings) -> Iterator[tuple[str, str]]:
             mode = path.stat().st_mode
             empty = not path.read_bytes().strip()
         except OSError as error:
-            yield f"{path}: {error.strerror}", f"{name} names a file with a secret; without it " \
-                                               "nobody is let in"
+            yield (f"{path}: {error.strerror}",
+                   f"{name} names a file with a secret, without which nobody is let in")
             continue
         if empty:
             yield f"{path} is empty", f"write the secret of {name} into it"
