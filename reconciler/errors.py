@@ -18,6 +18,11 @@ class ReconcilerError(Exception):
         if reason is not None:
             self.reason = reason
 
+    @property
+    def advice(self) -> str:
+        """What was found and what to do next, in one line."""
+        return f"{self}; {self.hint}" if self.hint else str(self)
+
 
 class UsageError(ReconcilerError):
     """The operator's words: an unknown domain, a state that does not allow the verb."""

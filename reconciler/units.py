@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
 MIB = 1 << 20
+_DIGITS = 12  # of a commit: enough to tell it from all others
 _SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 _DURATION = re.compile(r"([0-9]{1,9})(ms|s|m|h|d)")
 _POWERS = {"": 0, "k": 1, "m": 2, "g": 3, "t": 4, "p": 5, "e": 6}
@@ -76,3 +77,9 @@ def nearest(name: str, accepted: Iterable[str]) -> str:
     """'; did you mean 'x'?' for the nearest accepted name, or nothing."""
     near = difflib.get_close_matches(name, list(accepted), 1)
     return f"; did you mean '{near[0]}'?" if near else ""
+
+
+def show_revision(revision: str) -> str:
+    """A revision for a table or a line of text: 12 digits of a commit, where there are 40."""
+    ref, mark, commit = revision.rpartition("@sha1:")
+    return f"{ref}@{commit[:_DIGITS]}" if mark else revision

@@ -8,6 +8,7 @@ from reconciler.units import (
     nearest,
     seconds,
     show_bytes,
+    show_revision,
     show_seconds,
     unit_bytes,
     write_seconds,
@@ -70,6 +71,13 @@ def test_shown_seconds_are_near_the_truth(value):
     number, _, unit = show_seconds(value).partition(" ")
     size = {"ms": 0.001, "s": 1, "min": 60, "h": 3600, "d": 86400}[unit]
     assert abs(int(number) * size - value) <= size / 2 + 1e-6
+
+
+@pytest.mark.parametrize(("revision", "shown"), [
+    (f"main@sha1:{'0123456789abcdef' * 2}01234567", "main@0123456789ab"),
+    ("sha256:3b0cbb9a9751", "sha256:3b0cbb9a9751"), ("", "")])
+def test_a_commit_is_shown_by_as_many_digits_as_tell_it_apart(revision, shown):
+    assert show_revision(revision) == shown
 
 
 def test_the_nearest_name():

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from reconciler.cli.client import ask
 from reconciler.cli.terminal import complain, progress
 from reconciler.cli.verb import NO, OK, Verb, with_name
+from reconciler.cli.wait import missing
 from reconciler.errors import UsageError
 from reconciler.units import seconds
 
@@ -32,8 +33,9 @@ def _hold(options: Namespace, settings: Settings) -> int:
     if options.time is not None:
         query["for"] = options.time
     ask(settings, "POST", *_path(options, "hold"), query=query)
-    print(f"{options.name}: held; `reconciler release {options.name}` ends it" if options.name
-          else "all domains: held; `reconciler release --all` ends it")
+    time = "" if options.time is None else f" for {options.time}"
+    print(f"{options.name or 'all domains'}: held{time}; `reconciler release "
+          f"{options.name or '--all'}` ends it")
     return OK
 
 
@@ -46,7 +48,7 @@ def _path(options: Namespace, verb: str) -> tuple[str, ...]:
 
 def _terminal() -> str:
     try:
-        return os.path.basename(os.ttyname(sys.stdin.fileno()))
+        return os.ttyname(sys.stdin.fileno()).removeprefix("/dev/")
     except OSError:
         return "notty"
 
@@ -82,7 +84,11 @@ def _sync(options: Namespace, settings: Settings) -> int:
         complain(f"not ready in time: {', '.join(value['waitingFor'])}",
                  "`reconciler explain NAME` says why")
         return NO
-    return OK
+    in_vain = [why for why, final in missing(ask(settings, "GET", *API, "status"), None, None,
+                                             "Ready") if final]
+    for why in in_vain:
+        complain(why)
+    return NO if in_vain else OK
 
 
 def _release_arguments(parser: ArgumentParser) -> None:
@@ -104,7 +110,8 @@ def _approve_arguments(parser: ArgumentParser) -> None:
 
 def _sync_arguments(parser: ArgumentParser) -> None:
     parser.add_argument("--wait", action="store_true", help="until all is Ready or Stalled")
-    parser.add_argument("--timeout", default="5m", metavar="DURATION")
+    parser.add_argument("--timeout", default="5m", metavar="DURATION",
+                        help="how long to wait (default: %(default)s)")
 
 
 VERBS = (
@@ -118,5 +125,7 @@ VERBS = (
     Verb("approve", "destroy what is held because so many files went at once, or take a rewind",
          _approve, _approve_arguments, "  reconciler approve p-3f2a1c\n"),
     Verb("sync", "look at the source now", _sync, _sync_arguments,
-         "  git pull && reconciler sync --wait --timeout 2m\n"),
+         "  git pull && reconciler sync --wait --timeout 2m\n"
+         "exit: 0 done, 1 with --wait: not in time, invalid or Stalled (stderr says what), "
+         "2 an error\n"),
 )

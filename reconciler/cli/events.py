@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from reconciler.cli.terminal import complain, paint
 from reconciler.cli.verb import ERROR, OK, Verb
+from reconciler.units import show_revision
 
 if TYPE_CHECKING:
     from argparse import ArgumentParser, Namespace
@@ -100,6 +101,8 @@ def _print(line: str, *, as_text: bool) -> None:
     told = value.pop("error", "") or value.pop("message", "")
     for unread in ("seq", "uuid", "message", "traceback"):
         value.pop(unread, None)
+    if "revision" in value:
+        value["revision"] = show_revision(str(value["revision"]))
     rest = " ".join(f"{key}={item}" for key, item in value.items())
     colour = _COLOURS.get(severity)
     name = paint(f"{event:<20}", colour) if colour else f"{event:<20}"

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from reconciler.cli.terminal import exits, paint
 from reconciler.cli.verb import NO, OK, Verb, with_name
 from reconciler.errors import UsageError
-from reconciler.units import show_seconds
+from reconciler.units import show_revision, show_seconds
 
 if TYPE_CHECKING:
     from argparse import ArgumentParser, Namespace
@@ -67,7 +67,8 @@ def _text(value: dict[str, Any]) -> str:
 def _story(value: dict[str, Any]) -> list[str]:
     status, plan = value["status"], value["plan"]
     seen, wanted = status["observed"], status["desired"]
-    lines = [(f"{paint(status['name'], 'bold')} from {status['file']} ({status['revision']}, "
+    revision = show_revision(status["revision"] or "-")
+    lines = [(f"{paint(status['name'], 'bold')} from {status['file']} ({revision}, "
               f"generation {status['generation']})"),
              f"  wanted    {wanted['state']}",
              f"  observed  {seen['state']}{', process ' + str(seen['pid']) if seen['pid'] else ''}"]

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from reconciler.cli.terminal import table
 from reconciler.cli.verb import OK, Verb, with_name
 from reconciler.errors import UsageError
-from reconciler.units import nearest
+from reconciler.units import nearest, show_revision
 
 if TYPE_CHECKING:
     from argparse import ArgumentParser, Namespace
@@ -27,10 +27,16 @@ def _history(options: Namespace, settings: Settings) -> int:
     elif options.output == "json":
         print(json.dumps([entry.value for entry in entries], indent=1))
     else:
+        rows = [[str(e.number), e.result, str(e.count), _when(e.first), _when(e.last),
+                 show_revision(e.revision), e.file] for e in reversed(entries)]
         print(table(["N", "RESULT", "TIMES", "FIRST APPLIED", "LAST APPLIED", "REVISION", "FILE"],
-                    [[str(e.number), e.result, str(e.count), e.first, e.last, e.revision, e.file]
-                     for e in reversed(entries)]) if entries else "nothing was applied yet")
+                    rows) if rows else "nothing was applied yet")
     return OK
+
+
+def _when(moment: str) -> str:
+    """Without the milliseconds, for a table."""
+    return f"{moment[:10]} {moment[11:19]}Z" if moment else "-"
 
 
 def _rollback(options: Namespace, settings: Settings) -> int:

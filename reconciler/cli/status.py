@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from reconciler.cli.terminal import complain, exits, paint, table
 from reconciler.cli.verb import DOMAINS, ERROR, NO, OK, STALE, Verb
-from reconciler.units import nearest, show_bytes, show_seconds
+from reconciler.units import nearest, show_bytes, show_revision, show_seconds
 
 if TYPE_CHECKING:
     from argparse import ArgumentParser, Namespace
@@ -104,6 +104,8 @@ def _table(value: dict[str, Any], domains: list[dict[str, Any]], stale: str, *, 
     if hypervisor["simulated"]:
         lines.append(paint("SIMULATED: no stratovirt on PATH; a simulator stands in, and no guest "
                            "really runs", "yellow"))
+    if wide and not details:
+        lines.append(_from(value["source"]))
     source = value["source"]["conditions"][0]
     if source["status"] != "True":
         lines.append(paint(f"source: {source['reason']}: {source['message']}", "red"))
@@ -126,6 +128,16 @@ def _table(value: dict[str, Any], domains: list[dict[str, Any]], stale: str, *, 
                   for other in value.get("unmanaged", ())]
     lines += [paint(text, "yellow") for text in _for_somebody(value)]
     return "\n".join(lines)
+
+
+def _from(source: dict[str, Any]) -> str:
+    """Where the files are from, what of it is in force, who signed it, when it was read."""
+    revision = f" at {show_revision(source['revision'])}" if source["revision"] else ""
+    name = (source.get("verified") or {}).get("name")
+    signed = f", signed by {name}" if name else ""
+    age = _age(source["lastSuccess"]) if source.get("lastSuccess") else ""
+    seen = f", read {age}{'' if age == 'now' else ' ago'}" if age else ""
+    return f"files: {source.get('url') or source.get('path')}{revision}{signed}{seen}"
 
 
 def _for_somebody(value: dict[str, Any]) -> list[str]:
@@ -179,8 +191,9 @@ def _remarks(domain: dict[str, Any], *, details: bool) -> list[str]:
         found += [f"depends on {d['domain']} ({d['condition']}): "
                   f"{'met' if d['met'] else 'not met'}" for d in domain.get("dependsOn", ())]
         found += [f"{what}: {told}" for what, told in exits(domain["restarts"])]
+        revision = show_revision(domain["revision"] or "-")
         found.append(f"generation {domain['generation']}, observed {domain['observedGeneration']}"
-                     f"; revision {domain['revision']}; uuid {domain['uuid']}")
+                     f"; revision {revision}; uuid {domain['uuid']}")
     return found
 
 
@@ -220,7 +233,8 @@ def _stale(state: Path, value: dict[str, Any]) -> str:
         return (f"the reconciler (process {value['reconciler']['pid']}) does not run; last word "
                 f"{show_seconds(max(age, 0))} ago. The VMs run on without it.")
     if age > 3 * every:
-        return f"no sign of life from the reconciler for {show_seconds(age)}"
+        return (f"no sign of life from the reconciler for {show_seconds(age)}: it hangs, or cannot "
+                f"write into {state} (its log says so)")
     return ""
 
 

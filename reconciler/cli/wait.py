@@ -68,6 +68,8 @@ def missing(status: dict[str, Any], name: str | None, revision: str | None,
                       f"{source['revision'] or 'nothing yet'}"
                       + (f" ({trouble['reason']}: {trouble['message']})"
                          if trouble["status"] != "True" else ""), False))
+    if revision is None and name is None:
+        found += [(why, False) for why in _not_read(source)]
     coming = bool(found)  # it may be what mends the rest
     chosen = [d for d in status["domains"] if name in (None, d["name"], d["uuid"])]
     if name is not None and not chosen:
@@ -82,6 +84,14 @@ def missing(status: dict[str, Any], name: str | None, revision: str | None,
             found.append((f"{domain['name']}: {why}",
                           domain["status"] == "Failed" and not coming))
     return found
+
+
+def _not_read(source: dict[str, Any]) -> list[str]:
+    """Why nobody can tell what all is: the newest of the source is not known."""
+    state = source["conditions"][0]
+    if state["status"] != "True":
+        return [f"the source: {state['reason']}: {state['message']}"]
+    return [] if source["revision"] else ["the source was not read yet"]
 
 
 def _covers(source: dict[str, Any], revision: str) -> bool:

@@ -55,7 +55,7 @@ def _problems(domain: Domain, rules: Admission) -> Iterator[Problem]:
                       f"{rules.max_vcpus} (admission.max_vcpus)")
     window = domain.policy.window
     if window is not None and window not in rules.windows:
-        accepted = ", ".join(rules.windows) or "none is in the configuration"
+        accepted = ", ".join(rules.windows) or "none, since the configuration has no windows"
         yield Problem(domain.file, lines.get("policy", 1), "domain/metadata/reconcile/update",
                       f"window='{window}'{nearest(window, rules.windows)}; accepted: {accepted}")
     yield from _outside(domain, rules, problem)

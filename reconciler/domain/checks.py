@@ -49,7 +49,8 @@ def _cycles(domains: Mapping[str, Domain]) -> Iterator[tuple[str, Problem]]:
         if way:
             line = dict(domain.lines).get("policy", 1)
             yield file, Problem(file, line, "domain/metadata/reconcile/depends-on",
-                                f"{' → '.join(way)} is a cycle; accepted: none")
+                                f"{' → '.join(way)} is a cycle, and each would wait for the next; "
+                                "accepted: no cycle")
 
 
 def _way_back(name: str, wanted: Mapping[str, list[str]]) -> tuple[str, ...]:

@@ -82,9 +82,10 @@ class Filling:
         if variable not in known and self.variables.strict:
             near = "; did you mean '{index}'?" if variable == "index" else nearest(
                 variable[:_LONGEST_SHOWN], known)
+            there = f"those of source.variables: {', '.join(known)}" if known else (
+                "none, since source.variables is empty")
             self._wrong(raw, name, f"no variable '{variable[:_LONGEST_SHOWN]}'{near}; accepted: "
-                                   f"{', '.join(known) or 'none'} (source.variables), and "
-                                   "$${NAME} for the characters themselves")
+                                   f"{there} ($${{NAME}} is for the characters themselves)")
         return known.get(variable, found[0])
 
     def _wrong(self, raw: etree._Element, name: str, message: str) -> None:

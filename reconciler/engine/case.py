@@ -11,6 +11,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING
 
 from reconciler.stratovirt.observation import Exit, ExitKind, Vm, VmState
+from reconciler.units import timestamp
 
 if TYPE_CHECKING:
     from reconciler.domain.difference import Change
@@ -61,6 +62,12 @@ class Hold:
     reason: str
     by: str
     until: float | None = None  # time of day, seconds since 1970
+
+    @property
+    def told(self) -> str:
+        """Who, until when, and why, for people."""
+        until = "" if self.until is None else f" until {timestamp(self.until)}"
+        return f"held by {self.by}{until}{f': {self.reason}' if self.reason else ''}"
 
 
 class Removal(StrEnum):

@@ -161,7 +161,7 @@ class Commands:
                     await self._next_status()
         except TimeoutError:
             pass
-        return {"handled": sync.handled, "error": str(sync.error or ""),
+        return {"handled": sync.handled, "error": sync.error.advice if sync.error else "",
                 "waitingFor": sorted(self._unsettled(name))}
 
     def _unsettled(self, name: str | None) -> list[str]:

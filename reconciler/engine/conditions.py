@@ -161,7 +161,7 @@ def held(case: Case, intent: Intent, pending: tuple[Pending, ...]) -> Plan:
     hold = case.hold
     assert hold is not None
     differs = bool(intent.steps or pending or case.vm.state is VmState.UNKNOWN)
-    message = f"held by {hold.by}{f': {hold.reason}' if hold.reason else ''}"
+    message = hold.told
     ready = Condition("Ready", Truth.FALSE if differs else Truth.TRUE,
                       "HoldRequested" if differs else "InSync", message)
     drifted = (Condition("Drifted", Truth.TRUE, "Drifted",

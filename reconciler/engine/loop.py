@@ -23,7 +23,7 @@ from reconciler.engine.neighbourhood import Neighbourhood
 from reconciler.engine.publisher import Publisher
 from reconciler.engine.queue import Urgency, WorkQueue
 from reconciler.engine.revisions import Revisions
-from reconciler.engine.site import gate_of, memory_limit
+from reconciler.engine.site import gate_of, memory_limit, unusable_secrets
 from reconciler.engine.store import Memory, Store
 from reconciler.engine.sync import Sync
 from reconciler.errors import AlreadyRunning, HostError
@@ -123,6 +123,8 @@ class Reconciler:
             return
         host, _, port = where.rpartition(":")
         host = host.removeprefix("[").removesuffix("]")
+        for problem, hint in unusable_secrets(self.settings):
+            self.journal.write("http.remarked", severity="warning", message=problem, hint=hint)
         try:
             await self.server.listen(host, int(port), lambda: gate_of(self.settings, host))
         except OSError as error:

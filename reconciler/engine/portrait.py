@@ -51,7 +51,7 @@ def source_status(owner: Reconciler, since: Transitions) -> dict[str, Any]:
 def _of_source(owner: Reconciler) -> Iterator[Condition]:
     sync, error, source = owner.sync, owner.sync.error, owner.settings.source
     if error is not None:
-        yield Condition("Ready", Truth.FALSE, error.reason, str(error))
+        yield Condition("Ready", Truth.FALSE, error.reason, error.advice)
     else:
         yield Condition("Ready", Truth.TRUE, "Succeeded")
     last = str(sync.source.describe().get("lastSuccess", ""))

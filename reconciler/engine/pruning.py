@@ -27,8 +27,7 @@ def removal_of_held(case: Case) -> Plan:
     """Somebody works on it: it goes once they are done."""
     hold = case.hold
     assert hold is not None
-    message = (f"its file is gone; held by {hold.by}{f': {hold.reason}' if hold.reason else ''}; "
-               "`reconciler release` removes it")
+    message = f"its file is gone; {hold.told}; `reconciler release` removes it"
     return Plan(conditions=(Condition("Ready", Truth.FALSE, "HoldRequested", message),
                             Condition("Held", Truth.TRUE, "HoldRequested", message)),
                 blocked=REMOVAL)

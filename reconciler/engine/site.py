@@ -17,10 +17,13 @@ from reconciler.report.gate import Gate
 from reconciler.sources.listing import DEFAULTS
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
     from reconciler.domain.model import Domain
     from reconciler.settings import Settings
+
+_ANYBODY = 0o007  # of a file's mode
 
 
 def reading_host(settings: Settings, *, lenient: bool = False, strict: bool = False) -> ReadingHost:
@@ -98,6 +101,26 @@ def gate_of(settings: Settings, host: str) -> Gate:
         loopback = host == "localhost"
     return Gate(loopback, _secret(settings, settings.http.token_file),
                 _secret(settings, settings.source.webhook_secret_file))
+
+
+def unusable_secrets(settings: Settings) -> Iterator[tuple[str, str]]:
+    """What is wrong with the files that guard the listener, each with what to do."""
+    for name, file in (("http.token_file", settings.http.token_file),
+                       ("source.webhook_secret_file", settings.source.webhook_secret_file)):
+        if file is None:
+            continue
+        path = settings.base / file
+        try:
+            mode = path.stat().st_mode
+            empty = not path.read_bytes().strip()
+        except OSError as error:
+            yield (f"{path}: {error.strerror}",
+                   f"{name} names a file with a secret, without which nobody is let in")
+            continue
+        if empty:
+            yield f"{path} is empty", f"write the secret of {name} into it"
+        elif mode & _ANYBODY:
+            yield f"{path}: everybody on this host may use this secret", f"chmod 600 {path}"
 
 
 def _secret(settings: Settings, file: str | None) -> bytes:

@@ -66,7 +66,7 @@ class Gate:
             return Refusal(HTTPStatus.METHOD_NOT_ALLOWED, "a webhook is a POST")
         if not self.secret:
             return Refusal(HTTPStatus.FORBIDDEN, "webhooks are not taken",
-                           "set source.webhook_secret_file")
+                           "set source.webhook_secret_file to a file that holds a secret")
         if signer(headers, body, self.secret) is None:
             return Refusal(HTTPStatus.UNAUTHORIZED, "the signature is missing or wrong",
                            "the secret there must be that of source.webhook_secret_file")

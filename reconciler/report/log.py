@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import structlog
 
+from reconciler.units import show_revision
+
 if TYPE_CHECKING:
     from collections.abc import Callable, MutableMapping
     from pathlib import Path
@@ -38,6 +40,8 @@ def shower(form: str, level: str, file: Path | None) -> Callable[[dict[str, Any]
         if readable:
             values["timestamp"] = values.pop("time")
             values["level"] = severity
+            if "revision" in values:
+                values["revision"] = show_revision(str(values["revision"]))
             for machine_only in ("seq", "uuid"):
                 values.pop(machine_only, None)
             logger.msg(name, **values)

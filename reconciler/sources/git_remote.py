@@ -210,6 +210,8 @@ _HINTS = (
     ("dubious ownership", "a file:// repository must belong to the user that the reconciler is"),
     ("No space left", "make room where paths.state is"),
 )
+# git would ask a person, who is not there; its words are about a terminal.
+_ASKED = re.compile(r"could not read (Username|Password) for")
 _LONGEST = 300
 
 
@@ -230,6 +232,8 @@ def failure(remote: Remote, errors: str, secrets: tuple[str, ...]) -> SourceErro
     """Why this remote gave nothing."""
     line = meaning(errors, secrets) or "git failed without a word"
     line = line.replace(remote.address, remote.shown)
+    if _ASKED.search(line):
+        line = "the server does not let us in without a valid login"
     hint = next((hint for words, hint in _HINTS if re.search(words, errors)), "")
     reason = "AuthenticationFailed" if _NOT_ALLOWED.search(errors) else "FetchFailed"
     return SourceError(f"{remote.shown}: {line}", reason=reason, hint=hint)

@@ -35,6 +35,10 @@ def test_the_wide_table_has_more(shared):
     assert "128 MiB" in row
     assert "/dev/pts/" in row
     assert row.endswith("a.xml")
+    files = next(line for line in shared.verb("status", "-o", "wide").stdout.splitlines()
+                 if line.startswith("files: "))
+    assert f"{shared.settings.domains} at sha256:" in files
+    assert ", read " in files
 
 
 def test_json_and_yaml_are_the_same_value(shared):
@@ -135,3 +139,4 @@ def test_pain_13_rule_9_a_reconciler_that_hangs_is_stale(idle, every):
         site.reconciler.send_signal(signal.SIGCONT)
         assert done.returncode == 3
         assert "no sign of life from the reconciler" in done.stdout
+        assert f"cannot write into {site.settings.state}" in done.stdout

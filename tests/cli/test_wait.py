@@ -55,6 +55,20 @@ def test_why_the_source_does_not_come_is_said():
     assert of(trouble, revision=SHA) == []
 
 
+def test_a_source_that_cannot_be_read_is_not_all_ready():
+    def trouble(value):
+        value["source"]["conditions"] = [
+            {"status": "False", "reason": "FetchFailed", "message": "refused"}]
+
+    assert of(trouble) == [("the source: FetchFailed: refused", False)]
+    assert of(trouble, name="a") == []
+
+    def new(value):
+        value["source"]["revision"] = ""
+
+    assert of(new) == [("the source was not read yet", False)]
+
+
 def test_a_domain_that_is_not_ready_is_named_and_a_stalled_one_is_not_waited_for():
     def change(value):
         value["domains"] = [domain("a", "Unknown", "Starting", "InProgress"), domain("b")]
@@ -122,3 +136,6 @@ def test_it_ends_when_it_is_reached_and_says_what_is_not(site):
     assert found.returncode == 1
     assert "b: MissingFile" in found.stderr
     assert site.verb("wait", "--for", "ready").returncode == 1
+    found = site.verb("sync", "--wait", "--timeout", "1m")
+    assert found.returncode == 1
+    assert "b: MissingFile" in found.stderr

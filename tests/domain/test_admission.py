@@ -83,4 +83,4 @@ def test_a_window_has_to_be_in_the_configuration():
     assert (problem.reason, problem.line) == ("InvalidDefinition", 1)
     assert "did you mean 'nights'" in problem.message
     assert admit(read(policy("", "<r:update window='nights'/>")), rules) == ()
-    assert "none is in the configuration" in admit(named, Admission())[0].message
+    assert "the configuration has no windows" in admit(named, Admission())[0].message

@@ -84,9 +84,9 @@ def test_a_cycle_of_dependencies_is_refused_with_its_path():
         "a": ["b"], "b": ["c", "x"], "c": ["a"], "d": ["a"], "e": []}.items()}
     found = conflicts(files, ())
     assert {file: p.message for file, (p,) in found.items()} == {
-        "a.xml": "a → b → c → a is a cycle; accepted: none",
-        "b.xml": "b → c → a → b is a cycle; accepted: none",
-        "c.xml": "c → a → b → c is a cycle; accepted: none"}
+        "a.xml": "a → b → c → a is a cycle, and each would wait for the next; accepted: no cycle",
+        "b.xml": "b → c → a → b is a cycle, and each would wait for the next; accepted: no cycle",
+        "c.xml": "c → a → b → c is a cycle, and each would wait for the next; accepted: no cycle"}
     assert {p.reason for (p,) in found.values()} == {"InvalidDefinition"}
 
 

@@ -93,7 +93,8 @@ def test_two_dollars_are_one_that_means_nothing(written, meant):
 
 
 @pytest.mark.parametrize(("written", "said"), [
-    ("${BRIGE}", "no variable 'BRIGE'; did you mean 'BRIDGE'?; accepted: BRIDGE, SIZE (source."),
+    ("${BRIGE}", "no variable 'BRIGE'; did you mean 'BRIDGE'?; accepted: those of source.variabl"),
+    ("${BRIDG}", ": those of source.variables: BRIDGE, SIZE ($${NAME} is for the characters"),
     ("${index}", "no variable 'index'; did you mean '{index}'?"),
     ("${BRIDGE", "found '${BRIDGE', which is no ${NAME}; accepted: ${NAME}, and $${"),
     ("${}", "found '${}'"), ("${1}", "found '${1}'"), ("a ${A B}", "found '${A B}'")])

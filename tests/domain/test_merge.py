@@ -131,7 +131,7 @@ def test_a_file_needs_nothing_of_itself(data):
     ("<vcpu>0</vcpu>", "a number from 1 to 254"),
     (US.format("stat='running'", ""), "unknown attribute 'stat'; did you mean 'state'"),
     (US.format("count='0'", ""), "reconcile/@count"),
-    ("<vcpu>${N}</vcpu>", "no variable 'N'"),
+    ("<vcpu>${N}</vcpu>", "no variable 'N'; accepted: those of source.variables: M ("),
     ("<vcpu>", "not well-formed"), ("<devices><disk/></devices>", None),
     ("<vcpu>${M}</vcpu>", None),
     ("<devices><interface><mac address='52:54:00:00:00:0{index}'/></interface></devices>", None)])

@@ -18,6 +18,7 @@ from reconciler.engine.case import (
     VmState,
 )
 from reconciler.engine.plan import plan
+from reconciler.units import timestamp
 from tests.values import NOW, case, domain
 
 RUNNING, PAUSED, STOPPED = DesiredState.RUNNING, DesiredState.PAUSED, DesiredState.STOPPED
@@ -130,6 +131,10 @@ def test_pain_7_held_only_tells():
     assert verbs(decided) == []
     assert [s.verb for s in decided.blocked] == [Verb.PAUSE]
     assert decided.condition("Drifted").status is Truth.TRUE
+    assert decided.condition("Held").message == "held by me@pts0: repair"
+    hold = Hold("", "me", NOW.wall + 60)
+    ending = plan(case(domain(PAUSED), VmState.RUNNING, hold=hold), NOW)
+    assert ending.condition("Held").message == f"held by me until {timestamp(NOW.wall + 60)}"
     over = Hold("repair", "me", NOW.wall - 1)
     assert verbs(plan(case(domain(PAUSED), VmState.RUNNING, hold=over), NOW)) == [Verb.PAUSE]
 

@@ -276,6 +276,20 @@ async def test_a_webhook_wakes_a_look_at_the_source(tmp_path):
         assert (await over_tcp(port, "POST", "/hooks/git", b"{}", x_gitlab_token="s"))[0] == 401
 
 
+@pytest.mark.parametrize(("text", "mode", "said"), [
+    (None, 0, "No such file"), ("s\n", 0o644, "everybody on this host may use"),
+    (" \n", 0o600, "is empty"), ("s\n", 0o600, None)])
+async def test_a_secret_that_guards_nothing_is_told_at_the_start(tmp_path, text, mode, said):
+    place = Place(tmp_path, "http: {listen: '127.0.0.1:0'}\n"
+                            "source: {webhook_secret_file: secret}\n")
+    if text is not None:
+        (tmp_path / "secret").write_text(text)
+        (tmp_path / "secret").chmod(mode)
+    async with running(place):
+        told = place.told("http.remarked")
+    assert [said in event["message"] for event in told] == ([True] if said else [])
+
+
 async def test_a_port_that_is_taken_is_told_and_stops_nothing(tmp_path, handler):
     async with listening(tmp_path, handler, Gate(loopback=True)) as port:
         (tmp_path / "place").mkdir()

@@ -164,6 +164,7 @@ def test_pain_1_a_rewind_is_refused_until_it_is_approved(site):
     assert sync(site).returncode == 1
     value = site.until(lambda v: v["approvals"])
     assert value["source"]["conditions"][0]["reason"] == "NotFastForward"
+    assert "`reconciler approve` accepts this one" in value["source"]["conditions"][0]["message"]
     approval, = value["approvals"]
     assert (approval["kind"], approval["revision"]) == ("NotFastForward", wanted)
     assert "reconciler approve r-" in site.verb("status").stdout

@@ -100,6 +100,7 @@ async def test_a_wrong_token(site, upstream, token, answer, given):
     assert "token" in error.hint
     assert url in str(error)
     assert "wrong" not in str(error)
+    assert "terminal" not in str(error)  # git's own words are about a prompt that nobody saw
 
 
 async def test_a_token_that_everybody_may_read_or_that_is_not_there(site, upstream, token):
