@@ -30,7 +30,7 @@ from reconciler.settings import load
 from reconciler.stratovirt.binary import Binary
 from reconciler.stratovirt.observation import Traces
 from tests.clock import SimulatedLoop
-from tests.property.world import ModelReconciler, World, model_clock
+from tests.property.world import MOST_MEMORY, ModelReconciler, World, model_clock
 from tests.values import xml
 
 ALL = "abc"
@@ -39,7 +39,8 @@ PAUSES = st.sampled_from([0.0, 0.005, 0.04, 0.2, 1.0, 5.0])
 STATES = st.sampled_from(["running", "paused", "stopped"])
 MEMORY = st.sampled_from([128, 256])
 INNER = st.sampled_from(["", "<r:update policy='manual'/>", "<r:prune policy='keep'/>",
-                         "<r:restart policy='never'/>", "<r:update rollback='none'/>"])
+                         "<r:restart policy='never'/>", "<r:update rollback='none'/>",
+                         "<r:depends-on domain='a'/>", "<r:start wave='1'/>"])
 FAULTS = st.sampled_from(["start", "never-up", "stop", "hang", "plug"])
 CARD = ("<interface type='ethernet'><mac address='52:54:00:00:00:0{name}'/><target dev='t-{name}'/>"
         "<link state='{link}'/></interface>")
@@ -52,6 +53,8 @@ CONFIG = """
 source: {settle: 0s}
 paths: {runtime: run, state: state, images: images}
 hypervisor: {path: simulator}
+reconcile: {max_unavailable: 1}
+admission: {total_memory: 600MiB}
 """
 
 
@@ -302,6 +305,17 @@ class Engine(RuleBasedStateMachine):
             self.runner.close()
             shutil.rmtree(self.path)
 
+    def waits(self, keeper, wanted):
+        """Whether it waits for others, and with good reason."""
+        reason, processes = keeper.plan.ready.reason, self.world.processes
+        if reason == "WaitingForMemory":
+            others = sum(p.domain.memory for n, p in processes.items() if n != wanted.name)
+            return others + wanted.memory > MOST_MEMORY
+        if reason == "WaitingForDependency":
+            return any(d.domain not in processes or not processes[d.domain].running
+                       for d in wanted.policy.depends_on)
+        return False
+
     def converges(self):
         if self.engine is None:
             self.boot()
@@ -314,7 +328,10 @@ class Engine(RuleBasedStateMachine):
             if wanted.policy.state == "stopped":
                 assert found is None, f"{name} runs"
             elif found is None:
-                assert keeper.ledger.down, f"{name} does not run: {keeper.plan}"
+                assert keeper.ledger.down or self.waits(keeper, wanted), (
+                    f"{name} does not run: {keeper.plan}")
+            elif self.waits(keeper, wanted):
+                continue
             else:
                 assert found.running is (wanted.policy.state == "running"), keeper.plan
                 if wanted.policy.update == "manual" or (

@@ -25,7 +25,10 @@ from reconciler.errors import (
     StopFailed,
 )
 from reconciler.stratovirt.observation import Traces, Vm, VmState
+from reconciler.stratovirt.prepare import Prepared
 from reconciler.stratovirt.record import Record
+
+MOST_MEMORY = 600 << 20  # for all VMs together
 
 
 @dataclass
@@ -90,7 +93,7 @@ class ModelMachine:
             await asyncio.sleep(10)
             return Vm(VmState.UNKNOWN, found.pid, "it does not answer")
         return Vm(VmState.RUNNING if found.running else VmState.PAUSED, found.pid,
-                  uncertain=self.record.uncertain)
+                  uncertain=self.record.uncertain, generation=self.record.generation)
 
     async def consoles(self) -> dict[str, str]:
         return {}
@@ -103,11 +106,22 @@ class ModelMachine:
             self._keep(replace(self.record, pid=None, started=None, intent="", updated=False,
                                uncertain=False))
 
-    def prepare(self, order) -> tuple[str, ...]:
-        return ()
+    def prepare(self, order) -> Prepared:
+        return Prepared()
+
+    def _may(self, domain) -> None:
+        """Never more VMs than memory; what a domain depends on is there before it is started."""
+        processes = self.world.processes
+        taken = sum(p.domain.memory for p in processes.values())
+        assert taken + domain.memory <= MOST_MEMORY, f"{self.name}: no memory is left for it"
+        before = [act for name, act in self.world.acts if name == self.name]
+        if before[-1:] != ["stop"]:  # a recreate waits for nobody
+            for wanted in domain.policy.depends_on:
+                assert wanted.domain in processes, f"{self.name} before {wanted.domain}"
 
     def launch(self, order, made, started_at) -> int:
         assert self.name not in self.world.processes, "two processes of one domain"
+        self._may(order.domain)
         self.world.acts.append((self.name, "start"))
         kept = Record(order.domain.name, order.domain.uuid, order.generation, "boot",
                       intent="start", places=dict(order.layout.places),
