@@ -151,6 +151,7 @@ class Reconciler:
             self.journal.write(
                 "hypervisor.simulated", severity="warning",
                 message="no stratovirt on PATH: a simulator stands in, and no guest really runs")
+        await asyncio.to_thread(self.context.archive.sweep, self.settings.prune.keep_definitions)
         for tap in await asyncio.to_thread(tidy, self.vms) if self.context.manage_taps else ():
             self.journal.write("tap.removed", tap=tap, message="its VM is gone")
         self._remember_all()
@@ -201,6 +202,8 @@ class Reconciler:
         self.neighbours.update(old, None)
         self.queue.forget(old)
         self.context.store.remove(old)
+        with suppress(OSError):  # a full disk: what was is not listed any more, and lost
+            self.context.archive.move(old, keeper.uuid)
         self.keepers[keeper.uuid] = keeper
         self.queue.wake(keeper.uuid, Urgency.FILE)  # what woke it before had another key
 
