@@ -342,7 +342,9 @@ def _is_open(keeper: Keeper) -> bool:
         return False
     unknown = keeper.plan.ready.status is Truth.UNKNOWN and (
         keeper.plan.condition("Stalled") is None)
-    return unknown or keeper.ledger.settled != keeper.memory.generation
+    # Whether its guest is ill is known; whether it gets well is nobody's to wait for.
+    ill = keeper.plan.ready.reason == "HealthCheckFailed" and not keeper.plan.steps
+    return unknown or (keeper.ledger.settled != keeper.memory.generation and not ill)
 
 
 def _traceback(error: Exception) -> str:

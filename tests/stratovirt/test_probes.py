@@ -1,5 +1,6 @@
 """A console's text: a guest may write what and as much as it wants."""
 
+import fcntl
 import os
 import pty
 import tty
@@ -34,3 +35,14 @@ def test_what_comes_in_pieces_is_put_together(console):
         os.write(ours, piece)
         probe.look(path)
     assert probe.found
+
+
+def test_what_a_person_reads_is_theirs(console):
+    ours, path = console
+    probe = Console("login: $")
+    probe.look(path)
+    with open(path, "rb", buffering=0) as theirs:
+        fcntl.flock(theirs, fcntl.LOCK_EX)
+        os.write(ours, b"login: ")
+        assert (probe.look(path), probe.taken) == ("somebody is on its console", True)
+    assert (probe.look(path), probe.taken, probe.found) == ("", False, True)
