@@ -59,20 +59,26 @@ def _wave_open(domain: Domain, others: Mapping[str, Neighbour]) -> bool:
     return wave == 0 or not any(
         other.domain is not None and other.domain.policy.start_wave < wave
         and other.domain.policy.state is not DesiredState.STOPPED
-        and (not other.at_rest or (other.waits and _hopes(other.domain, others)))
+        and (not other.at_rest or (other.waits and _hopes(other.domain, others, {})))
         for other in others.values())
 
 
-def _hopes(domain: Domain, others: Mapping[str, Neighbour],
-           seen: frozenset[str] = frozenset()) -> bool:
-    """Whether all that it depends on is there or on its way: it will be started by itself."""
+def _hopes(domain: Domain, others: Mapping[str, Neighbour], known: dict[str, bool]) -> bool:
+    """Whether all that it depends on is there or on its way: it will be started by itself.
+
+    `known`: what was found out already, each once; who is being asked has no hope through itself,
+    since older definitions, of files that are wrong by now, may be in a cycle.
+    """
     for wanted in domain.policy.depends_on:
         other = others.get(wanted.domain)
-        if other is None or other.domain is None or wanted.domain in seen:
-            return False  # older definitions, of files that are wrong by now, may be in a cycle
-        coming = not other.at_rest or not _why_unmet(wanted.domain, wanted.condition, other)
-        if not coming and not (other.waits and _hopes(other.domain, others,
-                                                      seen | {wanted.domain})):
+        if other is None or other.domain is None:
+            return False
+        if not other.at_rest or not _why_unmet(wanted.domain, wanted.condition, other):
+            continue
+        if wanted.domain not in known:
+            known[wanted.domain] = False
+            known[wanted.domain] = other.waits and _hopes(other.domain, others, known)
+        if not known[wanted.domain]:
             return False
     return True
 

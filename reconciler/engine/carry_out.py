@@ -6,6 +6,7 @@ import time
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from reconciler.domain.model import DesiredState
 from reconciler.engine import ledger as ledgers
 from reconciler.engine.case import Cause, Plan, Verb
 from reconciler.engine.wellness import can_roll_back, proving
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from reconciler.engine.keeper import Keeper
     from reconciler.engine.queue import Urgency
 
+UP = (DesiredState.RUNNING, DesiredState.PAUSED)
 STARTS = (Verb.START, Verb.START_PAUSED)
 # What it is called when the host itself refuses, as a full disk does.
 # After a start with -S, which takes no disk locks, it is `cont` that is refused for a disk in use.
@@ -68,7 +70,10 @@ async def await_start(keeper: Keeper) -> None:
 
 def _announce(keeper: Keeper, decided: Plan) -> None:
     verbs = [step.verb for step in decided.steps]
-    if Verb.CHECK in verbs:
+    # What ended with a change still to come is started with it, as if it were recreated (rule 7).
+    comes_late = keeper.ledger.in_force in UP and can_roll_back(keeper) and any(
+        step.verb in STARTS and not step.rollback for step in decided.steps)
+    if Verb.CHECK in verbs or comes_late:
         keeper.remember(ledger=replace(keeper.ledger, recreating=keeper.memory.generation))
     if Verb.STOP in verbs and len(verbs) > 1 and Verb.FORGET not in verbs:
         event = "domain.recreating" if decided.cause in (

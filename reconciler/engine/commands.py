@@ -207,7 +207,7 @@ class Commands:
         return {"held": True}
 
     def _release_all(self) -> dict[str, Any]:
-        if self._owner.context.store.hold is None:
+        if self._owner.context.hold_of_all() is None:
             raise UsageError("not all are held", reason="Refused",
                              hint="`reconciler status` shows what is, `reconciler release NAME` "
                                   "ends one")
@@ -223,7 +223,7 @@ class Commands:
         if keeper.domain is not None and keeper.domain.policy.hold and keeper.memory.hold is None:
             raise UsageError(f"'{keeper.name}' is held by its file", reason="Refused",
                              hint="take hold='yes' out of the file")
-        if keeper.memory.hold is None and self._owner.context.store.hold is not None:
+        if keeper.memory.hold is None and self._owner.context.hold_of_all() is not None:
             raise UsageError(f"'{keeper.name}' is held with all others", reason="Refused",
                              hint="`reconciler release --all` ends that")
         keeper.hold(None)

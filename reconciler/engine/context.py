@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from reconciler.domain.model import Domain, ReadingHost
-    from reconciler.engine.case import Around, Opening
+    from reconciler.engine.case import Around, Hold, Opening
     from reconciler.engine.keeper import Keeper
     from reconciler.engine.store import Memory, Store, Text
     from reconciler.report.events import Journal
@@ -89,6 +89,12 @@ class Context:
     def opening(self, domain: Domain | None) -> Opening | None:
         """The window that the file names, as of now; None where it names none."""
         return opening(self.settings, domain, self.now().wall)
+
+    def hold_of_all(self) -> Hold | None:
+        """The hold of all domains, until its time is over."""
+        hold = self.store.hold
+        over = hold is not None and hold.until is not None and self.now().wall >= hold.until
+        return None if over else hold
 
     def read(self, text: Text | None) -> Domain | None:
         """A definition that was accepted once; None when today's code can no longer read it."""

@@ -95,6 +95,11 @@ class Archive:
         except OSError:
             return None
 
+    def move(self, old: str, new: str) -> None:
+        """A domain got another uuid; raises OSError."""
+        if (self._history / old).is_dir():
+            (self._history / old).replace(self._history / new)
+
     def bury(self, uuid: str, name: str, text: Text | None, after: float) -> None:
         """The domain is gone: its last definition is kept for `after` seconds; raises OSError."""
         home = self._history / uuid

@@ -323,8 +323,8 @@ class Keeper:
             if self.memory.hold.until is None or now < self.memory.hold.until:
                 return self.memory.hold
             self.remember(hold=None)  # it is over
-        everything = self.context.store.hold
-        if everything is not None and (everything.until is None or now < everything.until):
+        everything = self.context.hold_of_all()
+        if everything is not None:
             return everything
         policy = self.domain.policy if self.domain else None
         if policy is None or not policy.hold or self.removal is not Removal.NONE:

@@ -153,6 +153,7 @@ class Reconciler:
             self.journal.write(
                 "hypervisor.simulated", severity="warning",
                 message="no stratovirt on PATH: a simulator stands in, and no guest really runs")
+        await asyncio.to_thread(self.context.archive.sweep, self.settings.prune.keep_definitions)
         for tap in await asyncio.to_thread(tidy, self.vms) if self.context.manage_taps else ():
             self.journal.write("tap.removed", tap=tap, message="its VM is gone")
         self._remember_all()
@@ -203,6 +204,8 @@ class Reconciler:
         self.neighbours.update(old, None)
         self.queue.forget(old)
         self.context.store.remove(old)
+        with suppress(OSError):  # a full disk: what was is not listed any more, and lost
+            self.context.archive.move(old, keeper.uuid)
         self.keepers[keeper.uuid] = keeper
         self.queue.wake(keeper.uuid, Urgency.FILE)  # what woke it before had another key
 
@@ -343,7 +346,9 @@ def _is_open(keeper: Keeper) -> bool:
         return False
     unknown = keeper.plan.ready.status is Truth.UNKNOWN and (
         keeper.plan.condition("Stalled") is None)
-    return unknown or keeper.ledger.settled != keeper.memory.generation
+    # Whether its guest is ill is known; whether it gets well is nobody's to wait for.
+    ill = keeper.plan.ready.reason == "HealthCheckFailed" and not keeper.plan.steps
+    return unknown or (keeper.ledger.settled != keeper.memory.generation and not ill)
 
 
 def _traceback(error: Exception) -> str:

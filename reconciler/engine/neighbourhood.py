@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from reconciler.engine.around import Limits, Neighbour, around, dependencies
-from reconciler.engine.case import Removal, Truth, Verb, VmState
+from reconciler.engine.case import Removal, Truth, Verb, Verdict, VmState
 from reconciler.engine.waits import FOR_OTHERS
 
 if TYPE_CHECKING:
@@ -85,20 +85,31 @@ def neighbour(keeper: Keeper) -> Neighbour:
     generation, domain = keeper.memory.generation, keeper.domain
     verbs = {step.verb for step in decided.steps}
     ready = decided.ready if decided.conditions else None
+    # One that is held, or stays down by its own wish, keeps nobody waiting for its new VM.
+    held = decided.condition("Held") is not None
+    comes = not held and (vm.state is not VmState.ABSENT or bool(verbs or decided.blocked))
     begun = ledger.recreating == generation and vm.generation in (0, generation)
     back = ledger.refused == generation and vm.state is VmState.ABSENT
     return Neighbour(
-        domain, vm.state, ready is not None and ready.status is Truth.TRUE, keeper.at_rest,
+        domain, vm.state, ready is not None and (
+            ready.status is Truth.TRUE or (not verbs and _is_well(keeper))), keeper.at_rest,
         waits=ready is not None and ready.reason == "WaitingForDependency",
         failing=ledger.failures.count > 0,
-        goes=_goes(keeper), recreating=Verb.CHECK in verbs or begun or back,
-        wants_recreate=any(step.verb is Verb.CHECK for step in decided.blocked),
+        goes=_goes(keeper), recreating=Verb.CHECK in verbs or (comes and (begun or back)),
+        wants_recreate=not held and any(step.verb is Verb.CHECK for step in decided.blocked),
         memory=_memory(keeper, starts=bool(verbs & {Verb.START, Verb.START_PAUSED})))
+
+
+def _is_well(keeper: Keeper) -> bool:
+    """Whether its guest is, though its file may be wrong, gone back on, or held (rule 8)."""
+    return keeper.vm.state is VmState.RUNNING and (
+        keeper.health is None or keeper.prober.pulse.verdict is Verdict.HEALTHY)
 
 
 def _goes(keeper: Keeper) -> bool:
     """Whether it is to be stopped or removed, as soon as that can be."""
-    if keeper.plan.conditions and keeper.plan.ready.reason in ("WaitingForWindow", "Orphaned"):
+    if keeper.plan.conditions and keeper.plan.ready.reason in (
+            "WaitingForWindow", "Orphaned", "ConfirmRequired", "HoldRequested"):
         return False
     if keeper.removal in (Removal.PROVEN, Removal.APPROVED):
         return True

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from reconciler.domain.devices import Channel
@@ -76,7 +77,11 @@ class Prober:
             while True:
                 problem = await self._ask(health, console)
                 age = keeper.context.now().clock - started / _TICKS
-                self._note(beat(self.pulse, problem, health, age), who)
+                if console is not None and console.taken and not console.found:
+                    # Their reading is no failure of the guest's: it must not be ended for that.
+                    self._note(replace(self.pulse, message=problem), who)
+                else:
+                    self._note(beat(self.pulse, problem, health, age), who)
                 unknown = self.pulse.verdict is Verdict.UNKNOWN
                 pause = min(2 * pause, health.interval) if unknown else health.interval
                 await asyncio.sleep(pause)

@@ -61,6 +61,7 @@ class Console:
         self._handle: int | None = None
         self._text = ""
         self.found = False
+        self.taken = False  # a person has it just now: what comes is not for us to know
 
     def look(self, path: str | None) -> str:
         """Read what came since the last look."""
@@ -79,6 +80,8 @@ class Console:
             self.found = True
             self.close()
             return ""
+        if self.taken:
+            return "somebody is on its console"
         return f"'{self._pattern.pattern}' has not come on its console yet"
 
     def close(self) -> None:
@@ -92,7 +95,9 @@ class Console:
         try:
             fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
         except BlockingIOError:
-            return  # a person reads it
+            self.taken = True
+            return
+        self.taken = False
         try:
             with suppress(BlockingIOError):
                 for _ in range(_MOST_CHUNKS):

@@ -1,9 +1,11 @@
 """Domains against each other."""
 
+import time
 from dataclasses import replace
 
 from reconciler.domain.checks import conflicts
 from reconciler.domain.lines import Line
+from reconciler.domain.model import Dependency
 from tests.domain.making import DISK, disk, policy, read
 
 
@@ -94,6 +96,16 @@ def test_what_depends_on_nobody_knows_or_twice_on_one_is_no_cycle():
     files = {f"{name}.xml": after(name, *others) for name, others in {
         "a": ["b", "c"], "b": ["d"], "c": ["d"], "d": ["nobody"]}.items()}
     assert conflicts(files, ()) == {}
+
+
+def test_rule_8_a_chain_of_thousands_holds_nobody_up():
+    begun = time.process_time()
+    base = domain("x", "x")
+    files = {f"{n}.xml": replace(
+        base, name=f"n{n}", uuid=f"{n:08}-2222-5333-8444-555555555555", devices=(),
+        policy=replace(base.policy, depends_on=(Dependency(f"n{n + 1}"),))) for n in range(4000)}
+    assert conflicts(files, files.keys()) == {}
+    assert time.process_time() - begun < 5
 
 
 def test_two_of_one_file_are_told_to_differ():

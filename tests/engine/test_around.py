@@ -98,6 +98,16 @@ def test_a_wave_waits_for_a_chain_of_a_lower_one_unless_that_will_never_be():
     assert of(upper, one=one, two=two).wave_open
 
 
+def test_rule_8_many_ways_to_a_dependency_are_gone_once():
+    """Thirty storeys of two, each on both of the one below: a thousand million ways."""
+    absent = VmState.ABSENT
+    tower = {f"{side}{floor}": other(needs(*(f"{s}{floor - 1}" for s in "xy")), state=absent,
+                                     waits=True) for floor in range(29, 0, -1) for side in "xy"}
+    below = {f"{side}0": other(state=absent, at_rest=False) for side in "xy"}
+    assert not of(domain(start_wave=1), **tower, **below).wave_open
+    assert of(domain(start_wave=1), **tower, x0=other(state=absent)).wave_open
+
+
 def test_pain_14_memory_is_never_promised_twice():
     limits = Limits(2, 300 << 20)
     assert of(domain(memory=128), limits, b=other()).room == ""

@@ -7,6 +7,7 @@ import pytest
 
 from reconciler.engine.history import Archive, Entry, digest, noted
 from reconciler.engine.store import Text
+from tests.engine.making import Place, running
 
 A, B = Text("<a/>", "a.xml", "r1"), Text("<b/>", "a.xml", "r2")
 
@@ -58,3 +59,14 @@ def test_the_last_definition_of_a_removed_domain_is_kept_for_a_while(tmp_path):
 def test_nothing_is_kept_where_that_is_switched_off(tmp_path):
     Archive(tmp_path).bury("u", "web1", A, 0.0)
     assert not (tmp_path / "removed").exists()
+
+
+async def test_what_was_removed_long_ago_goes_also_where_nothing_else_is_removed(tmp_path):
+    place = Place(tmp_path, "prune: {keep_definitions: 1h}\n")
+    removed = tmp_path / "state" / "removed"
+    removed.mkdir()
+    for name in ("old", "new"):
+        (removed / f"{name}.xml").write_bytes(b"<domain/>")
+    os.utime(removed / "old.xml", (0, 0))
+    async with running(place):
+        assert [path.name for path in removed.iterdir()] == ["new.xml"]

@@ -11,6 +11,7 @@ import pytest
 
 from reconciler.domain.model import Policy
 from reconciler.engine.case import Now, Removal
+from reconciler.engine.history import Entry
 from reconciler.engine.queue import Urgency
 from reconciler.engine.sync import LONGEST_PATIENCE
 from tests.engine.making import Place
@@ -281,6 +282,20 @@ async def test_before_the_first_look_nothing_is_said_of_a_revision(place):
         assert keeper(sync).plan.ready.reason == "InSync"
         sync._owner.publisher.write()
         assert sync._owner.revisions.newest.result == "pending"
+
+
+async def test_a_domain_that_gets_another_uuid_keeps_its_history(place):
+    place.drop("a")
+    async with looking(place) as sync:
+        await sync.now()
+        place.file("a").write_bytes(place.file("a").read_bytes().replace(
+            b"</name>", b"</name><uuid>11111111-2222-4333-8444-555555555555</uuid>"))
+        await sync.now()
+        found = keeper(sync)
+        entries = [Entry.of(value) for value in found.memory.history]
+        assert [sync._owner.context.archive.read(found.uuid, e) is None for e in entries] == [
+            False, False]
+        assert len(list((place.path / "state" / "history").iterdir())) == 1
 
 
 # Several domains of a file, and the defaults of the directory

@@ -1,5 +1,6 @@
 """Health by TCP, console and agent: what is Ready, what goes back, what is started anew."""
 
+import fcntl
 import os
 import signal
 import socket
@@ -226,3 +227,42 @@ def test_rule_7_somebody_s_pause_is_no_proof_of_health(site, port):
     site.until(lambda _: site.events("domain.resumed"))
     found = site.domain(lambda d: reason(d) == "RolledBack" and d["observed"]["state"] == "running")
     assert found["observed"]["memoryBytes"] == 128 << 20
+
+
+def test_rule_7_a_change_that_came_with_a_crash_goes_back_too(site, port):
+    port.listen()
+    manual = "<r:update policy='manual'/>"
+    site.drop(inner=manual + probe(tcp(port)))
+    pid = site.settled("running")["observed"]["pid"]
+    wrong = probe("<r:tcp address='127.0.0.1:1'/>", "0s")
+    site.drop(inner=manual + wrong, memory=256)
+    site.domain(lambda d: d["pending"] and condition(d, "RestartRequired"))
+    os.kill(pid, signal.SIGKILL)
+    site.domain(lambda d: reason(d) == "RolledBack" and d["observed"]["state"] == "running"
+                and d["observed"].get("memoryBytes") == 128 << 20)
+    assert len(site.events("domain.rolledback")) == 1
+
+
+@pytest.mark.skipif(bool(REAL), reason="the sample guest of the real one says nothing")
+def test_a_person_on_its_console_ends_no_guest(site):
+    ill = probe("<r:console match='never'/>", "2s", " on-failure='restart'")
+    site.drop(inner=ill, devices=PTY)
+    found = site.domain(lambda d: health(d) == "Unknown" and d["observed"]["console"])
+    with open(found["observed"]["console"], "rb", buffering=0) as person:
+        fcntl.flock(person, fcntl.LOCK_EX)
+        site.domain(lambda d: "somebody is on" in condition(d, "Healthy")["message"])
+        site.drop("b", inner=ill, devices=PTY)
+        site.domain(lambda d: d["restarts"]["total"], "b")
+        assert len(site.processes()) == 1
+        assert site.domain(lambda d: True)["restarts"]["total"] == 0
+    site.domain(lambda d: d["restarts"]["total"])
+
+
+def test_a_revision_with_an_ill_guest_is_a_failure_until_it_is_well(site, port):
+    def results(value):
+        return [entry["result"] for entry in value["source"]["history"]]
+
+    site.drop(inner=probe(tcp(port), "0s"))
+    site.until(lambda value: results(value) == ["failure"])
+    port.listen()
+    site.until(lambda value: results(value) == ["success"])

@@ -83,7 +83,7 @@ def test_a_person_on_the_console_goes_first(console):
     person = os.open(path, os.O_RDWR | os.O_NOCTTY | os.O_NONBLOCK)
     fcntl.flock(person, fcntl.LOCK_EX)
     os.write(guest, b"login")
-    assert "has not come" in probe.look(path)
+    assert "somebody is on" in probe.look(path)
     assert os.read(person, 100) == b"login"
     os.close(person)
     os.write(guest, b"login")
@@ -111,3 +111,14 @@ def test_rule_8_a_guest_that_never_stops_writing_is_read_in_pieces():
     for _ in range(3):
         assert "has not come" in probe.look("/dev/zero")  # gives as much as one reads
     probe.close()
+
+
+def test_what_a_person_reads_is_theirs(console):
+    guest, path = console
+    probe = probes.Console("login: $")
+    probe.look(path)
+    with open(path, "rb", buffering=0) as theirs:
+        fcntl.flock(theirs, fcntl.LOCK_EX)
+        os.write(guest, b"login: ")
+        assert (probe.look(path), probe.taken) == ("somebody is on its console", True)
+    assert (probe.look(path), probe.taken, probe.found) == ("", False, True)

@@ -1,0 +1,108 @@
+"""What others have to know of a domain, by what its keeper knows."""
+
+from __future__ import annotations
+
+from contextlib import asynccontextmanager
+from dataclasses import replace
+
+import pytest
+
+from reconciler.domain.model import DesiredState, Health, Probe, PrunePolicy
+from reconciler.engine.case import (
+    Exit,
+    ExitKind,
+    Hold,
+    Ledger,
+    Pulse,
+    Removal,
+    Verdict,
+    Vm,
+    VmState,
+)
+from reconciler.engine.neighbourhood import neighbour
+from tests.engine.making import Place
+
+pytestmark = pytest.mark.simulated_time
+DOWN = Exit(ExitKind.POWEROFF, 1.0)
+RUNS = Vm(VmState.RUNNING, 42, generation=1)
+
+
+@asynccontextmanager
+async def keeping(tmp_path):
+    """A keeper of a VM that shall run, and a way to let it decide on what it is told."""
+    place = Place(tmp_path, "source: {settle: 0s}\n")
+    place.drop("a")
+    reconciler = place.make()
+    try:
+        reconciler.sync.look()
+        await reconciler.queue.rest()
+        keeper, = reconciler.keepers.values()
+        keeper.domain = replace(keeper.domain, policy=replace(
+            keeper.domain.policy, state=DesiredState.RUNNING))
+
+        def decide(vm=None, *, verdict=Verdict.UNKNOWN, **values):
+            keeper.vm = vm or Vm(VmState.ABSENT)
+            keeper.prober.pulse = Pulse(verdict)
+            keeper.applied = keeper.domain
+            keeper.memory = replace(keeper.memory, **values)
+            keeper.plan = keeper.decide(keeper.context.now())
+            return neighbour(keeper)
+
+        yield keeper, decide
+    finally:
+        await reconciler._end()
+        reconciler.journal.close()
+
+
+def well(keeper):
+    keeper.domain = replace(keeper.domain, policy=replace(
+        keeper.domain.policy, health=Health(Probe.TCP, "a:1")))
+
+
+async def test_a_place_is_taken_until_the_new_vm_is_up_and_well(tmp_path):
+    async with keeping(tmp_path) as (keeper, decide):
+        well(keeper)
+        for vm in (Vm(VmState.ABSENT), RUNS):
+            assert decide(vm, ledger=Ledger(recreating=1)).recreating
+        assert decide(ledger=Ledger(refused=1)).recreating
+        assert not decide(RUNS, ledger=Ledger(refused=1)).recreating
+
+
+@pytest.mark.parametrize("ledger", [Ledger(recreating=1), Ledger(refused=1)])
+async def test_rule_8_who_stays_down_or_is_held_takes_nobody_s_place(tmp_path, ledger):
+    async with keeping(tmp_path) as (_, decide):
+        down = replace(ledger, down="PoweredOff", last_exit=DOWN)
+        assert not decide(ledger=down).recreating
+        assert not decide(ledger=ledger, hold=Hold("repair", "me")).recreating
+
+
+async def test_rule_8_nobody_waits_for_a_recreate_of_what_is_held(tmp_path):
+    async with keeping(tmp_path) as (keeper, decide):
+        keeper.domain = replace(keeper.domain, memory=256 << 20)
+        applied = replace(keeper.domain, memory=128 << 20)
+        decide(RUNS, hold=Hold("repair", "me"))
+        keeper.applied = applied
+        keeper.plan = keeper.decide(keeper.context.now())
+        assert keeper.plan.blocked
+        assert not neighbour(keeper).wants_recreate
+
+
+async def test_rule_8_a_wrong_file_makes_nobody_s_dependency_unwell(tmp_path):
+    async with keeping(tmp_path) as (keeper, decide):
+        well(keeper)
+        keeper.invalid = "a.xml:3: wrong"
+        assert decide(RUNS, verdict=Verdict.HEALTHY).ready
+        for verdict in (Verdict.UNKNOWN, Verdict.UNHEALTHY):
+            assert not decide(RUNS, verdict=verdict).ready
+        assert not decide().ready
+
+
+@pytest.mark.parametrize("inner", ["confirm", "hold"])
+async def test_rule_8_who_does_not_go_yet_holds_up_nobody(tmp_path, inner):
+    async with keeping(tmp_path) as (keeper, decide):
+        keeper.removal = Removal.PROVEN
+        assert decide(RUNS).goes
+        if inner == "confirm":
+            keeper.domain = replace(keeper.domain, policy=replace(
+                keeper.domain.policy, prune=PrunePolicy.CONFIRM))
+        assert not decide(RUNS, hold=Hold("", "me") if inner == "hold" else None).goes
