@@ -1,7 +1,8 @@
 """One QMP connection, as StratoVirt speaks it (measured on 2.5.0).
 
 One command in flight, each in a single write: StratoVirt loses two commands that come together and
-a command that comes in two parts. Ids are strings. After a time-out the connection is closed, since
+a command that comes in two parts. Capabilities are negotiated before the first command: StratoVirt
+does not insist on it, QMP does. Ids are strings. After a time-out the connection is closed, since
 a late answer must never be taken for the next command's. Built on a bare asyncio protocol: no task
 and no stream buffers for an idle connection, of which there are as many as VMs.
 """
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 THROTTLE_PAUSE = 1.0
 # An answer is a line; the longest known, the list of commands, has 2 kB.
 LONGEST_MESSAGE = 1 << 20
+_NEGOTIATE = "qmp_capabilities"
 _REFUSALS = {"OperationThrottled": QmpThrottled, "DeviceNotActive": QmpInactive}
 
 
@@ -44,6 +46,7 @@ class Qmp(asyncio.Protocol):
         self._answer: asyncio.Future[dict[str, Any]] | None = None
         self._turn = asyncio.Lock()
         self._sent = 0
+        self._negotiated = False
         self.closed = False
 
     @classmethod
@@ -97,27 +100,38 @@ class Qmp(asyncio.Protocol):
 
     async def _ask(self, command: str, message: dict[str, object]) -> Any:
         async with self._turn:
-            if self.closed or self._transport is None:
-                text = f"{command}: the connection is closed"
-                raise QmpClosed(text)
-            self._sent += 1
-            self._answer = asyncio.get_running_loop().create_future()
-            line = json.dumps({**message, "id": str(self._sent)}).encode() + b"\r\n"
-            self._transport.write(line)
-            try:
-                answer = await self._answer
-            except asyncio.CancelledError:
-                self.close()  # the answer may still come, and nobody would wait for it
-                raise
-            finally:
-                self._answer = None
-        error = answer.get("error")
-        if error is None:
-            return answer.get("return")
-        if not isinstance(error, dict):
-            error = {"desc": error}
-        text = f"{command}: {error.get('desc') or 'refused without a reason'}"
-        raise _REFUSALS.get(str(error.get("class")), QmpRefused)(text)
+            if not self._negotiated:
+                await self._negotiate()
+            answer = await self._exchange(command, message)
+        return _result(command, answer)
+
+    async def _negotiate(self) -> None:
+        """As QMP wants it before the first command; who calls has the turn."""
+        answer = await self._exchange(_NEGOTIATE, {"execute": _NEGOTIATE})
+        try:
+            _result(_NEGOTIATE, answer)
+        except QmpThrottled:
+            raise  # it was not run
+        except QmpRefused:
+            pass  # one that knows no such thing needs none
+        self._negotiated = True
+
+    async def _exchange(self, command: str, message: dict[str, object]) -> dict[str, Any]:
+        """One write, and the answer to it; who calls has the turn."""
+        if self.closed or self._transport is None:
+            text = f"{command}: the connection is closed"
+            raise QmpClosed(text)
+        self._sent += 1
+        self._answer = asyncio.get_running_loop().create_future()
+        line = json.dumps({**message, "id": str(self._sent)}).encode() + b"\r\n"
+        self._transport.write(line)
+        try:
+            return await self._answer
+        except asyncio.CancelledError:
+            self.close()  # the answer may still come, and nobody would wait for it
+            raise
+        finally:
+            self._answer = None
 
     def close(self) -> None:
         """Let go of the socket; `on_close` follows."""
@@ -166,3 +180,14 @@ class Qmp(asyncio.Protocol):
     def _break(self, what: str) -> None:
         self._fail(QmpError(f"QMP: {what}"))
         self.close()
+
+
+def _result(command: str, answer: dict[str, Any]) -> Any:
+    """What a command returned; raises QmpRefused for a no."""
+    error = answer.get("error")
+    if error is None:
+        return answer.get("return")
+    if not isinstance(error, dict):
+        error = {"desc": error}
+    text = f"{command}: {error.get('desc') or 'refused without a reason'}"
+    raise _REFUSALS.get(str(error.get("class")), QmpRefused)(text)

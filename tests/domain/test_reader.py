@@ -4,6 +4,8 @@ import uuid
 
 import pytest
 
+from reconciler.domain.model import InvalidDomain
+from reconciler.domain.reader import read_domain
 from tests.domain.making import (
     ARM,
     DISK,
@@ -12,8 +14,10 @@ from tests.domain.making import (
     OS,
     disk,
     error,
+    policy,
     problems,
     read,
+    text,
     warnings,
 )
 
@@ -321,3 +325,11 @@ def test_a_path_is_as_long_as_the_kernel_takes():
 def test_a_kernel_command_line_is_as_long_as_linux_keeps():
     assert read(os=boot(f"<cmdline>{'a b ' * 511}a b</cmdline>"))
     assert "2047" in error(os=boot(f"<cmdline>{'a b ' * 512}c</cmdline>")).message
+
+
+def test_pain_3_no_half_of_a_file_is_a_domain():
+    data = text("<vcpu>2</vcpu>", policy("state='running'"), devices=DISK + disk())
+    assert read_domain(data, "a.xml", HOST)
+    for length in range(len(data)):
+        with pytest.raises(InvalidDomain):
+            read_domain(data[:length], "a.xml", HOST)

@@ -8,6 +8,7 @@ from reconciler.domain.model import Policy
 from reconciler.engine import ledger as ledgers
 from reconciler.engine.case import Exit, ExitKind, Ledger
 from reconciler.engine.ledger import Patience
+from tests.domain.making import read
 
 PATIENCE = Patience()
 
@@ -107,3 +108,40 @@ def test_the_four_limiters_are_apart():
     book = ledgers.drifted(book, "state", PATIENCE, now=0.0, jitter=1.0)
     assert (book.failures.count, book.crashes.count, len(book.drift.times)) == (1, 2, 1)
     assert replace(ledgers.succeeded(book)).crashes.count == 2
+
+
+def test_pain_7_a_fight_is_forgotten_after_a_quiet_time_of_twice_its_wait_or_a_new_definition():
+    book = Ledger()
+    for number in range(8):
+        book = ledgers.drifted(book, "state", PATIENCE, now=float(number), jitter=1.0)
+    short = replace(PATIENCE, fight_window=10.0)  # the wait, 300 s, is longer than that
+    assert ledgers.quiet(book, Policy(), short, now=7.0 + 599.0).drift == book.drift
+    assert ledgers.quiet(book, Policy(), short, now=7.0 + 600.0).drift.count == 0
+    assert ledgers.quiet(book, Policy(), PATIENCE, now=7.0 + 599.0).drift == book.drift
+    assert ledgers.changed(book).drift.count == 0
+
+
+# What an end leads to, by the words of the file.
+
+POWEROFFS, CRASHES = (ExitKind.POWEROFF,), (
+    ExitKind.PANIC, ExitKind.CRASHED, ExitKind.KILLED, ExitKind.OUT_OF_MEMORY, ExitKind.TERMINATED,
+    ExitKind.ASKED)
+
+
+@pytest.mark.parametrize(("written", "stays_down"), [
+    ("", ()),
+    ("<on_poweroff>destroy</on_poweroff><on_crash>restart</on_crash>", POWEROFFS),
+    ("<on_poweroff>restart</on_poweroff><on_crash>destroy</on_crash>", CRASHES),
+    ("<on_reboot>destroy</on_reboot><on_poweroff>restart</on_poweroff><on_crash>restart</on_crash>",
+     (ExitKind.RESET,)),
+    ("<on_poweroff>destroy</on_poweroff><on_reboot>destroy</on_reboot><on_crash>destroy</on_crash>",
+     (*POWEROFFS, ExitKind.RESET, *CRASHES))])
+def test_pain_8_each_end_leads_to_what_the_file_says_of_it(written, stays_down):
+    policy = read(written).policy
+    for kind in (*POWEROFFS, ExitKind.RESET, *CRASHES):
+        book = exits(1, kind, policy)[0]
+        assert bool(book.down) is (kind in stays_down), kind
+        assert book.restarts == (0 if book.down else 1)
+    # The host went down, or its own probe asks for it: neither is the guest's word.
+    assert not exits(1, ExitKind.REBOOT, policy)[0].down
+    assert not exits(1, ExitKind.UNHEALTHY, policy)[0].down

@@ -143,6 +143,26 @@ def test_pain_6_what_is_reverted_is_required_no_more():
     assert plan(back, NOW).pending == ()
 
 
+def test_pain_6_every_field_is_listed_on_each_pass_and_none_that_was_reverted():
+    before = domain()
+    old = replace(before, boot=replace(before.boot, kernel="/k"))
+    manual = replace(before.policy, update=UpdatePolicy.MANUAL)
+
+    def pending(**values):
+        wanted = replace(old, policy=manual, **values)
+        decided = plan(case(wanted, VmState.RUNNING, applied=old), NOW)
+        required = decided.condition("RestartRequired")
+        paths = [p.change.path for p in decided.pending]
+        assert all(path in required.message for path in paths) if paths else required is None
+        return paths
+
+    kernel = {"boot": replace(old.boot, kernel="/other")}
+    assert pending(memory=256 << 20, vcpus=4, **kernel) == ["memory", "vcpus", "kernel"]
+    assert pending(vcpus=4, **kernel) == ["vcpus", "kernel"]
+    assert pending(**kernel) == ["kernel"]
+    assert pending() == []
+
+
 # Health
 
 

@@ -1,6 +1,8 @@
 """A graceful stop asks the guest agent first, where the domain has its channel."""
 
-from tests.simulated.site import REAL
+import shutil
+
+from tests.simulated.site import REAL, Site
 
 CHANNEL = """<channel type='unix'><source mode='bind'/>
 <target type='virtio' name='org.qemu.guest_agent.0'/></channel>"""
@@ -32,3 +34,28 @@ def test_a_guest_without_an_agent_is_ended_all_the_same(site):
     site.file().unlink()
     site.gone()
     assert site.processes() == []
+
+
+def test_pain_9_one_of_which_all_records_are_lost_is_adopted_and_asked_to_end(tmp_path):
+    """By its lock and its command line, which name its directory, and so its monitor."""
+    if REAL:
+        return  # that nothing else but quit ends it is the simulator's
+    site = Site(tmp_path, env={"STRATOVIRT_SIMULATOR": '{"a": {"ignore_sigterm": true}}'})
+    try:
+        site.start()
+        site.drop()
+        pid = site.settled("running")["observed"]["pid"]
+        home = site.settings.runtime / "vms" / "a"
+        site.kill()
+        (home / "record.json").unlink()
+        (home / "definition.xml").unlink()
+        shutil.rmtree(site.path / "state")
+        site.start()
+        assert site.settled("running")["observed"]["pid"] == pid
+        assert not site.events("domain.starting", "domain.exited")
+        site.drop(state="stopped")
+        site.settled("absent")
+        assert not (home / "qmp.sock").exists()  # SIGKILL would have left it
+        assert not site.events("domain.exited")
+    finally:
+        site.close()

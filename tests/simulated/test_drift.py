@@ -48,6 +48,9 @@ def test_pain_7_a_fight_is_contested_and_damped(site):
         site.settled("running")
     found = site.domain(lambda d: condition(d, "Contested"))
     assert condition(found, "Contested")["reason"] == "DriftFight"
+    told, = site.events("domain.contested")
+    assert "state was changed from outside 3 times" in told["message"]
+    assert [e["message"] for e in site.events("domain.drifted")] == ["state is paused"] * 3
     monitor(site, "stop")
     site.domain(lambda d: reason(d) == "DriftFight")
     site.settled("running")

@@ -1,8 +1,10 @@
 """The life of a domain, on real processes."""
 
+import json
 import os
 import signal
 
+from reconciler.samples import firmware
 from reconciler.stratovirt import process
 from tests.simulated.site import condition, ready, reason
 from tests.values import xml
@@ -157,6 +159,13 @@ def test_pain_2_a_domain_may_be_renamed_by_its_uuid(site):
     data.replace(site.file())
     site.settled("running")
     data.write_text(base.replace("<name>a<", "<name>b<").replace("</name>", "</name>" + uuid))
+    (site.path / "next").mkdir()
+    (site.path / "next" / "other.xml").write_bytes(data.read_bytes())
+    plan, = json.loads(site.verb("plan", "--dir", str(site.path / "next"), "-o", "json").stdout)[
+        "plans"]
+    assert [(c["path"], c["from"], c["to"], c["class"]) for c in plan["changes"]] == [
+        ("name", "a", "b", "recreate")]
+    assert plan["action"] == "recreate"
     data.replace(site.file())
     site.settled("running", "b")
     assert site.processes("a") == []
@@ -215,3 +224,98 @@ def test_rule_6_a_held_removal_stays_held_when_some_files_are_back(site):
         site.put(f"{name}.xml", data)
     site.until(lambda v: not v["approvals"] and v["summary"]["ready"] == len(names))
     assert not site.events("domain.stopping")
+
+
+def test_pain_16_pain_8_no_end_of_a_vm_takes_its_disk_its_variables_or_a_template(site):
+    template = site.path / "images" / "vars.fd"
+    template.write_bytes(firmware())
+    os.chmod(template, 0o444)
+    before = (template.read_bytes(), template.stat().st_mtime_ns)
+    site.drop(file=".a", inner="<r:restart limit='20' delay='100ms'/>")
+    data = (site.path / "domains" / ".a").read_bytes()
+    site.put("a.xml", data.replace(
+        b"</loader>", f"</loader><nvram template='{template}'/>".encode()))
+    pid = site.settled("running")["observed"]["pid"]
+    variables, = (site.path / "state" / "nvram").iterdir()
+    variables.write_bytes(b"of the guest".ljust(template.stat().st_size))
+    disk = site.disk("a")
+    disk.write_bytes(b"precious".ljust(1 << 20))
+    kept = (disk.read_bytes(), variables.read_bytes())
+    for number in (signal.SIGKILL, signal.SIGTERM):
+        os.kill(pid, number)
+        pid = site.domain(lambda d, old=pid: ready(d) and d["observed"]["pid"] not in (old, None))[
+            "observed"]["pid"]
+    site.verb("restart", "a")
+    site.domain(lambda d: ready(d) and d["observed"]["pid"] not in (pid, None))
+    site.file().unlink()
+    site.gone()
+    assert (disk.read_bytes(), variables.read_bytes()) == kept
+    assert (template.read_bytes(), template.stat().st_mtime_ns) == before
+
+
+def test_pain_16_rule_10_each_step_is_announced_before_it_is_done(site):
+    second = "<disk type='file'><source file='b.img'/><target dev='vdb' bus='virtio'/></disk>"
+    site.disk("b")
+    site.drop()
+    site.settled("running")
+    site.drop(devices=second)
+    site.until(lambda _: site.events("domain.updated"))
+    site.drop(state="paused", devices=second)
+    site.settled("paused")
+    site.drop(devices=second)
+    site.settled("running")
+    site.file().unlink()
+    site.gone()
+    told = [(e["event"], e["action"]) for e in site.events() if e.get("action")]
+    assert told == [
+        ("domain.starting", "start"), ("domain.started", "start"),
+        ("action.started", "update"), ("domain.updated", "update"),
+        ("domain.pausing", "pause"), ("domain.paused", "pause"),
+        ("action.started", "resume"), ("domain.resumed", "resume"),
+        ("domain.stopping", "stop"), ("domain.stopped", "stop"),
+        ("action.started", "forget"), ("domain.destroyed", "forget")]
+    assert all(e["cause"] for e in site.events() if e.get("action"))
+    assert not [e for e in site.events() if e["event"] == "domain.exited"]  # pain 8: ours is none
+
+
+def test_pain_17_nothing_is_written_into_the_watched_directory_by_itself(site):
+    site.drop()
+    site.drop("b", file="0.xml", memory=1)
+    folder = site.path / "domains"
+
+    def seen():
+        return {path.name: (path.read_bytes(), path.stat().st_mtime_ns)
+                for path in folder.iterdir()}
+
+    before = seen()
+    site.settled("running")
+    os.kill(site.processes()[0], signal.SIGKILL)
+    site.domain(lambda d: d["restarts"]["total"] == 1 and ready(d))
+    for words in (["hold", "a"], ["release", "a"], ["restart", "a"], ["sync", "--wait"]):
+        assert site.verb(*words).returncode in (0, 1), words
+    site.settled("running")
+    site.kill(signal.SIGTERM)
+    assert seen() == before
+
+
+def test_pain_18_what_is_removed_is_nowhere_in_the_status(site):
+    for name in ("a", "lost"):
+        site.drop(name, inner="<r:label name='team' value='lost'/>" if name == "lost" else "")
+    site.drop("lost-too", file="lost-too.xml", memory=1)
+    for name in ("a", "lost"):
+        site.settled("running", name)
+    for name in ("lost", "lost-too"):
+        site.file(name).unlink()
+    site.gone("lost")
+    value = site.until(lambda v: not v["source"]["invalid"] and not v["source"]["settling"])
+    assert (value["summary"]["domains"], value["source"]["files"]) == (1, 1)
+    shown = {k: v for k, v in value.items() if k != "source"}, value["source"]["conditions"]
+    assert "lost" not in json.dumps(shown)
+    assert not (site.settings.runtime / "vms" / "lost").exists()
+    assert "lost" not in site.verb("status", "-o", "wide").stdout
+    kept = json.loads((site.path / "state" / "status.json").read_text())
+    assert ([d["name"] for d in kept["domains"]], kept["approvals"]) == (["a"], [])
+    site.kill()
+    site.start()
+    site.settled("running")
+    assert [d["name"] for d in site.until(lambda v: v["domains"])["domains"]] == ["a"]

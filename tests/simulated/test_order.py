@@ -148,3 +148,38 @@ def test_pain_14_many_at_once_are_promised_no_more_than_there_is(tmp_path):
             assert sum(bool(site.processes(f"vm{n}")) for n in range(12)) == 5
     finally:
         site.close()
+
+
+def test_pain_14_many_stop_side_by_side(tmp_path):
+    site = Site(tmp_path, reconcile=", concurrency: 8",
+                env={"STRATOVIRT_SIMULATOR": '{"*": {"quit_delay": 1}}'})
+    try:
+        names = [f"vm{number}" for number in range(8)]
+        for name in names:
+            site.drop(name)
+        site.start()
+        site.until(lambda v: v["summary"]["running"] == len(names))
+        for name in names:
+            site.drop(name, "stopped")
+        site.until(lambda v: v["summary"]["running"] == 0 and v["summary"]["ready"] == len(names))
+        told = [event for _, event in order(site, "domain.stopping", "domain.stopped")]
+        assert told == ["stopping"] * len(names) + ["stopped"] * len(names)
+    finally:
+        site.close()
+
+
+def test_pain_14_only_so_many_start_at_once(tmp_path):
+    site = Site(tmp_path, reconcile=", concurrency: 2",
+                env={"STRATOVIRT_SIMULATOR": '{"*": {"start_delay": 0.2}}'})
+    try:
+        for number in range(8):
+            site.drop(f"vm{number}")
+        site.start()
+        site.until(lambda v: v["summary"]["running"] == v["summary"]["ready"] == 8)
+        under_way = most = 0
+        for _, event in order(site, "domain.starting", "domain.started"):
+            under_way += 1 if event == "starting" else -1
+            most = max(most, under_way)
+        assert most == 2
+    finally:
+        site.close()

@@ -25,6 +25,7 @@ class Peer:
 
     def __init__(self, reader, writer):
         self.reader, self.writer = reader, writer
+        self.negotiated = False
 
     def say(self, *values):
         for value in values:
@@ -40,7 +41,17 @@ class Peer:
                 await asyncio.sleep(0)
 
     async def command(self):
-        """The next command: all of one line, and nothing after it (one command a write)."""
+        """The next command, once capabilities are negotiated."""
+        command = await self.any_command()
+        if not self.negotiated:
+            assert command["execute"] == "qmp_capabilities"
+            self.answer(command)
+            self.negotiated = True
+            command = await self.any_command()
+        return command
+
+    async def any_command(self):
+        """All of one line, and nothing after it (one command a write)."""
         data = await self.reader.read(65536)
         assert data.endswith(b"\r\n")
         assert data.count(b"\n") == 1, data
@@ -88,15 +99,53 @@ async def until_closed(qmp):
 async def test_a_command_and_its_answer(tmp_path):
     async def script(peer):
         command = await peer.command()
-        assert command == {"execute": "device_add", "arguments": {"id": "x"}, "id": "1"}
+        assert command == {"execute": "device_add", "arguments": {"id": "x"}, "id": "2"}
         peer.answer(command, {"running": True})
         command = await peer.command()
-        assert command == {"execute": "stop", "id": "2"}  # no arguments where there are none
+        assert command == {"execute": "stop", "id": "3"}  # no arguments where there are none
         peer.answer(command)
 
     async with talking(tmp_path, script) as qmp:
         assert await qmp.execute("device_add", LIMIT, id="x") == {"running": True}
         assert await qmp.execute("stop", LIMIT) == {}
+
+
+async def test_pain_19_capabilities_are_negotiated_once_before_the_first_command(tmp_path):
+    async def script(peer):
+        command = await peer.any_command()
+        assert command == {"execute": "qmp_capabilities", "id": "1"}
+        peer.answer(command)
+        for name in ("query-status", "stop"):
+            command = await peer.any_command()
+            assert command["execute"] == name
+            peer.answer(command, name)
+
+    async with talking(tmp_path, script) as qmp:
+        assert await qmp.execute("query-status", LIMIT) == "query-status"
+        assert await qmp.execute("stop", LIMIT) == "stop"
+
+
+@pytest.mark.simulated_time
+async def test_throttled_capabilities_are_negotiated_again(tmp_path):
+    async def script(peer):
+        command = await peer.any_command()
+        peer.say({**THROTTLED, "id": command["id"]})
+        peer.answer(await peer.command(), "done")
+
+    async with talking(tmp_path, script) as qmp:
+        assert await qmp.execute("stop", 1e6) == "done"
+
+
+async def test_one_that_knows_no_capabilities_needs_none(tmp_path):
+    async def script(peer):
+        command = await peer.any_command()
+        peer.say({"error": {"class": "CommandNotFound", "desc": "no"}, "id": command["id"]})
+        peer.answer(await peer.any_command(), "it runs")
+        peer.answer(await peer.any_command(), "paused")
+
+    async with talking(tmp_path, script) as qmp:
+        assert await qmp.execute("query-status", LIMIT) == "it runs"
+        assert await qmp.execute("stop", LIMIT) == "paused"
 
 
 async def test_cr_lf_and_halves_of_messages_may_come_in_reads_of_their_own(tmp_path):
@@ -183,7 +232,7 @@ async def test_throttled_for_too_long_is_a_time_out_and_not_the_connections_faul
 
 @pytest.mark.parametrize("garbage", [
     b"hello\r\n", b"\xff\xfe\r\n", b"[]\r\n", b"1\r\n", b'"x"\r\n', b"null\r\n",
-    b'{"event": "STOP", "data": 1}\r\n{"return": {}, "id": "1"\r\n',
+    b'{"event": "STOP", "data": 1}\r\n{"return": {}, "id": "2"\r\n',
     b"[" * 100_000 + b"\r\n", b"x" * (LONGEST_MESSAGE + 1)],
     ids=["words", "bytes", "list", "number", "text", "null", "half", "deep", "long"])
 async def test_garbage_ends_the_connection_and_whoever_waits(tmp_path, garbage):
