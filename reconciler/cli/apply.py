@@ -12,9 +12,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from reconciler.cli.terminal import complain, paint, progress
-from reconciler.cli.verb import FILES, NO, OK, Verb
+from reconciler.cli.verb import FILES, NO, OK, Verb, with_timeout
 from reconciler.errors import ReconcilerError, UsageError
-from reconciler.units import seconds
 
 if TYPE_CHECKING:
     from argparse import ArgumentParser, Namespace
@@ -28,8 +27,7 @@ def _arguments(parser: ArgumentParser) -> None:
                                  help="what `reconciler plan --out FILE` has written")
     action.complete = FILES  # type: ignore[attr-defined]  # shtab reads it off the action
     parser.add_argument("--no-wait", action="store_true", help="do not wait for the outcome")
-    parser.add_argument("--timeout", default="5m", metavar="DURATION",
-                        help="how long to wait (default: %(default)s)")
+    with_timeout(parser, "5m")
 
 
 def _run(options: Namespace, settings: Settings) -> int:
@@ -39,7 +37,7 @@ def _run(options: Namespace, settings: Settings) -> int:
     from reconciler.engine.plan_file import moved, plan_file, target_of
     from reconciler.engine.target import Kind
 
-    wait = _seconds(options.timeout)
+    wait = options.timeout
     saved = _read(options.plan)
     target = target_of(saved)
     edits = target.kind is not Kind.SOURCE
@@ -131,13 +129,6 @@ def _outcome(settings: Settings, wait: float) -> int:
                  "`reconciler explain NAME` says why")
         return NO
     return OK
-
-
-def _seconds(text: str) -> float:
-    try:
-        return seconds(text)
-    except ValueError as error:
-        raise UsageError(f"--timeout {error}") from None
 
 
 VERBS = (Verb("apply", "carry out exactly what a plan says, or nothing", _run, _arguments,

@@ -9,10 +9,9 @@ from typing import TYPE_CHECKING
 
 from reconciler.cli.client import ask
 from reconciler.cli.terminal import complain, progress
-from reconciler.cli.verb import NO, OK, Verb, with_name
+from reconciler.cli.verb import NO, OK, Verb, with_name, with_timeout
 from reconciler.cli.wait import missing
 from reconciler.errors import UsageError
-from reconciler.units import seconds
 
 if TYPE_CHECKING:
     from argparse import ArgumentParser, Namespace
@@ -71,7 +70,7 @@ def _approve(options: Namespace, settings: Settings) -> int:
 
 
 def _sync(options: Namespace, settings: Settings) -> int:
-    wait = seconds(options.timeout) if options.wait else 0.0
+    wait = options.timeout if options.wait else 0.0
     with progress("waiting until all is ready"):
         value = ask(settings, "POST", *API, "sync", limit=wait + 30,
                     query={"wait": str(wait)})
@@ -110,8 +109,7 @@ def _approve_arguments(parser: ArgumentParser) -> None:
 
 def _sync_arguments(parser: ArgumentParser) -> None:
     parser.add_argument("--wait", action="store_true", help="until all is Ready or Stalled")
-    parser.add_argument("--timeout", default="5m", metavar="DURATION",
-                        help="how long to wait (default: %(default)s)")
+    with_timeout(parser, "5m")
 
 
 VERBS = (

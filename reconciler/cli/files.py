@@ -14,9 +14,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from reconciler.cli.terminal import complain, progress
-from reconciler.cli.verb import FILES, NO, OK, Verb, with_name
+from reconciler.cli.verb import FILES, NO, OK, Verb, with_name, with_timeout
 from reconciler.errors import UsageError
-from reconciler.units import nearest, seconds
+from reconciler.units import nearest
 
 if TYPE_CHECKING:
     from argparse import ArgumentParser, Namespace
@@ -223,7 +223,7 @@ def outcome(options: Namespace, settings: Settings, name: str, *, start: bool = 
 
     if options.no_wait:
         return OK
-    wait = seconds(options.timeout)
+    wait = options.timeout
     try:
         with progress(name):
             value = ask(settings, "POST", "api", "v1", "sync", limit=wait + 30,
@@ -249,8 +249,7 @@ def outcome(options: Namespace, settings: Settings, name: str, *, start: bool = 
 def waiting(parser: ArgumentParser) -> None:
     """Whether and how long to wait for the outcome."""
     parser.add_argument("--no-wait", action="store_true", help="do not wait for the outcome")
-    parser.add_argument("--timeout", default="1m", metavar="DURATION",
-                        help="how long to wait (default: %(default)s)")
+    with_timeout(parser, "1m")
 
 
 def _create_arguments(parser: ArgumentParser) -> None:

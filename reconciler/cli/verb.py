@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from argparse import ArgumentTypeError
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+from reconciler.units import seconds
 
 if TYPE_CHECKING:
     from argparse import ArgumentParser, Namespace
@@ -31,6 +34,19 @@ def with_name(parser: ArgumentParser, *, optional: bool = False) -> None:
     action = parser.add_argument("name", metavar="NAME", nargs="?" if optional else None,
                                  help="the domain's name or uuid")
     action.complete = DOMAINS  # type: ignore[attr-defined]  # shtab reads it off the action
+
+
+def with_timeout(parser: ArgumentParser, default: str) -> None:
+    """The option --timeout, in seconds."""
+    parser.add_argument("--timeout", type=_duration, default=default, metavar="DURATION",
+                        help="how long to wait (default: %(default)s)")
+
+
+def _duration(text: str) -> float:
+    try:
+        return seconds(text)
+    except ValueError as error:
+        raise ArgumentTypeError(str(error)) from None
 
 
 DOMAINS = {"bash": "_reconciler_domains", "zsh": "{_reconciler_domains}"}

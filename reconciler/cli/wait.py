@@ -10,9 +10,8 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from reconciler.cli.terminal import complain, progress
-from reconciler.cli.verb import NO, OK, Verb, with_name
+from reconciler.cli.verb import NO, OK, Verb, with_name, with_timeout
 from reconciler.errors import UsageError
-from reconciler.units import seconds
 
 if TYPE_CHECKING:
     from argparse import ArgumentParser, Namespace
@@ -30,8 +29,7 @@ def _arguments(parser: ArgumentParser) -> None:
                         help="of the source: a commit, or its first seven digits and more")
     parser.add_argument("--for", dest="wanted", default="Ready", metavar="WHAT",
                         help="Ready, or state=running, paused, stopped (default: %(default)s)")
-    parser.add_argument("--timeout", default="5m", metavar="DURATION",
-                        help="(default: %(default)s)")
+    with_timeout(parser, "5m")
 
 
 def _run(options: Namespace, settings: Settings) -> int:
@@ -40,7 +38,7 @@ def _run(options: Namespace, settings: Settings) -> int:
     if not _FOR.fullmatch(options.wanted):
         raise UsageError(f"--for {options.wanted}; accepted: Ready, state=running, state=paused, "
                          "state=stopped")
-    deadline = time.monotonic() + seconds(options.timeout)
+    deadline = time.monotonic() + options.timeout
     value: dict[str, Any] = ask(settings, "GET", "api", "v1", "status")
     with progress("waiting"):
         while True:

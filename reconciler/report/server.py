@@ -105,7 +105,8 @@ class Server:
         if task is not None:
             self._clients.add(task)
             task.add_done_callback(self._clients.discard)
-        with suppress(OSError, h11.ProtocolError, TimeoutError):  # it went, or speaks no HTTP
+        # It went, or speaks no HTTP; or we leave, and asyncio would show that as a fault of ours.
+        with suppress(OSError, h11.ProtocolError, TimeoutError, asyncio.CancelledError):
             await self._serve(reader, writer, gate)
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter,

@@ -57,3 +57,16 @@ def test_the_definition_of_a_removed_domain_is_kept(site):
     site.gone()
     kept, = (site.path / "state" / "removed").iterdir()
     assert kept.read_bytes() == text
+
+
+def test_one_of_several_domains_of_a_file_is_not_written_over_all_of_them(site):
+    for number in (0, 1):
+        site.disk(f"a{number}")
+    for memory in (128, 256):
+        site.drop("a{index}", "running' count='2", "a.xml", memory=memory)
+        site.domain(lambda d, m=memory: ready(d) and d["observed"]["memoryBytes"] == m << 20, "a0")
+    found = site.verb("rollback", "a0")
+    assert found.returncode == 1
+    assert "keeps 2 domains" in found.stderr
+    assert "`reconciler history a0 --show 1`" in found.stderr
+    assert "a{index}" in site.file().read_text()

@@ -120,3 +120,12 @@ def test_the_zsh_completion_names_every_verb(idle):
     assert done.returncode == 0
     assert done.stdout.startswith("#compdef reconciler")
     assert all(f'"{name}:' in done.stdout or f"{name})" in done.stdout for name in NAMES)
+
+
+@pytest.mark.parametrize("words", [("wait",), ("sync", "--wait"), ("stop", "a"),
+                                   ("apply", "--plan", "p")])
+def test_a_wrong_duration_is_an_error_of_usage(capsys, words):
+    with pytest.raises(SystemExit) as caught:
+        main([*words, "--timeout", "1x"])
+    assert caught.value.code == 2
+    assert "'1x' is no duration (accepted: 500ms, 10s, 5m, 1h, 2d)" in capsys.readouterr().err

@@ -318,3 +318,19 @@ async def test_who_reads_no_answer_is_let_go_of(tmp_path, monkeypatch):
         writer.close()
         status, value = await ask(path, "GET", "/large")
         assert (status, len(value)) == (200, 16 << 20)
+
+
+async def test_a_client_that_still_waits_at_our_end_is_no_fault(tmp_path):
+    faults = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: faults.append(context))
+    handler = Handler()
+    server = Server(tmp_path / "s", handler, handler.faults.append)
+    await server.start()
+    _, writer = await asyncio.open_unix_connection(tmp_path / "s")
+    writer.write(b"GET /slow HTTP/1.1\r\nHost: localhost\r\n\r\n")
+    async with asyncio.timeout(LIMIT):
+        await handler.entered.wait()
+    await server.stop()
+    await asyncio.sleep(0)
+    writer.close()
+    assert faults == []
