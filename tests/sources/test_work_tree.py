@@ -144,7 +144,8 @@ def test_a_lock_from_the_future_is_not_waited_for_for_ever(tree, watched, monkey
     assert watched.source.look().files == {"a.xml": b"A"}
 
 
-def test_pain_1_rule_3_what_was_read_while_git_came_and_went_is_not_believed(tree, watched, monkeypatch):
+def test_pain_1_rule_3_what_was_read_while_git_came_and_went_is_not_believed(
+        tree, watched, monkeypatch):
     assert watched.source.look().files == {"a.xml": b"A"}
     real = watched.source.directory.look
 
