@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import configparser
 import json
 import os
 import re
@@ -17,6 +18,8 @@ from lxml import etree
 
 from reconciler.cli.main import parser
 from reconciler.domain.model import Problem
+from reconciler.host.systemd import Watchdog
+from reconciler.settings.sections import Reconcile
 from tests.values import xml
 
 ROOT = Path(__file__).parents[1]
@@ -44,6 +47,22 @@ def test_vim_is_told_the_form_of_a_problem(warning):
     form = (EDITORS / "vim/compiler/reconciler.vim").read_text().replace("\\ ", " ")
     assert f"%f:%l: {kind}: %m" in form
     assert found.startswith(f"a.xml:3: {kind.replace('%t', 'w' if warning else 'e')}: ")
+
+
+# systemd
+
+
+def test_pain_9_pain_13_the_unit_leaves_vms_alone_and_wants_to_hear_that_we_live():
+    unit = configparser.ConfigParser(interpolation=None)
+    unit.optionxform = str
+    unit.read(ROOT / "contrib/stratovirt-reconciler.service")
+    service = unit["Service"]
+    assert service["KillMode"] == "process"
+    assert service["Restart"] == "on-failure"
+    watchdog = Watchdog.of({"NOTIFY_SOCKET": "/run/systemd/notify",
+                            "WATCHDOG_USEC": f"{int(service['WatchdogSec'])}000000"})
+    assert service["NotifyAccess"] == "main"
+    assert watchdog.every > Reconcile().heartbeat  # a late one is no dead one
 
 
 # Hooks and CI

@@ -219,7 +219,7 @@ def test_pain_17_nothing_is_written_into_the_repository_and_verbs_say_what_to_co
     assert git(site.bare, "log", "--format=%an").splitlines() == ["Anna", "Anna"]
 
 
-def test_an_invalid_commit_keeps_what_runs_and_wait_says_why(site):
+def test_pain_12_an_invalid_commit_keeps_what_runs_and_wait_says_why(site):
     pid = site.settled("running")["observed"]["pid"]
     commit = site.push({"a": text(memory=1)})
     sync(site)

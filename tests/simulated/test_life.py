@@ -4,10 +4,14 @@ import json
 import os
 import signal
 
+import pytest
+
 from reconciler.samples import firmware
 from reconciler.stratovirt import process
 from tests.simulated.site import condition, ready, reason
 from tests.values import xml
+
+SECOND = "<disk type='file'><source file='b.img'/><target dev='vdb' bus='virtio'/></disk>"
 
 
 def test_a_file_is_dropped_edited_and_taken_away(site):
@@ -63,6 +67,32 @@ def test_pain_1_rule_3_a_broken_file_and_a_vanished_source_stop_nothing(site):
     (site.path / "elsewhere").rename(site.path / "domains")
     site.drop()
     assert site.settled("running")["observed"]["pid"] == pid
+
+
+@pytest.mark.parametrize("version", ["older", "newer"])
+def test_pain_4_rule_4_what_another_version_of_us_kept_starts_nothing_anew(site, version):
+    site.disk("b")
+    site.drop(devices=SECOND)
+    before = site.settled("running")
+    site.kill(signal.SIGTERM)
+    late = {"cgroup", "oom_kills", "foreign", "uncertain", "updated", "accepted_at", "prune_held",
+            "well", "history", "exits"}
+    for file in (site.settings.runtime / "vms" / "a" / "record.json",
+                 site.settings.state / "domains" / f"{before['uuid']}.json"):
+        value = json.loads(file.read_bytes())
+        for part in (value, value.get("ledger", {})):
+            for key in late & part.keys() if version == "older" else ():
+                del part[key]
+            part.update({"of tomorrow": [1]} if version == "newer" else {})
+        file.write_text(json.dumps(value))
+    site.start()
+    after = site.settled("running")
+    assert after["observed"]["pid"] == before["observed"]["pid"]
+    if version == "older":
+        assert after["generation"] == before["generation"]
+    assert site.verb("plan").returncode == 0
+    assert len(site.events("domain.starting", "domain.stopping", "domain.recreating",
+                           "domain.updated", "domain.exited")) == 1
 
 
 def test_pain_4_rule_4_the_same_meaning_does_nothing(site):
@@ -254,15 +284,14 @@ def test_pain_16_pain_8_no_end_of_a_vm_takes_its_disk_its_variables_or_a_templat
 
 
 def test_pain_16_rule_10_each_step_is_announced_before_it_is_done(site):
-    second = "<disk type='file'><source file='b.img'/><target dev='vdb' bus='virtio'/></disk>"
     site.disk("b")
     site.drop()
     site.settled("running")
-    site.drop(devices=second)
+    site.drop(devices=SECOND)
     site.until(lambda _: site.events("domain.updated"))
-    site.drop(state="paused", devices=second)
+    site.drop(state="paused", devices=SECOND)
     site.settled("paused")
-    site.drop(devices=second)
+    site.drop(devices=SECOND)
     site.settled("running")
     site.file().unlink()
     site.gone()

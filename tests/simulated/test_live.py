@@ -47,7 +47,7 @@ def live(tmp_path):
         found.close()
 
 
-def test_a_disk_comes_and_goes_in_the_same_process(live):
+def test_pain_5_a_disk_comes_and_goes_in_the_same_process(live):
     site = live()
     site.write()
     pid = site.settled("running")["observed"]["pid"]

@@ -84,7 +84,7 @@ def test_where_git_has_its_index(tree, tmp_path, upstream):
         assert git_directory(tmp_path / "odd") is None
 
 
-def test_rule_3_while_git_is_at_work_there_is_no_new_listing(tree, watched):
+def test_pain_1_rule_3_while_git_is_at_work_there_is_no_new_listing(tree, watched):
     assert watched.source.look().files == {"a.xml": b"A"}
     lock(tree).touch()
     (tree / "domains" / "a.xml").unlink()
@@ -144,7 +144,8 @@ def test_a_lock_from_the_future_is_not_waited_for_for_ever(tree, watched, monkey
     assert watched.source.look().files == {"a.xml": b"A"}
 
 
-def test_rule_3_what_was_read_while_git_came_and_went_is_not_believed(tree, watched, monkeypatch):
+def test_pain_1_rule_3_what_was_read_while_git_came_and_went_is_not_believed(
+        tree, watched, monkeypatch):
     assert watched.source.look().files == {"a.xml": b"A"}
     real = watched.source.directory.look
 

@@ -48,7 +48,7 @@ def test_explicit_places_come_first():
     assert dict(found.places)["memballoon:0"] == Place(3, 0)
 
 
-def test_rule_4_remembered_places_stay_when_an_interface_is_added():
+def test_pain_4_rule_4_remembered_places_stay_when_an_interface_is_added():
     before = laid(DISK)
     after = laid(card(1) + DISK + card(2), before.places)
     assert set(before.places) <= set(after.places)
