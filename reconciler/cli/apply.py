@@ -63,10 +63,10 @@ def _read(path: Path) -> dict[str, Any]:
     try:
         value = json.loads(path.read_bytes())
     except OSError as error:
-        raise UsageError(f"{path}: {error.strerror}") from error
+        raise ReconcilerError(f"{path}: {error.strerror}") from error
     except ValueError as error:
-        raise UsageError(f"{path}: no JSON: {error}",
-                         hint="`reconciler plan --out FILE` writes a plan") from error
+        raise ReconcilerError(f"{path}: no JSON: {error}",
+                              hint="`reconciler plan --out FILE` writes a plan") from error
     if not isinstance(value, dict):
         raise UsageError(f"{path}: it is no plan")
     return value

@@ -9,7 +9,7 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 from reconciler.cli.terminal import complain, paint
-from reconciler.cli.verb import ERROR, OK, Verb
+from reconciler.cli.verb import ERROR, NO, OK, Verb
 from reconciler.units import show_revision
 
 if TYPE_CHECKING:
@@ -45,6 +45,10 @@ def _run(options: Namespace, settings: Settings) -> int:
         for line in lines[max(0, len(lines) - most):]:
             _print(line, as_text=as_text)
         if not options.follow:
+            if options.name is not None and not lines:
+                complain(f"nothing is told of a domain '{options.name}'",
+                         "`reconciler status` lists the domains")
+                return NO
             return OK
         sys.stdout.flush()
         for line in _follow(path, file):

@@ -1,4 +1,7 @@
-"""`status`: the last known truth, from status.json; it says when no reconciler stands behind it."""
+"""`status`: the last known truth; it says when no reconciler stands behind it.
+
+From the reconciler that runs, else from the status.json that it left.
+"""
 
 from __future__ import annotations
 
@@ -10,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from reconciler.cli.terminal import complain, exits, paint, table
 from reconciler.cli.verb import DOMAINS, ERROR, NO, OK, STALE, Verb
+from reconciler.errors import UsageError
 from reconciler.units import nearest, show_bytes, show_revision, show_seconds
 
 if TYPE_CHECKING:
@@ -21,6 +25,7 @@ if TYPE_CHECKING:
 _WORDS = {"absent": "shut off"}
 _COLOURS = {"Current": "green", "InProgress": "yellow", "Failed": "red", "Unknown": "yellow",
             "Terminating": "yellow"}
+PATIENCE = 3.0  # seconds for the reconciler to answer; then its file says what it last knew
 _POLL = 0.5  # for --watch: a file that is replaced, by a process that may be another user's
 
 
@@ -56,7 +61,7 @@ def _show(options: Namespace, settings: Settings) -> int:
 
 
 def _text(options: Namespace, settings: Settings) -> tuple[str, int]:
-    value = _load(settings.state / "status.json")
+    value = _ask(settings) or _load(settings.state / "status.json")
     if value is None:
         complain(f"no status in {settings.state}: the reconciler has not run here",
                  "start it: `reconciler run`")
@@ -213,6 +218,19 @@ def _age(moment: str) -> str:
     except ValueError:
         return "-"
     return show_seconds(max(0.0, since.total_seconds())) if since.total_seconds() >= 1 else "now"
+
+
+def _ask(settings: Settings) -> dict[str, Any] | None:
+    """From the reconciler itself, where one runs and lets us: its file may be on a full disk."""
+    if not settings.api_socket.exists():
+        return None
+    from reconciler.cli.client import Unreachable, ask
+
+    try:
+        value: dict[str, Any] = ask(settings, "GET", "api", "v1", "status", limit=PATIENCE)
+    except (Unreachable, UsageError):
+        return None
+    return value
 
 
 def _load(path: Path) -> dict[str, Any] | None:

@@ -70,14 +70,9 @@ def _moment(text: str) -> str:
 
 
 def _pattern(text: str) -> str:
-    """A regular expression for the console's text."""
-    try:
-        re.compile(text)
-    except re.error as error:
-        raise ValueError(f"found '{text}', which is no regular expression: {error}; accepted: such "
-                         "as login:") from None
-    if not text:
-        raise ValueError("found nothing; accepted: a regular expression, such as login:")
+    """What has to come on a console; a star stands for anything."""
+    if not text.strip("*"):
+        raise ValueError(f"found '{text}'; accepted: a text, such as login: or ready in * seconds")
     return text
 
 
@@ -85,7 +80,7 @@ _NAME = matching(r"[A-Za-z_][A-Za-z0-9_]*", "letters, digits and _")
 _DOMAIN = matching(r"[A-Za-z0-9][A-Za-z0-9_.+\-]{0,63}", "a domain's name")
 _ADDRESS = matching(r"([A-Za-z0-9.\-]{1,253}|\[[0-9a-fA-F:.]{2,45}\]):[0-9]{1,5}",
                     "an address and a port, such as 10.0.0.5:80, [fd00::5]:80")
-_PATTERN = Type("a regular expression", _pattern, forms=(FREE,), exact=False)
+_PATTERN = Type("a text; * stands for anything", _pattern, forms=(FREE,), exact=False)
 RULE = Element(f"{{{URN}}}reconcile", (
     Attribute("state", choice(*DesiredState)), Attribute("hold", YES_NO),
     Attribute("count", number(1, 1000))), (

@@ -45,12 +45,13 @@ class Limits:
 def around(name: str, domain: Domain | None, others: Mapping[str, Neighbour], limits: Limits,
            *, listed: bool) -> Around:
     """What `others`, by name, have to do with it; it may be among them itself."""
-    others = {key: other for key, other in others.items() if key != name}
+    everybody, others = others, {key: other for key, other in others.items() if key != name}
+    dependents = _dependents(name, everybody)
     if domain is None:
-        return Around(listed=listed, dependents=_dependents(name, others))
+        return Around(listed=listed, dependents=dependents)
     return Around(listed=listed, wave_open=_wave_open(domain, others),
-                  unmet=_unmet(domain, others), dependents=_dependents(name, others),
-                  turn=_turn(domain, others, limits), room=_room(domain, others, limits))
+                  unmet=_unmet(domain, others), dependents=dependents,
+                  turn=_turn(name, domain, others, limits), room=_room(domain, others, limits))
 
 
 def _wave_open(domain: Domain, others: Mapping[str, Neighbour]) -> bool:
@@ -115,10 +116,28 @@ def _dependents(name: str, others: Mapping[str, Neighbour]) -> tuple[str, ...]:
         key for key, other in others.items()
         if other.goes and other.state is not VmState.ABSENT and not other.failing
         and other.domain is not None
-        and any(wanted.domain == name for wanted in other.domain.policy.depends_on)))
+        and any(wanted.domain == name for wanted in other.domain.policy.depends_on)
+        and not _leads_to(name, key, others)))
 
 
-def _turn(domain: Domain, others: Mapping[str, Neighbour], limits: Limits) -> str:
+def _leads_to(name: str, wanted: str, others: Mapping[str, Neighbour]) -> bool:
+    """Whether a domain depends on another, in however many steps: then neither can be first.
+
+    Older definitions, of files that are wrong by now, may be in a cycle.
+    """
+    seen, ways = set[str](), [name]
+    while ways:
+        other = others.get(ways.pop())
+        for step in other.domain.policy.depends_on if other and other.domain else ():
+            if step.domain == wanted:
+                return True
+            if step.domain not in seen:
+                seen.add(step.domain)
+                ways.append(step.domain)
+    return False
+
+
+def _turn(name: str, domain: Domain, others: Mapping[str, Neighbour], limits: Limits) -> str:
     """Why it must not be recreated now: too many are, or what it depends on goes first."""
     running = sorted(name for name, other in others.items() if other.recreating)
     if len(running) >= limits.max_unavailable:
@@ -126,7 +145,8 @@ def _turn(domain: Domain, others: Mapping[str, Neighbour], limits: Limits) -> st
                 f"(reconcile.max_unavailable: {limits.max_unavailable})")
     before = sorted(wanted.domain for wanted in domain.policy.depends_on
                     if (other := others.get(wanted.domain)) is not None
-                    and (other.recreating or (other.wants_recreate and not other.failing)))
+                    and (other.recreating or (other.wants_recreate and not other.failing))
+                    and not _leads_to(wanted.domain, name, others))
     return f"{', '.join(before)} goes first, which it depends on" if before else ""
 
 

@@ -182,6 +182,9 @@ class Commands:
                              hint="`reconciler status` shows what is wrong with its file")
         if verb == "start" and keeper.vm.pid is not None:
             return {"domain": keeper.name, "asked": "nothing: it is there"}
+        if keeper.plan.condition("Held") is not None:
+            raise UsageError(f"'{keeper.name}' is held", reason="Refused",
+                             hint=f"`reconciler release {keeper.name}` first")
         if keeper.domain.policy.state == "stopped" and verb == "restart":
             raise UsageError(f"the file of '{keeper.name}' wants it stopped", reason="Refused",
                              hint=f"`reconciler start {keeper.name}` writes running into it")

@@ -58,6 +58,7 @@ class Context:
     around: Callable[[Keeper], Around]  # what the other domains have to do with this one
     dependencies: Callable[[Keeper], list[dict[str, object]]]  # each with whether it is met
     now: Callable[[], Now] = clocks
+    unsaved: set[str] = field(default_factory=set)  # what a full disk did not take, by uuid
     began: float = field(init=False)
     patience: Patience = field(init=False)
     capabilities: Capabilities = field(init=False)
@@ -122,7 +123,9 @@ class Context:
         """Keep it; a full disk stops nothing, and is told."""
         try:
             self.store.save(memory)
+            self.unsaved.discard(memory.uuid)
         except OSError as error:
+            self.unsaved.add(memory.uuid)
             self.journal.write("state.unwritable", severity="error", domain=memory.name,
                                reason="StateUnwritable", error=str(error))
 

@@ -279,6 +279,14 @@ class Reconciler:
         return [k for k in self.keepers.values() if k.plan.condition("Held") is None and (
                 k.uuid in absent or _is_open(k))]
 
+    def save_again(self) -> None:
+        """What a full disk did not take, now that there may be room."""
+        for uuid in tuple(self.context.unsaved):
+            keeper = self.keepers.get(uuid)
+            self.context.unsaved.discard(uuid)
+            if keeper is not None and not keeper.forgotten:
+                self.context.save(keeper.memory)
+
     def _note_told(self, outcome: Outcome) -> None:
         self.revisions.note_told(outcome)
 

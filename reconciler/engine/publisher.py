@@ -73,6 +73,7 @@ class Publisher:
         try:
             status.write(self._directory, self.value())
             self.problem = ""
+            self._owner.save_again()
         except OSError as error:
             if not self.problem:
                 self._owner.journal.write("state.unwritable", severity="error",

@@ -28,6 +28,7 @@ class Result(StrEnum):
     PENDING = "pending"
     SUCCESS = "success"
     FAILURE = "failure"
+    SUPERSEDED = "superseded"  # a newer one came before it was settled
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +89,12 @@ class Revisions:
 
     def accept(self, revision: str) -> None:
         """The source is at this one."""
-        if self.newest is None or self.newest.revision != revision:
+        newest = self.newest
+        if newest is None or newest.revision != revision:
+            if newest is not None and newest.result is Result.PENDING:
+                self._all = (*self._all[:-1], replace(
+                    newest, result=Result.SUPERSEDED, told=False, message=f"by {revision}"))
+                self._changed()
             self._all = (*self._all, Outcome(revision, timestamp()))[-KEPT:]
             self._changed()
 

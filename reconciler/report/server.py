@@ -29,8 +29,8 @@ if TYPE_CHECKING:
     from reconciler.report.gate import Gate
 
 LONGEST_BODY = 64 << 10
-LONGEST_HOOK = 25 << 20  # what a forge may send: it has to be read whole, to check who signed it
-MOST_CLIENTS = 64  # over TCP, at once
+LONGEST_HOOK = 4 << 20  # what a forge may send: it has to be read whole, to check who signed it
+MOST_CLIENTS = 32  # over TCP, at once
 PATIENCE = 30.0  # for a request to be read, and for its answer to be; that may take its time
 _CHUNK = 64 << 10
 

@@ -118,3 +118,12 @@ def test_pain_14_memory_is_never_promised_twice():
     # Its own, of the VM that it replaces, does not count.
     assert of(domain(memory=300), limits, a=other(memory=300 << 20)).room == ""
     assert "0 bytes of" in of(domain(), limits, b=other(memory=1 << 40)).room
+
+
+def test_older_definitions_in_a_cycle_wait_for_each_other_no_more():
+    others = {"a": other(needs("b"), goes=True, wants_recreate=True),
+              "b": other(needs("c"), goes=True, wants_recreate=True),
+              "c": other(needs("a"), goes=True, wants_recreate=True)}
+    for name, one in others.items():
+        found = around(name, one.domain, others, FREE, listed=True)
+        assert (found.dependents, found.turn) == ((), "")

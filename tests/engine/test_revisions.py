@@ -72,3 +72,14 @@ def test_only_so_many_are_kept_and_what_is_broken_is_no_harm(tmp_path, told):
     for broken in ("", "{", "[1]", '[{"revision": 1}]', "{}"):
         (tmp_path / "revisions.json").write_text(broken)
         assert Revisions(tmp_path, told.append).newest is None
+
+
+def test_one_that_is_overtaken_is_told_so(tmp_path, told):
+    found = Revisions(tmp_path, told.append)
+    found.accept("r1")
+    found.accept("r2")
+    found.judge([], [], 1)
+    found.accept("r3")
+    assert [(o.revision, o.result) for o in told] == [
+        ("r1", "pending"), ("r1", "superseded"), ("r2", "pending"), ("r2", "success"),
+        ("r3", "pending")]

@@ -275,6 +275,7 @@ async def test_before_the_first_look_nothing_is_said_of_a_revision(place):
         sync._owner.publisher.write()
         assert sync._owner.revisions.newest.result == "success"
     sync._owner.revisions.accept("main@sha1:newer")
+    sync._owner.revisions.save()
     async with looking(place) as sync:
         sync._owner._remember_all()
         sync._owner.queue.wake(keeper(sync).uuid, Urgency.RESYNC)

@@ -12,7 +12,7 @@ from contextlib import suppress
 import pytest
 
 from reconciler.stratovirt import process
-from tests.simulated.site import REAL, Site, condition, ready, reason
+from tests.simulated.site import LIMIT, REAL, Site, condition, ready, reason
 
 pytestmark = pytest.mark.skipif(bool(REAL), reason="faults are the simulator's")
 QUICK = ", start_timeout: 1s"
@@ -487,6 +487,26 @@ def test_a_full_disk_stops_nothing_and_is_over_when_it_is_over(small, make, wher
     site.settled("running", "b")
     assert len(site.processes()) == len(site.processes("b")) == 1
     assert site.kill(signal.SIGTERM) == 0
+
+
+def test_rule_9_on_a_full_disk_the_status_is_asked_of_who_knows_and_all_is_kept_later(small, make):
+    place = small("state")
+    site = make()
+    site.drop()
+    uuid = site.settled("running")["uuid"]
+    fill(place)
+    site.drop(state="paused")
+    site.settled("paused")
+    shown = site.verb("status", "-o", "json")
+    assert json.loads(shown.stdout)["domains"][0]["observed"]["state"] == "paused"
+    (place / "ballast").unlink()
+    deadline = time.monotonic() + LIMIT
+    while True:  # without another word from anybody
+        kept = json.loads((place / "domains" / f"{uuid}.json").read_bytes())
+        if "state='paused'" in kept["definition"]["text"]:
+            break
+        assert time.monotonic() < deadline, kept
+        time.sleep(0.05)
 
 
 def test_a_source_that_is_replaced_while_the_disk_is_full_does_not_end_us(small, make):

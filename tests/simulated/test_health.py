@@ -65,12 +65,12 @@ def test_what_depends_on_its_health_waits_for_that(site, port):
 
 @pytest.mark.skipif(bool(REAL), reason="the sample guest of the real one says nothing")
 def test_by_a_text_on_its_console_also_after_our_restart(site):
-    inner = probe("<r:console match='log[a-z]+: $'/>")
+    inner = probe("<r:console match='web* login:'/>")
     site.drop(inner=inner, devices=PTY)
     found = site.domain(lambda d: health(d) == "Unknown" and d["observed"]["console"]
                         and "has not come" in condition(d, "Healthy")["message"])
     with open(found["observed"]["console"], "wb", buffering=0) as console:
-        console.write(b"login: ")  # the simulated guest says what it is told
+        console.write(b"web1 login: ")  # the simulated guest says what it is told
         site.settled("running")
     pid, = site.processes()
     site.kill()
