@@ -76,7 +76,7 @@ def test_a_file_is_put_whole_and_keeps_its_mode(tmp_path):
     ("stop", "running", "stopped"), ("stop", "paused", "stopped"),
     ("start", "stopped", "running"), ("start", "paused", "running"),
     ("suspend", "paused", "paused")])
-def test_a_verb_writes_its_state_and_keeps_every_other_byte(idle, verb, before, after):
+def test_pain_7_a_verb_writes_its_state_and_keeps_every_other_byte(idle, verb, before, after):
     idle.drop("a", before)
     text = b"<!-- \xc3\xa4 'state' -->\r\n" + idle.file().read_bytes().replace(b"\n", b"\r\n")
     idle.put("a.xml", text)
