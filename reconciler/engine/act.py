@@ -38,6 +38,7 @@ class Actor:
         self.starting = False  # until it is up, an end is a failed start and no exit
         self._begun: float | None = None  # when it was launched here
         self._launched: Domain | None = None  # and with which definition
+        self.launching: Domain | None = None  # what is on its way up, until it is observed
 
     async def act(self, step: Step, decided: Plan, urgency: Urgency) -> bool:
         """Do it; False when something newer made it pointless. Raises Hypervisor-, HostError."""
@@ -72,7 +73,7 @@ class Actor:
         domain = keeper.good if step.rollback else keeper.domain
         if domain is None or text is None:
             return True
-        self._begun = time.monotonic()
+        self._begun, self.launching = time.monotonic(), domain
         keeper.tell("domain.starting", durable=True, action=step.verb, cause=cause, pid=None,
                     file=text.file, revision=text.revision,
                     attempt=keeper.ledger.failures.count + 1)

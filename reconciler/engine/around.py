@@ -43,7 +43,7 @@ class Limits:
 
 
 def around(name: str, domain: Domain | None, others: Mapping[str, Neighbour], limits: Limits,
-           *, listed: bool) -> Around:
+           *, needed: int, listed: bool) -> Around:
     """What `others`, by name, have to do with it; it may be among them itself."""
     everybody, others = others, {key: other for key, other in others.items() if key != name}
     dependents = _dependents(name, everybody)
@@ -51,7 +51,7 @@ def around(name: str, domain: Domain | None, others: Mapping[str, Neighbour], li
         return Around(listed=listed, dependents=dependents)
     return Around(listed=listed, wave_open=_wave_open(domain, others),
                   unmet=_unmet(domain, others), dependents=dependents,
-                  turn=_turn(name, domain, others, limits), room=_room(domain, others, limits))
+                  turn=_turn(name, domain, others, limits), room=_room(needed, others, limits))
 
 
 def _wave_open(domain: Domain, others: Mapping[str, Neighbour]) -> bool:
@@ -150,11 +150,11 @@ def _turn(name: str, domain: Domain, others: Mapping[str, Neighbour], limits: Li
     return f"{', '.join(before)} goes first, which it depends on" if before else ""
 
 
-def _room(domain: Domain, others: Mapping[str, Neighbour], limits: Limits) -> str:
+def _room(needed: int, others: Mapping[str, Neighbour], limits: Limits) -> str:
     if limits.memory is None:
         return ""
     free = limits.memory - sum(other.memory for other in others.values())
-    if domain.memory <= free:
+    if needed <= free:
         return ""
-    return (f"it needs {show_bytes(domain.memory)} of memory, and {show_bytes(max(free, 0))} of "
+    return (f"it needs {show_bytes(needed)} of memory, and {show_bytes(max(free, 0))} of "
             f"{show_bytes(limits.memory)} are free (admission.total_memory)")

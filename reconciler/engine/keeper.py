@@ -233,6 +233,7 @@ class Keeper:
             rounds = 0 if self._newer.is_set() else rounds + 1
             self._newer.clear()
             self.vm = await self.machine.observe()
+            self.actor.launching = None
             now = self.context.now()
             if not self.plan.conditions:
                 adoption.note(self)

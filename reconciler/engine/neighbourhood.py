@@ -35,7 +35,7 @@ class Neighbourhood:
     def around(self, keeper: Keeper) -> Around:
         """What the others have to do with it, now."""
         return around(keeper.name, keeper.domain, self._known, self.limits,
-                      listed=self._listed(keeper.uuid))
+                      needed=_needed(keeper), listed=self._listed(keeper.uuid))
 
     def dependencies(self, keeper: Keeper) -> list[dict[str, object]]:
         """Those of its file, each with whether it is met now."""
@@ -117,9 +117,21 @@ def _goes(keeper: Keeper) -> bool:
 
 
 def _memory(keeper: Keeper, *, starts: bool) -> int:
-    """Bytes that its VM takes, or is about to take."""
+    """Bytes that its VM takes, or is about to take.
+
+    What is being launched counts as it is, though its file may say something else by now.
+    """
     alive = keeper.vm.state is not VmState.ABSENT
+    back = any(step.rollback for step in keeper.plan.steps)
     found = [domain.memory for domain, counts in (
-        (keeper.applied, alive), (keeper.domain, starts or (alive and keeper.applied is None)))
+        (keeper.applied, alive), (keeper.actor.launching, True), (keeper.good, back),
+        (keeper.domain, starts or (alive and keeper.applied is None)))
         if domain is not None and counts]
     return max(found, default=0)
+
+
+def _needed(keeper: Keeper) -> int:
+    """Bytes that a start of it takes: after a rollback those of the definition it goes back to."""
+    refused = keeper.ledger.refused == keeper.memory.generation
+    domain = keeper.good if refused and keeper.good is not None else keeper.domain
+    return domain.memory if domain is not None else 0

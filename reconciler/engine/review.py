@@ -146,7 +146,9 @@ def review(settings: Settings, world: World, found: Meaning | str, now: Now,
 def _decided(known: Known, case: Case, others: Mapping[str, Neighbour], limits: Limits,
              now: Now) -> Reviewed:
     domain, name = case.domain, _name(case, known)
-    case = replace(case, around=around(name, domain, others, limits, listed=True))
+    case = replace(case, around=around(
+        name, domain, others, limits, needed=domain.memory if domain is not None else 0,
+        listed=True))
     decided = plan(case, now)
     gone = domain is None or case.removal is not Removal.NONE
     return Reviewed(name, domain.uuid if domain is not None else known.memory.uuid,

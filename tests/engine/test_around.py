@@ -25,7 +25,8 @@ def other(wanted=None, state=VmState.RUNNING, **values):
 
 
 def of(wanted, limits=FREE, **others):
-    return around("a", wanted, others, limits, listed=True)
+    return around("a", wanted, others, limits, listed=True,
+                  needed=wanted.memory if wanted is not None else 0)
 
 
 def test_alone_nothing_is_in_the_way():
@@ -125,5 +126,5 @@ def test_older_definitions_in_a_cycle_wait_for_each_other_no_more():
               "b": other(needs("c"), goes=True, wants_recreate=True),
               "c": other(needs("a"), goes=True, wants_recreate=True)}
     for name, one in others.items():
-        found = around(name, one.domain, others, FREE, listed=True)
+        found = around(name, one.domain, others, FREE, needed=0, listed=True)
         assert (found.dependents, found.turn) == ((), "")

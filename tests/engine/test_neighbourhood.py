@@ -106,3 +106,20 @@ async def test_rule_8_who_does_not_go_yet_holds_up_nobody(tmp_path, inner):
             keeper.domain = replace(keeper.domain, policy=replace(
                 keeper.domain.policy, prune=PrunePolicy.CONFIRM))
         assert not decide(RUNS, hold=Hold("", "me") if inner == "hold" else None).goes
+
+
+async def test_pain_14_memory_is_counted_of_what_is_started_and_not_of_what_its_file_says_by_now(
+        tmp_path):
+    async with keeping(tmp_path) as (keeper, decide):
+        keeper.domain = replace(keeper.domain, memory=128 << 20)
+        big = replace(keeper.domain, memory=512 << 20)
+        decide()
+        keeper.applied = None
+        assert neighbour(keeper).memory == 128 << 20
+        keeper.actor.launching = big  # a newer file came while it was made ready
+        assert neighbour(keeper).memory == 512 << 20
+        keeper.actor.launching = None
+        keeper.good = big  # and so is what is gone back to
+        decide(ledger=Ledger(refused=keeper.memory.generation))
+        keeper.applied = None
+        assert neighbour(keeper).memory == 512 << 20
