@@ -74,7 +74,8 @@ def _announce(keeper: Keeper, decided: Plan) -> None:
     comes_late = keeper.ledger.in_force in UP and can_roll_back(keeper) and any(
         step.verb in STARTS and not step.rollback for step in decided.steps)
     if Verb.CHECK in verbs or comes_late:
-        keeper.remember(ledger=replace(keeper.ledger, recreating=keeper.memory.generation))
+        keeper.remember(ledger=replace(
+            keeper.ledger, recreating=keeper.memory.generation, replaced=keeper.vm.pid or 0))
     if Verb.STOP in verbs and len(verbs) > 1 and Verb.FORGET not in verbs:
         event = "domain.recreating" if decided.cause in (
             Cause.FILE, Cause.ROLLBACK) else "domain.restarting"

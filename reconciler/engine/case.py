@@ -48,6 +48,7 @@ class Ledger:
     refused_because: str = ""
     not_live: int = 0  # the generation of which a live change failed: it needs a new process
     recreating: int = 0  # the generation whose recreate began and did not end yet
+    replaced: int = 0  # the process that this recreate is to replace, 0 if there was none
     settled: int = 0  # observedGeneration: the last that ended Ready or Stalled
     in_force: str = ""  # the desired state that was last reached: what differs later is drift
     restarts: int = 0

@@ -88,7 +88,8 @@ def neighbour(keeper: Keeper) -> Neighbour:
     # One that is held, or stays down by its own wish, keeps nobody waiting for its new VM.
     held = decided.condition("Held") is not None
     comes = not held and (vm.state is not VmState.ABSENT or bool(verbs or decided.blocked))
-    begun = ledger.recreating == generation and vm.generation in (0, generation)
+    begun = ledger.recreating == generation and (
+        vm.generation in (0, generation) and (vm.pid is None or vm.pid != ledger.replaced))
     back = ledger.refused == generation and vm.state is VmState.ABSENT
     return Neighbour(
         domain, vm.state, ready is not None and (

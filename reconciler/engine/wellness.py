@@ -25,7 +25,9 @@ def judge(keeper: Keeper) -> None:
     # One that is paused though it shall run can say nothing; one that shall be has nothing to say.
     health = keeper.health if domain.policy.state == "running" else None
     generation = keeper.memory.generation
-    if keeper.ledger.recreating == generation == vm.generation:
+    # What still runs is no proof of what was to replace it, also where both are of one generation.
+    if keeper.ledger.recreating == generation == vm.generation and (
+            vm.pid != keeper.ledger.replaced):
         if health is None or keeper.prober.pulse.verdict is Verdict.HEALTHY:
             _prove(keeper)
         elif keeper.prober.pulse.verdict is Verdict.UNHEALTHY:

@@ -27,6 +27,12 @@ _MOST_ERRORS = 64 << 10
 _CHUNK = 64 << 10
 _LAST_MOMENT = 5.0  # seconds for a killed process to be gone
 
+# Nobody's configuration, no prompt, no program that a repository names.
+ISOLATED = {
+    "LC_ALL": "C.UTF-8", "GIT_CONFIG_NOSYSTEM": "1", "GIT_CONFIG_GLOBAL": "/dev/null",
+    "GIT_ATTR_NOSYSTEM": "1", "GIT_TERMINAL_PROMPT": "0", "GIT_ALLOW_PROTOCOL": "none",
+    "GIT_NO_REPLACE_OBJECTS": "1", "GIT_NO_LAZY_FETCH": "1", "GIT_OPTIONAL_LOCKS": "0",
+    "GIT_LITERAL_PATHSPECS": "1"}
 # Over any configuration file there may be. An empty credential.helper takes back all before it.
 CONFIG = (
     ("core.hooksPath", "/dev/null"), ("core.fsmonitor", "false"), ("core.askPass", ""),
@@ -105,11 +111,7 @@ class Programs:
 
     def _environment(self, extra: With) -> dict[str, str]:
         found = {
-            "PATH": self._path, "LC_ALL": "C.UTF-8", "HOME": str(self.home / "home"),
-            "GIT_CONFIG_NOSYSTEM": "1", "GIT_CONFIG_GLOBAL": "/dev/null",
-            "GIT_ATTR_NOSYSTEM": "1", "GIT_TERMINAL_PROMPT": "0", "GIT_ALLOW_PROTOCOL": "none",
-            "GIT_NO_REPLACE_OBJECTS": "1", "GIT_NO_LAZY_FETCH": "1", "GIT_OPTIONAL_LOCKS": "0",
-            "GIT_LITERAL_PATHSPECS": "1", **extra.environment}
+            "PATH": self._path, "HOME": str(self.home / "home"), **ISOLATED, **extra.environment}
         config = (*CONFIG, *extra.config)
         found["GIT_CONFIG_COUNT"] = str(len(config))
         for number, (key, value) in enumerate(config):

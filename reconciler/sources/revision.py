@@ -12,6 +12,7 @@ import subprocess
 from typing import TYPE_CHECKING
 
 from reconciler.errors import SourceError
+from reconciler.sources.git_program import ISOLATED
 from reconciler.sources.listing import LONGEST, Listing, is_domain_file
 
 if TYPE_CHECKING:
@@ -105,8 +106,4 @@ def _git(directory: Path, *words: str, feed: bytes = b"", complaint: str = "") -
 
 
 def _environment() -> dict[str, str]:
-    return {"PATH": os.environ.get("PATH", os.defpath), "LC_ALL": "C.UTF-8",
-            "HOME": "/nonexistent", "GIT_CONFIG_NOSYSTEM": "1", "GIT_CONFIG_GLOBAL": "/dev/null",
-            "GIT_ATTR_NOSYSTEM": "1", "GIT_TERMINAL_PROMPT": "0", "GIT_ALLOW_PROTOCOL": "none",
-            "GIT_NO_REPLACE_OBJECTS": "1", "GIT_NO_LAZY_FETCH": "1", "GIT_OPTIONAL_LOCKS": "0",
-            "GIT_LITERAL_PATHSPECS": "1"}
+    return {"PATH": os.environ.get("PATH", os.defpath), "HOME": "/nonexistent", **ISOLATED}

@@ -13,6 +13,7 @@ from reconciler.engine.case import (
     ExitKind,
     Hold,
     Ledger,
+    Limiter,
     Pulse,
     Removal,
     Verdict,
@@ -20,6 +21,7 @@ from reconciler.engine.case import (
     VmState,
 )
 from reconciler.engine.neighbourhood import neighbour
+from reconciler.engine.wellness import judge
 from tests.engine.making import Place
 
 pytestmark = pytest.mark.simulated_time
@@ -123,3 +125,17 @@ async def test_pain_14_memory_is_counted_of_what_is_started_and_not_of_what_its_
         decide(ledger=Ledger(refused=keeper.memory.generation))
         keeper.applied = None
         assert neighbour(keeper).memory == 512 << 20
+
+
+async def test_what_still_runs_is_no_proof_of_what_was_to_replace_it(tmp_path):
+    """A process of the same generation, of which nobody knows how far a change came."""
+    async with keeping(tmp_path) as (keeper, decide):
+        generation = keeper.memory.generation
+        begun = Ledger(failures=Limiter(count=2, retry_at=1e9), recreating=generation, replaced=42)
+        decide(replace(RUNS, generation=generation), ledger=begun)
+        judge(keeper)
+        assert keeper.ledger.failures.count == 2
+        assert not neighbour(keeper).recreating
+        decide(replace(RUNS, generation=generation, pid=43), ledger=begun)
+        judge(keeper)
+        assert (keeper.ledger.failures.count, keeper.ledger.recreating) == (0, 0)
