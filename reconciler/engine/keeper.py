@@ -76,6 +76,7 @@ class Keeper:
         self.invalid_reason = "InvalidDefinition"
         self.removal = Removal.NONE
         self.removal_since = 0.0
+        self.decided_on = Removal.NONE  # what was believed of its file when the plan was made
         self.restart_asked = False
         self.vm = Vm()
         self.plan = Plan(conditions=())
@@ -239,7 +240,7 @@ class Keeper:
                 adoption.note(self)
             self._count_silence(now)
             self._follow_health()
-            self.plan = self.decide(now)
+            self.plan, self.decided_on = self.decide(now), self.removal
             settle(self, now)
             self.context.changed(self.uuid)
             if not self.plan.steps and self.vm.state is VmState.STARTING:

@@ -348,7 +348,7 @@ def _fails(keeper: Keeper) -> bool:
 
 def _is_open(keeper: Keeper) -> bool:
     """Whether its newest definition has not ended Ready or Stalled; one that goes needs neither."""
-    if not keeper.plan.conditions:
+    if not keeper.plan.conditions or keeper.decided_on is not keeper.removal:
         return True
     if keeper.removal in (Removal.PROVEN, Removal.APPROVED):
         return False
