@@ -116,7 +116,6 @@ def repository(tmp_path):
     return path, git
 
 
-@pytest.mark.skipif(shutil.which("git") is None, reason="no git")
 def test_the_hook_checks_what_is_staged_and_not_the_work_tree(repository):
     path, git = repository
     file = path / "domains/a b.xml"
@@ -137,7 +136,6 @@ def test_the_hook_checks_what_is_staged_and_not_the_work_tree(repository):
     assert "nothing to validate" in git("commit", "-m", "z").stderr
 
 
-@pytest.mark.skipif(shutil.which("git") is None, reason="no git")
 def test_the_hook_goes_by_what_git_is_configured_with(repository):
     path, git = repository
     git("config", "reconciler.directory", "vms")
@@ -158,7 +156,6 @@ def test_the_hook_goes_by_what_git_is_configured_with(repository):
     assert git("commit", "-m", "x", check=False).returncode == 0
 
 
-@pytest.mark.skipif(shutil.which("git") is None, reason="no git")
 def test_the_hook_needs_the_program(repository):
     path, git = repository
     git("config", "reconciler.program", "/nonexistent/reconciler")

@@ -15,6 +15,7 @@ from reconciler.engine.cost import weigh
 from reconciler.engine.queue import Urgency
 from reconciler.engine.show import expanded_from, explain_domain, plan_value, summary
 from reconciler.engine.store import EXPANDED
+from reconciler.engine.verdict import unsettled
 from reconciler.errors import UsageError
 from reconciler.units import nearest, seconds
 
@@ -165,7 +166,7 @@ class Commands:
                 "waitingFor": sorted(self._unsettled(name))}
 
     def _unsettled(self, name: str | None) -> list[str]:
-        return [k.name for k in self._owner.unsettled() if name in (None, k.name)]
+        return [k.name for k in unsettled(self._owner) if name in (None, k.name)]
 
     async def _next_status(self) -> None:
         waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()

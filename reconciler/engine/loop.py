@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from reconciler import __version__
 from reconciler.engine.announcer import Announcer
 from reconciler.engine.around import Limits
-from reconciler.engine.case import Condition, Plan, Removal, Truth
+from reconciler.engine.case import Condition, Plan, Truth
 from reconciler.engine.commands import Commands
 from reconciler.engine.context import Context
 from reconciler.engine.keeper import Keeper
@@ -270,15 +270,6 @@ class Reconciler:
     def _wake_waiting(self, uuid: str) -> None:
         self.queue.wake(uuid, Urgency.FILE)
 
-    def unsettled(self) -> list[Keeper]:
-        """Those of which it is not known yet how they end with the newest files.
-
-        What is held ends as it is, until somebody lets it go on.
-        """
-        absent = self.sync.absent
-        return [k for k in self.keepers.values() if k.plan.condition("Held") is None and (
-                k.uuid in absent or _is_open(k))]
-
     def save_again(self) -> None:
         """What a full disk did not take, now that there may be room."""
         for uuid in tuple(self.context.unsaved):
@@ -289,17 +280,6 @@ class Reconciler:
 
     def _note_told(self, outcome: Outcome) -> None:
         self.revisions.note_told(outcome)
-
-    def judge_revision(self) -> None:
-        """Whether the newest revision has its result by now; after every change of the status."""
-        sync = self.sync
-        self.revisions.save()
-        if self.revisions.open and sync.complete and not sync.unfinished and not sync.source.busy:
-            failing = [k.name for k in self.keepers.values() if k.uuid in sync.held or (
-                       k.plan.conditions and _fails(k))]
-            self.revisions.judge([k.name for k in self.unsettled()], [*failing, *sync.rejecting],
-                                 len(self.keepers))
-            self.revisions.save()
 
     # The outside
 
@@ -336,27 +316,6 @@ class Reconciler:
 
     def _own(self, work: Any, name: str) -> None:
         self._tasks.append(asyncio.create_task(work, name=name))
-
-
-def _fails(keeper: Keeper) -> bool:
-    """Whether it is not as it should be; what only waits until it may go is on its way."""
-    goes = keeper.removal in (Removal.PROVEN, Removal.APPROVED)
-    status = keeper.plan.ready.status
-    return status is Truth.FALSE or (status is Truth.UNKNOWN and not (
-        goes and keeper.plan.condition("Stalled") is None))
-
-
-def _is_open(keeper: Keeper) -> bool:
-    """Whether its newest definition has not ended Ready or Stalled; one that goes needs neither."""
-    if not keeper.plan.conditions or keeper.decided_on is not keeper.removal:
-        return True
-    if keeper.removal in (Removal.PROVEN, Removal.APPROVED):
-        return False
-    unknown = keeper.plan.ready.status is Truth.UNKNOWN and (
-        keeper.plan.condition("Stalled") is None)
-    # Whether its guest is ill is known; whether it gets well is nobody's to wait for.
-    ill = keeper.plan.ready.reason == "HealthCheckFailed" and not keeper.plan.steps
-    return unknown or (keeper.ledger.settled != keeper.memory.generation and not ill)
 
 
 def _traceback(error: Exception) -> str:

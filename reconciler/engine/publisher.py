@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from reconciler import __version__
 from reconciler.engine.portrait import domain_status, source_status
 from reconciler.engine.transitions import Transitions
+from reconciler.engine.verdict import judge_revision
 from reconciler.host import memory
 from reconciler.host.systemd import Watchdog
 from reconciler.report import status
@@ -68,7 +69,7 @@ class Publisher:
             self._timer.cancel()
             self._timer = None
         begun = time.perf_counter()
-        self._owner.judge_revision()
+        judge_revision(self._owner)
         self.sequence += 1
         try:
             status.write(self._directory, self.value())

@@ -2,17 +2,7 @@
 
 import json
 
-import pytest
-
-from tests.simulated.site import Site, ready
-
-
-@pytest.fixture
-def site(tmp_path):
-    found = Site(tmp_path)
-    found.start()
-    yield found
-    found.close()
+from tests.simulated.site import ready
 
 
 def entries(site):

@@ -7,7 +7,7 @@ import sys
 import pytest
 
 from reconciler.cli.wait import missing
-from tests.simulated.site import ROOT, Site
+from tests.simulated.site import ROOT
 
 SHA = "9a1c0000000000000000000000000000000000ff"
 OLD = "4507000000000000000000000000000000000000"
@@ -104,14 +104,6 @@ def test_a_state_of_one_domain():
     (why, _), = of(name="a", wanted="state=stopped")
     assert why.startswith("a: it is running")
     assert of(name="c")[0][0] == "c: there is no such domain"
-
-
-@pytest.fixture
-def site(tmp_path):
-    found = Site(tmp_path)
-    found.start()
-    yield found
-    found.close()
 
 
 def test_it_ends_when_it_is_reached_and_says_what_is_not(site):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import subprocess
 
 import pytest
@@ -45,7 +44,6 @@ async def test_what_somebody_writes_just_now_is_no_target(tmp_path):
             await files(found, Target(Kind.DIRECTORY, str(tmp_path / "domains")))
 
 
-@pytest.mark.skipif(shutil.which("git") is None, reason="no git")
 @pytest.mark.parametrize("inside", ["", "vms"])
 async def test_a_git_source_is_what_was_accepted_last(tmp_path, inside):
     found = settings(tmp_path, "source: {kind: git, url: 'https://example.org/r', ref: main}")
@@ -73,7 +71,6 @@ async def test_a_git_source_is_what_was_accepted_last(tmp_path, inside):
     assert listing.commit == f"main@sha1:{commit}"
 
 
-@pytest.mark.skipif(shutil.which("git") is None, reason="no git")
 async def test_another_ref_of_a_git_source_comes_from_its_server(tmp_path):
     place = tmp_path / "r" / "domains"
     place.mkdir(parents=True)

@@ -39,7 +39,6 @@ def grow(path, name="a"):
     file.write_bytes(file.read_bytes().replace(b"'MiB'>128", b"'MiB'>256"))
 
 
-@pytest.mark.skipif(shutil.which("git") is None, reason="no git")
 def test_a_branch_is_planned_and_applied(site):
     for name in "abc":
         site.drop(name)
@@ -74,7 +73,6 @@ def test_a_branch_is_planned_and_applied(site):
         assert said in again.stderr
 
 
-@pytest.mark.skipif(shutil.which("git") is None, reason="no git")
 def test_a_plan_is_refused_once_the_world_has_moved(site):
     site.drop("a")
     site.drop("b")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import subprocess
 
 import pytest
@@ -12,7 +11,6 @@ from reconciler.errors import SourceError
 from reconciler.sources import revision
 from reconciler.sources.revision import files_of
 
-pytestmark = pytest.mark.skipif(shutil.which("git") is None, reason="no git")
 WHO = ("-c", "user.name=a", "-c", "user.email=a@example.org")
 
 
