@@ -6,7 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from reconciler.domain.model import Boot, DesiredState, Domain, MachineType, Policy, ReadingHost
-from reconciler.engine.case import Case, Now, Vm, VmState
+from reconciler.engine.decide.inputs import Inputs, Now, Vm, VmState
 
 HOST = ReadingHost("x86_64", Path("/images"), Path("/state/nvram"))
 XML = """<domain type='kvm'><name>{name}</name><memory unit='MiB'>{memory}</memory>
@@ -33,11 +33,11 @@ def domain(state: DesiredState = DesiredState.RUNNING, memory: int = 128,
                   file="a.xml")
 
 
-def case(wanted: Domain | None = None, state: VmState = VmState.ABSENT, **values: object) -> Case:
-    """A Case in which all was well before, unless told otherwise."""
+def case(wanted: Domain | None = None, state: VmState = VmState.ABSENT, **values: object) -> Inputs:
+    """A Inputs in which all was well before, unless told otherwise."""
     wanted = domain() if wanted is None else wanted
     pid = None if state is VmState.ABSENT else 42
-    return replace(Case(wanted, Vm(state, pid), generation=1,
+    return replace(Inputs(wanted, Vm(state, pid), generation=1,
                         applied=None if pid is None else wanted), **values)
 
 

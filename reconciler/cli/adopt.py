@@ -24,7 +24,7 @@ def _arguments(parser: ArgumentParser) -> None:
 
 def _run(options: Namespace, settings: Settings) -> int:
     from reconciler.cli.files import put
-    from reconciler.engine.adopt import adopt, prepare
+    from reconciler.engine.adopt.adopt import adopt, prepare
 
     found = prepare(settings, options.pid)
     for left in found.left:

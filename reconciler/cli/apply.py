@@ -18,7 +18,7 @@ from reconciler.errors import ReconcilerError, UsageError
 if TYPE_CHECKING:
     from argparse import ArgumentParser, Namespace
 
-    from reconciler.engine.offline import Drawn
+    from reconciler.engine.dryrun.entry import Drawn
     from reconciler.settings import Settings
 
 
@@ -33,9 +33,9 @@ def _arguments(parser: ArgumentParser) -> None:
 def _run(options: Namespace, settings: Settings) -> int:
     import asyncio
 
-    from reconciler.engine.offline import draw
-    from reconciler.engine.plan_file import moved, plan_file, target_of
-    from reconciler.engine.target import Kind
+    from reconciler.engine.dryrun.entry import draw
+    from reconciler.engine.dryrun.saved_plan import moved, plan_file, target_of
+    from reconciler.engine.dryrun.target import Kind
 
     wait = options.timeout
     saved = _read(options.plan)

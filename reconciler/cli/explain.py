@@ -29,7 +29,7 @@ def _run(options: Namespace, settings: Settings) -> int:
     try:
         value = ask(settings, "GET", "api", "v1", "domains", options.name, "explain")
     except Unreachable:
-        from reconciler.engine.offline import explain
+        from reconciler.engine.dryrun.entry import explain
 
         value = explain(settings, options.name)
         if value is None:

@@ -95,7 +95,7 @@ class Watched:
 
     def __init__(self, settings: Settings) -> None:
         from reconciler.domain.model import InvalidDomain
-        from reconciler.engine.site import given, reading_host
+        from reconciler.engine.composition import given, reading_host
         from reconciler.sources.directory import Directory
         from reconciler.sources.listing import DEFAULTS
 

@@ -14,8 +14,8 @@ from reconciler.units import nearest, show_revision
 if TYPE_CHECKING:
     from argparse import ArgumentParser, Namespace
 
-    from reconciler.engine.history import Entry
-    from reconciler.engine.store import Memory
+    from reconciler.engine.records.history import Entry
+    from reconciler.engine.records.store import DomainRecord
     from reconciler.settings import Settings
 
 
@@ -60,9 +60,9 @@ def _rollback(options: Namespace, settings: Settings) -> int:
     return outcome(options, settings, memory.name)
 
 
-def _load(settings: Settings, name: str) -> tuple[Memory, list[Entry]]:
-    from reconciler.engine.history import Entry
-    from reconciler.engine.store import Store
+def _load(settings: Settings, name: str) -> tuple[DomainRecord, list[Entry]]:
+    from reconciler.engine.records.history import Entry
+    from reconciler.engine.records.store import Store
     from reconciler.stratovirt.record import boot_id
 
     memories = Store(settings.state / "domains").all(boot_id())
@@ -88,8 +88,8 @@ def _chosen(entries: list[Entry], number: int | None, name: str) -> Entry:
     return found
 
 
-def _text(settings: Settings, memory: Memory, entry: Entry) -> bytes:
-    from reconciler.engine.history import Archive
+def _text(settings: Settings, memory: DomainRecord, entry: Entry) -> bytes:
+    from reconciler.engine.records.history import Archive
 
     data = Archive(settings.state).read(memory.uuid, entry)
     if data is None:

@@ -26,7 +26,7 @@ def _arguments(parser: ArgumentParser) -> None:
 
 def _run(options: Namespace, settings: Settings) -> int:
     from reconciler.cli.files import put
-    from reconciler.engine.takeover import take_over
+    from reconciler.engine.adopt.recognise_running import take_over
 
     found = take_over(settings, options.pid)
     if options.output is None:

@@ -17,7 +17,7 @@ from reconciler.errors import ReconcilerError, UsageError
 if TYPE_CHECKING:
     from argparse import ArgumentParser, Namespace
 
-    from reconciler.engine.target import Target
+    from reconciler.engine.dryrun.target import Target
     from reconciler.settings import Settings
 
 _DISRUPTIVE = ("recreate", "destroy")
@@ -96,9 +96,9 @@ def _value(options: Namespace, settings: Settings, out: Path | None) -> dict[str
         return plans(settings, options.name)
     import asyncio
 
-    from reconciler.engine.offline import draw
-    from reconciler.engine.plan_file import plan_file
-    from reconciler.engine.target import Target
+    from reconciler.engine.dryrun.entry import draw
+    from reconciler.engine.dryrun.saved_plan import plan_file
+    from reconciler.engine.dryrun.target import Target
 
     target = target or Target()
     drawn = asyncio.run(draw(settings, target))
@@ -112,7 +112,7 @@ def _value(options: Namespace, settings: Settings, out: Path | None) -> dict[str
 def _target(options: Namespace) -> Target | None:
     if options.dir is None and options.ref is None:
         return None
-    from reconciler.engine.target import Kind, Target
+    from reconciler.engine.dryrun.target import Kind, Target
 
     if options.ref is not None:
         return Target(Kind.REF, options.ref)
@@ -138,7 +138,7 @@ def plans(settings: Settings, name: str | None) -> dict[str, Any]:
     except Unreachable:
         import asyncio
 
-        from reconciler.engine.offline import plans as offline
+        from reconciler.engine.dryrun.entry import plans as offline
 
         return asyncio.run(offline(settings, name))
     return value

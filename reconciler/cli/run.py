@@ -24,8 +24,8 @@ def _run(options: Namespace, settings: Settings) -> int:
     import asyncio
 
     from reconciler.domain.reader import read_domain
-    from reconciler.engine.loop import Reconciler
-    from reconciler.engine.site import reading_host
+    from reconciler.engine.composition import reading_host
+    from reconciler.engine.daemon import Daemon
     from reconciler.report.events import Journal
     from reconciler.report.log import shower
     from reconciler.stratovirt import binary
@@ -40,7 +40,7 @@ def _run(options: Namespace, settings: Settings) -> int:
         journal = Journal(settings.state / "events.jsonl", shower(
             log.format, log.level, settings.base / log.file if log.file else None))
         try:
-            reconciler = Reconciler(settings, found, journal, reading_host(settings), read_domain)
+            reconciler = Daemon(settings, found, journal, reading_host(settings), read_domain)
             if options.once:
                 return OK if await reconciler.once() else NO
             await reconciler.run()

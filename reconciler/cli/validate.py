@@ -36,9 +36,9 @@ def _arguments(parser: ArgumentParser) -> None:
 
 
 def _run(options: Namespace, settings: Settings) -> int:
-    from reconciler.domain.crosscheck import faults
     from reconciler.domain.schema import compiled
-    from reconciler.engine.site import reading_host
+    from reconciler.domain.schema_crosscheck import faults
+    from reconciler.engine.composition import reading_host
 
     if options.arch is not None:
         settings = replace(settings, arch=options.arch)
@@ -86,7 +86,7 @@ class _Found:
         from reconciler.domain.admission import admit
         from reconciler.domain.expand import expand
         from reconciler.domain.model import InvalidDomain
-        from reconciler.engine.site import admission
+        from reconciler.engine.composition import admission
         from reconciler.sources.listing import DEFAULTS
 
         data, file, given = path.read_bytes(), str(path), self._read_with(path.parent)
@@ -110,7 +110,7 @@ class _Found:
 
     def _read_with(self, directory: Path) -> Given | InvalidDomain:
         from reconciler.domain.model import InvalidDomain
-        from reconciler.engine.site import given_in
+        from reconciler.engine.composition import given_in
         from reconciler.sources.listing import DEFAULTS
 
         if directory not in self._given:
@@ -123,7 +123,7 @@ class _Found:
 
     def compare(self) -> None:
         """All of them against each other."""
-        from reconciler.engine.audit import clashes
+        from reconciler.engine.dryrun.repository_audit import clashes
 
         every = self._by_key()
         for key, more in clashes(every).items():
@@ -131,7 +131,7 @@ class _Found:
 
     def audit(self, directories: list[Path]) -> None:
         """Add what only shows when all of a directory is looked at."""
-        from reconciler.engine.audit import audit
+        from reconciler.engine.dryrun.repository_audit import audit
 
         for directory in directories:
             here = {key: domain for key, domain in self._by_key().items()

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 # A template matters only until its copy is made; an alias is given at the start, and stays.
 _WITHOUT_EFFECT = ("title", "description", "nvram_template", "alias")
-# What a VM that runs can be told (domain/live.py says which one can be told it at all).
+# What a VM that runs can be told (domain/hot_change.py says which one can be told it at all).
 _LIVE = ("current_memory", "current_vcpus")
 _LINES = {"current_memory": "memory", "current_vcpus": "vcpus", "topology": "vcpus"}
 

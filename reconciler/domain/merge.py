@@ -21,7 +21,7 @@ from lxml import etree
 
 from reconciler.domain.metadata import RULE, URN, element
 from reconciler.domain.model import InvalidDomain
-from reconciler.domain.rules import Element, Verdict
+from reconciler.domain.rules import Element, RowVerdict
 from reconciler.domain.substitute import Filling, set_index
 from reconciler.domain.table import DOMAIN
 from reconciler.domain.xml import Node, Report, parse, walk
@@ -87,7 +87,7 @@ class Merging:
 def _row(rule: Element, tag: str) -> Element | None:
     """The row by which two elements become one; None where they do not."""
     row = _METADATA if rule is DOMAIN and tag == _METADATA.name else rule.by_name.get(tag)
-    return row if row is not None and not row.many and row.verdict is Verdict.READ else None
+    return row if row is not None and not row.many and row.verdict is RowVerdict.READ else None
 
 
 def _text(raw: etree._Element) -> str:

@@ -8,8 +8,6 @@ from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from reconciler.domain.forms import DURATION as DURATION_FORM
-from reconciler.domain.forms import FREE, Form
 from reconciler.domain.model import (
     Dependency,
     DesiredState,
@@ -27,12 +25,14 @@ from reconciler.domain.rules import (
     YES_NO,
     Attribute,
     Element,
+    RowVerdict,
     Type,
-    Verdict,
     choice,
     matching,
     number,
 )
+from reconciler.domain.value_schema import DURATION as DURATION_FORM
+from reconciler.domain.value_schema import FREE, Form
 from reconciler.domain.xml import Node, walk
 from reconciler.units import seconds, write_seconds
 
@@ -98,8 +98,8 @@ RULE = Element(f"{{{URN}}}reconcile", (
     _ours("start", Attribute("wave", number(0, 1000)), Attribute("delay", DURATION)),
     _ours("ignore", Attribute("path", TEXT), many=True),
     _ours("label", Attribute("name", _NAME), Attribute("value", TEXT), many=True),
-    _ours("placement", Attribute("host", TEXT), Attribute("require", TEXT, Verdict.LATER),
-          Attribute("failover", TEXT, Verdict.LATER)),
+    _ours("placement", Attribute("host", TEXT), Attribute("require", TEXT, RowVerdict.LATER),
+          Attribute("failover", TEXT, RowVerdict.LATER)),
     _ours("depends-on", Attribute("domain", _DOMAIN), Attribute("condition", choice(*Met)),
           many=True),
     _ours("health", Attribute("interval", DURATION), Attribute("timeout", DURATION),

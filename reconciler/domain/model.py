@@ -16,7 +16,7 @@ from reconciler.errors import ReconcilerError
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from reconciler.domain.tags import Tag
+    from reconciler.domain.xml_builder import Tag
 
 
 class DesiredState(StrEnum):

@@ -32,7 +32,7 @@ class Left:
 
 
 @dataclass(frozen=True, slots=True)
-class Surroundings:
+class ImportContext:
     """What a command line alone does not tell; tests give their own."""
 
     directory: Path  # where relative paths start
@@ -111,7 +111,7 @@ class Option:
 class Options:
     """All options, and which of them were taken; root ports and I/O threads are known by id."""
 
-    around: Surroundings
+    around: ImportContext
     every: list[Option] = field(default_factory=list)
     buses: dict[str, int] = field(default_factory=lambda: {"pcie.0": 0})
     iothreads: dict[str, int] = field(default_factory=dict)
@@ -119,7 +119,7 @@ class Options:
     _told: list[Left] = field(default_factory=list)
 
     @classmethod
-    def of(cls, words: Iterable[str], around: Surroundings) -> Options:
+    def of(cls, words: Iterable[str], around: ImportContext) -> Options:
         """Each word with a dash begins an option; what follows is its value."""
         found: list[list[str]] = []
         for word in words:

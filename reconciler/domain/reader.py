@@ -11,7 +11,7 @@ import uuid as uuids
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from reconciler.domain.consistency import check
+from reconciler.domain.device_checks import check
 from reconciler.domain.devices import KINDS, Balloon, Disk
 from reconciler.domain.metadata import read_policy
 from reconciler.domain.model import (

@@ -15,7 +15,7 @@ from reconciler.domain import devices
 from reconciler.domain.difference import impact_of
 from reconciler.domain.metadata import RULE, URN
 from reconciler.domain.model import Boot, Device, Domain, Impact
-from reconciler.domain.rules import Element, Verdict
+from reconciler.domain.rules import Element, RowVerdict
 from reconciler.domain.table import DOMAIN
 
 if TYPE_CHECKING:
@@ -47,8 +47,8 @@ other namespaces is kept and ignored.
 _PARTS = ("devices", "boot", "policy")
 _CLASSES = {Impact.NONE: "no effect", Impact.HOST: "host", Impact.LIVE: "live",
             Impact.RECREATE: "recreate"}
-_WORDS = {Verdict.READ: "read", Verdict.SILENT: "accepted", Verdict.WARNED: "ignored",
-          Verdict.REFUSED: "refused", Verdict.LATER: "later"}
+_WORDS = {RowVerdict.READ: "read", RowVerdict.SILENT: "accepted", RowVerdict.WARNED: "ignored",
+          RowVerdict.REFUSED: "refused", RowVerdict.LATER: "later"}
 
 
 _COSTS = """
@@ -101,10 +101,10 @@ def _rows(rule: Element, parent: str) -> Iterator[tuple[str, str, str]]:
     name = rule.name.rpartition("}")[2]
     where = f"{parent}/{name}" if parent else name
     text = rule.text.name if rule.text is not None else ""
-    more = " (repeatable)" if rule.many and rule.verdict is Verdict.READ else ""
+    more = " (repeatable)" if rule.many and rule.verdict is RowVerdict.READ else ""
     yield where, _WORDS[rule.verdict], _cell(rule.message or text) + more
     for attribute in rule.attributes:
-        accepted = "" if attribute.verdict is Verdict.SILENT else (
+        accepted = "" if attribute.verdict is RowVerdict.SILENT else (
             attribute.message or attribute.type.name)
         yield f"{where}/@{attribute.name}", _WORDS[attribute.verdict], _cell(accepted)
     for child in rule.children:

@@ -11,8 +11,8 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import TYPE_CHECKING
 
-from reconciler.domain import forms
-from reconciler.domain.forms import Form
+from reconciler.domain import value_schema
+from reconciler.domain.value_schema import Form
 from reconciler.units import nearest, seconds, unit_bytes
 
 if TYPE_CHECKING:
@@ -21,10 +21,10 @@ if TYPE_CHECKING:
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 _LONGEST_PATH = 4095  # bytes; the kernel's PATH_MAX with its end
 _NUMBER = re.compile(r"[0-9]{1,20}")
-_HEX = re.compile(rf"(0[xX])?[0-9a-fA-F]{{1,{forms.LONGEST}}}")
+_HEX = re.compile(rf"(0[xX])?[0-9a-fA-F]{{1,{value_schema.LONGEST}}}")
 
 
-class Verdict(Enum):
+class RowVerdict(Enum):
     """What is made of an element or attribute."""
 
     READ = "read"
@@ -55,7 +55,7 @@ class Attribute:
 
     name: str
     type: Type
-    verdict: Verdict = Verdict.READ
+    verdict: RowVerdict = RowVerdict.READ
     message: str = ""
 
 
@@ -68,7 +68,7 @@ class Element:
     children: tuple[Element, ...] = ()
     text: Type | None = None
     many: bool = False
-    verdict: Verdict = Verdict.READ
+    verdict: RowVerdict = RowVerdict.READ
     message: str = ""
     empty: bool = False  # its text may be missing
     by_name: dict[str, Element] = field(default_factory=dict, compare=False, repr=False)
@@ -88,37 +88,37 @@ def element(name: str, *entries: Attribute | Element, text: Type | None = None,
 
 def silent(*names: str) -> tuple[Element, ...]:
     """Elements that change nothing."""
-    return tuple(Element(name, many=True, verdict=Verdict.SILENT) for name in names)
+    return tuple(Element(name, many=True, verdict=RowVerdict.SILENT) for name in names)
 
 
 def warned(name: str, message: str) -> Element:
     """An element that is ignored with a warning."""
-    return Element(name, many=True, verdict=Verdict.WARNED, message=message)
+    return Element(name, many=True, verdict=RowVerdict.WARNED, message=message)
 
 
 def refused(name: str, message: str) -> Element:
     """An element that is an error, and what to do instead."""
-    return Element(name, many=True, verdict=Verdict.REFUSED, message=message)
+    return Element(name, many=True, verdict=RowVerdict.REFUSED, message=message)
 
 
 def later(name: str) -> Element:
     """An element that a later version reads."""
-    return Element(name, many=True, verdict=Verdict.LATER)
+    return Element(name, many=True, verdict=RowVerdict.LATER)
 
 
 def quiet(*names: str) -> tuple[Attribute, ...]:
     """Attributes that change nothing."""
-    return tuple(Attribute(name, ANY, Verdict.SILENT) for name in names)
+    return tuple(Attribute(name, ANY, RowVerdict.SILENT) for name in names)
 
 
 def dropped(name: str, message: str) -> Attribute:
     """An attribute that is ignored with a warning."""
-    return Attribute(name, ANY, Verdict.WARNED, message)
+    return Attribute(name, ANY, RowVerdict.WARNED, message)
 
 
 def denied(name: str, message: str) -> Attribute:
     """An attribute that is an error."""
-    return Attribute(name, ANY, Verdict.REFUSED, message)
+    return Attribute(name, ANY, RowVerdict.REFUSED, message)
 
 
 # Types
@@ -161,7 +161,7 @@ def hexadecimal(high: int) -> Type:
             raise ValueError(f"found '{text}'; accepted: {name}")
         return value
 
-    return Type(name, parse, forms=forms.address(high))
+    return Type(name, parse, forms=value_schema.address(high))
 
 
 def matching(pattern: str, name: str) -> Type:
@@ -230,14 +230,14 @@ def _unit(text: str) -> int:
     return unit_bytes(text)
 
 
-_NO_OPTION = (forms.without(",=", first=r"\-"),)
-ANY = Type("anything", _free, forms=(forms.FREE, forms.NOTHING))
-TEXT = Type("text", _free, forms=(forms.FREE, forms.NOTHING))
-PASSED = Type("text without a leading '-'", _passed, forms=(forms.without("", first=r"\-"),))
+_NO_OPTION = (value_schema.without(",=", first=r"\-"),)
+ANY = Type("anything", _free, forms=(value_schema.FREE, value_schema.NOTHING))
+TEXT = Type("text", _free, forms=(value_schema.FREE, value_schema.NOTHING))
+PASSED = Type("text without a leading '-'", _passed, forms=(value_schema.without("", first=r"\-"),))
 OPTION = Type("text without ',' and '='", _option, forms=_NO_OPTION)
 PATH = Type("a path without ',' and '='", _path, forms=_NO_OPTION, exact=False)
-DURATION = Type("500ms, 10s, 5m, 1h, 2d", _duration, forms=(forms.DURATION,))
-UNIT = Type("b, KiB, MiB, GiB, …", _unit, forms=(forms.UNIT,))
+DURATION = Type("500ms, 10s, 5m, 1h, 2d", _duration, forms=(value_schema.DURATION,))
+UNIT = Type("b, KiB, MiB, GiB, …", _unit, forms=(value_schema.UNIT,))
 YES_NO = flag("yes", "no")
 ON_OFF = flag("on", "off")
 ALIAS = matching(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,63}", "letters, digits, _ . -, up to 64")

@@ -16,12 +16,12 @@ from typing import TYPE_CHECKING
 from lxml import etree
 
 from reconciler.domain.metadata import RULE, URN
-from reconciler.domain.rules import Element, Verdict
+from reconciler.domain.rules import Element, RowVerdict
 from reconciler.domain.table import DOMAIN
 
 if TYPE_CHECKING:
-    from reconciler.domain.forms import Form
     from reconciler.domain.rules import Attribute, Type
+    from reconciler.domain.value_schema import Form
 
 RELAXNG = "http://relaxng.org/ns/structure/1.0"
 NOTES = "http://relaxng.org/ns/compatibility/annotations/1.0"
@@ -29,7 +29,7 @@ DATATYPES = "http://www.w3.org/2001/XMLSchema-datatypes"
 _SPACE = r"[ \t\r\n]*"
 _METADATA = "metadata"  # a silent row, but for our own element
 _HEAD = " Made from the reader's tables by `python -m reconciler.domain.schema`; do not edit. "
-_NOTES = {Verdict.SILENT: "Accepted; it changes nothing.", Verdict.WARNED: "Ignored: {}."}
+_NOTES = {RowVerdict.SILENT: "Accepted; it changes nothing.", RowVerdict.WARNED: "Ignored: {}."}
 # Our own row may stand in one <metadata>, which may have others before and after it.
 _COMMON = f"""
 <grammar xmlns='{RELAXNG}'>
@@ -128,7 +128,7 @@ class _Writer:
             _inside(parent, "ref", name=_METADATA)
             return
         times = _inside(parent, "zeroOrMore" if rule.many else "optional")
-        if rule.verdict is Verdict.READ:
+        if rule.verdict is RowVerdict.READ:
             _inside(times, "ref", name=self.define(rule, name))
             return
         element = _inside(times, "element", name=_local(rule))
@@ -138,12 +138,12 @@ class _Writer:
 
 def _is_there(row: Element | Attribute) -> bool:
     """Whether a file may have it: what is refused, now or always, is not in the schema."""
-    return row.verdict in (Verdict.READ, Verdict.SILENT, Verdict.WARNED)
+    return row.verdict in (RowVerdict.READ, RowVerdict.SILENT, RowVerdict.WARNED)
 
 
 def _attribute(parent: etree._Element, rule: Attribute) -> None:
     attribute = _inside(parent, "attribute", name=rule.name)
-    read = rule.verdict is Verdict.READ
+    read = rule.verdict is RowVerdict.READ
     _note(attribute, rule.verdict, rule.type.name if read else rule.message)
     if read:
         _value(attribute, rule.type)
@@ -172,7 +172,7 @@ def _data(parent: etree._Element, form: Form) -> None:
         _SPACE)
 
 
-def _note(parent: etree._Element, verdict: Verdict, said: str) -> None:
+def _note(parent: etree._Element, verdict: RowVerdict, said: str) -> None:
     """What an editor shows beside the name."""
     note = _NOTES.get(verdict, "Accepted: {}." if said else "").format(said)
     if note:

@@ -2,7 +2,7 @@
 
 Everything is written, also what are defaults today, so that the file means the same tomorrow; but
 of the policy a file for people says only what differs from the defaults that they have. A Domain
-with places (domain/live.py, `placed`) becomes a file with every root port and address.
+with places (domain/hot_change.py, `placed`) becomes a file with every root port and address.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from reconciler.domain.devices import Balloon
 from reconciler.domain.metadata import URN, nested, written
-from reconciler.domain.tags import Tag, having, maybe, tag, yes
+from reconciler.domain.xml_builder import Tag, having, maybe, tag, yes
 from reconciler.units import write_seconds
 
 if TYPE_CHECKING:

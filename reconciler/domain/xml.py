@@ -14,7 +14,7 @@ from lxml import etree
 
 from reconciler.domain.lines import Line, located
 from reconciler.domain.model import InvalidDomain, Problem
-from reconciler.domain.rules import Attribute, Element, Verdict
+from reconciler.domain.rules import Attribute, Element, RowVerdict
 from reconciler.units import nearest
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ _METADATA = "metadata"
 _LATER = "is not built yet"
 _SPACE = " \t\r\n"  # XML's: what Python strips more is part of a value, as in the schema
 _CONFLICT = re.compile(rb"^<<<<<<<(?= |\r?$)", re.MULTILINE)  # as git writes it into a work tree
-_USEFUL = (Verdict.READ, Verdict.LATER)  # what is worth a hint: that which means something
+_USEFUL = (RowVerdict.READ, RowVerdict.LATER)  # what is worth a hint: that which means something
 # An instruction counts wherever it stands, before the root, too.
 _HARMFUL = ((etree.XPath("/*" * (DEEPEST + 1)), f"nested over {DEEPEST} deep"),
             (etree.XPath(f"(//*)[{MOST_ELEMENTS + 1}]"), f"over {MOST_ELEMENTS} elements"),
@@ -296,12 +296,12 @@ def _ours(node: Node) -> bool:
     return str(node.raw.tag).startswith("{urn:stratovirt-reconciler:")
 
 
-def _judged(node: Node, verdict: Verdict, what: str, message: str) -> bool:
+def _judged(node: Node, verdict: RowVerdict, what: str, message: str) -> bool:
     """Report by the verdict; whether it is to be read."""
-    if verdict is Verdict.WARNED:
+    if verdict is RowVerdict.WARNED:
         node.warn(f"{what} is ignored: {message}")
-    elif verdict is Verdict.REFUSED:
+    elif verdict is RowVerdict.REFUSED:
         node.error(f"{what}: {message}")
-    elif verdict is Verdict.LATER:
+    elif verdict is RowVerdict.LATER:
         node.error(f"{what} {_LATER}", reason="Unsupported")
-    return verdict is Verdict.READ
+    return verdict is RowVerdict.READ

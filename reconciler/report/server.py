@@ -20,13 +20,13 @@ from urllib.parse import parse_qsl, urlsplit
 import h11
 
 from reconciler.errors import ReconcilerError, UsageError
-from reconciler.report.gate import HOOK
+from reconciler.report.authorization import HOOK
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from pathlib import Path
 
-    from reconciler.report.gate import Gate
+    from reconciler.report.authorization import Gate
 
 LONGEST_BODY = 64 << 10
 LONGEST_HOOK = 4 << 20  # what a forge may send: it has to be read whole, to check who signed it

@@ -71,7 +71,7 @@ class Exit:
 
 
 @dataclass(frozen=True, slots=True)
-class Traces:
+class ExitEvidence:
     """What an ended process leaves: its status if we are its parent, SHUTDOWN's reason, files."""
 
     code: int | None = None
@@ -100,13 +100,13 @@ def main_console(consoles: Mapping[str, str]) -> str | None:
                 consoles.get(SERIAL))
 
 
-def classify(traces: Traces, at: float, wall: float) -> Exit:
+def classify(traces: ExitEvidence, at: float, wall: float) -> Exit:
     """Tell a guest's power-off from a crash: on x86_64 StratoVirt sends no event for the first."""
     kind, message = _kind(traces)
     return Exit(kind, at, traces.code, traces.signal, message, wall)
 
 
-def _kind(traces: Traces) -> tuple[ExitKind, str]:
+def _kind(traces: ExitEvidence) -> tuple[ExitKind, str]:
     if traces.out_of_memory:
         return ExitKind.OUT_OF_MEMORY, "the kernel killed it for want of memory"
     if traces.signal is not None:
@@ -122,7 +122,7 @@ def _kind(traces: Traces) -> tuple[ExitKind, str]:
     return _by_its_guest(traces, shutdown)
 
 
-def _by_its_guest(traces: Traces, shutdown: str) -> tuple[ExitKind, str]:
+def _by_its_guest(traces: ExitEvidence, shutdown: str) -> tuple[ExitKind, str]:
     """Nobody outside ended it, as far as one knows."""
     cleanly = "guest" in shutdown or traces.code == 0
     if traces.socket_left and not cleanly:

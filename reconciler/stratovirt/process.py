@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 LOCK = "lock"
 STDERR = "stderr"
-HOLDER = Path(__file__).with_name("holder.py")
+HOLDER = Path(__file__).with_name("lock_holder.py")
 TAKEN = "a process already holds this VM's lock"
 FREE_PAUSE = 0.001  # seconds; a holder takes less to see the end of its VM
 _BACKTRACE = "Stack backtrace:"

@@ -2,7 +2,7 @@
 
 For VMs that somebody else started. Each device's file knows its own options (domain/devices); here
 are the machine, and what only says how a process is run. Pure: what a command line alone does not
-tell comes in as Surroundings, and what a domain file cannot say goes out as Left.
+tell comes in as ImportContext, and what a domain file cannot say goes out as Left.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from reconciler.domain.devices import KINDS, Disk, controller
 from reconciler.domain.model import Backing, Boot, Device, Domain, MachineType, Topology
-from reconciler.domain.options import Left, Option, Options, Surroundings
+from reconciler.domain.options import ImportContext, Left, Option, Options
 from reconciler.domain.reader import NAMESPACE
 from reconciler.domain.table import NAME
 from reconciler.errors import UsageError
@@ -41,7 +41,7 @@ class Recognised:
     paused: bool  # whether it was started so; it may run by now
 
 
-def recognise(words: Sequence[str], around: Surroundings) -> Recognised:
+def recognise(words: Sequence[str], around: ImportContext) -> Recognised:
     """What the arguments after the program mean; raises UsageError where they are no VM's."""
     options = Options.of(words, around)
     for option in (o for flag in _WITHOUT_MEANING for o in options.take(flag)):

@@ -11,8 +11,8 @@ from contextlib import contextmanager
 import pytest
 
 from reconciler.domain.reader import read_domain
-from reconciler.engine.site import reading_host
-from reconciler.engine.takeover import _without
+from reconciler.engine.adopt.recognise_running import _without
+from reconciler.engine.composition import reading_host
 from reconciler.stratovirt import process
 from reconciler.stratovirt.binary import SIMULATOR
 from tests.simulator.support import LIMIT, Client

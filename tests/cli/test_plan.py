@@ -8,7 +8,7 @@ import signal
 
 import pytest
 
-from reconciler.engine.world import look
+from reconciler.engine.dryrun.snapshot import look
 from reconciler.errors import HostError
 from tests.simulated.site import reason
 from tests.values import xml

@@ -6,7 +6,7 @@ import pytest
 
 from reconciler.cli.plan_markdown import MARK, escaped, markdown
 from reconciler.cli.plan_text import summary, text
-from reconciler.engine.cost import Action
+from reconciler.engine.decide.disruption import Action
 
 CONDITION = {"type": "Ready", "status": "True", "reason": "InSync", "message": ""}
 

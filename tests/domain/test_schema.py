@@ -9,13 +9,13 @@ from pathlib import Path
 import pytest
 from lxml import etree
 
-from reconciler.domain import compact, forms
-from reconciler.domain.crosscheck import disagreement
+from reconciler.domain import compact, value_schema
 from reconciler.domain.metadata import RULE
 from reconciler.domain.model import InvalidDomain
 from reconciler.domain.reader import read_domain
-from reconciler.domain.rules import Element, Type, Verdict, choice, element, hexadecimal
+from reconciler.domain.rules import Element, RowVerdict, Type, choice, element, hexadecimal
 from reconciler.domain.schema import NOTES, RELAXNG, compiled, grammar, text
+from reconciler.domain.schema_crosscheck import disagreement
 from reconciler.domain.table import DOMAIN
 from reconciler.domain.xml import Node, Report, walk
 from tests.domain.making import ARM, HOST, URN
@@ -39,7 +39,7 @@ def rows(rule: Element):
 def types() -> list[Type]:
     found = [rule for root in (DOMAIN, RULE) for rule in rows(root)]
     return [*dict.fromkeys([rule.text for rule in found if rule.text is not None] + [
-        a.type for rule in found for a in rule.attributes if a.verdict is Verdict.READ])]
+        a.type for rule in found for a in rule.attributes if a.verdict is RowVerdict.READ])]
 
 
 def test_the_file_is_made_from_the_tables():
@@ -165,4 +165,4 @@ def test_no_text_takes_the_validator_long():
             inner = f"<{second}>{spaces}{tail}{spaces}</{second}>" if second else (
                 f"{spaces}{tail}{spaces}")
             accepts(f"<{first}>{inner}</{first}>")
-    assert forms.FREE.pattern.count("*") == 1
+    assert value_schema.FREE.pattern.count("*") == 1

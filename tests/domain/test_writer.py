@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from reconciler.domain.live import placed
+from reconciler.domain.hot_change import placed
 from reconciler.domain.model import Policy, StopMode, UpdatePolicy
 from reconciler.domain.numbers import complete
 from reconciler.domain.reader import read_domain

@@ -7,8 +7,8 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 from reconciler.domain.reader import read_domain
-from reconciler.engine.loop import Reconciler
-from reconciler.engine.site import reading_host
+from reconciler.engine.composition import reading_host
+from reconciler.engine.daemon import Daemon
 from reconciler.report.events import Journal
 from reconciler.settings import load
 from reconciler.stratovirt.binary import simulator
@@ -41,10 +41,10 @@ class Place:
     def file(self, name: str) -> Path:
         return self.path / "domains" / f"{name}.xml"
 
-    def make(self) -> Reconciler:
+    def make(self) -> Daemon:
         settings = load(self.path / "config.yaml", {})
         journal = Journal(settings.state / "events.jsonl", self.events.append)
-        return Reconciler(settings, simulator(), journal, reading_host(settings), read_domain)
+        return Daemon(settings, simulator(), journal, reading_host(settings), read_domain)
 
     def told(self, *names: str) -> list[dict]:
         return [event for event in self.events if event["event"] in names]
@@ -64,7 +64,7 @@ async def running(place: Place):
         reconciler.journal.close()
 
 
-async def until(reconciler: Reconciler, true) -> None:
+async def until(reconciler: Daemon, true) -> None:
     """Wait, woken by each new status, until it is so and no pass runs."""
     async with asyncio.timeout(LIMIT):
         while not true():
@@ -74,6 +74,6 @@ async def until(reconciler: Reconciler, true) -> None:
         await reconciler.queue.rest()
 
 
-def settled(reconciler: Reconciler, count: int):
+def settled(reconciler: Daemon, count: int):
     return lambda: len(reconciler.keepers) == count and all(
         k.ledger.settled == k.memory.generation for k in reconciler.keepers.values())

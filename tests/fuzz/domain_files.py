@@ -12,7 +12,7 @@ from random import Random
 from xml.sax.saxutils import escape
 
 from reconciler.domain.metadata import RULE, URN
-from reconciler.domain.rules import Element, Verdict
+from reconciler.domain.rules import Element, RowVerdict
 from reconciler.domain.table import DOMAIN
 from tests.fuzz.pieces import Piece, piece
 from tests.fuzz.values import RAW, hostile, right
@@ -194,8 +194,9 @@ _WORKING = {"disk": disk, "interface": _interface, "controller": _port, "console
             "ignore": lambda random: piece("ignore", path="/a"),
             "rng": _rng, "vsock": _vsock, "hostdev": _hostdev, "video": _video,
             "label": lambda random: piece("label", name=random.choice(("team", "a", "b")))}
-_LIKELY = {Verdict.READ: 1.0, Verdict.SILENT: 0.5, Verdict.WARNED: 0.3, Verdict.REFUSED: 0.02,
-           Verdict.LATER: 0.02}
+_LIKELY = {RowVerdict.READ: 1.0, RowVerdict.SILENT: 0.5, RowVerdict.WARNED: 0.3,
+           RowVerdict.REFUSED: 0.02,
+           RowVerdict.LATER: 0.02}
 
 
 # Spoilt as trees

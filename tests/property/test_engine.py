@@ -23,14 +23,14 @@ from reconciler.domain.devices import Interface
 from reconciler.domain.difference import differences
 from reconciler.domain.model import Impact, InvalidDomain
 from reconciler.domain.reader import read_domain
-from reconciler.engine.queue import Urgency
-from reconciler.engine.site import reading_host
+from reconciler.engine.composition import reading_host
+from reconciler.engine.control.work_queue import Priority
 from reconciler.report.events import Journal
 from reconciler.settings import load
 from reconciler.stratovirt.binary import Binary
-from reconciler.stratovirt.observation import Traces
+from reconciler.stratovirt.observation import ExitEvidence
 from tests.clock import SimulatedLoop
-from tests.property.world import MOST_MEMORY, ModelReconciler, World, model_clock
+from tests.property.world import MOST_MEMORY, ModelDaemon, World, model_clock
 from tests.values import xml
 
 ALL = "abc"
@@ -81,7 +81,7 @@ class Engine(RuleBasedStateMachine):
         self.faults_of_ours: list[dict] = []
         self.absent_since: dict[str, float] = {}
         self.restart_asked: set[str] = set()
-        self.engine: ModelReconciler | None = None
+        self.engine: ModelDaemon | None = None
 
     # What the model does
 
@@ -97,16 +97,16 @@ class Engine(RuleBasedStateMachine):
         random.seed(0)  # jitter shall be the same when an example is run again
 
         async def begin():
-            ModelReconciler.world = self.world
+            ModelDaemon.world = self.world
             self.world.listeners.clear()
             journal = Journal(self.path / "state-events.jsonl", self.heard)
-            self.engine = ModelReconciler(
+            self.engine = ModelDaemon(
                 self.settings, Binary(("sim",), simulated=True), journal,
                 reading_host(self.settings), read_domain)
             self.engine.context.now = model_clock
             self.engine._remember_all()
             for uuid in tuple(self.engine.keepers):
-                self.engine.queue.wake(uuid, Urgency.RESYNC)
+                self.engine.queue.wake(uuid, Priority.RESYNC)
             self.engine.sync.loop = asyncio.get_running_loop()
             self.looking = asyncio.create_task(self.engine.sync.forever())
             await asyncio.sleep(0.001)
@@ -198,7 +198,8 @@ class Engine(RuleBasedStateMachine):
     def faults_end(self, name):
         self.world.faults.pop(name, None)
 
-    @rule(name=NAMES, how=st.sampled_from([Traces(signal=9), Traces(code=0), Traces(code=1)]))
+    @rule(name=NAMES,
+          how=st.sampled_from([ExitEvidence(signal=9), ExitEvidence(code=0), ExitEvidence(code=1)]))
     def a_process_ends(self, name, how):
         if name in self.world.processes:
             async def end():

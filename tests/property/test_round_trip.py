@@ -14,10 +14,10 @@ from hypothesis import strategies as st
 from lxml import etree
 
 from reconciler.domain.devices import Channel, Disk, Hostdev, Interface, Serial
-from reconciler.domain.live import placed
+from reconciler.domain.hot_change import placed
 from reconciler.domain.model import Device, Domain, InvalidDomain, MachineType, Policy
 from reconciler.domain.numbers import complete
-from reconciler.domain.options import Surroundings
+from reconciler.domain.options import ImportContext
 from reconciler.domain.reader import read_domain
 from reconciler.domain.writer import write
 from reconciler.stratovirt.addresses import lay_out
@@ -158,7 +158,7 @@ def test_a_command_line_says_what_it_came_from(pair, spare):
     domain, host = complete(pair[0], {}), pair[1]
     layout = lay_out(domain, {}, spare)
     words = arguments(domain, Start(HOME, layout))
-    around = Surroundings(Path("/"), own=str(HOME), page_of={
+    around = ImportContext(Path("/"), own=str(HOME), page_of={
         "/dev/hugepages": domain.backing.hugepages or PAGES}.get)
     found = recognise(words, around)
     assert all(" vfio-pci" in str(left) and "managed" in str(left) for left in found.left)

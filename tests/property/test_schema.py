@@ -8,11 +8,11 @@ from hypothesis import HealthCheck, event, example, given, settings
 from hypothesis import strategies as st
 from lxml import etree
 
-from reconciler.domain import forms
-from reconciler.domain.crosscheck import disagreement, structure
+from reconciler.domain import value_schema
 from reconciler.domain.metadata import RULE
-from reconciler.domain.rules import Element, Type, Verdict
+from reconciler.domain.rules import Element, RowVerdict, Type
 from reconciler.domain.schema import compiled, grammar
+from reconciler.domain.schema_crosscheck import disagreement, structure
 from reconciler.domain.table import DOMAIN
 from reconciler.domain.xml import parse
 from tests.domain.making import URN
@@ -68,7 +68,7 @@ def writable(text: str) -> bool:
 def made(draw: st.DrawFn, rule: Element, depth: int = 4) -> etree._Element:
     """An element of a row, mostly right: some of its attributes, its text or its children."""
     element = etree.Element(rule.name)
-    if rule.verdict is not Verdict.READ:
+    if rule.verdict is not RowVerdict.READ:
         return element
     for name in draw(st.lists(st.sampled_from(sorted(rule.by_attribute)), max_size=3, unique=True)
                      if rule.by_attribute else st.just([])):
@@ -77,7 +77,8 @@ def made(draw: st.DrawFn, rule: Element, depth: int = 4) -> etree._Element:
         element.text = draw(right(rule.text))
     elif rule.children and depth:
         allowed = [row for row in sorted(rule.by_name)
-                   if rule.by_name[row].verdict in (Verdict.READ, Verdict.SILENT, Verdict.WARNED)]
+                   if rule.by_name[row].verdict in (RowVerdict.READ, RowVerdict.SILENT,
+                                                    RowVerdict.WARNED)]
         for name in draw(st.lists(st.sampled_from(allowed), max_size=4)):
             if rule.by_name[name].many or element.find(name) is None:
                 element.append(draw(made(rule.by_name[name], depth - 1)))
@@ -90,7 +91,7 @@ def right(kind: Type) -> st.SearchStrategy[str]:
     """Texts that a type accepts."""
     fits = [*([st.sampled_from(kind.words)] if kind.words else []),
             *(st.from_regex(form.pattern, fullmatch=True) for form in kind.forms
-              if form.low is None and form.datatype == "string" and form is not forms.FREE),
+              if form.low is None and form.datatype == "string" and form is not value_schema.FREE),
             *(st.integers(form.low, form.high).map(str) for form in kind.forms
               if form.low is not None)]
     return st.one_of(*fits or [st.just("1")]).filter(writable)

@@ -13,9 +13,9 @@ from pathlib import Path
 
 from reconciler.domain.devices import Interface
 from reconciler.domain.model import Domain
-from reconciler.engine.applied import of_layout
-from reconciler.engine.case import Now
-from reconciler.engine.loop import Reconciler
+from reconciler.engine.control.running_definition import of_layout
+from reconciler.engine.daemon import Daemon
+from reconciler.engine.decide.inputs import Now
 from reconciler.errors import (
     GuestUnwilling,
     HypervisorError,
@@ -24,7 +24,7 @@ from reconciler.errors import (
     StartFailed,
     StopFailed,
 )
-from reconciler.stratovirt.observation import Traces, Vm, VmState
+from reconciler.stratovirt.observation import ExitEvidence, Vm, VmState
 from reconciler.stratovirt.prepare import Prepared
 from reconciler.stratovirt.record import Record
 
@@ -56,7 +56,7 @@ class World:
     def faulty(self, name: str, what: str) -> bool:
         return what in self.faults.get(name, set())
 
-    def end(self, name: str, traces: Traces) -> None:
+    def end(self, name: str, traces: ExitEvidence) -> None:
         """A process ends, asked or not."""
         del self.processes[name]
         machine = self.listeners.get(name)
@@ -98,8 +98,8 @@ class ModelMachine:
     async def consoles(self) -> dict[str, str]:
         return {}
 
-    def traces(self) -> Traces:
-        return Traces(socket_left=True)
+    def traces(self) -> ExitEvidence:
+        return ExitEvidence(socket_left=True)
 
     def note_gone(self) -> None:
         if self.record is not None:
@@ -149,7 +149,7 @@ class ModelMachine:
             await asyncio.sleep(30)
             if self.process is not None:
                 self.asked = True
-                self.world.end(self.name, Traces(code=0))
+                self.world.end(self.name, ExitEvidence(code=0))
             raise StartFailed("it was not up in time")
         self._keep(replace(self.record, intent=""))
 
@@ -222,9 +222,9 @@ class ModelMachine:
             await asyncio.sleep(15)
             raise StopFailed("it does not end")
         if self.process is not None:
-            self.world.end(self.name, Traces(code=0))
+            self.world.end(self.name, ExitEvidence(code=0))
 
-    def ended(self, traces: Traces) -> None:
+    def ended(self, traces: ExitEvidence) -> None:
         asked, self.asked = self.asked, False
         self.note_gone()
         self.listener.on_end(traces, asked=asked)
@@ -247,7 +247,7 @@ class ModelMachine:
             del self.world.listeners[self.name]
 
 
-class ModelReconciler(Reconciler):
+class ModelDaemon(Daemon):
     """The engine as it is, in that world."""
 
     world: World

@@ -11,7 +11,7 @@ import pytest
 
 from reconciler.errors import HostError, UsageError
 from reconciler.report import server as server_module
-from reconciler.report.gate import Gate
+from reconciler.report.authorization import Gate
 from reconciler.report.server import LONGEST_BODY, Server
 from reconciler.report.webhook import signature
 from tests.engine.making import Place, running, settled, until

@@ -9,8 +9,8 @@ from dataclasses import replace
 import pytest
 
 from reconciler.host.cgroup import OomKills, group_of
-from reconciler.stratovirt.clues import Clues
 from reconciler.stratovirt.command_line import QMP_SOCKET
+from reconciler.stratovirt.exit_evidence import EvidenceCollector
 from reconciler.stratovirt.process import STDERR, Ended, Process, start_time
 from reconciler.stratovirt.record import Record
 
@@ -33,7 +33,7 @@ def kills(tmp_path):
 
 @pytest.fixture
 def clues(tmp_path, kills):
-    return Clues(tmp_path, OomKills(tmp_path / "tree"))
+    return EvidenceCollector(tmp_path, OomKills(tmp_path / "tree"))
 
 
 def test_the_record_says_what_its_end_is_compared_to(clues):

@@ -8,11 +8,11 @@ from pathlib import Path
 import pytest
 
 from reconciler.domain.model import MachineType, Place, Topology
-from reconciler.domain.options import Surroundings
+from reconciler.domain.options import ImportContext
 from reconciler.errors import UsageError
 from reconciler.stratovirt.recognise import recognise
 
-HERE = Surroundings(Path("/srv"), "vm-7", page_of={"/mnt/huge": 2 << 20}.get,
+HERE = ImportContext(Path("/srv"), "vm-7", page_of={"/mnt/huge": 2 << 20}.get,
                     bridge_of={"tap0": "br0"}.get)
 MICROVM = """-machine microvm -kernel vmlinux.bin
     -append 'console=ttyS0 pci=off reboot=k quiet panic=1 root=/dev/vda'
@@ -226,7 +226,7 @@ def test_a_socket_of_the_vms_own_directory_is_not_written():
     text = ("-machine q35 -device virtio-serial-pci,id=s,bus=pcie.0,addr=2 -chardev "
             "socket,id=c,path=/run/v/agent.sock,server,nowait -device "
             "virtserialport,chardev=c,id=b,nr=1")
-    own = Surroundings(Path("/"), own="/run/v")
+    own = ImportContext(Path("/"), own="/run/v")
     assert device(take(text, own).domain, "channel").path is None
     assert device(take(text).domain, "channel").path == "/run/v/agent.sock"
 

@@ -21,7 +21,7 @@ from reconciler.domain.rules import (
     silent,
     warned,
 )
-from reconciler.domain.tags import Tag, alias, having, tag
+from reconciler.domain.xml_builder import Tag, alias, having, tag
 
 if TYPE_CHECKING:
     from reconciler.domain.options import Option, Options

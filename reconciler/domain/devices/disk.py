@@ -23,7 +23,7 @@ from reconciler.domain.rules import (
     silent,
     warned,
 )
-from reconciler.domain.tags import Tag, address, alias, having, maybe, tag
+from reconciler.domain.xml_builder import Tag, address, alias, having, maybe, tag
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

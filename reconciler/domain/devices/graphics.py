@@ -6,7 +6,6 @@ import ipaddress
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, ClassVar, Self
 
-from reconciler.domain.forms import Form
 from reconciler.domain.model import Claim, Device, Number, Place
 from reconciler.domain.rules import (
     ANY,
@@ -21,7 +20,8 @@ from reconciler.domain.rules import (
     quiet,
     silent,
 )
-from reconciler.domain.tags import Tag, tag
+from reconciler.domain.value_schema import Form
+from reconciler.domain.xml_builder import Tag, tag
 
 if TYPE_CHECKING:
     from reconciler.domain.options import Options

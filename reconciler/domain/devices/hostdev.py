@@ -19,7 +19,7 @@ from reconciler.domain.rules import (
     silent,
     warned,
 )
-from reconciler.domain.tags import Tag, address, alias, tag
+from reconciler.domain.xml_builder import Tag, address, alias, tag
 
 if TYPE_CHECKING:
     from reconciler.domain.options import Option, Options

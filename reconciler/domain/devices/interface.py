@@ -21,7 +21,7 @@ from reconciler.domain.rules import (
     silent,
     warned,
 )
-from reconciler.domain.tags import Tag, address, alias, having, tag
+from reconciler.domain.xml_builder import Tag, address, alias, having, tag
 
 if TYPE_CHECKING:
     from reconciler.domain.options import Option, Options

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, ClassVar
 from reconciler.domain.model import Device, Place
 from reconciler.domain.reading import ADDRESS, ALIAS_RULE, at, driver, place
 from reconciler.domain.rules import ON_OFF, Attribute, choice, element, silent, warned
-from reconciler.domain.tags import Tag, address, alias, tag
+from reconciler.domain.xml_builder import Tag, address, alias, tag
 
 if TYPE_CHECKING:
     from reconciler.domain.options import Options

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from reconciler.domain.model import Device, Place
 from reconciler.domain.reading import at, place
-from reconciler.domain.tags import Tag, address, tag
+from reconciler.domain.xml_builder import Tag, address, tag
 
 if TYPE_CHECKING:
     from reconciler.domain.options import Options

@@ -9,7 +9,7 @@ from reconciler.domain.devices import disk
 from reconciler.domain.devices.disk import Disk, targets
 from reconciler.domain.model import Device, Place
 from reconciler.domain.reading import at, place
-from reconciler.domain.tags import Tag, address, alias, having, tag
+from reconciler.domain.xml_builder import Tag, address, alias, having, tag
 
 if TYPE_CHECKING:
     from reconciler.domain.options import Option, Options

@@ -2,7 +2,7 @@
 
 import pytest
 
-from reconciler.domain.checks import conflicts
+from reconciler.domain.cross_file_checks import conflicts
 from reconciler.domain.devices import Vsock
 from reconciler.domain.model import Place
 from tests.domain.making import DISK, error, read

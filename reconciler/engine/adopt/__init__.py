@@ -1,0 +1,1 @@
+"""Takes over StratoVirt processes that another tool started."""

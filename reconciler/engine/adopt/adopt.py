@@ -1,0 +1,125 @@
+"""Adoption by hand: a StratoVirt that somebody else started becomes a domain of ours, untouched.
+
+It has not inherited our lock, so a process of its own holds that for it; its monitor gets a name in
+our directory; its record says which process it is. Then its file goes into the watched directory,
+and whichever reconciler runs finds it as one that ran before (rule 2). The VM is asked for its
+status, and told nothing.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+from typing import TYPE_CHECKING
+
+from reconciler.domain.devices import RootPort
+from reconciler.domain.expand import expand
+from reconciler.domain.model import InvalidDomain
+from reconciler.domain.numbers import identity
+from reconciler.engine.adopt.recognise_running import TakenOver, changed_by_defaults, take_over
+from reconciler.engine.composition import given, reading_host
+from reconciler.errors import UsageError
+from reconciler.host.files import write_whole
+from reconciler.report.events import timestamp
+from reconciler.sources.directory import Directory
+from reconciler.sources.listing import DEFAULTS
+from reconciler.stratovirt import process, record
+from reconciler.stratovirt.command_line import MONITOR_SOCKET, QMP_SOCKET
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from reconciler.domain.model import Domain
+    from reconciler.settings import Settings
+
+
+def prepare(settings: Settings, pid: int) -> TakenOver:
+    """Whether it can be adopted; raises UsageError where it cannot, and says what helps."""
+    if settings.source.kind == "git":
+        raise UsageError("the files come from git, and adopting writes one", reason="Refused",
+                         hint=f"`reconciler import {pid}` prints it: to be adopted, run the "
+                              "reconciler on a directory first, and commit the file afterwards")
+    found = take_over(settings, pid)
+    try:
+        changed = changed_by_defaults(settings, found.text) if not found.problems else ()
+    except InvalidDomain as error:
+        raise UsageError(f"{settings.domains / DEFAULTS} has errors:\n{error}",
+                         reason=error.reason, hint="mend it first") from None
+    if found.problems:
+        raise UsageError("its domain file would be invalid:\n"
+                         + "\n".join(map(str, found.problems)), reason="InvalidDefinition")
+    if changed:
+        shown = "; ".join(f"{c.path}: {c.old} → {c.new}" for c in changed)
+        raise UsageError(f"{settings.domains / DEFAULTS} would make it another VM: {shown}",
+                         reason="Conflict", hint="take these out of the defaults first, or watch "
+                                                 "another directory")
+    if process.locked(_home(settings, found.domain)):
+        raise UsageError(f"a VM runs as '{found.domain.name}' already", reason="Conflict")
+    if not found.monitors:
+        raise UsageError(f"process {pid} has no monitor on a unix socket: nobody can steer it")
+    if not found.answers:
+        raise UsageError(f"the monitor {found.monitors[-1]} does not answer: somebody else talks "
+                         "to it", hint="let that one (libvirt?) leave it first")
+    file = _file_of(settings, found.domain)
+    if file is not None:
+        raise UsageError(f"{file} is of this domain already", reason="Conflict",
+                         hint="take it away first: adopting writes a file that fits the VM")
+    return found
+
+
+def adopt(settings: Settings, pid: int, found: TakenOver) -> None:
+    """Take its lock, and say which process it is; the file is still to be put (cli/adopt.py)."""
+    home, started = _home(settings, found.domain), process.start_time(pid)
+    if started is None:
+        raise UsageError(f"no process {pid}", reason="NotFound")
+    home.mkdir(parents=True, exist_ok=True, mode=0o700)
+    holder = process.hold(process.Process(pid, started), home)
+    try:
+        _name_monitors(home, found.monitors)
+        write_whole(home / record.DEFINITION, found.text.encode())
+        record.save(home, _record(settings, found.domain, pid, started))
+    except OSError:
+        process.send(holder, signal.SIGTERM)
+        raise
+
+
+def _record(settings: Settings, domain: Domain, pid: int, started: int) -> record.Record:
+    """As for one that we started; its definition is complete, places and all."""
+    placed = {identity(d): d.place for d in domain.devices if d.PLUGGED and d.place is not None}
+    return record.Record(
+        domain.name, domain.uuid, 1, record.boot_id(), pid, started, timestamp(), places=placed,
+        read_with=reading_host(settings).keep(), file=f"{domain.name}.xml", foreign=True,
+        ports={d.index: d.place for d in domain.devices
+               if isinstance(d, RootPort) and d.place is not None},
+        vcpus=domain.current_vcpus or domain.vcpus, updated=True)
+
+
+def _name_monitors(home: Path, monitors: tuple[str, ...]) -> None:
+    """Ours is the last; if there are two, the first is for people."""
+    names = {QMP_SOCKET: monitors[-1]}
+    if len(monitors) > 1:
+        names[MONITOR_SOCKET] = monitors[0]
+    for name in (QMP_SOCKET, MONITOR_SOCKET):
+        (home / name).unlink(missing_ok=True)
+    for name, target in names.items():
+        os.symlink(target, home / name)
+
+
+def _home(settings: Settings, domain: Domain) -> Path:
+    return settings.runtime / "vms" / domain.name
+
+
+def _file_of(settings: Settings, domain: Domain) -> Path | None:
+    """The watched file of a domain of this name or uuid."""
+    listing = Directory(settings.domains, settings.source.include, 0.0).look()
+    host = reading_host(settings, lenient=True)
+    read_with = given(settings, listing.files.get(DEFAULTS), DEFAULTS, host)
+    for name in listing.domain_files:
+        try:
+            others = expand(listing.files[name], name, host, read_with).definitions
+        except InvalidDomain:
+            continue
+        if any(domain.name == other.domain.name or domain.uuid == other.domain.uuid
+               for other in others):
+            return settings.domains / name
+    return None

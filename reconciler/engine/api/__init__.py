@@ -1,0 +1,1 @@
+"""Answers requests of the command socket and of HTTP."""

@@ -1,0 +1,1 @@
+"""One domain, alive: its controller, and what carries out its plan."""

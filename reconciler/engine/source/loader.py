@@ -1,0 +1,227 @@
+"""From a listing to definitions: read what changed, check all against each other, tell whose.
+
+Pure but for its cache: the same listing gives the same answer. A file may be several domains, and
+is accepted or refused as a whole; but where one of them clashes with somebody's, the others are
+taken. A file that cannot be read stays the business of the domains that it last was; one that never
+was anybody's is matched by the name or uuid that its bytes still show, else it makes absences
+uncertain, since it may hold any of them.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from reconciler.domain.admission import Admission, admit
+from reconciler.domain.cross_file_checks import conflicts
+from reconciler.domain.expand import Definition, Given, Reading
+from reconciler.domain.merge import Defaults, read_defaults
+from reconciler.domain.model import Domain, InvalidDomain, Problem, ReadingHost
+from reconciler.domain.numbers import chosen, complete, numbers_of
+from reconciler.domain.substitute import Variables
+from reconciler.sources.listing import DEFAULTS
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+
+    from reconciler.domain.numbers import Numbers
+    from reconciler.sources.listing import Listing
+
+_NAME = re.compile(rb"<name>\s*([A-Za-z0-9_.+-]{1,64})\s*</name>")
+_UUID = re.compile(rb"<uuid>\s*([0-9a-fA-F-]{32,36})\s*</uuid>")
+
+
+@dataclass(frozen=True, slots=True)
+class Rejected:
+    """A file that is not accepted, and the identities that it may belong to.
+
+    `alone`: only that one of its domains is meant.
+    """
+
+    file: str
+    problems: tuple[Problem, ...]
+    name: str | None = None
+    uuid: str | None = None
+    alone: bool = False
+
+    @property
+    def reason(self) -> str:
+        """The first problem's."""
+        return self.problems[0].reason
+
+    @property
+    def message(self) -> str:
+        """All problems, a line each."""
+        return "\n".join(str(problem) for problem in self.problems)
+
+
+@dataclass(frozen=True, slots=True)
+class Definitions:
+    """What a listing means, by key: the file's name, or web.xml#1 where it is several domains.
+
+    `elsewhere`: files that another host keeps; `sources`: the text of each, and how it was made.
+    """
+
+    accepted: dict[str, Domain] = field(default_factory=dict)
+    rejected: tuple[Rejected, ...] = ()
+    elsewhere: tuple[str, ...] = ()
+    numbers: dict[str, Numbers] = field(default_factory=dict)  # chosen for its domain
+    sources: dict[str, Definition] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class _Known:
+    """What a file was read as, and with what."""
+
+    data: bytes
+    given: Given
+    value: Reading | InvalidDomain
+
+    def still(self, data: bytes, given: Given) -> bool:
+        """Whether reading it again would give the same: only what it uses counts."""
+        if self.data != data or self.given.defaults != given.defaults:
+            return False
+        if self.given.variables == given.variables:
+            return True
+        values = dict(given.variables.values)
+        return isinstance(self.value, Reading) and (
+            self.given.variables.strict == given.variables.strict) and all(
+            values.get(name) == value for name, value in self.value.used)
+
+
+@dataclass(slots=True)
+class Loader:
+    """Reads listings. `hostname` is compared with `placement/@host`; `free` asks the host."""
+
+    host: ReadingHost
+    admission: Admission
+    hostname: str
+    read: Callable[[bytes, str, ReadingHost, Given], Reading]
+    free: Callable[[str, int], bool] = lambda claim, number: True
+    variables: Variables = Variables()
+    parses: int = 0  # how many files were parsed at all; tests hold it down
+    _cache: dict[str, _Known] = field(default_factory=dict)
+    _defaults: tuple[bytes, Variables, Defaults | InvalidDomain] | None = None
+
+    def definitions(self, listing: Listing, in_force: Mapping[str, str],
+                    kept: Mapping[str, Numbers] | None = None,
+                    held: Mapping[str, Domain] | None = None) -> Definitions:
+        """What is kept now, by uuid: the file `in_force`, its `kept` numbers, the `held` domain.
+
+        What a domain holds counts while its file cannot be read, too.
+        """
+        rejected = [Rejected(file, (Problem(file, 1, "", f"{why}; accepted: a readable file"),))
+                    for file, why in listing.unreadable.items()]
+        given = self._given(listing)
+        if isinstance(given, InvalidDomain):
+            return Definitions(rejected=(*rejected, *_without_defaults(listing, given)))
+        sources: dict[str, Definition] = {}
+        elsewhere: list[str] = []
+        for file in listing.domain_files:
+            value = self._parsed(file, listing.files[file], given)
+            if isinstance(value, InvalidDomain):
+                rejected.append(_of_bytes(file, listing.files[file], value.problems))
+                continue
+            own = _by_key(file, value.definitions)
+            clash = sorted((own.keys() - {file}) & listing.files.keys())
+            if clash:
+                rejected.append(_of_bytes(file, listing.files[file], (Problem(
+                    file, 1, "", f"one of its domains would be told as {clash[0]}, which is a file "
+                    "of its own; accepted: another name of either", reason="Conflict"),)))
+            else:
+                sources |= own
+        self._cache = {file: self._cache[file] for file in listing.domain_files}
+        found = {key: source.domain for key, source in sources.items()}
+        for key, domain in tuple(found.items()):
+            if domain.policy.host not in (None, self.hostname):
+                elsewhere.append(key)
+                del found[key]
+            elif problems := admit(domain, self.admission):
+                rejected.append(_of_domain(key, found.pop(key), problems))
+        numbers = self._number(found, kept or {}, held or {})
+        keeping = {key for key, domain in found.items()
+                   if in_force.get(domain.uuid) == domain.file}
+        for key, problems in conflicts(found, keeping).items():
+            rejected.append(_of_domain(key, found.pop(key), problems))
+        return Definitions(found, tuple(rejected), tuple(elsewhere),
+                           {key: own for key, own in numbers.items() if key in found},
+                           {key: sources[key] for key in found})
+
+    def _given(self, listing: Listing) -> Given | InvalidDomain:
+        """What all of its files are read with."""
+        if DEFAULTS in listing.unreadable:
+            return InvalidDomain((Problem(DEFAULTS, 1, "", "it cannot be read"),))
+        data = listing.files.get(DEFAULTS)
+        if data is None:
+            self._defaults = None
+            return Given(self.variables)
+        if self._defaults is None or self._defaults[:2] != (data, self.variables):
+            value: Defaults | InvalidDomain
+            try:
+                value = read_defaults(data, DEFAULTS, self.variables, lenient=self.host.lenient)
+            except InvalidDomain as error:
+                value = error
+            self._defaults = (data, self.variables, value)
+        found = self._defaults[2]
+        return Given(self.variables, found) if isinstance(found, Defaults) else found
+
+    def _number(self, found: dict[str, Domain], kept: Mapping[str, Numbers],
+                held: Mapping[str, Domain]) -> dict[str, Numbers]:
+        """Complete each domain that leaves a number to us; what others have or had is not free."""
+        given: dict[str, Numbers] = {}
+        if all(device.automatic() is None for d in found.values() for device in d.devices):
+            return given
+        has = {uuid: {**dict(numbers_of(domain.claims())), **kept.get(uuid, {})}
+               for uuid, domain in held.items()}
+        has |= {uuid: dict(own) for uuid, own in kept.items() if uuid not in has}
+        written = {number for domain in found.values() for number in numbers_of(domain.claims())}
+        for key, domain in found.items():
+            taken = written | {item for uuid, own in has.items() if uuid != domain.uuid
+                               for item in own.items()}
+            after = complete(domain, has.get(domain.uuid, {}), taken, self.free)
+            if after is not domain:
+                found[key], given[key] = after, chosen(domain, after)
+                has[domain.uuid] = given[key]
+        return given
+
+    def _parsed(self, file: str, data: bytes, given: Given) -> Reading | InvalidDomain:
+        known = self._cache.get(file)
+        if known is not None and known.still(data, given):
+            return known.value
+        self.parses += 1
+        value: Reading | InvalidDomain
+        try:
+            value = self.read(data, file, self.host, given)
+        except InvalidDomain as error:
+            value = error
+        self._cache[file] = _Known(data, given, value)
+        return value
+
+
+def _by_key(file: str, definitions: tuple[Definition, ...]) -> dict[str, Definition]:
+    """Each of a file's domains under a name of its own."""
+    if len(definitions) == 1:
+        return {file: definitions[0]}
+    return {f"{file}#{index}": definition for index, definition in enumerate(definitions)}
+
+
+def _of_domain(key: str, domain: Domain, problems: tuple[Problem, ...]) -> Rejected:
+    return Rejected(domain.file, problems, domain.name, domain.uuid, alone=key != domain.file)
+
+
+def _of_bytes(file: str, data: bytes, problems: tuple[Problem, ...]) -> Rejected:
+    name, uuid = _NAME.search(data), _UUID.search(data)
+    return Rejected(file, problems, name[1].decode() if name else None,
+                    uuid[1].decode().lower() if uuid else None)
+
+
+def _without_defaults(listing: Listing, error: InvalidDomain) -> Iterator[Rejected]:
+    """The errors of the defaults once, and for each file whose definition waits for them."""
+    if DEFAULTS not in listing.unreadable:
+        yield Rejected(DEFAULTS, error.problems)
+    first = error.problems[0]
+    for file in listing.domain_files:
+        problem = Problem(file, 1, "", f"not read, since {DEFAULTS} beside it has errors, such as "
+                          f"that of line {first.line}: {first.message}", reason=first.reason)
+        yield _of_bytes(file, listing.files[file], (problem,))

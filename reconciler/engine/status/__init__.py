@@ -1,0 +1,1 @@
+"""The status: built from each domain's state, published as status.json."""

@@ -1,0 +1,127 @@
+"""Domains against each other."""
+
+import time
+from dataclasses import replace
+
+from reconciler.domain.cross_file_checks import conflicts
+from reconciler.domain.lines import Line
+from reconciler.domain.model import Dependency
+from tests.domain.making import DISK, disk, policy, read
+
+
+def domain(file: str, name: str, devices: str = "", uuid: str = "", os: str | None = None):
+    values = {} if os is None else {"os": os}
+    return read(uuid, name=name, file=file,
+                devices=devices or disk("vda", f"{name}.img"), **values)
+
+
+def test_domains_that_share_nothing_are_accepted():
+    assert conflicts({"a": domain("a", "a"), "b": domain("b", "b")}, ()) == {}
+
+
+def test_the_newcomer_of_two_that_claim_one_thing_is_told_with_both_files_and_lines():
+    for devices in (disk("vda", "/x"), DISK.replace("a.img", "{}.img") + "<interface "
+                    "type='ethernet'><mac address='52:54:00:00:00:01'/></interface>",
+                    DISK.replace("a.img", "{}.img") + "<interface type='ethernet'>"
+                    "<target dev='tap0'/></interface>"):
+        files = {name: domain(name, name, "\n" + devices.replace("{}", name))
+                 for name in ("a.xml", "b.xml")}
+        for old, new in (("a.xml", "b.xml"), ("b.xml", "a.xml")):
+            found = conflicts(files, {old})
+            assert set(found) == {new}
+            assert {p.reason for p in found[new]} == {"Conflict"}
+            assert (found[new][0].file, found[new][0].line) == (new, 2)
+            assert f"{old}:2" in found[new][0].message
+
+
+def test_a_file_that_one_writes_another_cannot_even_read():
+    files = {"a": domain("a", "a", disk("vda", "/x")),
+             "b": domain("b", "b", disk("vda", "/x", "<readonly/>"))}
+    assert set(conflicts(files, {"a"})) == {"b"}
+    assert set(conflicts(files, {"b"})) == {"a"}
+
+
+def test_many_may_read_one_file():
+    files = {n: domain(n, n, disk("vda", "/x", "<readonly/>")) for n in "abc"}
+    assert conflicts(files, ()) == {}
+
+
+def test_one_s_variables_are_not_another_s_disk():
+    os = ("<os><type>hvm</type><loader type='pflash' readonly='yes'>/c</loader>"
+          "<nvram>/x</nvram></os>")
+    files = {"a": domain("a", "a", os=os), "b": domain("b", "b", disk("vda", "/x"))}
+    assert set(conflicts(files, {"a"})) == {"b"}
+    files["b"] = domain("b", "b", os=os)
+    assert set(conflicts(files, {"b"})) == {"a"}
+
+
+def test_of_two_files_of_one_name_or_uuid_the_one_in_force_keeps_it():
+    uuid = "<uuid>0a5b3f60-7a3b-4b9e-9a77-2d5c9f1d2e11</uuid>"
+    for files in ({"a": domain("a", "x", disk("vda", "/1")),
+                   "b": domain("b", "x", disk("vda", "/2"))},
+                  {"a": domain("a", "x", uuid=uuid), "b": domain("b", "y", uuid=uuid)}):
+        assert set(conflicts(files, {"b"})) == {"a"}
+        assert set(conflicts(files, {"a"})) == {"b"}
+
+
+def test_of_two_files_of_one_identity_of_which_neither_is_in_force_both_are_told():
+    files = {"a": domain("a", "x", disk("vda", "/1")), "b": domain("b", "x", disk("vda", "/2"))}
+    assert set(conflicts(files, ())) == {"a", "b"}
+
+
+def test_the_names_of_files_decide_nothing():
+    files = {"a": domain("a", "x", disk("vda", "/1")), "b": domain("b", "x", disk("vda", "/2")),
+             "c": domain("c", "z")}
+    turned = dict(reversed(files.items()))
+    assert conflicts(files, {"c"}) == conflicts(turned, {"c"})
+
+
+def after(name, *others):
+    inner = "".join(f"<r:depends-on domain='{other}'/>" for other in others)
+    return read(policy("", inner), name=name, file=f"{name}.xml", devices=disk("vda", f"{name}.i"))
+
+
+def test_a_cycle_of_dependencies_is_refused_with_its_path():
+    files = {f"{name}.xml": after(name, *others) for name, others in {
+        "a": ["b"], "b": ["c", "x"], "c": ["a"], "d": ["a"], "e": []}.items()}
+    found = conflicts(files, ())
+    assert {file: p.message for file, (p,) in found.items()} == {
+        "a.xml": "a → b → c → a is a cycle, and each would wait for the next; accepted: no cycle",
+        "b.xml": "b → c → a → b is a cycle, and each would wait for the next; accepted: no cycle",
+        "c.xml": "c → a → b → c is a cycle, and each would wait for the next; accepted: no cycle"}
+    assert {p.reason for (p,) in found.values()} == {"InvalidDefinition"}
+
+
+def test_what_depends_on_nobody_knows_or_twice_on_one_is_no_cycle():
+    files = {f"{name}.xml": after(name, *others) for name, others in {
+        "a": ["b", "c"], "b": ["d"], "c": ["d"], "d": ["nobody"]}.items()}
+    assert conflicts(files, ()) == {}
+
+
+def test_rule_8_a_chain_of_thousands_holds_nobody_up():
+    begun = time.process_time()
+    base = domain("x", "x")
+    files = {f"{n}.xml": replace(
+        base, name=f"n{n}", uuid=f"{n:08}-2222-5333-8444-555555555555", devices=(),
+        policy=replace(base.policy, depends_on=(Dependency(f"n{n + 1}"),))) for n in range(4000)}
+    assert conflicts(files, files.keys()) == {}
+    assert time.process_time() - begun < 5
+
+
+def test_two_of_one_file_are_told_to_differ():
+    files = {f"a.xml#{n}": domain("a.xml", f"a{n}", "\n" + disk("vda", "/x")) for n in range(2)}
+    problem, = conflicts(files, ())["a.xml#1"]
+    assert str(problem) == (
+        "a.xml:2: error: domain: writable disk '/x' of a.xml#1 is also the writable disk of "
+        "a.xml#0:2; accepted: each once on a host, so write {index} into it")
+
+
+def test_what_two_have_from_their_defaults_is_told_with_its_line():
+    one, two = (domain(f"{name}.xml", name, disk("vda", "/x")) for name in "ab")
+    files = {d.file: replace(d, devices=tuple(
+        replace(device, line=Line(7, "defaults.xml")) for device in d.devices))
+        for d in (one, two)}
+    problem, = conflicts(files, {"b.xml"})["a.xml"]
+    assert str(problem) == (
+        "defaults.xml:7: error: domain: writable disk '/x' of a.xml is also the writable disk of "
+        "b.xml (defaults.xml:7); accepted: each once on a host")

@@ -1,0 +1,46 @@
+"""What was filled in, and why; what the file gives is not told."""
+
+from __future__ import annotations
+
+from reconciler.domain.defaults_report import filled_in
+from reconciler.domain.numbers import complete
+from reconciler.domain.reader import read_domain
+from reconciler.domain.writer import write
+from reconciler.stratovirt.addresses import lay_out
+from tests.domain.making import DISK, HOST, policy, text
+
+
+def filled(data):
+    domain = complete(read_domain(data, "a.xml", HOST), {})
+    found = filled_in(data, domain, dict(lay_out(domain, {}, 1).places))
+    return {f.what: (f.value, f.why) for f in found}
+
+
+def test_a_small_file_leaves_much_to_us():
+    found = filled(text(devices=DISK + "\n<interface type='ethernet'/>\n<vsock/>\n<graphics "
+                        "type='vnc'/>\n<console type='pty'><target type='virtio'/></console>"))
+    assert "version 5" in found["uuid"][1]
+    assert found["vcpu"][0] == "1"
+    assert found["disk[vda]/alias"][0] == "virtio-disk0"
+    assert "root port" in found["disk[vda]/address"][1]
+    mac = next(what for what in found if what.endswith("/mac"))
+    assert "never changes" in found[mac][1]
+    assert found["vsock[0]/cid"] == ("3", "the lowest free one, chosen once and kept")
+    assert found["graphics[0]/port"][0] == "5900"
+    assert "consoles" in found["virtio-serial[0]"][1]
+    assert "libvirt" in found["memballoon[0]"][1]
+    assert found["reconcile/@state"] == ("running", "the default")
+    assert found["reconcile/stop/@timeout"] == ("30s", "the configuration's default")
+
+
+def test_what_the_file_gives_is_not_told():
+    whole = write(complete(read_domain(text(
+        policy("state='paused'"), devices=DISK + "<vsock/><graphics type='vnc'/>"), "a.xml", HOST),
+        {})).encode()
+    found = filled(whole)
+    assert not [what for what in found if "reconcile/@state" in what or what.endswith(
+        ("/mac", "/cid", "/port", "/alias", "uuid", "vcpu"))]
+
+
+def test_of_several_on_one_line_nobody_can_tell():
+    assert filled(text(devices=DISK + DISK.replace("vda", "vdb").replace("a.img", "b.img")))

@@ -1,0 +1,85 @@
+"""What became of each revision."""
+
+import pytest
+
+from reconciler.engine.rollout.revisions import KEPT, Outcome, Result, Revisions, judged
+
+PENDING = Outcome("main@sha1:1", "2026-11-25T00:00:00Z")
+FAILED = Outcome("main@sha1:1", "2026-11-25T00:00:00Z", Result.FAILURE, "not ready: a")
+DONE = Outcome("main@sha1:1", "2026-11-25T00:00:00Z", Result.SUCCESS, "2 domains are ready")
+
+
+@pytest.mark.parametrize(("outcome", "waiting", "failing", "result"), [
+    (PENDING, ["a"], [], "pending"), (PENDING, ["a"], ["b"], "pending"),
+    (PENDING, [], ["b", "a"], "failure"), (PENDING, [], [], "success"),
+    (FAILED, ["a"], [], "failure"), (FAILED, [], ["a"], "failure"), (FAILED, [], [], "success"),
+    (DONE, ["a"], [], "success"), (DONE, [], ["a"], "success")])
+def test_the_result_is_told_once_and_a_mended_failure_once_more(outcome, waiting, failing, result):
+    assert judged(outcome, waiting, failing, 2).result == result
+
+
+def test_a_failure_names_who_is_not_ready():
+    assert judged(PENDING, [], ["b", "a"], 2).message == "not ready: a, b"
+    assert judged(PENDING, [], [], 2) == DONE
+
+
+@pytest.fixture
+def told():
+    return []
+
+
+def test_each_change_is_told_and_kept(tmp_path, told):
+    found = Revisions(tmp_path, told.append)
+    found.judge([], [], 0)
+    assert told == []
+    found.accept("main@sha1:1")
+    found.accept("main@sha1:1")
+    found.judge(["a"], [], 1)
+    found.judge([], ["a"], 1)
+    found.judge([], ["a"], 1)
+    found.judge([], [], 1)
+    found.judge([], ["a"], 1)
+    assert [o.result for o in told] == ["pending", "failure", "success"]
+    assert not found.open
+    found.save()
+    again = Revisions(tmp_path, told.append)
+    again.accept("main@sha1:1")  # after our restart nothing is told anew
+    assert again.value == found.value
+    assert len(told) == 3
+
+
+def test_what_was_not_told_before_our_end_is_told_after_it(tmp_path, told):
+    found = Revisions(tmp_path, told.append)
+    found.accept("r1")
+    found.note_told(told[-1])
+    found.judge([], [], 1)
+    found.save()
+    again = []
+    Revisions(tmp_path, again.append).tell_again()
+    assert [o.result for o in again] == ["success"]
+    found.note_told(told[-1])
+    Revisions(tmp_path, again.append).tell_again()
+    assert len(again) == 1
+
+
+def test_only_so_many_are_kept_and_what_is_broken_is_no_harm(tmp_path, told):
+    found = Revisions(tmp_path, told.append)
+    for number in range(KEPT + 5):
+        found.accept(f"r{number}")
+    assert [v["revision"] for v in found.value] == [f"r{n}" for n in range(5, KEPT + 5)]
+    found.save()
+    assert Revisions(tmp_path, told.append).newest.revision == f"r{KEPT + 4}"
+    for broken in ("", "{", "[1]", '[{"revision": 1}]', "{}"):
+        (tmp_path / "revisions.json").write_text(broken)
+        assert Revisions(tmp_path, told.append).newest is None
+
+
+def test_one_that_is_overtaken_is_told_so(tmp_path, told):
+    found = Revisions(tmp_path, told.append)
+    found.accept("r1")
+    found.accept("r2")
+    found.judge([], [], 1)
+    found.accept("r3")
+    assert [(o.revision, o.result) for o in told] == [
+        ("r1", "pending"), ("r1", "superseded"), ("r2", "pending"), ("r2", "success"),
+        ("r3", "pending")]
