@@ -88,22 +88,22 @@ class Weight:
     changes: tuple[Cost, ...] = ()
 
 
-def weigh(case: Inputs, plan: Plan, arch: str) -> Weight:
+def weigh(inputs: Inputs, plan: Plan, arch: str) -> Weight:
     """What is done, whether now, and what it costs; for the whole and for each change."""
-    action = _action(case, plan)
-    process = _cost(Action.RECREATE, case, arch)
-    policy = case.domain.policy.update if case.domain is not None else UpdatePolicy.AUTO
-    alive = case.vm.state is not VmState.ABSENT
+    action = _action(inputs, plan)
+    process = _cost(Action.RECREATE, inputs, arch)
+    policy = inputs.domain.policy.update if inputs.domain is not None else UpdatePolicy.AUTO
+    alive = inputs.vm.state is not VmState.ABSENT
     changes = (*(_of_change(pending, policy, process) for pending in plan.pending),
                *(Cost(text="no effect" if alive else "with its next start")
                  for _ in plan.no_effect))
     return Weight(action, action is not Action.NONE and not plan.steps,
-                  _cost(action, case, arch), changes)
+                  _cost(action, inputs, arch), changes)
 
 
-def _action(case: Inputs, plan: Plan) -> Action:
+def _action(inputs: Inputs, plan: Plan) -> Action:
     verbs = {step.verb for step in plan.steps or plan.blocked}
-    gone = case.removal in (Removal.PROVEN, Removal.APPROVED) and verbs
+    gone = inputs.removal in (Removal.PROVEN, Removal.APPROVED) and verbs
     if gone or Verb.FORGET in verbs:
         return Action.DESTROY
     if Verb.STOP in verbs:
@@ -112,9 +112,9 @@ def _action(case: Inputs, plan: Plan) -> Action:
     if found is not None:
         return found
     waiting = [p for p in plan.pending if not p.waits_for_guest]
-    if not waiting or case.domain is None:
+    if not waiting or inputs.domain is None:
         return Action.NONE
-    new = needs_new_process(waiting, case.domain.policy.update)
+    new = needs_new_process(waiting, inputs.domain.policy.update)
     return Action.RECREATE if new else Action.UPDATE
 
 
@@ -125,14 +125,14 @@ def _of_change(pending: Pending, policy: UpdatePolicy, process: Cost) -> Cost:
     return Cost(text="while it runs" if live else "the guest does not notice")
 
 
-def _cost(action: Action, case: Inputs, arch: str) -> Cost:
+def _cost(action: Action, inputs: Inputs, arch: str) -> Cost:
     if action is Action.PAUSE:
         return Cost(None, "stands still")
     if action not in (Action.RECREATE, Action.STOP, Action.DESTROY):
         return Cost()
-    if case.vm.state is VmState.ABSENT:
+    if inputs.vm.state is VmState.ABSENT:
         return Cost(text="nothing runs")
-    how = stopping(case.domain or case.applied, case.applied, arch)
+    how = stopping(inputs.domain or inputs.running, inputs.running, arch)
     ends = how.patience if how.asks else 0.0
     cut = "" if how.asks else (
         ", by force" if how.mode is StopMode.FORCE else ", cut off: nothing can ask the guest")

@@ -67,12 +67,12 @@ class Meaning:
 
 @dataclass(frozen=True, slots=True)
 class Reviewed:
-    """One domain's case, and the decision about it."""
+    """One domain's inputs, and the decision about it."""
 
     name: str
     uuid: str
     file: str | None
-    case: Inputs
+    inputs: Inputs
     plan: Plan
 
 
@@ -140,39 +140,39 @@ def review(settings: Settings, world: Snapshot, found: Meaning | str, now: Now,
     for uuid in sorted(found.wanted.keys() | world.domains.keys()):
         domain = found.wanted.get(uuid)
         known = world.of(domain) if domain is not None else world.domains[uuid]
-        case = _case(settings, known, domain, verdicts.get(uuid, Removal.NONE), now)
+        inputs = _case(settings, known, domain, verdicts.get(uuid, Removal.NONE), now)
         reason, message = found.invalid.get(uuid, ("InvalidDefinition", ""))
-        cases.append((known, replace(case, invalid=message, invalid_reason=reason,
-                                     hold=_hold(world, case, known, now))))
+        cases.append((known, replace(inputs, invalid=message, invalid_reason=reason,
+                                     hold=_hold(world, inputs, known, now))))
     limits = Limits(1, memory_limit(settings, simulated=binary.find(settings).simulated))
-    others = {_name(case, known): _as_it_will_be(case) for known, case in cases}
-    decided = [_decided(known, case, others, limits, now) for known, case in cases]
+    others = {_name(inputs, known): _as_it_will_be(inputs) for known, case in cases}
+    decided = [_decided(known, inputs, others, limits, now) for known, case in cases]
     return Review(tuple(sorted(decided, key=lambda one: one.name)), found.definitions, error,
                   settings.arch)
 
 
-def _decided(known: KnownDomain, case: Inputs, others: Mapping[str, DomainSummary], limits: Limits,
+def _decided(known: KnownDomain, inputs: Inputs, others: Mapping[str, DomainSummary], limits: Limits,
              now: Now) -> Reviewed:
-    domain, name = case.domain, _name(case, known)
-    case = replace(case, around=around(
+    domain, name = inputs.domain, _name(inputs, known)
+    inputs = replace(inputs, around=around(
         name, domain, others, limits, needed=domain.memory if domain is not None else 0,
         listed=True))
-    decided = plan(case, now)
-    gone = domain is None or case.removal is not Removal.NONE
+    decided = plan(inputs, now)
+    gone = domain is None or inputs.removal is not Removal.NONE
     return Reviewed(name, domain.uuid if domain is not None else known.memory.uuid,
-                    None if gone or domain is None else domain.file, case,
-                    replace(decided, no_effect=(*decided.no_effect, *_news(known, case))))
+                    None if gone or domain is None else domain.file, inputs,
+                    replace(decided, no_effect=(*decided.no_effect, *_news(known, inputs))))
 
 
-def _name(case: Inputs, known: KnownDomain) -> str:
-    return case.domain.name if case.domain is not None else known.memory.name
+def _name(inputs: Inputs, known: KnownDomain) -> str:
+    return inputs.domain.name if inputs.domain is not None else known.memory.name
 
 
-def _news(known: KnownDomain, case: Inputs) -> Iterator[Change]:
+def _news(known: KnownDomain, inputs: Inputs) -> Iterator[Change]:
     """What a file changes of a VM that is not there: it comes with its next start."""
-    if case.vm.state is not VmState.ABSENT or known.kept is None or case.domain is None:
+    if inputs.vm.state is not VmState.ABSENT or known.kept is None or inputs.domain is None:
         return
-    for change in differences(known.kept, case.domain):
+    for change in differences(known.kept, inputs.domain):
         if change.path != "policy/state":  # what is done about it says that
             yield replace(change, impact=Impact.NONE)
 
@@ -199,7 +199,7 @@ def _case(settings: Settings, known: KnownDomain, domain: Domain | None, verdict
     in_force = domain or known.kept
     return Inputs(domain=in_force, vm=known.vm, generation=memory.generation + (1 if newer else 0),
                 applied=None if known.vm.state is VmState.ABSENT else known.applied,
-                good=known.good, ledger=changed(memory.ledger) if newer else memory.ledger,
+                good=known.good, attempts=changed(memory.attempts) if newer else memory.attempts,
                 removal=verdict, removal_since=now.clock,
                 opening=opening(settings, in_force, now.wall), pulse=_pulse(known))
 
@@ -211,24 +211,24 @@ def _pulse(known: KnownDomain) -> ProbeResult:
     return ProbeResult(HealthStatus.HEALTHY, message="") if well else ProbeResult()
 
 
-def _hold(world: Snapshot, case: Inputs, known: KnownDomain, now: Now) -> Hold | None:
+def _hold(world: Snapshot, inputs: Inputs, known: KnownDomain, now: Now) -> Hold | None:
     for hold in (known.memory.hold, world.hold):
         if hold is not None and (hold.until is None or now.wall < hold.until):
             return hold
-    policy = case.domain.policy if case.domain is not None else None
-    if policy is None or not policy.hold or case.removal is not Removal.NONE:
+    policy = inputs.domain.policy if inputs.domain is not None else None
+    if policy is None or not policy.hold or inputs.removal is not Removal.NONE:
         return None
-    newer = case.generation != known.memory.generation
+    newer = inputs.generation != known.memory.generation
     until = Environment.moment(policy.hold_until,
                                now.wall if newer else known.memory.accepted_at) if (
         policy.hold_until) else None
     return Hold(policy.hold_reason or "", "its file", until)
 
 
-def _as_it_will_be(case: Inputs) -> DomainSummary:
+def _as_it_will_be(inputs: Inputs) -> DomainSummary:
     """What it is to others once all of this is done."""
-    there = case.domain is not None and case.removal in (Removal.NONE, Removal.HELD)
-    domain = case.domain if there else None
+    there = inputs.domain is not None and inputs.removal in (Removal.NONE, Removal.HELD)
+    domain = inputs.domain if there else None
     state = _SOON_UP[domain.policy.state] if domain is not None else VmState.ABSENT
     return DomainSummary(domain, state, ready=True, at_rest=True, waits=False, failing=False,
                      goes=False, recreating=False, wants_recreate=False,

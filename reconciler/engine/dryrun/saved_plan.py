@@ -128,14 +128,14 @@ def _essence(one: Reviewed, arch: str) -> dict[str, Any]:
 
 def _restarts(review: Review) -> list[dict[str, Any]]:
     """Whose changes wait for somebody's restart; what is on hold waits for its release instead."""
-    return [{"domain": one.name, "uuid": one.uuid, "generation": one.case.generation}
+    return [{"domain": one.name, "uuid": one.uuid, "generation": one.inputs.generation}
             for one in review.domains if one.plan.condition("Held") is None
             and any(p.blocked_by.startswith(_FOR_PEOPLE) for p in one.plan.pending)]
 
 
 def _approvals(review: Review) -> list[dict[str, Any]]:
     """The sets that wait for somebody's word, as the reconciler names them."""
-    held = [one for one in review.domains if one.case.removal is Removal.HELD]
+    held = [one for one in review.domains if one.inputs.removal is Removal.HELD]
     sets = [held] if held else []
     for one in review.domains:
         asked = one.plan.condition("PruneHeld")

@@ -11,7 +11,7 @@ from reconciler.domain.devices.interface import Vlan
 from reconciler.domain.model import DesiredState, Impact, Place, UpdatePolicy
 from reconciler.engine.decide.inputs import Attempts, DeferredChange, Truth, Verb, Vm, VmState
 from reconciler.engine.decide.plan import plan
-from tests.values import NOW, case, domain
+from tests.values import NOW, inputs, domain
 
 PORTS = tuple(RootPort(alias=f"pcie.{n}", index=n, place=Place(0, 1, n - 1)) for n in (1, 2))
 DISK = Disk(alias="virtio-disk1", target="vdb", path="/images/b.img")
@@ -62,12 +62,12 @@ def test_the_update_policy_decides_what_waits(policy, memory, expected, blocked)
 
 
 def test_a_live_change_that_failed_takes_a_new_process():
-    assert verbs(decided(with_disk(), ledger=Attempts(not_live=2))) == [
+    assert verbs(decided(with_disk(), attempts=Attempts(needs_restart_generation=2))) == [
         Verb.CHECK, Verb.STOP, Verb.START]
-    waiting = decided(with_disk(UpdatePolicy.LIVE), ledger=Attempts(not_live=2))
+    waiting = decided(with_disk(UpdatePolicy.LIVE), attempts=Attempts(needs_restart_generation=2))
     assert verbs(waiting) == []
     assert waiting.condition("RestartRequired") is not None
-    assert verbs(decided(with_disk(), ledger=Attempts(not_live=1))) == [Verb.UPDATE]
+    assert verbs(decided(with_disk(), attempts=Attempts(needs_restart_generation=1))) == [Verb.UPDATE]
 
 
 def test_rule_9_a_change_whose_end_nobody_saw_takes_a_new_process():
@@ -124,7 +124,7 @@ def test_what_costs_nothing_is_told_until_it_is_in_force():
     assert {c.path for c in found.no_effect} == {"title", "policy/stop_timeout"}
     assert found.steps == ()
     assert not found.changes_anything
-    assert decided(wanted, ledger=Attempts(settled=2)).no_effect == ()
+    assert decided(wanted, attempts=Attempts(observed_generation=2)).no_effect == ()
 
 
 def test_a_vm_that_was_adopted_by_hand_has_ports_of_names_that_nobody_knows():
@@ -146,7 +146,7 @@ def test_rule_4_what_no_start_has_is_never_a_reason_for_another_start(policy):
     assert refused.steps == ()
     assert refused.pending[0].waits_for_guest
     assert refused.look_again_at == NOW.clock + 5  # it is asked again, and again
-    assert verbs(decided(wanted, vm=fresh, ledger=Attempts(not_live=2))) == [Verb.UPDATE]
+    assert verbs(decided(wanted, vm=fresh, attempts=Attempts(needs_restart_generation=2))) == [Verb.UPDATE]
 
 
 def test_with_the_policy_manual_it_waits_for_the_restart_that_brings_it():
@@ -187,5 +187,5 @@ def test_an_isolation_that_is_taken_away_takes_a_new_process():
 def test_a_refused_change_makes_nobody_look_all_the_time():
     waits = (DeferredChange("current_memory", "no driver", NOW.clock - 5),)
     wanted = replace(domain(), current_memory=HALF)
-    found = decided(wanted, unwilling=waits, ledger=Attempts(not_live=2))
+    found = decided(wanted, unwilling=waits, attempts=Attempts(needs_restart_generation=2))
     assert found.look_again_at is None

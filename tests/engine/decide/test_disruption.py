@@ -11,7 +11,7 @@ from reconciler.domain.model import DesiredState, MachineType, PrunePolicy, Stop
 from reconciler.engine.decide.disruption import weigh
 from reconciler.engine.decide.inputs import Hold, Removal, VmState
 from reconciler.engine.decide.plan import plan
-from tests.values import NOW, case, domain
+from tests.values import NOW, inputs, domain
 
 AGENT = Channel(alias="channel0", name="org.qemu.guest_agent.0", number=0)
 CUT = "ends for good, cut off: nothing can ask the guest"
@@ -24,7 +24,7 @@ def weight(found, arch="x86_64"):
 
 def changed(wanted, **applied):
     """A VM that runs with less memory than its new file has."""
-    return case(wanted, RUNNING, generation=2, vm=replace(case(wanted, RUNNING).vm, generation=1),
+    return case(wanted, RUNNING, generation=2, vm=replace(inputs(wanted, RUNNING).vm, generation=1),
                 applied=replace(wanted, memory=64 << 20, **applied))
 
 
@@ -98,5 +98,5 @@ def test_what_is_stopped_first_and_destroyed_later_is_destroyed():
 
 
 def test_what_is_held_waits():
-    found = weight(replace(case(domain()), hold=Hold("", "me")))
+    found = weight(replace(inputs(domain()), hold=Hold("", "me")))
     assert (found.action, found.waits) == ("start", True)

@@ -19,7 +19,7 @@ from reconciler.engine.decide.inputs import (
 )
 from reconciler.engine.decide.plan import plan
 from reconciler.units import timestamp
-from tests.values import NOW, case, domain
+from tests.values import NOW, inputs, domain
 
 RUNNING, PAUSED, STOPPED = DesiredState.RUNNING, DesiredState.PAUSED, DesiredState.STOPPED
 
@@ -141,68 +141,68 @@ def test_pain_7_held_only_tells():
 
 def test_a_failed_action_waits_and_stalls_after_three_tries():
     waiting = RetryState((), 1, 1001.0, "StartFailed", "no firmware")
-    decided = plan(case(ledger=Attempts(failures=waiting)), NOW)
+    decided = plan(case(attempts=Attempts(failures=waiting)), NOW)
     assert verbs(decided) == []
     assert decided.ready.reason == "BackOff"
     assert decided.look_again_at == 1001.0
-    stalled = plan(case(ledger=Attempts(failures=replace(waiting, count=3))), NOW)
+    stalled = plan(case(attempts=Attempts(failures=replace(waiting, count=3))), NOW)
     assert stalled.condition("Stalled").reason == "StartFailed"
     assert "no firmware" in stalled.ready.message
-    assert verbs(plan(case(ledger=Attempts(failures=waiting)), Now(1001.0, 0.0))) == [Verb.START]
+    assert verbs(plan(case(attempts=Attempts(failures=waiting)), Now(1001.0, 0.0))) == [Verb.START]
 
 
 def test_a_crash_loop_is_slow_and_said():
     times = (995.0, 996.0, 997.0, 998.0, 999.0, 999.5)
     crashes = RetryState(times, 6, 1299.0, "Killed", "killed")
-    decided = plan(case(ledger=Attempts(crashes=crashes)), NOW)
+    decided = plan(case(attempts=Attempts(crashes=crashes)), NOW)
     assert verbs(decided) == []
     assert decided.condition("Stalled").reason == "CrashLoop"
 
 
 def test_pain_7_a_drift_fight_is_damped_and_said():
     drift = RetryState((998.0, 999.0, 999.5), 1, 1002.0, "DriftFight", "state was changed")
-    ledger = Attempts(drift=drift, settled=1, in_force="running")
-    decided = plan(case(state=VmState.PAUSED, ledger=ledger), NOW)
+    attempts = Attempts(drift=drift, observed_generation=1, last_settled_state="running")
+    decided = plan(case(state=VmState.PAUSED, attempts=attempts), NOW)
     assert verbs(decided) == []
     assert decided.condition("Contested").status is Truth.TRUE
-    assert verbs(plan(case(state=VmState.PAUSED, ledger=ledger), Now(1002.0, 0.0))) == [Verb.RESUME]
+    assert verbs(plan(case(state=VmState.PAUSED, attempts=attempts), Now(1002.0, 0.0))) == [Verb.RESUME]
     # What the file wants newly is no drift, and waits for nothing.
-    fresh = replace(ledger, settled=0)
-    assert verbs(plan(case(state=VmState.PAUSED, ledger=fresh), NOW)) == [Verb.RESUME]
+    fresh = replace(attempts, observed_generation=0)
+    assert verbs(plan(case(state=VmState.PAUSED, attempts=fresh), NOW)) == [Verb.RESUME]
 
 
 def test_rule_7_what_did_not_come_up_is_rolled_back_and_takes_a_fix_at_once():
     good, bad = domain(), domain(memory=256)
-    ledger = Attempts(refused=1, refused_because="it did not come up")
-    decided = plan(case(bad, good=good, ledger=ledger), NOW)
+    attempts = Attempts(rolled_back_generation=1, rolled_back_because="it did not come up")
+    decided = plan(case(bad, good=good, attempts=attempts), NOW)
     assert decided.steps == (Step(Verb.START, rollback=True),)
     assert decided.cause is Cause.ROLLBACK
-    back = plan(case(bad, VmState.RUNNING, applied=good, good=good, ledger=ledger), NOW)
+    back = plan(case(bad, VmState.RUNNING, applied=good, good=good, attempts=attempts), NOW)
     assert verbs(back) == []
     assert back.condition("Stalled").reason == "RolledBack"
     fixed = plan(case(domain(memory=512), VmState.RUNNING, applied=good, good=good,
-                      generation=2, ledger=ledger), NOW)
+                      generation=2, attempts=attempts), NOW)
     assert verbs(fixed) == [Verb.CHECK, Verb.STOP, Verb.START]
 
 
 def test_pain_8_a_guest_that_powered_off_stays_off_where_the_file_says_so():
-    decided = plan(case(ledger=Attempts(down="PoweredOff")), NOW)
+    decided = plan(case(attempts=Attempts(down_reason="PoweredOff")), NOW)
     assert verbs(decided) == []
     assert decided.ready.reason == "PoweredOff"
-    assert verbs(plan(case(ledger=Attempts(down="PoweredOff"), restart_asked=True), NOW)) == [
+    assert verbs(plan(case(attempts=Attempts(down_reason="PoweredOff"), restart_asked=True), NOW)) == [
         Verb.START]
 
 
 def test_pain_8_a_guest_that_rebooted_is_ended_where_the_file_says_so():
     wanted = domain(destroy_on_reboot=True)
-    down = Attempts(down="PoweredOff")
-    assert verbs(plan(case(wanted, VmState.RUNNING, ledger=down), NOW)) == [Verb.STOP]
-    assert verbs(plan(case(wanted, VmState.ABSENT, ledger=down), NOW)) == []
+    down = Attempts(down_reason="PoweredOff")
+    assert verbs(plan(case(wanted, VmState.RUNNING, attempts=down), NOW)) == [Verb.STOP]
+    assert verbs(plan(case(wanted, VmState.ABSENT, attempts=down), NOW)) == []
     assert verbs(plan(case(wanted, VmState.RUNNING), NOW)) == []
 
 
 def test_rule_9_a_try_says_what_became_of_the_one_before():
     failed = Attempts(failures=RetryState((1.0,), 2, 0.0, "MissingFile", "a.img: no such file"))
-    decided = plan(case(state=VmState.ABSENT, ledger=failed), NOW)
+    decided = plan(case(state=VmState.ABSENT, attempts=failed), NOW)
     assert verbs(decided) == [Verb.START]
     assert decided.ready.message == "try 3; before: a.img: no such file"

@@ -23,7 +23,7 @@ from reconciler.engine.decide.inputs import (
     VmState,
 )
 from reconciler.engine.decide.plan import plan
-from tests.values import NOW, case, domain
+from tests.values import NOW, inputs, domain
 
 RECREATE = [Verb.CHECK, Verb.STOP, Verb.START]
 SHUT = Opening("nights", open=False, opens_at=NOW.wall + 3600, shown="Wed 22:00 CET")
@@ -195,53 +195,53 @@ def test_an_unhealthy_guest_is_started_anew_where_its_file_says_so_with_patience
     decided = plan(ill, NOW)
     assert (verbs(decided), decided.cause) == ([Verb.STOP, Verb.START], Cause.EXIT)
     patience = RetryState((NOW.clock,) * 6, 6, NOW.clock + 60, "HealthCheckFailed", "not healthy")
-    decided = plan(replace(ill, ledger=Attempts(crashes=patience)), NOW)
+    decided = plan(replace(ill, attempts=Attempts(crashes=patience)), NOW)
     assert verbs(decided) == []
     assert decided.ready.reason == "CrashLoop"
-    assert verbs(plan(replace(ill, ledger=Attempts(crashes=patience)),
+    assert verbs(plan(replace(ill, attempts=Attempts(crashes=patience)),
                       Now(NOW.clock + 61, NOW.wall))) == [Verb.STOP, Verb.START]
 
 
-def refused(new, old, ledger, **values):
+def refused(new, old, attempts, **values):
     """The new definition still runs, and was gone back on."""
-    return case(new, applied=new, good=old, ledger=ledger, pulse=ILL,
+    return case(new, applied=new, good=old, attempts=attempts, pulse=ILL,
                 vm=Vm(VmState.RUNNING, 42, generation=1), **values)
 
 
 def test_rule_7_a_new_definition_that_is_not_healthy_goes_back():
-    ledger = Attempts(refused=1, refused_because="it is not healthy")
+    attempts = Attempts(rolled_back_generation=1, rolled_back_because="it is not healthy")
     new, old = domain(memory=256, health=HEALTH), domain(health=HEALTH)
-    decided = plan(refused(new, old, ledger), NOW)
+    decided = plan(refused(new, old, attempts), NOW)
     assert (verbs(decided), decided.cause) == ([Verb.STOP, Verb.START], Cause.ROLLBACK)
     assert decided.steps[1].rollback
     # Once the old one runs again nothing more is done, and it says why.
-    decided = plan(case(new, VmState.RUNNING, applied=old, good=old, ledger=ledger,
+    decided = plan(case(new, VmState.RUNNING, applied=old, good=old, attempts=attempts,
                         pulse=ProbeResult(HealthStatus.HEALTHY)), NOW)
     assert verbs(decided) == []
     assert decided.condition("Stalled").reason == "RolledBack"
     assert decided.condition("Healthy").status is Truth.TRUE
     # And a fix is taken at once.
     fix = case(domain(memory=192, health=HEALTH), VmState.RUNNING, applied=old, good=old,
-               generation=2, ledger=ledger)
+               generation=2, attempts=attempts)
     assert verbs(plan(fix, NOW)) == RECREATE
 
 
 def test_rule_7_what_could_have_been_told_live_goes_back_too_and_only_once():
-    ledger = Attempts(refused=1, refused_because="it is not healthy")
+    attempts = Attempts(rolled_back_generation=1, rolled_back_because="it is not healthy")
     old = replace(domain(health=HEALTH), vcpus=4, current_vcpus=2, current_memory=64 << 20)
     new = replace(old, current_vcpus=3)
-    decided = plan(refused(new, as_started(old), ledger), NOW)
+    decided = plan(refused(new, as_started(old), attempts), NOW)
     assert (decided.cause, decided.steps[-1]) == (Cause.ROLLBACK, Step(Verb.START, rollback=True))
-    back = replace(refused(new, old, ledger), applied=as_started(old), pulse=ProbeResult(),
+    back = replace(refused(new, old, attempts), applied=as_started(old), pulse=ProbeResult(),
                    vm=Vm(VmState.RUNNING, 42, generation=0))
     assert verbs(plan(back, NOW)) == []
 
 
 def test_rule_7_what_was_gone_back_on_is_not_started_for_the_health_of_the_old_one():
-    ledger = Attempts(refused=1, refused_because="it is not healthy")
+    attempts = Attempts(rolled_back_generation=1, rolled_back_because="it is not healthy")
     old = domain(health=replace(HEALTH, restart=True))
     new = domain(memory=256, health=replace(HEALTH, target="a:2", restart=True))
-    ill = replace(refused(new, old, ledger), applied=old, vm=Vm(VmState.RUNNING, 42))
+    ill = replace(refused(new, old, attempts), applied=old, vm=Vm(VmState.RUNNING, 42))
     assert plan(ill, NOW).steps == (Step(Verb.STOP), Step(Verb.START, rollback=True))
     # And it is the old one's probe that counts: it had none, or another one.
     nobody = plan(replace(ill, good=domain()), NOW)
