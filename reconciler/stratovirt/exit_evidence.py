@@ -46,14 +46,14 @@ class EvidenceCollector:
         elif event in ("GUEST_PANICKED", "RESET"):  # after a reset it is a new guest
             self._panicked = event == "GUEST_PANICKED"
 
-    def traces(self, how: process.Ended, kept: Record | None) -> ExitEvidence:
+    def evidence(self, how: process.Ended, kept: Record | None) -> ExitEvidence:
         """All of them; `how` says neither code nor signal where only another parent knows."""
         socket_left = (self._home / QMP_SOCKET).exists()
         killed = how.signal == signal.SIGKILL or (
             how.signal is None and how.code is None and socket_left)
         return ExitEvidence(
             how.code, how.signal, self._shutdown, socket_left,
-            process.reason(self._home) if how.code else "",
+            process.exit_reason(self._home) if how.code else "",
             out_of_memory=killed and kept is not None and self._oom_kills.claim(
                 kept.cgroup, kept.oom_kills),
-            panicked=self._panicked, ended_by=process.ended_by(self._home))
+            panicked=self._panicked, logged_signal=process.logged_signal(self._home))

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 UNPLUG_PATIENCE = 10.0  # seconds; a guest that can let a device go takes one or two
 
 
-class Waits:
+class EventWaiters:
     """Who waits for an event of a device, or of the processors (of no device)."""
 
     def __init__(self) -> None:
@@ -47,7 +47,7 @@ class Waits:
         self._waiting.pop((event, device), None)
 
 
-class Machine(Protocol):
+class LiveVm(Protocol):
     """What a live change needs of stratovirt.machine."""
 
     home: Path
@@ -56,14 +56,14 @@ class Machine(Protocol):
     async def execute(self, command: str, **arguments: object) -> object:
         """One QMP command."""
 
-    def note(self, **values: object) -> None:
+    def update_record(self, **values: object) -> None:
         """Change the record."""
 
 
-class Live:
+class HotplugClient:
     """One change of one VM."""
 
-    def __init__(self, machine: Machine, waits: Waits, *, manage_taps: bool) -> None:
+    def __init__(self, machine: LiveVm, waits: EventWaiters, *, manage_taps: bool) -> None:
         self._machine = machine
         self._waits = waits
         self._manage_taps = manage_taps
@@ -72,22 +72,22 @@ class Live:
         """Carry it out; `text` is the definition of what the VM then has got."""
         await self._wire(change)
         if change.commands:
-            self._machine.note(uncertain=True)
+            self._machine.update_record(uncertain=True)
             try:
                 await self._tell(change)
             except QmpRefused:
-                self._machine.note(uncertain=False)
+                self._machine.update_record(uncertain=False)
                 raise
             except GuestUnwilling:
                 # It has the device until DEVICE_DELETED says otherwise; of a processor that was
                 # asked for, nobody knows.
-                self._machine.note(uncertain=not _asks_to_go(change))
+                self._machine.update_record(uncertain=not _asks_to_go(change))
                 raise
             except asyncio.CancelledError:
                 # We are ended while the guest makes up its mind: the next reconciler asks again.
-                self._machine.note(uncertain=not _asks_to_go(change))
+                self._machine.update_record(uncertain=not _asks_to_go(change))
                 raise
-        keep(self._machine, text)
+        save_definition(self._machine, text)
         if change.tap:
             await self._unwire(change.tap)
 
@@ -136,16 +136,16 @@ class Live:
         if card is None or record is None or not self._manage_taps:
             return
         if await asyncio.to_thread(wire, card, str(self._machine.home)):
-            self._machine.note(taps=(*record.taps, card.tap))
+            self._machine.update_record(taps=(*record.taps, card.tap))
 
     async def _unwire(self, tap: str) -> None:
         record = self._machine.record
         if record is not None and tap in record.taps:
             await asyncio.to_thread(taps.remove, tap)
-            self._machine.note(taps=tuple(t for t in record.taps if t != tap))
+            self._machine.update_record(taps=tuple(t for t in record.taps if t != tap))
 
 
-def keep(machine: Machine, text: bytes) -> None:
+def save_definition(machine: LiveVm, text: bytes) -> None:
     """From now on this is what it has got.
 
     On a full disk it stays uncertain there, for the next reconciler; we know.
@@ -156,7 +156,7 @@ def keep(machine: Machine, text: bytes) -> None:
         if machine.record is not None:
             machine.record = replace(machine.record, uncertain=False)
     else:
-        machine.note(uncertain=False, updated=True)
+        machine.update_record(uncertain=False, updated=True)
 
 
 def _asks_to_go(change: Adjustment) -> bool:

@@ -18,8 +18,8 @@ from reconciler.stratovirt.command_line import MONITOR_SOCKET
 if TYPE_CHECKING:
     from pathlib import Path
 
-TICK = 0.2  # seconds between two looks at the access times; a look costs a microsecond a VM
-WITHOUT_TIMES = 2.0  # seconds between two looks at a VM where there are none
+POLL_INTERVAL = 0.2  # seconds between two stat calls for each VM (one microsecond each)
+FALLBACK_INTERVAL = 2.0  # seconds between two looks at each VM, without access times
 _FUTURE = 1 << 62  # nanoseconds: the year 2116
 
 
@@ -51,7 +51,7 @@ class Monitor:
         return now != before
 
 
-def keeps_times(directory: Path) -> bool:
+def access_times_work(directory: Path) -> bool:
     """Whether a connect shows in this directory: tried once with a socket of our own."""
     try:
         return _shows(directory / ".probe.sock")

@@ -49,7 +49,7 @@ class ExitKind(StrEnum):
     POWEROFF = "guest-poweroff"
     RESET = "guest-reset"
     PANIC = "guest-panic"
-    ASKED = "quit-from-outside"
+    QUIT = "quit-from-outside"
     TERMINATED = "terminated"
     KILLED = "killed"
     OUT_OF_MEMORY = "oom-killed"
@@ -78,10 +78,10 @@ class ExitEvidence:
     signal: int | None = None
     shutdown: str | None = None  # `reason` of the SHUTDOWN event, if it came in time
     socket_left: bool = False  # StratoVirt removes its socket at every end but SIGKILL's
-    last_words: str = ""
+    error: str = ""
     out_of_memory: bool = False  # the kernel killed in its control group for want of memory
     panicked: bool = False  # GUEST_PANICKED came, from a StratoVirt that sends it
-    ended_by: int | None = None  # the signal that it says it ended by, also where no event comes
+    logged_signal: int | None = None  # that StratoVirt wrote to stderr before a clean end
 
 
 def ptys(found: object) -> dict[str, str]:
@@ -112,12 +112,12 @@ def _kind(traces: ExitEvidence) -> tuple[ExitKind, str]:
     if traces.signal is not None:
         return ExitKind.KILLED, f"the process was ended by signal {traces.signal}"
     if traces.code:
-        return ExitKind.CRASHED, f"the process ended with status {traces.code}: {traces.last_words}"
+        return ExitKind.CRASHED, f"the process ended with status {traces.code}: {traces.error}"
     shutdown = traces.shutdown or ""
     if "quit" in shutdown:
-        return ExitKind.ASKED, "somebody sent it QMP quit"
-    if "signal" in shutdown or traces.ended_by is not None:
-        which = f" {traces.ended_by}" if traces.ended_by is not None else ""
+        return ExitKind.QUIT, "somebody sent it QMP quit"
+    if "signal" in shutdown or traces.logged_signal is not None:
+        which = f" {traces.logged_signal}" if traces.logged_signal is not None else ""
         return ExitKind.TERMINATED, f"somebody sent its process a signal{which}"
     return _by_its_guest(traces, shutdown)
 

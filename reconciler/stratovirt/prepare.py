@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True)
-class Order:
+class StartRequest:
     """What to start, and what is kept of it. `text` is the file as it was read.
 
     `simulated`: a stand-in, which uses no device, no tap and no huge page of the host.
@@ -38,7 +38,7 @@ class Order:
 
 
 @dataclass(frozen=True, slots=True)
-class Prepared:
+class HostResources:
     """What was made or found: given back when the VM has ended."""
 
     taps: tuple[str, ...] = ()
@@ -61,18 +61,18 @@ def check(domain: Domain, *, simulated: bool) -> None:
         vfio.check(passed)
 
 
-def prepare(order: Order, owner: str) -> Prepared:
+def prepare(order: StartRequest, owner: str) -> HostResources:
     """Make it (blocking); raises HostError, and then nothing is left."""
     domain = order.domain
     files.make_variables(domain.needs())
     if order.simulated:
-        return Prepared()
+        return HostResources()
     pages = domain.backing.hugepages
     mount = hugepages.mount_of(pages) if pages is not None else ""
     if pages is not None:
         hugepages.check_room(pages, domain.memory, free=True)
     passed = [device for device in domain.devices if isinstance(device, Hostdev)]
-    bound = vfio.take(passed) if passed else ()
+    bound = vfio.bind(passed) if passed else ()
     made: list[str] = []
     try:
         if order.manage_taps:
@@ -82,11 +82,11 @@ def prepare(order: Order, owner: str) -> Prepared:
     except HostError:
         give_back(made, bound)
         raise
-    return Prepared(tuple(made), bound, mount)
+    return HostResources(tuple(made), bound, mount)
 
 
 @contextmanager
-def given_back_on_failure(made: Prepared) -> Iterator[None]:
+def released_on_failure(made: HostResources) -> Iterator[None]:
     """Around a launch: where that fails, nothing is left of what was made for it."""
     try:
         yield
@@ -101,9 +101,9 @@ def wire(card: Interface, owner: str) -> bool:
                      vlans=card.vlans, owner=owner)
 
 
-def tidy(vms: Path) -> list[str]:
+def remove_stale_taps(vms: Path) -> list[str]:
     """Take away taps of ours whose VM is gone, whatever became of its record; their names."""
-    found = [tap for tap, name in taps.ours(f"{vms}/").items()
+    found = [tap for tap, name in taps.owned_by(f"{vms}/").items()
              if not process.locked(vms / name)]
     give_back(found, ())
     return found
@@ -115,4 +115,4 @@ def give_back(made: Iterable[str], bound: Iterable[str]) -> None:
         with suppress(OSError):
             taps.remove(tap)
     for address in bound:
-        vfio.give_back(address)
+        vfio.unbind(address)

@@ -108,7 +108,7 @@ def launch(program: Sequence[str], home: Path) -> Process:
     return Process(child.pid, start_time(child.pid) or 0)
 
 
-def hold(vm: Process, home: Path) -> Process:
+def start_lock_holder(vm: Process, home: Path) -> Process:
     """Let a process of its own hold the lock for as long as this VM lives; raises LockTaken."""
     handle = os.open(home / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
@@ -131,13 +131,13 @@ def hold(vm: Process, home: Path) -> Process:
     return Process(holder.pid, start_time(holder.pid) or 0)
 
 
-def hold_again(pid: int | None, started: int | None, home: Path) -> Process | None:
+def restore_lock_holder(pid: int | None, started: int | None, home: Path) -> Process | None:
     """An adopted VM that lives though somebody ended its holder: its lock is taken again."""
     if pid is None or started is None or start_time(pid) != started:
         return None
     vm = Process(pid, started)
     with suppress(StartFailed):
-        hold(vm, home)
+        start_lock_holder(vm, home)
     return vm
 
 
@@ -161,7 +161,7 @@ def find(home: Path, pid: int | None, started: int | None, *,
     return None
 
 
-def without_lock(vms: Path) -> dict[str, Process]:
+def find_unlocked(vms: Path) -> dict[str, Process]:
     """VMs below this directory, by name, that live though their lock file was deleted."""
     found: dict[str, Process] = {}
     for entry in os.listdir("/proc"):
@@ -182,7 +182,7 @@ def home_of(words: list[str], vms: Path) -> Path | None:
     return None
 
 
-async def until_free(home: Path, limit: float) -> None:
+async def wait_until_unlocked(home: Path, limit: float) -> None:
     """Wait for the end of a holder, which comes just after that of its VM."""
     with suppress(TimeoutError):
         async with asyncio.timeout(limit):
@@ -216,7 +216,7 @@ async def ended(process: Process) -> Ended:
     return Ended()
 
 
-def send(process: Process, number: signal.Signals) -> None:
+def send_signal(process: Process, number: signal.Signals) -> None:
     """Signal exactly this process, never one that took its pid."""
     with suppress(ProcessLookupError):
         handle = os.pidfd_open(process.pid)
@@ -227,7 +227,7 @@ def send(process: Process, number: signal.Signals) -> None:
             os.close(handle)
 
 
-def reason(home: Path) -> str:
+def exit_reason(home: Path) -> str:
     """Why StratoVirt says that it ended: its `Caused by:` lines, else its last line."""
     lines = _last_lines(home)
     causes: list[str] = []
@@ -241,7 +241,7 @@ def reason(home: Path) -> str:
     return plain[-1] if plain else "it left no message"
 
 
-def ended_by(home: Path) -> int | None:
+def logged_signal(home: Path) -> int | None:
     """The signal that StratoVirt says it ended by, of those that it ends cleanly at."""
     found = [_ENDED_BY.match(line) for line in _last_lines(home)]
     return next((int(match[1]) for match in found if match), None)

@@ -19,7 +19,7 @@ from reconciler.host import files
 from reconciler.stratovirt import agent, process, record
 from reconciler.stratovirt.command_line import QMP_SOCKET, Start, arguments
 from reconciler.stratovirt.exit_evidence import EvidenceCollector
-from reconciler.stratovirt.hotplug_client import Live, Waits, keep
+from reconciler.stratovirt.hotplug_client import EventWaiters, HotplugClient, save_definition
 from reconciler.stratovirt.monitors import Monitor
 from reconciler.stratovirt.observation import Vm, VmState, ptys
 from reconciler.stratovirt.prepare import give_back, prepare
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from reconciler.host.cgroup import OomKills
     from reconciler.host.notify import Notifier
     from reconciler.stratovirt.observation import ExitEvidence
-    from reconciler.stratovirt.prepare import Order, Prepared
+    from reconciler.stratovirt.prepare import HostResources, StartRequest
     from reconciler.stratovirt.record import Record
 
 REFUSED_PAUSE = 0.001  # between a socket's bind and its listen, which nothing announces
@@ -51,8 +51,8 @@ class Listener(Protocol):
     def on_disconnect(self) -> None:
         """The QMP connection closed."""
 
-    def on_end(self, traces: ExitEvidence, *, asked: bool) -> None:
-        """The process ended; `asked`: because it was stopped here."""
+    def on_end(self, evidence: ExitEvidence, *, requested: bool) -> None:
+        """The process ended; `requested`: because it was stopped here."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +82,7 @@ class VirtualMachine:
         self._asked = False
         self._clues = EvidenceCollector(home, oom_kills)
         self._monitor = Monitor(home)
-        self._waits = Waits()
+        self._waits = EventWaiters()
 
     # Looking
 
@@ -97,7 +97,7 @@ class VirtualMachine:
             kept = self.record
             if found is None and kept is not None and kept.foreign and (
                     kept.boot_id == record.boot_id()):
-                found = process.hold_again(kept.pid, kept.started, self.home)
+                found = process.restore_lock_holder(kept.pid, kept.started, self.home)
             if found is not None:
                 self._follow(found)
         return self.process is not None
@@ -124,7 +124,7 @@ class VirtualMachine:
                 return Vm(problem="a process holds its lock and cannot be recognised")
             return Vm(VmState.ABSENT)
         pid = self.process.pid
-        if self.record is not None and self.record.intent == "start":
+        if self.record is not None and self.record.pending_action == "start":
             return Vm(VmState.STARTING, pid)  # nobody has seen it up yet
         try:
             qmp = await self._connected(self._limits.qmp)
@@ -143,37 +143,37 @@ class VirtualMachine:
         """Label to pty path, of consoles and the serial port."""
         return ptys(await self.execute("query-chardev"))
 
-    def meddled(self) -> bool:
+    def foreign_client_seen(self) -> bool:
         """Whether somebody came to the monitor for people: then our events go to them."""
         return self.process is not None and self._monitor.touched()
 
-    def reclaim(self) -> None:
+    def reconnect(self) -> None:
         """Connect anew at the next look: the one that connected last gets the events."""
         if self._qmp is not None:
             self._qmp.close()
 
-    def traces(self) -> ExitEvidence:
+    def exit_evidence(self) -> ExitEvidence:
         """What a process that ended while nobody watched has left."""
-        return self._clues.traces(process.Ended(), self.record)
+        return self._clues.evidence(process.Ended(), self.record)
 
-    def note_gone(self) -> None:
+    def mark_ended(self) -> None:
         """Its record says that it runs, and it does not: clean up after it."""
         self._clean()
 
     # Acting
 
-    def prepare(self, order: Order) -> Prepared:
+    def prepare(self, order: StartRequest) -> HostResources:
         """Make what the start needs (blocking); all of it, or nothing is left."""
         self.home.mkdir(parents=True, exist_ok=True, mode=0o700)
         return prepare(order, str(self.home))
 
-    def launch(self, order: Order, made: Prepared, started_at: str) -> int:
+    def launch(self, order: StartRequest, made: HostResources, started_at: str) -> int:
         """Start the process and know it; the intent is on disk before it. Returns the pid."""
         domain = order.domain
         if self.occupied():  # what is written about that one stays as it is
             raise StartFailed(process.TAKEN)
         kept = record.Record(domain.name, domain.uuid, order.generation, record.boot_id(),
-                             intent="start", places=dict(order.layout.places),
+                             pending_action="start", places=dict(order.layout.places),
                              read_with=order.read_with, file=domain.file, taps=made.taps,
                              host_devices=made.host_devices, started_at=started_at,
                              ports={port.index: port.place for port in order.layout.ports
@@ -192,7 +192,7 @@ class VirtualMachine:
         self._follow(vm)
         return vm.pid
 
-    async def up(self) -> None:
+    async def wait_until_up(self) -> None:
         """Wait until the VM that was launched answers; raises StartFailed with its own reason.
 
         One that never answers is ended: it was never up. Cancelling leaves it as it is.
@@ -201,13 +201,13 @@ class VirtualMachine:
             await self._connected(self._limits.start)
         except QmpError as error:
             if self.process is None:
-                raise StartFailed(process.reason(self.home)) from error
+                raise StartFailed(process.exit_reason(self.home)) from error
             await self.stop(StopMode.FORCE, 0.0)
             message = f"it was not up within {self._limits.start:g} s: {error}"
             raise StartFailed(message) from error
         if self.record is not None:
-            self.record = replace(self.record, intent="")
-            self._note()
+            self.record = replace(self.record, pending_action="")
+            self._save_record()
 
     async def pause(self) -> None:
         """QMP stop."""
@@ -223,22 +223,22 @@ class VirtualMachine:
         Raises QmpInactive or GuestUnwilling when the guest does not go along yet, QmpRefused when
         it cannot be; after another QmpError nobody knows how far it came, and the record says so.
         """
-        await Live(self, self._waits, manage_taps=manage_taps).adjust(change, text)
+        await HotplugClient(self, self._waits, manage_taps=manage_taps).adjust(change, text)
 
     async def execute(self, command: str, **arguments: object) -> Any:
         """One QMP command."""
         qmp = await self._connected(self._limits.qmp)
         return await qmp.execute(command, self._limits.qmp, **arguments)
 
-    def keep(self, text: bytes) -> None:
+    def save_definition(self, text: bytes) -> None:
         """What the VM has got by now, after something went that nobody here asked for."""
-        keep(self, text)
+        save_definition(self, text)
 
-    def note(self, **values: Any) -> None:
+    def update_record(self, **values: Any) -> None:
         """Change its record, and keep it."""
         if self.record is not None:
             self.record = replace(self.record, **values)
-            self._note()
+            self._save_record()
 
     async def stop(self, mode: StopMode, patience: float, *, agent_socket: str | None = None,
                    power_button: bool = False) -> None:
@@ -252,11 +252,11 @@ class VirtualMachine:
                 raise StopFailed(message)
             return
         self._asked = True
-        never_up = self.record is not None and self.record.intent == "start"
+        never_up = self.record is not None and self.record.pending_action == "start"
         limit = NEVER_UP_PATIENCE if never_up else SIGNAL_PATIENCE
         if self.record is not None:
-            self.record = replace(self.record, intent="stop")
-            self._note()
+            self.record = replace(self.record, pending_action="stop")
+            self._save_record()
         if mode is StopMode.GRACEFUL and await self._ask_guest(
                 agent_socket, power_button=power_button) and (
                 await self._ended_within(patience)):
@@ -268,7 +268,7 @@ class VirtualMachine:
                     return
         for number in (signal.SIGTERM, signal.SIGKILL):
             if self.process is not None:
-                process.send(self.process, number)
+                process.send_signal(self.process, number)
             if await self._ended_within(SIGNAL_PATIENCE if number is signal.SIGKILL else limit):
                 return
         message = "the process does not end, not even by SIGKILL"
@@ -345,35 +345,35 @@ class VirtualMachine:
 
     def _follow(self, vm: process.Process) -> None:
         self.process = vm
-        self._asked = self.record is not None and self.record.intent == "stop"
+        self._asked = self.record is not None and self.record.pending_action == "stop"
         before = self.record
         self.record = self._clues.begin(vm, before)
         if self.record != before:
-            self._note()
+            self._save_record()
         self._over.clear()
         self._watching = asyncio.create_task(self._until_end(vm), name=f"end of {self.home.name}")
 
     async def _until_end(self, vm: process.Process) -> None:
         how = await process.ended(vm)
-        traces = self._clues.traces(how, self.record)
+        traces = self._clues.evidence(how, self.record)
         self.process = None
         asked, self._asked = self._asked, False
         if self.record is not None and self.record.foreign:
-            await process.until_free(self.home, SIGNAL_PATIENCE)
+            await process.wait_until_unlocked(self.home, SIGNAL_PATIENCE)
         self._clean()
         self._over.set()
-        self._listener.on_end(traces, asked=asked)
+        self._listener.on_end(traces, requested=asked)
 
     def _clean(self) -> None:
         """What an ended VM leaves on the host: taps and devices, if we made or bound them."""
         if self.record is None:
             return
         give_back(self.record.taps, self.record.host_devices)
-        self.record = replace(self.record, pid=None, started=None, intent="", taps=(),
+        self.record = replace(self.record, pid=None, started=None, pending_action="", taps=(),
                               host_devices=(), updated=False, uncertain=False, foreign=False)
-        self._note()
+        self._save_record()
 
-    def _note(self) -> None:
+    def _save_record(self) -> None:
         """Keep its record; the kernel's facts must do where the disk is full."""
         if self.record is not None:
             with suppress(OSError):

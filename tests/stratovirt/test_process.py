@@ -40,13 +40,13 @@ def launch(tmp_path):
 
     yield launched
     for vm in begun:
-        process.send(vm, signal.SIGKILL)
+        process.send_signal(vm, signal.SIGKILL)
         with suppress(ChildProcessError):
             os.waitpid(vm.pid, 0)
 
 
 def end(vm, number=signal.SIGUSR1):
-    process.send(vm, number)
+    process.send_signal(vm, number)
     with suppress(ChildProcessError):
         os.waitid(os.P_PID, vm.pid, os.WEXITED | os.WNOWAIT)
 
@@ -128,9 +128,9 @@ def test_pain_9_a_pid_that_is_somebody_elses_now_is_neither_found_nor_signalled(
         # Its start time gives it away, or its command line.
         assert process.find(tmp_path, other.pid, started - 1) is None
         assert process.find(tmp_path, other.pid, started) is None
-        process.send(Process(other.pid, started - 1), signal.SIGKILL)
+        process.send_signal(Process(other.pid, started - 1), signal.SIGKILL)
         assert other.poll() is None
-        process.send(Process(other.pid, started), signal.SIGKILL)
+        process.send_signal(Process(other.pid, started), signal.SIGKILL)
         assert other.wait() == -signal.SIGKILL
 
 
@@ -142,7 +142,7 @@ def test_nobody_has_no_start_time_and_no_command_line():
     gone = 2**22  # beyond any pid
     assert process.start_time(gone) is None
     assert process.command_line(gone) == []
-    process.send(Process(gone, 1), signal.SIGKILL)
+    process.send_signal(Process(gone, 1), signal.SIGKILL)
 
 
 def test_a_zombie_is_no_process(launch):
@@ -161,7 +161,7 @@ async def test_pain_19_the_end_of_a_child_tells_its_status(launch):
     vm = launch()
     waiting = asyncio.create_task(process.ended(vm))
     await asyncio.sleep(0)
-    process.send(vm, signal.SIGUSR1)
+    process.send_signal(vm, signal.SIGUSR1)
     assert await waiting == Ended(code=3)
     with pytest.raises(ChildProcessError):  # it was reaped
         os.waitpid(vm.pid, os.WNOHANG)
@@ -171,7 +171,7 @@ async def test_the_end_of_a_child_by_a_signal_tells_which(launch):
     vm = launch()
     waiting = asyncio.create_task(process.ended(vm))
     await asyncio.sleep(0)
-    process.send(vm, signal.SIGKILL)
+    process.send_signal(vm, signal.SIGKILL)
     assert await waiting == Ended(signal=signal.SIGKILL)
 
 
@@ -194,7 +194,7 @@ async def test_the_end_of_an_adopted_process_is_seen_but_not_how(tmp_path):
         waiting = asyncio.create_task(process.ended(vm))
         await asyncio.sleep(0)
         assert not waiting.done()
-        process.send(vm, signal.SIGKILL)
+        process.send_signal(vm, signal.SIGKILL)
         async with asyncio.timeout(5):
             assert await waiting == Ended()
         parent.stdin.write("\n")
@@ -255,13 +255,13 @@ Stack backtrace:
         "blank", "empty-cause"])
 def test_the_reason_of_a_failed_start_is_stratovirts_own(tmp_path, text, reason):
     (tmp_path / "stderr").write_text(text)
-    assert process.reason(tmp_path) == reason
+    assert process.exit_reason(tmp_path) == reason
 
 
 def test_the_reason_is_found_behind_a_long_log_and_in_any_bytes(tmp_path):
     (tmp_path / "stderr").write_bytes(b"\xff line\n" * 100_000 + NUMBERED.encode())
-    assert process.reason(tmp_path).startswith("Failed to prepare boot source.; ")
+    assert process.exit_reason(tmp_path).startswith("Failed to prepare boot source.; ")
 
 
 def test_without_a_file_there_is_no_reason(tmp_path):
-    assert process.reason(tmp_path / "none") == "it left no message"
+    assert process.exit_reason(tmp_path / "none") == "it left no message"

@@ -75,7 +75,7 @@ def exited(ledger: Attempts, end: Exit, policy: Policy, *, jitter: float) -> Att
 
 _DOWN = {ExitKind.POWEROFF: "PoweredOff", ExitKind.RESET: "PoweredOff",
          ExitKind.PANIC: "GuestPanicked", ExitKind.OUT_OF_MEMORY: "OutOfMemory",
-         ExitKind.ASKED: "Killed", ExitKind.TERMINATED: "Killed", ExitKind.KILLED: "Killed",
+         ExitKind.QUIT: "Killed", ExitKind.TERMINATED: "Killed", ExitKind.KILLED: "Killed",
          ExitKind.CRASHED: "Killed", ExitKind.UNHEALTHY: "HealthCheckFailed",
          ExitKind.REBOOT: "PoweredOff"}
 

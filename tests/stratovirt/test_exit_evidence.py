@@ -52,16 +52,16 @@ def test_a_kill_in_its_group_explains_an_end_by_sigkill_alone(clues, kills, tmp_
     kept = clues.begin(ME, Record("a", "u"))
     if socket:
         (tmp_path / QMP_SOCKET).touch()
-    assert not clues.traces(how, kept).out_of_memory  # nothing was killed since
+    assert not clues.evidence(how, kept).out_of_memory  # nothing was killed since
     kills(5)
-    assert clues.traces(how, kept).out_of_memory is told
+    assert clues.evidence(how, kept).out_of_memory is told
 
 
 def test_without_a_record_or_a_count_nothing_is_told(clues, kills):
     kept = clues.begin(ME, Record("a", "u"))
     kills(5)
-    assert not clues.traces(KILLED, None).out_of_memory
-    assert not clues.traces(KILLED, replace(kept, oom_kills=None)).out_of_memory
+    assert not clues.evidence(KILLED, None).out_of_memory
+    assert not clues.evidence(KILLED, replace(kept, oom_kills=None)).out_of_memory
 
 
 def test_stratovirts_own_words_are_kept_until_the_next_process(clues):
@@ -69,28 +69,28 @@ def test_stratovirts_own_words_are_kept_until_the_next_process(clues):
     clues.hear("SHUTDOWN", {"guest": False, "reason": "host-qmp-quit"})
     clues.hear("GUEST_PANICKED", {"action": "run"})
     clues.hear("STOP", {})
-    found = clues.traces(Ended(code=0), None)
+    found = clues.evidence(Ended(code=0), None)
     assert (found.shutdown, found.panicked) == ("host-qmp-quit", True)
     clues.begin(ME, None)
-    found = clues.traces(Ended(code=0), None)
+    found = clues.evidence(Ended(code=0), None)
     assert (found.shutdown, found.panicked) == (None, False)
 
 
 def test_a_guest_that_booted_again_has_not_panicked(clues):
     clues.hear("GUEST_PANICKED", {})
     clues.hear("RESET", {"guest": True})
-    assert not clues.traces(Ended(code=0), None).panicked
+    assert not clues.evidence(Ended(code=0), None).panicked
 
 
 def test_the_last_words_are_those_of_a_crash(clues, tmp_path):
     (tmp_path / STDERR).write_text("Caused by:\n    0: no luck\n")
-    assert clues.traces(Ended(code=1), None).last_words == "no luck"
-    assert clues.traces(Ended(code=0), None).last_words == ""
-    assert clues.traces(Ended(code=1), None).ended_by is None
+    assert clues.evidence(Ended(code=1), None).error == "no luck"
+    assert clues.evidence(Ended(code=0), None).error == ""
+    assert clues.evidence(Ended(code=1), None).logged_signal is None
 
 
 def test_the_signal_that_it_ended_by_stands_among_its_last_words(clues, tmp_path):
     (tmp_path / STDERR).write_bytes(b"a line\nReceived kill signal, signal number: 15 \r\nMore\n")
-    assert clues.traces(Ended(), None).ended_by == signal.SIGTERM
+    assert clues.evidence(Ended(), None).logged_signal == signal.SIGTERM
     (tmp_path / STDERR).write_bytes(b"the guest: Received kill signal, signal number: 15 \r\n")
-    assert clues.traces(Ended(), None).ended_by is None
+    assert clues.evidence(Ended(), None).logged_signal is None
