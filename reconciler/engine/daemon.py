@@ -37,7 +37,7 @@ from reconciler.stratovirt.unmanaged import find_unmanaged
 from reconciler.stratovirt.vm import Listener, VirtualMachine
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Coroutine
 
     from reconciler.domain.model import Domain, ReadingHost
     from reconciler.engine.rollout.revisions import Outcome
@@ -256,7 +256,10 @@ class Daemon:
         limits = self.settings.reconcile
         return VirtualMachine(self.vms / name, listener, self.notifier,
                               vm.Limits(limits.qmp_timeout, limits.start_timeout),
-                              self.oom_kills, self._unlocked.pop(name, None))
+                              self.oom_kills, self._spawn, self._unlocked.pop(name, None))
+
+    def _spawn(self, work: Coroutine[Any, Any, None], name: str) -> asyncio.Task[None]:
+        return asyncio.create_task(work, name=name)
 
     def _changed(self, uuid: str) -> None:
         self.publisher.changed(uuid)

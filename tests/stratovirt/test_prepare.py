@@ -10,7 +10,7 @@ import pytest
 from reconciler.errors import HostError
 from reconciler.host import taps
 from reconciler.stratovirt.addresses import lay_out
-from reconciler.stratovirt.prepare import StartRequest, check, give_back, prepare, remove_stale_taps
+from reconciler.stratovirt.prepare import StartRequest, check, prepare, release, remove_stale_taps
 from tests.domain.making import DISK, HOST, read
 from tests.host.test_taps import apart
 
@@ -29,7 +29,7 @@ def test_taps_are_made_and_given_back():
         made = prepare(order(CARD.format(n=1, bridge="br0")), "/run/r/vms/a")
         assert made.taps == ("tap-1",)
         assert taps.bridge_of("tap-1") == "br0"
-        give_back(made.taps, made.host_devices)
+        release(made.taps, made.host_devices)
         assert not taps.exists("tap-1")
 
     apart(test)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -12,7 +13,7 @@ from contextlib import suppress
 
 import pytest
 
-from reconciler.errors import StartFailed
+from reconciler.errors import LockTaken, StartFailed
 from reconciler.stratovirt import process
 from reconciler.stratovirt.command_line import qmp_argument
 from reconciler.stratovirt.process import Ended, Process
@@ -63,10 +64,10 @@ def test_pain_9_rule_1_the_vm_itself_holds_the_lock(launch, tmp_path):
     assert not process.locked(tmp_path)
 
 
-def test_pain_15_rule_1_a_second_process_is_refused_while_one_lives(launch, tmp_path):
+def test_a_second_process_is_refused_while_one_lives(launch, tmp_path):
     vm = launch()
     (tmp_path / "stderr").write_text("of the first")
-    with pytest.raises(StartFailed, match="already holds this VM's lock"):
+    with pytest.raises(LockTaken, match=rf"another process holds the lock .* \(pid {vm.pid}\)"):
         launch()
     assert (tmp_path / "stderr").read_text() == "of the first"
     end(vm)
@@ -211,6 +212,25 @@ async def test_who_waits_no_longer_leaves_nothing_behind(launch):
     assert len(os.listdir("/proc/self/fd")) == before
 
 
+async def test_an_end_is_seen_though_no_file_descriptor_was_free(launch):
+    vm = launch()
+    limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+    used = max(map(int, os.listdir("/proc/self/fd")))
+    spare = [os.open("/dev/null", os.O_RDONLY) for _ in range(used)]  # no gap below the limit
+    resource.setrlimit(resource.RLIMIT_NOFILE, (min(spare[-1], used) + 1, limits[1]))
+    try:
+        waiting = asyncio.create_task(process.ended(vm))
+        await asyncio.sleep(0)
+        assert not waiting.done()
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+        for handle in spare:
+            os.close(handle)
+    process.send_signal(vm, signal.SIGKILL)
+    async with asyncio.timeout(5):
+        assert await waiting == Ended(signal=signal.SIGKILL)
+
+
 LOG = """2024-05-06T07:08:09.123456789: [77][77][machine/src/lib.rs:1650]:WARN: something else
 2024-05-06T07:08:09.2: [77][77][src/main.rs:112]:ERROR: Failed to realize standard VM.
 """
@@ -248,8 +268,8 @@ Stack backtrace:
     ("error: Found argument '-bogus' which wasn't expected, or isn't valid in this context\n\n",
      "error: Found argument '-bogus' which wasn't expected, or isn't valid in this context"),
     ("Error: no luck\n\nStack backtrace:\n   0: main\n   1: start\n", "Error: no luck"),
-    ("Stack backtrace:\n   0: main\n", "it left no message"),
-    ("", "it left no message"), ("\n \n", "it left no message"),
+    ("Stack backtrace:\n   0: main\n", "it exited without an error message"),
+    ("", "it exited without an error message"), ("\n \n", "it exited without an error message"),
     ("\nCaused by:\n", "Caused by:"),
 ], ids=["numbered", "one", "twice", "cut-off", "clap", "backtrace", "only-backtrace", "empty",
         "blank", "empty-cause"])
@@ -264,4 +284,4 @@ def test_the_reason_is_found_behind_a_long_log_and_in_any_bytes(tmp_path):
 
 
 def test_without_a_file_there_is_no_reason(tmp_path):
-    assert process.exit_reason(tmp_path / "none") == "it left no message"
+    assert process.exit_reason(tmp_path / "none") == "it exited without an error message"

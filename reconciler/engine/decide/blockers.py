@@ -109,6 +109,6 @@ def backing_off(limiter: RetryState, what: str, now: Now) -> Blocker:
 
 def _unanswering(case: Inputs, now: Now) -> Blocker:
     failures = case.ledger.failures
-    return Blocker("QmpTimeout", case.vm.problem or "not observed yet",
+    return Blocker(case.vm.reason, case.vm.problem or "not observed yet",
                 max(failures.retry_at, now.clock + UNKNOWN_AGAIN),
                 stalled=failures.count >= STALLED_AFTER)
