@@ -31,20 +31,20 @@ from reconciler.host.cgroup import OomKills
 from reconciler.host.notify import Notifier
 from reconciler.report.server import Server
 from reconciler.stratovirt import monitors, process, vm
-from reconciler.stratovirt.prepare import tidy
+from reconciler.stratovirt.prepare import remove_stale_taps
 from reconciler.stratovirt.record import boot_id, load
-from reconciler.stratovirt.unmanaged import unmanaged
+from reconciler.stratovirt.unmanaged import find_unmanaged
 from reconciler.stratovirt.vm import Listener, VirtualMachine
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Coroutine
 
     from reconciler.domain.model import Domain, ReadingHost
     from reconciler.engine.rollout.revisions import Outcome
     from reconciler.report.events import Journal
     from reconciler.settings import Settings
     from reconciler.stratovirt.binary import Binary
-    from reconciler.stratovirt.unmanaged import Unmanaged
+    from reconciler.stratovirt.unmanaged import UnmanagedProcess
 
 PATIENCE = 0.8  # seconds that running steps get at a stop; what is cut short is looked at next time
 FAULT_PAUSE = 30.0
@@ -61,7 +61,7 @@ class Daemon:
         self.vms = settings.runtime / "vms"
         self.vms.mkdir(parents=True, exist_ok=True, mode=0o700)
         self._locks = take_locks(settings)
-        self._unlocked = process.without_lock(self.vms)
+        self._unlocked = process.find_unlocked(self.vms)
         self.notifier = Notifier()
         self.oom_kills = OomKills()
         self.keepers: dict[str, DomainController] = {}  # by uuid
@@ -69,7 +69,7 @@ class Daemon:
                         memory_limit(settings, simulated=binary.simulated))
         self.neighbours = Coordinator(limits, self._wake_waiting, self._listed,
                                         self._touched)
-        self.unmanaged: tuple[Unmanaged, ...] = ()
+        self.unmanaged: tuple[UnmanagedProcess, ...] = ()
         self.context = Environment(
             settings=settings, journal=journal, store=Store(settings.state / "domains"), host=host,
             program=[*binary.program, *settings.hypervisor.arguments],
@@ -154,7 +154,8 @@ class Daemon:
                 "hypervisor.simulated", severity="warning",
                 message="no stratovirt on PATH: a simulator stands in, and no guest really runs")
         await asyncio.to_thread(self.context.archive.sweep, self.settings.prune.keep_definitions)
-        for tap in await asyncio.to_thread(tidy, self.vms) if self.context.manage_taps else ():
+        for tap in (await asyncio.to_thread(remove_stale_taps, self.vms)
+                    if self.context.manage_taps else ()):
             self.journal.write("tap.removed", tap=tap, message="its VM is gone")
         self._remember_all()
         for keeper in tuple(self.keepers.values()):
@@ -255,7 +256,10 @@ class Daemon:
         limits = self.settings.reconcile
         return VirtualMachine(self.vms / name, listener, self.notifier,
                               vm.Limits(limits.qmp_timeout, limits.start_timeout),
-                              self.oom_kills, self._unlocked.pop(name, None))
+                              self.oom_kills, self._spawn, self._unlocked.pop(name, None))
+
+    def _spawn(self, work: Coroutine[Any, Any, None], name: str) -> asyncio.Task[None]:
+        return asyncio.create_task(work, name=name)
 
     def _changed(self, uuid: str) -> None:
         self.publisher.changed(uuid)
@@ -292,21 +296,21 @@ class Daemon:
 
     async def _watch_monitors(self) -> None:
         """Nobody tells us when a person takes our QMP events away; see stratovirt.monitors."""
-        times = monitors.keeps_times(self.settings.runtime)
+        times = monitors.access_times_work(self.settings.runtime)
         while True:
-            await asyncio.sleep(monitors.TICK if times else monitors.WITHOUT_TIMES)
+            await asyncio.sleep(monitors.POLL_INTERVAL if times else monitors.FALLBACK_INTERVAL)
             for keeper in tuple(self.keepers.values()):
                 if not times and keeper.vm.pid is not None:
                     self._wake(keeper, Priority.DRIFT)
-                elif keeper.machine.meddled():
-                    keeper.machine.reclaim()
+                elif keeper.machine.foreign_client_seen():
+                    keeper.machine.reconnect()
                     self._wake(keeper, Priority.DRIFT)
 
     async def _watch_unmanaged(self) -> None:
         """Whether there are VMs that are not ours: nobody tells us, and it is only for the eye."""
         while True:
             ours = {k.vm.pid for k in self.keepers.values() if k.vm.pid is not None}
-            found = await asyncio.to_thread(unmanaged, self.vms, self.binary.program, ours)
+            found = await asyncio.to_thread(find_unmanaged, self.vms, self.binary.program, ours)
             now = {k.vm.pid for k in self.keepers.values()}
             found = tuple(one for one in found if one.pid not in now)
             if found != self.unmanaged:

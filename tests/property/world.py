@@ -25,7 +25,7 @@ from reconciler.errors import (
     StopFailed,
 )
 from reconciler.stratovirt.observation import ExitEvidence, Vm, VmState
-from reconciler.stratovirt.prepare import Prepared
+from reconciler.stratovirt.prepare import HostResources
 from reconciler.stratovirt.record import Record
 
 MOST_MEMORY = 600 << 20  # for all VMs together
@@ -56,19 +56,19 @@ class World:
     def faulty(self, name: str, what: str) -> bool:
         return what in self.faults.get(name, set())
 
-    def end(self, name: str, traces: ExitEvidence) -> None:
-        """A process ends, asked or not."""
+    def end(self, name: str, evidence: ExitEvidence) -> None:
+        """A process ends, requested or not."""
         del self.processes[name]
         machine = self.listeners.get(name)
         if machine is not None:
-            machine.ended(traces)
+            machine.ended(evidence)
 
 
 class ModelMachine:
     def __init__(self, world: World, home: Path, listener) -> None:
         self.world, self.home, self.listener = world, home, listener
         self.record = world.records.get(home.name)
-        self.asked = self.record is not None and self.record.intent == "stop"
+        self.stop_requested = self.record is not None and self.record.pending_action == "stop"
         world.listeners[home.name] = self
 
     @property
@@ -98,16 +98,16 @@ class ModelMachine:
     async def consoles(self) -> dict[str, str]:
         return {}
 
-    def traces(self) -> ExitEvidence:
+    def exit_evidence(self) -> ExitEvidence:
         return ExitEvidence(socket_left=True)
 
-    def note_gone(self) -> None:
+    def mark_ended(self) -> None:
         if self.record is not None:
-            self._keep(replace(self.record, pid=None, started=None, intent="", updated=False,
-                               uncertain=False))
+            self._keep(replace(self.record, pid=None, started=None, pending_action="",
+                               updated=False, uncertain=False))
 
-    def prepare(self, order) -> Prepared:
-        return Prepared()
+    def prepare(self, order) -> HostResources:
+        return HostResources()
 
     def _may(self, domain) -> None:
         """Never more VMs than memory; what a domain depends on is there before it is started."""
@@ -124,34 +124,34 @@ class ModelMachine:
         self._may(order.domain)
         self.world.acts.append((self.name, "start"))
         kept = Record(order.domain.name, order.domain.uuid, order.generation, "boot",
-                      intent="start", places=dict(order.layout.places),
+                      pending_action="start", places=dict(order.layout.places),
                       read_with=order.read_with, file=order.domain.file,
                       ports={port.index: port.place for port in order.layout.ports})
         self.home.mkdir(parents=True, exist_ok=True)
         (self.home / "definition.xml").write_bytes(order.text)
         if self.world.faulty(self.name, "start"):
-            self.note_gone()
+            self.mark_ended()
             raise StartFailed("the model says no")
         pid = next(self.world.pids)
         plugged = {d.alias for d in order.domain.devices if d.HOTPLUG}
         self.world.processes[self.name] = Process(
             pid, of_layout(order.domain, order.layout), not order.paused, plugged,
             {d.alias: True for d in order.domain.devices if isinstance(d, Interface)})
-        self.asked = False
+        self.stop_requested = False
         self._keep(replace(kept, pid=pid, started=pid))
         return pid
 
-    async def up(self) -> None:
+    async def wait_until_up(self) -> None:
         await asyncio.sleep(0.03)
         if self.process is None:
             raise StartFailed("it died while it started")
         if self.world.faulty(self.name, "never-up"):
             await asyncio.sleep(30)
             if self.process is not None:
-                self.asked = True
+                self.stop_requested = True
                 self.world.end(self.name, ExitEvidence(code=0))
             raise StartFailed("it was not up in time")
-        self._keep(replace(self.record, intent=""))
+        self._keep(replace(self.record, pending_action=""))
 
     async def _command(self, running: bool) -> None:
         await asyncio.sleep(0.01)
@@ -185,7 +185,7 @@ class ModelMachine:
                 self.world.acts.append((self.name, command.name))
                 self.process.links[command.arguments["id"]] = command.arguments["up"]
         self.process.domain = change.after
-        self.keep(text)
+        self.save_definition(text)
 
     async def _plug(self, command) -> None:
         name, plugged = command.arguments["id"], self.process.plugged
@@ -206,7 +206,7 @@ class ModelMachine:
             plugged.remove(name)
             self.process.links.pop(name, None)
 
-    def keep(self, text) -> None:
+    def save_definition(self, text) -> None:
         (self.home / "definition.xml").write_bytes(text)
         self._keep(replace(self.record, uncertain=False, updated=True))
 
@@ -215,8 +215,8 @@ class ModelMachine:
             return
         self.world.judge(self.name, self.process)
         self.world.acts.append((self.name, "stop"))
-        self.asked = True
-        self._keep(replace(self.record, intent="stop"))
+        self.stop_requested = True
+        self._keep(replace(self.record, pending_action="stop"))
         await asyncio.sleep(0.02)
         if self.world.faulty(self.name, "stop"):
             await asyncio.sleep(15)
@@ -224,10 +224,10 @@ class ModelMachine:
         if self.process is not None:
             self.world.end(self.name, ExitEvidence(code=0))
 
-    def ended(self, traces: ExitEvidence) -> None:
-        asked, self.asked = self.asked, False
-        self.note_gone()
-        self.listener.on_end(traces, asked=asked)
+    def ended(self, evidence: ExitEvidence) -> None:
+        requested, self.stop_requested = self.stop_requested, False
+        self.mark_ended()
+        self.listener.on_end(evidence, requested=requested)
 
     def forget(self) -> None:
         if self.process is None:

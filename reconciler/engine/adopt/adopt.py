@@ -73,13 +73,13 @@ def adopt(settings: Settings, pid: int, found: TakenOver) -> None:
     if started is None:
         raise UsageError(f"no process {pid}", reason="NotFound")
     home.mkdir(parents=True, exist_ok=True, mode=0o700)
-    holder = process.hold(process.Process(pid, started), home)
+    holder = process.start_lock_holder(process.Process(pid, started), home)
     try:
         _name_monitors(home, found.monitors)
         write_whole(home / record.DEFINITION, found.text.encode())
         record.save(home, _record(settings, found.domain, pid, started))
     except OSError:
-        process.send(holder, signal.SIGTERM)
+        process.send_signal(holder, signal.SIGTERM)
         raise
 
 

@@ -101,7 +101,7 @@ def _surroundings(settings: Settings, pid: int, words: list[str]) -> ImportConte
     with suppress(OSError):  # another user's process; most have no relative paths
         directory = Path(os.readlink(f"/proc/{pid}/cwd"))
     return ImportContext(directory, f"imported-{pid}", None if home is None else str(home),
-                        hugepages.page_of, taps.master, _is_block)
+                        hugepages.page_of, taps.bridge_of, _is_block)
 
 
 def _is_block(path: str) -> bool:

@@ -19,7 +19,7 @@ from reconciler.engine.decide.inputs import Cause, Plan, Step, Verb
 from reconciler.errors import NameTaken
 from reconciler.report.events import timestamp
 from reconciler.stratovirt.addresses import lay_out
-from reconciler.stratovirt.prepare import Order, Prepared, given_back_on_failure
+from reconciler.stratovirt.prepare import HostResources, StartRequest, released_on_failure
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -82,7 +82,7 @@ class Actor:
         made = await asyncio.to_thread(self._prepare, order)
         self.starting = True
         try:
-            with given_back_on_failure(made):
+            with released_on_failure(made):
                 keeper.machine.launch(order, made, timestamp())
             keeper.applied, keeper.applied_text = of_layout(domain, order.layout), text
             self._launched = domain
@@ -91,7 +91,7 @@ class Actor:
         finally:
             self.starting = False
 
-    def _prepare(self, order: Order) -> Prepared:
+    def _prepare(self, order: StartRequest) -> HostResources:
         """Look at all that it needs, then make what is ours to make; in a thread."""
         self._keeper.context.check(order.domain)
         return self._keeper.machine.prepare(order)
@@ -101,7 +101,7 @@ class Actor:
         keeper = self._keeper
         self.starting = True
         try:
-            if not await self._until_newer(keeper.machine.up()):
+            if not await self._until_newer(keeper.machine.wait_until_up()):
                 return False
         finally:
             self.starting = False
@@ -115,11 +115,11 @@ class Actor:
                     durationMs=self._begun and _since(self._begun))
         return True
 
-    def _order(self, domain: Domain, text: StoredDefinition, step: Step) -> Order:
+    def _order(self, domain: Domain, text: StoredDefinition, step: Step) -> StartRequest:
         context, paused = self._keeper.context, step.verb is Verb.START_PAUSED
         # Whatever goes back to an older one must not be taken for the newest that came up.
         generation = self._keeper.memory.generation - step.rollback
-        return Order(domain, text.data, lay_out(
+        return StartRequest(domain, text.data, lay_out(
             domain, self._keeper.memory.places, context.settings.defaults.spare_ports),
             context.program_of(domain), paused, generation, text.read_with,
             context.manage_taps, context.simulated)

@@ -206,7 +206,7 @@ class DomainController:
         left = running_definition.without(self.applied, gone) if self.applied and gone else None
         if left is not None:
             self.applied = left
-            self.machine.keep(write(left).encode())
+            self.machine.save_definition(write(left).encode())
         self.wake(Priority.DRIFT)
 
     def on_disconnect(self) -> None:
@@ -214,12 +214,12 @@ class DomainController:
         if self.vm.state is not VmState.UNKNOWN:  # else it is known, and looked at by patience
             self.wake(Priority.DRIFT)
 
-    def on_end(self, traces: ExitEvidence, *, asked: bool) -> None:
+    def on_end(self, evidence: ExitEvidence, *, requested: bool) -> None:
         """The process ended."""
         self.vm = Vm(VmState.ABSENT)
         self.consoles, self.unwilling = {}, {}
-        if not asked and not self.actor.starting:
-            exits.ended(self, traces)
+        if not requested and not self.actor.starting:
+            exits.ended(self, evidence)
         self.wake(Priority.EXIT)
 
     # The pass

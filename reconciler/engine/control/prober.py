@@ -77,7 +77,7 @@ class Prober:
             while True:
                 problem = await self._ask(health, console)
                 age = keeper.context.now().clock - started / _TICKS
-                if console is not None and console.taken and not console.found:
+                if console is not None and console.in_use and not console.found:
                     # Their reading is no failure of the guest's: it must not be ended for that.
                     self._note(replace(self.pulse, message=problem), who)
                 else:
@@ -122,4 +122,4 @@ class Prober:
                 path = main_console(await self._keeper.machine.consoles())
             except QmpError as error:
                 return str(error)
-        return console.look(path)
+        return console.check(path)

@@ -21,9 +21,9 @@ def note(keeper: DomainController) -> None:
     elif keeper.vm.state is VmState.ABSENT and record is not None and record.pid is not None:
         if record.boot_id != keeper.context.boot_id:
             exits.went_with_the_host(keeper)
-        elif not record.intent:
-            exits.ended(keeper, keeper.machine.traces())
-        keeper.machine.note_gone()
+        elif not record.pending_action:
+            exits.ended(keeper, keeper.machine.exit_evidence())
+        keeper.machine.mark_ended()
     elif keeper.vm.state is VmState.ABSENT and record is None and was_up_at_reboot(keeper.ledger):
         exits.went_with_the_host(keeper)  # and its record with the run-time directory
 

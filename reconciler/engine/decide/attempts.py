@@ -127,7 +127,7 @@ def _crash_delay(count: int, policy: Policy) -> float:
 
 _DOWN = {ExitKind.POWEROFF: "PoweredOff", ExitKind.RESET: "PoweredOff",
          ExitKind.PANIC: "GuestPanicked", ExitKind.OUT_OF_MEMORY: "OutOfMemory",
-         ExitKind.ASKED: "Killed", ExitKind.TERMINATED: "Killed", ExitKind.KILLED: "Killed",
+         ExitKind.QUIT: "Killed", ExitKind.TERMINATED: "Killed", ExitKind.KILLED: "Killed",
          ExitKind.CRASHED: "Killed", ExitKind.UNHEALTHY: "HealthCheckFailed",
          ExitKind.REBOOT: "PoweredOff"}
 POWERED_OFF = _DOWN[ExitKind.POWEROFF]  # down because its guest wanted so: as it should be

@@ -135,6 +135,6 @@ def _retrying(state: RetryState, now: Now) -> str:
 
 def _unanswering(inputs: Inputs, now: Now) -> Blocker:
     silence = inputs.attempts.silence
-    return Blocker(BlockedOn.ANSWER, "QmpTimeout", inputs.vm.problem or "not observed yet",
+    return Blocker(BlockedOn.ANSWER, inputs.vm.reason, inputs.vm.problem or "not observed yet",
                    max(silence.retry_at, now.clock + UNKNOWN_AGAIN),
                    stalled=silence.count >= STALLED_AFTER)

@@ -105,7 +105,7 @@ class Publisher:
                                           error="nothing is heard of changes to the source",
                                           hint="restart the reconciler; until then it looks at "
                                                "every reconcile.resync")
-            await asyncio.sleep(min(every, watchdog.every or every))
+            await asyncio.sleep(min(every, watchdog.interval or every))
 
     def value(self) -> dict[str, Any]:
         """The whole status."""

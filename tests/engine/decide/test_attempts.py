@@ -125,7 +125,7 @@ def test_pain_7_a_fight_is_forgotten_after_a_quiet_time_of_twice_its_wait_or_a_n
 
 POWEROFFS, CRASHES = (ExitKind.POWEROFF,), (
     ExitKind.PANIC, ExitKind.CRASHED, ExitKind.KILLED, ExitKind.OUT_OF_MEMORY, ExitKind.TERMINATED,
-    ExitKind.ASKED)
+    ExitKind.QUIT)
 
 
 @pytest.mark.parametrize(("written", "stays_down"), [
