@@ -7,7 +7,7 @@ Events are named for what happened: in the source, by a user, to the VM, or to a
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from enum import IntEnum
+from enum import Enum, IntEnum, auto
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -292,15 +292,22 @@ class ActionDone(Event):
     pid: int | None = None
 
 
+class Excuse(Enum):
+    """Why a start that failed says nothing about the definition that was started."""
+
+    NAME_TAKEN = auto()  # another VM still runs under the name
+    LOCK_TAKEN = auto()  # another process holds the VM's lock
+
+
 @dataclass(frozen=True, slots=True)
 class ActionFailed(Event):
-    """A step failed. `excuses`: the failure says nothing about the new definition."""
+    """A step failed."""
 
     verb: Verb
     reason: str
     message: str
     hint: str = ""
-    excuses: bool = False
+    excuse: Excuse | None = None
 
 
 # To live changes

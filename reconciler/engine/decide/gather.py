@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import datetime
 from contextlib import suppress
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from reconciler.engine.decide.constraints import DomainSummary
@@ -36,19 +37,27 @@ if TYPE_CHECKING:
     from reconciler.windows import Window
 
 
+@dataclass(frozen=True, slots=True)
+class Decided:
+    """A plan, and what it rests on."""
+
+    inputs: Inputs
+    plan: Plan
+
+
 def decide(state: DomainState, now: Now, *, hold_of_all: Hold | None,
-           surroundings: Callable[[], Surroundings]) -> Plan:
+           surroundings: Callable[[], Surroundings]) -> Decided:
     """The plan of a domain. Its surroundings are asked for only where something is to be done."""
     inputs = gather(state, now, hold_of_all=hold_of_all)
     decided = plan(inputs, now)
     if not decided.steps:
-        return decided
-    return plan(gather(state, now, hold_of_all=hold_of_all, surroundings=surroundings()), now)
+        return Decided(inputs, decided)
+    inputs = replace(inputs, surroundings=surroundings())
+    return Decided(inputs, plan(inputs, now))
 
 
-def gather(state: DomainState, now: Now, *, hold_of_all: Hold | None = None,
-           surroundings: Surroundings | None = None) -> Inputs:
-    """Everything that the plan rests on, of what is known now."""
+def gather(state: DomainState, now: Now, *, hold_of_all: Hold | None) -> Inputs:
+    """Everything that the plan rests on, of what is known now, except for its surroundings."""
     alive = state.vm.state is not VmState.ABSENT
     return Inputs(
         domain=state.domain, vm=state.vm, generation=state.record.generation,
@@ -57,7 +66,7 @@ def gather(state: DomainState, now: Now, *, hold_of_all: Hold | None = None,
         invalid_reason=state.invalid_reason, removal=state.removal,
         removal_since=state.removal_since, hold=hold_in_force(state, hold_of_all, now),
         restart_asked=state.restart_asked, recreating=state.recreating and not alive,
-        start_after=_start_after(state), surroundings=surroundings or Surroundings(),
+        start_after=_start_after(state),
         window=window_state(state.config.windows, state.domain, now.wall), probe=state.probe,
         deferred_changes=state.deferred_changes)
 

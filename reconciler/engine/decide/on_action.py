@@ -15,6 +15,7 @@ from reconciler.engine.decide.events import (
     Archive,
     CameUp,
     Event,
+    Excuse,
     Faulted,
     LaunchBegun,
     Launched,
@@ -227,10 +228,13 @@ def _action_failed(state: DomainState, event: ActionFailed) -> Next:
         last_action=LastAction(event.verb, timestamp(event.now.wall), cause, "failed",
                                error=message))
     effects: tuple[Effect, ...] = ()
-    if event.verb in STARTS and not event.excuses and can_roll_back(state) and (
+    if event.verb in STARTS and event.excuse is None and can_roll_back(state) and (
             state.attempts.recreating_generation == generation):
         state, effects = roll_back(state, f"the new definition did not come up: {message}")
     else:
+        if event.excuse is Excuse.NAME_TAKEN:  # the name of what was gone back to may be taken, too
+            state = with_record(state, attempts=replace(
+                state.attempts, rolled_back_generation=0, rolled_back_because=""))
         state = with_record(state, attempts=attempts.failed(
             state.attempts, event.reason, f"{message} ({event.hint})" if event.hint else message,
             state.config.backoff, now=event.now.clock, jitter=event.now.jitter))

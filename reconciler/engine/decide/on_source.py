@@ -39,7 +39,8 @@ def _accepted(state: DomainState, event: DefinitionAccepted) -> Next:
     """A valid file. What means the same starts nothing (rule 4)."""
     definition, kept = event.definition, state.record.definition
     same = state.domain == event.domain
-    if same and kept == definition and not state.invalid and state.removal is Removal.NONE:
+    same_text = kept is not None and (kept.text, kept.file) == (definition.text, definition.file)
+    if same and same_text and not state.invalid and state.removal is Removal.NONE:
         # Only the line numbers may differ: those of the file instead of the kept text's.
         return replace(state, domain=event.domain), ()
     recovered = (report(state, "domain.recovered", file=definition.file,

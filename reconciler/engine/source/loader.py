@@ -36,14 +36,14 @@ _UUID = re.compile(rb"<uuid>\s*([0-9a-fA-F-]{32,36})\s*</uuid>")
 class Rejected:
     """A file that is not accepted, and the identities that it may belong to.
 
-    `alone`: only that one of its domains is meant.
+    `only_this_domain`: only that one of its domains is meant.
     """
 
     file: str
     problems: tuple[Problem, ...]
     name: str | None = None
     uuid: str | None = None
-    alone: bool = False
+    only_this_domain: bool = False
 
     @property
     def reason(self) -> str:
@@ -207,7 +207,7 @@ def _by_key(file: str, definitions: tuple[Definition, ...]) -> dict[str, Definit
 
 
 def _of_domain(key: str, domain: Domain, problems: tuple[Problem, ...]) -> Rejected:
-    return Rejected(domain.file, problems, domain.name, domain.uuid, alone=key != domain.file)
+    return Rejected(domain.file, problems, domain.name, domain.uuid, only_this_domain=key != domain.file)
 
 
 def _of_bytes(file: str, data: bytes, problems: tuple[Problem, ...]) -> Rejected:
