@@ -13,6 +13,7 @@ from reconciler.domain.model import Policy, ReadingHost, StopMode, UpdatePolicy
 from reconciler.domain.substitute import Variables
 from reconciler.engine.decide.inputs import Opening
 from reconciler.host import memory
+from reconciler.host.secret_file import read_secret
 from reconciler.report.authorization import Gate
 from reconciler.sources.listing import DEFAULTS
 
@@ -126,6 +127,6 @@ def unusable_secrets(settings: Settings) -> Iterator[tuple[str, str]]:
 def _secret(settings: Settings, file: str | None) -> bytes:
     """What a secret file holds; nothing, which lets nobody in, while it cannot be read."""
     try:
-        return (settings.base / file).read_bytes().strip() if file is not None else b""
+        return read_secret(settings.base / file) if file is not None else b""
     except OSError:
         return b""

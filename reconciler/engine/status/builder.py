@@ -25,7 +25,6 @@ if TYPE_CHECKING:
     from reconciler.engine.decide.condition_events import ConditionTimes
     from reconciler.engine.decide.inputs import Attempts
 
-STALE_AFTER = 3  # intervals without a success of a git source
 HISTORY = 5  # entries that the status shows; `history` has them all
 
 
@@ -49,15 +48,15 @@ def source_status(owner: Daemon, since: ConditionTimes) -> dict[str, Any]:
 
 
 def _of_source(owner: Daemon) -> Iterator[Condition]:
-    sync, error, source = owner.sync, owner.sync.error, owner.settings.source
+    sync, error, limit = owner.sync, owner.sync.error, owner.sync.source.stale_after
     if error is not None:
         yield Condition("Ready", Truth.FALSE, error.reason, error.advice)
     else:
         yield Condition("Ready", Truth.TRUE, "Succeeded")
     last = str(sync.source.describe().get("lastSuccess", ""))
-    if source.kind == "git" and last:
+    if limit is not None and last:
         age = time.time() - datetime.fromisoformat(last).timestamp()
-        if age > STALE_AFTER * source.interval:
+        if age > limit:
             yield Condition("Stale", Truth.TRUE, "Stale",
                             f"the last success was {show_seconds(age)} ago")
 
