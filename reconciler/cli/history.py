@@ -40,12 +40,12 @@ def _when(moment: str) -> str:
 
 
 def _rollback(options: Namespace, settings: Settings) -> int:
-    from reconciler.cli.files import Watched, outcome, put, refuse_git
+    from reconciler.cli.files import Watched, outcome, put, refuse_read_only
 
     memory, entries = _load(settings, options.name)
     entry = _chosen(entries, options.to, memory.name)
-    refuse_git(settings, f"`reconciler history {memory.name} --show {entry.number}` prints that "
-                         f"definition: commit it as {entry.file} there")
+    refuse_read_only(settings, f"`reconciler history {memory.name} --show {entry.number}` prints "
+                               f"that definition: commit it as {entry.file} there")
     owner = Watched(settings).owners().get(memory.uuid)
     if owner is not None:
         owner.one(memory.uuid, f"edit it; `reconciler history {memory.name} --show {entry.number}` "

@@ -17,6 +17,7 @@ from reconciler.engine.decide.attempts import BackoffPolicy
 from reconciler.engine.decide.state import DecisionConfig
 from reconciler.engine.source.loader import Loader
 from reconciler.host import memory
+from reconciler.host.secret_file import read_secret
 from reconciler.report.authorization import Gate
 from reconciler.sources.listing import DEFAULTS
 
@@ -137,6 +138,6 @@ def unusable_secrets(settings: Settings) -> Iterator[tuple[str, str]]:
 def _secret(settings: Settings, file: str | None) -> bytes:
     """What a secret file holds; nothing while it cannot be read, and then requests are refused."""
     try:
-        return (settings.base / file).read_bytes().strip() if file is not None else b""
+        return read_secret(settings.base / file) if file is not None else b""
     except OSError:
         return b""

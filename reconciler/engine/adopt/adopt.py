@@ -22,6 +22,7 @@ from reconciler.errors import UsageError
 from reconciler.host.files import write_whole
 from reconciler.report.events import timestamp
 from reconciler.sources.directory import Directory
+from reconciler.sources.kinds import configured_class
 from reconciler.sources.listing import DEFAULTS
 from reconciler.stratovirt import process, record
 from reconciler.stratovirt.command_line import MONITOR_SOCKET, QMP_SOCKET
@@ -35,8 +36,10 @@ if TYPE_CHECKING:
 
 def prepare(settings: Settings, pid: int) -> TakenOver:
     """Whether it can be adopted; raises UsageError where it cannot, and says what helps."""
-    if settings.source.kind == "git":
-        raise UsageError("the files come from git, and adopting writes one", reason="Refused",
+    source = configured_class(settings)
+    if not source.writable:
+        raise UsageError(f"the domain files come from {source.configured(settings)}, and adopt "
+                         "writes one", reason="Refused",
                          hint=f"`reconciler import {pid}` prints it: to be adopted, run the "
                               "reconciler on a directory first, and commit the file afterwards")
     found = take_over(settings, pid)
