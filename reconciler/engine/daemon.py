@@ -58,7 +58,7 @@ if TYPE_CHECKING:
     from reconciler.settings import Settings
     from reconciler.stratovirt.binary import Binary
 
-PATIENCE = 0.8  # seconds that running passes get at a stop; what is cut short is seen at the next start
+PATIENCE = 0.8  # seconds that running passes get at a stop; the next start sees what is there
 FAULT_PAUSE = 30.0  # seconds until a domain is looked at after an error of the reconciler
 
 

@@ -1,5 +1,4 @@
-"""The controller of one domain: observes its VM, decides, acts, and looks again until nothing is to
-be done.
+"""The controller of one domain: observes its VM, decides, acts, until nothing is left to do.
 
 It owns the domain's state. `apply` is the only place that changes it, by decide/transition.py: the
 record is on disk before anything is done in its name, what is to be reported is reported, and a

@@ -22,8 +22,12 @@ if TYPE_CHECKING:
 
     from reconciler.domain.model import Domain, ReadingHost
     from reconciler.engine.decide.inputs import Hold, Surroundings
-    from reconciler.engine.decide.state import DecisionConfig, DomainRecord, DomainState
-    from reconciler.engine.decide.state import StoredDefinition
+    from reconciler.engine.decide.state import (
+        DecisionConfig,
+        DomainRecord,
+        DomainState,
+        StoredDefinition,
+    )
     from reconciler.engine.records.archive import Archive
     from reconciler.engine.records.store import Store
     from reconciler.report.events import Journal

@@ -1,5 +1,6 @@
-"""Carries out one step of a plan on one VM. Decides nothing, and changes no state: it returns what
-became of the step, as an event.
+"""Carries out one step of a plan on one VM, and returns its outcome as an event.
+
+It decides nothing, and changes no state.
 
 Launching and signalling are whole. Only waits (for a slot, for the VM to answer) end early when the
 decision is no longer the right one, and then the next look sees what is there.

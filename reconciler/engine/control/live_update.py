@@ -1,7 +1,7 @@
 """Makes the changes of a plan that a running VM can be given, one after the other.
 
-Changes no state: what became of each change is reported as an event, and what the VM has after it is
-read from the state that follows.
+Changes no state: the outcome of each change is reported as an event, and what the VM has after it
+is read from the state that follows.
 """
 
 from __future__ import annotations

@@ -1,7 +1,6 @@
 """Probes the health of one guest, as its file says, for as long as its process runs.
 
-Counts nothing itself (decide/probe_threshold.py) and decides nothing: each result is reported to the
-controller as it comes.
+Decides nothing: decide/probe_threshold.py counts, and each result is reported to the controller.
 """
 
 from __future__ import annotations

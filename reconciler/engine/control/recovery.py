@@ -1,4 +1,4 @@
-"""What a controller knows of a process that ran before it: still there, or ended meanwhile (rule 2).
+"""What a controller finds of a process that ran before it: still there, or ended since (rule 2).
 
 Reads the record beside the VM's lock; what it means is for the transitions.
 """

@@ -78,8 +78,7 @@ def _classed(change: Change, inputs: Inputs, domain: Domain, ports: list[int]) -
 
 
 def _allowed(change: Change, inputs: Inputs, domain: Domain) -> Pending:
-    """Held back by the update policy, or a new process by a window that is closed; or by nothing.
-    """
+    """Held back by the update policy, by a closed window where the VM is recreated, or not."""
     policy = domain.policy.update
     if policy is UpdatePolicy.MANUAL or (
             policy is UpdatePolicy.LIVE and change.impact is Impact.RECREATE):

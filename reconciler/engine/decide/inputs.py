@@ -192,7 +192,7 @@ class Cause(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One action, done completely or not at all. `rollback`: with the last known good definition."""
+    """One action, done completely or not at all. `rollback`: of the last known good definition."""
 
     verb: Verb
     rollback: bool = False

@@ -20,8 +20,8 @@ from reconciler.engine.decide.events import (
     LaunchBegun,
     Launched,
     PlanBegun,
-    Planned,
     PlanEnded,
+    Planned,
     StartAwaited,
     StartBegun,
 )

@@ -82,7 +82,7 @@ def _of_live_vm(inputs: Inputs, domain: Domain, pending: tuple[Pending, ...]) ->
 
 
 def _for_its_health(inputs: Inputs) -> Decision:
-    """Everything is as the file says; is the guest healthy?"""
+    """Everything is as the file says: what remains is the health of the guest."""
     health = inputs.health
     if health is None or inputs.vm.state is not VmState.RUNNING or (
             inputs.probe.status is not HealthStatus.UNHEALTHY):

@@ -1,5 +1,6 @@
-"""The one function that changes a domain's state: what is known, and what happened, give what is
-known next and what follows for the outside. Pure.
+"""The one function that changes a domain's state. Pure.
+
+What is known, and what happened, give what is known next and what follows for the outside.
 
 control/controller.py calls it, keeps the record on disk if it changed, and performs the effects.
 The parts: what happens in the source and by a user (on_source.py), to the VM (on_vm.py), to plans

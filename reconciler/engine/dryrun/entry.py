@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from reconciler.domain.numbers import complete
 from reconciler.domain.reader import read_domain
-from reconciler.engine.composition import loader_of, reading_host
+from reconciler.engine.composition import reading_host
 from reconciler.engine.control.environment import clocks
 from reconciler.engine.dryrun.plan_view import expanded_from, explain_domain
 from reconciler.engine.dryrun.review import Review, meaning, review
@@ -30,7 +30,7 @@ async def plans(settings: Settings, name: str | None) -> dict[str, Any]:
 
 @dataclass(frozen=True, slots=True)
 class Drawn:
-    """A review, and all that it rests on. `current`: what the source has, where that is known."""
+    """A review, and all that it rests on. `current`: what the source has, if that is known."""
 
     review: Review
     snapshot: Snapshot

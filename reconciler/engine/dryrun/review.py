@@ -1,8 +1,8 @@
 """What would be done if the source were this set of files: the plan of each domain, and its cost.
 
-The states, inputs and plans are made by the engine's own functions (decide/transition.py, gather.py,
-plan.py), on what is known now. What passes by itself (a turn, a wave, a dependency that starts, too)
-is left out: other domains are taken as they will be, so that only what no waiting ends holds
+The states, inputs and plans are made by the engine's own functions (transition.py, gather.py and
+plan.py of decide/), on what is known now. What passes by itself (a turn, a wave, a dependency that
+starts, too) is left out: other domains are taken as they will be, so that only what no waiting ends holds
 anything up.
 """
 

@@ -65,7 +65,8 @@ def target_of(value: Any) -> Target:
         value["target"]["commit"], value["source"]["path"], value["source"]["files"].keys()
         return Target(Kind(value["target"]["kind"]), str(value["target"]["name"]))
     except (KeyError, TypeError, ValueError, AttributeError):
-        raise UsageError("not a plan file", hint="`reconciler plan --out FILE` writes one") from None
+        raise UsageError("not a plan file",
+                         hint="`reconciler plan --out FILE` writes one") from None
 
 
 def moved(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
@@ -136,8 +137,6 @@ def _approvals(review: Review) -> list[dict[str, Any]]:
     """The sets of domains that wait for approval, by the tokens of the reconciler."""
     held = [one for one in review.domains if one.inputs.removal is Removal.HELD]
     sets = [held] if held else []
-    for one in review.domains:
-        if one.plan.blocked_on is BlockedOn.CONFIRMATION:
-            sets.append([one])
+    sets += [[one] for one in review.domains if one.plan.blocked_on is BlockedOn.CONFIRMATION]
     return [{"token": prune_evidence.token(one.uuid for one in some),
              "domains": sorted(one.name for one in some)} for some in sets]

@@ -57,8 +57,7 @@ class Archive:
 
     def bury(self, uuid: str, name: str, definition: StoredDefinition | None,
              after: float) -> None:
-        """The domain is removed: its last definition is kept for `after` seconds; raises OSError.
-        """
+        """The domain is removed: keep its last definition for `after` seconds; raises OSError."""
         home = self._history / uuid
         for old in home.iterdir() if home.is_dir() else ():
             old.unlink(missing_ok=True)

@@ -1,5 +1,6 @@
-"""Whether the newest revision of the source has its result by now: which domains have not settled
-with it, and which are not what they should be. Pure; looked at with each status.
+"""Whether the newest revision of the source has its result by now. Pure; asked with each status.
+
+Which domains have not settled with it, and which are not what they should be.
 """
 
 from __future__ import annotations

@@ -50,7 +50,7 @@ class Outcome:
 
 def judged(outcome: Outcome, waiting: Iterable[str], failing: Iterable[str],
            domains: int) -> Outcome:
-    """The outcome by the domains that have not settled, and those that are not what they should be."""
+    """The outcome by the domains that have not settled, and those that are not Ready."""
     waits, fails = sorted(waiting), sorted(failing)
     if outcome.result is Result.SUCCESS or (waits and outcome.result is Result.PENDING):
         return outcome

@@ -1,8 +1,8 @@
 """Domains whose files are missing: what is believed of them, look by look (rule 6).
 
-Keeps the evidence of decide/prune_evidence.py for the source, and tells each domain what is believed
-of its file. Says, too, which domains may be started: a domain whose file is missing just now may be
-gone for good.
+Keeps the evidence of decide/prune_evidence.py, and reports to each domain what is believed of its
+file. Also answers which domains may be started: a domain whose file is missing may be gone for
+good.
 """
 
 from __future__ import annotations

@@ -207,7 +207,8 @@ def _by_key(file: str, definitions: tuple[Definition, ...]) -> dict[str, Definit
 
 
 def _of_domain(key: str, domain: Domain, problems: tuple[Problem, ...]) -> Rejected:
-    return Rejected(domain.file, problems, domain.name, domain.uuid, only_this_domain=key != domain.file)
+    return Rejected(domain.file, problems, domain.name, domain.uuid,
+                    only_this_domain=key != domain.file)
 
 
 def _of_bytes(file: str, data: bytes, problems: tuple[Problem, ...]) -> Rejected:

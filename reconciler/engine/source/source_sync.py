@@ -1,5 +1,4 @@
-"""From the source to the domains: each look reads a complete listing and tells every domain what its
-file says now.
+"""From the source to the domains: each look reads a complete listing, and updates every domain.
 
 Level-triggered: each look is complete and forgets nothing; it does not matter what woke it.
 Failures of the source are retried with a backoff of their own, and stop no VM (rule 3).
@@ -217,7 +216,7 @@ class SourceSync:
         self.state = replace(self.state, error=error)
 
     def _source_read(self, listing: Listing) -> None:
-        """The listing is complete; with `trouble`, it is the one that was accepted last (rule 3)."""
+        """The listing is complete; with `trouble`, it is the last one that was accepted (rule 3)."""
         before, journal = self.state, self._environment.journal
         news = listing.commit and listing.commit != before.revision
         back = listing.trouble is None and (before.error is not None or not before.last_success)

@@ -1,4 +1,4 @@
-"""The parts of the status: a domain's, from its state, and the source's, from the last looks. Pure."""
+"""The parts of the status: a domain's from its state, the source's from the last looks. Pure."""
 
 from __future__ import annotations
 
