@@ -44,10 +44,10 @@ def test_old_crashes_count_no_more():
 
 def test_pain_8_the_policy_decides_what_stays_down():
     off = Policy(restart_on_poweroff=False)
-    assert exits(1, ExitKind.POWEROFF, off)[0].down == "PoweredOff"
-    assert exits(1, ExitKind.KILLED, off)[0].down == ""
+    assert exits(1, ExitKind.POWEROFF, off)[0].down_reason == "PoweredOff"
+    assert exits(1, ExitKind.KILLED, off)[0].down_reason == ""
     never = Policy(restart_on_poweroff=False, restart_on_failure=False)
-    assert exits(1, ExitKind.CRASHED, never)[0].down == "Killed"
+    assert exits(1, ExitKind.CRASHED, never)[0].down_reason == "Killed"
 
 
 @pytest.mark.parametrize(("kind", "reason"), [
@@ -55,7 +55,7 @@ def test_pain_8_the_policy_decides_what_stays_down():
     (ExitKind.KILLED, "Killed")])
 def test_pain_8_each_kind_has_its_reason(kind, reason):
     assert exits(1, kind)[0].crashes.reason == reason
-    assert exits(1, kind, Policy(restart_on_failure=False))[0].down == reason
+    assert exits(1, kind, Policy(restart_on_failure=False))[0].down_reason == reason
 
 
 @pytest.mark.parametrize("kind", ExitKind)
@@ -140,8 +140,8 @@ def test_pain_8_each_end_leads_to_what_the_file_says_of_it(written, stays_down):
     policy = read(written).policy
     for kind in (*POWEROFFS, ExitKind.RESET, *CRASHES):
         book = exits(1, kind, policy)[0]
-        assert bool(book.down) is (kind in stays_down), kind
-        assert book.restarts == (0 if book.down else 1)
+        assert bool(book.down_reason) is (kind in stays_down), kind
+        assert book.restarts == (0 if book.down_reason else 1)
     # The host went down, or its own probe asks for it: neither is the guest's word.
-    assert not exits(1, ExitKind.REBOOT, policy)[0].down
-    assert not exits(1, ExitKind.UNHEALTHY, policy)[0].down
+    assert not exits(1, ExitKind.REBOOT, policy)[0].down_reason
+    assert not exits(1, ExitKind.UNHEALTHY, policy)[0].down_reason
