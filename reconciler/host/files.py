@@ -69,12 +69,26 @@ def _problem(need: Need) -> str:
     return ""
 
 
-def write_whole(path: Path, data: bytes) -> None:
-    """Replace a file: a reader, or a crash, sees the old one or the new one."""
+def write_whole(path: Path, data: bytes, *, durable: bool = True) -> None:
+    """Replace a file: a reader sees the old content or the new, never a part. Raises OSError.
+
+    The same holds after a crash of the host, and on return the new content is on disk. With
+    `durable=False` it does not: after such a crash the file may be old, new or empty. That is for
+    files that are rewritten anyway, and saves two fsyncs.
+    """
     fresh = path.with_name(f".{path.name}.new")
     with open(fresh, "wb", opener=_private) as file:
         file.write(data)
+        if durable:
+            file.flush()
+            os.fsync(file.fileno())
     os.replace(fresh, path)
+    if durable:
+        directory = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            os.fsync(directory)
+        finally:
+            os.close(directory)
 
 
 def _private(path: str, flags: int) -> int:

@@ -61,7 +61,7 @@ class Capabilities:
         if fresh:
             self._known[identity(program)] = known = {**known, **fresh}
             with suppress(OSError):  # it is asked again after a restart
-                write_whole(self._file, json.dumps(self._known).encode())
+                write_whole(self._file, json.dumps(self._known).encode(), durable=False)
         missing = [name for name in wanted if not known[name]]
         if missing:
             cargo = " ".join(_CARGO[name] for name in missing)
