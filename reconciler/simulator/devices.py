@@ -10,7 +10,52 @@ from .fields import Fields
 from .refusal import Refusal
 
 if TYPE_CHECKING:
-    from .machine import Machine
+    from collections.abc import Mapping
+    from typing import Protocol
+
+    from .config import Config
+    from .consoles import Console
+    from .device import Place
+    from .faults import Faults
+    from .logs import Log
+
+    class OpenFile(Protocol):
+        """An open disk file."""
+
+        handle: int
+
+    class Machine(Protocol):
+        """The part of machine.Machine that building a device uses."""
+
+        config: Config
+        faults: Faults
+        log: Log
+        started: bool
+        buses: dict[str, dict[Place, Device]]
+        serial_bus: tuple[str, int] | None
+        ports: dict[int, tuple[str, Console]]
+        networks: dict[str, Device]
+        balloon: bool
+        bootindexes: dict[int, str]
+
+        @property
+        def files(self) -> Mapping[str, OpenFile]:
+            """The open disk files, by path."""
+
+        def open_console(self, given: Fields) -> Console:
+            """Open a character device."""
+
+        def check_id(self, identity: str) -> None:
+            """Refuse an id that is in use."""
+
+        def bus(self, name: str) -> dict[Place, Device]:
+            """The bus of this name; refuses an unknown one."""
+
+        def put(self, device: Device) -> None:
+            """Put a device in its place; refuses an occupied one."""
+
+        def take_out(self, device: Device) -> None:
+            """Remove a device from its place."""
 
 # What a default build leaves out, by the feature that it is built with.
 FEATURES = {
