@@ -17,7 +17,7 @@ from reconciler.engine.decide.attempts import BackoffPolicy
 from reconciler.engine.decide.inputs import Now
 from reconciler.engine.records.history import Archive
 from reconciler.host import files
-from reconciler.stratovirt.capabilities import Capabilities, identity
+from reconciler.stratovirt.capabilities import Capabilities, program_identity
 from reconciler.stratovirt.prepare import check
 from reconciler.units import seconds
 
@@ -119,7 +119,7 @@ class Environment:
 
     def signature(self, domain: Domain) -> tuple[object, ...]:
         """Changes with the files that the domain needs, StratoVirt's own among them."""
-        return (*files.signature(domain.needs()), identity(self.program_of(domain)))
+        return (*files.signature(domain.needs()), program_identity(self.program_of(domain)))
 
     def save(self, memory: DomainRecord) -> None:
         """Keep it; a full disk stops nothing, and is told."""
