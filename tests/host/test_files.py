@@ -77,7 +77,7 @@ def test_pain_16_variables_are_made_once_from_their_template(tmp_path):
 def test_variables_whose_template_is_missing_are_told(tmp_path):
     need = Need(str(tmp_path / "a"), template=str(tmp_path / "template"))
     assert "template: no such file" in said(need)
-    with pytest.raises(HostError, match="cannot be made from"):
+    with pytest.raises(HostError, match="cannot be created from"):
         make_variables([need])
 
 
