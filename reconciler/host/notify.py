@@ -42,6 +42,10 @@ class Notifier:
                 for callback in tuple(self._callbacks.get(path, ())):
                     callback(str(event.name) if event.name else "")
 
+    def close(self) -> None:
+        """Stop all watches, even if `run` was never started."""
+        self._inotify.close()
+
     def _overflowed(self) -> None:
         """The kernel dropped events: any file may have changed."""
         for callback in [one for several in self._callbacks.values() for one in several]:

@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Protocol
 
 from reconciler.domain.model import StopMode
-from reconciler.errors import HostError, QmpError, StartFailed, StopFailed
+from reconciler.errors import HostError, NameTaken, QmpError, StartFailed, StopFailed
 from reconciler.stratovirt import agent, process, record
 from reconciler.stratovirt.command_line import Start, arguments
 from reconciler.stratovirt.exit_evidence import EvidenceCollector
@@ -63,16 +63,19 @@ class Limits:
 
 
 class VirtualMachine:
-    """The VM in the directory `home`.
+    """The VM of the domain `uuid` in the directory `home`.
 
-    `unlocked`: its process, if it runs but its directory, and with it the lock, was deleted.
+    The directory may still be in use by another domain, which was renamed: then this VM is absent,
+    and cannot be launched. `unlocked`: its process, if it runs but its directory, and with it the
+    lock, was deleted.
     """
 
-    def __init__(self, home: Path, listener: Listener, notifier: Notifier, limits: Limits,
-                 oom_kills: OomKills, spawn: Spawn,
+    def __init__(self, home: Path, uuid: str, listener: Listener, notifier: Notifier,
+                 limits: Limits, oom_kills: OomKills, spawn: Spawn,
                  unlocked: process.Process | None = None) -> None:
         self.home = home
-        self.record: Record | None = record.load(home)
+        self._uuid = uuid
+        self.record: Record | None = self._load()
         self.process: process.Process | None = None
         self._listener = listener
         self._limits = limits
@@ -86,6 +89,11 @@ class VirtualMachine:
         self._qmp = QmpSession(home, notifier, self._ended, self._on_event,
                                listener.on_disconnect)
 
+    def _load(self) -> Record | None:
+        """The record in the directory, unless it is another domain's."""
+        found = record.load(self.home)
+        return found if found is not None and found.uuid == self._uuid else None
+
     # Observing
 
     def adopt(self) -> bool:
@@ -94,7 +102,7 @@ class VirtualMachine:
             found, self._unlocked = self._unlocked, None
             if found is None and process.locked(self.home) and not self._reassigned():
                 if self.record is None or self.record.pid is None:
-                    self.record = record.load(self.home)  # `reconciler adopt` may have written it
+                    self.record = self._load()  # `reconciler adopt` may have written it
                 found = self._find()
             kept = self.record
             if found is None and kept is not None and kept.foreign and (
@@ -115,9 +123,9 @@ class VirtualMachine:
         return process.locked(self.home)
 
     def _reassigned(self) -> bool:
-        """Whether the directory belongs to another domain now, after this one was renamed."""
+        """Whether the directory is another domain's: one of the two was renamed."""
         now = record.load(self.home)
-        return now is not None and self.record is not None and now.uuid != self.record.uuid
+        return now is not None and now.uuid != self._uuid
 
     async def observe(self) -> Vm:
         """The current state: of the process from the kernel, of the guest from QMP."""
@@ -173,10 +181,14 @@ class VirtualMachine:
     def launch(self, request: StartRequest, made: HostResources, started_at: str) -> int:
         """Start the process, after the record on disk says so; returns the pid.
 
-        Raises LockTaken if another process holds the lock, StartFailed if the start fails.
+        Raises LockTaken if another process holds the lock, NameTaken if that is the VM of another
+        domain, StartFailed if the start fails.
         """
         domain = request.domain
         if self.occupied():  # before the record of that process is overwritten
+            if self._reassigned():
+                raise NameTaken(f"another VM still runs as '{self.home.name}'",
+                                hint="it is attempted again until that VM has ended")
             raise process.lock_taken(self.home)
         kept = record.Record(domain.name, domain.uuid, request.generation, record.boot_id(),
                              pending_action="start", places=dict(request.layout.places),
@@ -278,14 +290,18 @@ class VirtualMachine:
 
     def forget(self) -> None:
         """Remove the directory of a VM that has ended; disks and nvram are kept."""
-        if self.process is None and not process.locked(self.home):
+        if self.process is None and not process.locked(self.home) and not self._reassigned():
             shutil.rmtree(self.home, ignore_errors=True)
             self.record = None
 
-    def abandon(self, uuid: str) -> None:
+    def change_uuid(self, uuid: str) -> None:
+        """The domain has another uuid now; its process keeps running."""
+        self._uuid = uuid
+        self.update_record(uuid=uuid)
+
+    def abandon(self) -> None:
         """Remove only this domain's files: another domain may use the directory by now."""
-        kept = record.load(self.home)
-        if self.process is None and kept is not None and kept.uuid == uuid:
+        if self.process is None and self._load() is not None:
             (self.home / record.RECORD).unlink(missing_ok=True)
             (self.home / record.DEFINITION).unlink(missing_ok=True)
 

@@ -50,6 +50,7 @@ class World:
     listeners: dict[str, ModelMachine] = field(default_factory=dict)
     faults: dict[str, set[str]] = field(default_factory=dict)
     acts: list[tuple[str, str]] = field(default_factory=list)
+    held: set[str] = field(default_factory=set)  # domains that are held
     judge: object = None  # called before every stop
     pids: itertools.count = field(default_factory=lambda: itertools.count(100))
 
@@ -65,9 +66,10 @@ class World:
 
 
 class ModelMachine:
-    def __init__(self, world: World, home: Path, listener) -> None:
-        self.world, self.home, self.listener = world, home, listener
-        self.record = world.records.get(home.name)
+    def __init__(self, world: World, home: Path, uuid: str, listener) -> None:
+        self.world, self.home, self.uuid, self.listener = world, home, uuid, listener
+        kept = world.records.get(home.name)
+        self.record = kept if kept is not None and kept.uuid == uuid else None
         self.stop_requested = self.record is not None and self.record.pending_action == "stop"
         world.listeners[home.name] = self
 
@@ -110,14 +112,13 @@ class ModelMachine:
         return HostResources()
 
     def _may(self, domain) -> None:
-        """Never more VMs than memory; what a domain depends on is there before it is started."""
+        """Never more VMs than memory; no start of a held domain, none before its dependencies."""
         processes = self.world.processes
+        assert self.name not in self.world.held, f"{self.name} is started although it is held"
         taken = sum(p.domain.memory for p in processes.values())
         assert taken + domain.memory <= MOST_MEMORY, f"{self.name}: no memory is left for it"
-        before = [act for name, act in self.world.acts if name == self.name]
-        if before[-1:] != ["stop"]:  # a recreate waits for nobody
-            for wanted in domain.policy.depends_on:
-                assert wanted.domain in processes, f"{self.name} before {wanted.domain}"
+        for wanted in domain.policy.depends_on:
+            assert wanted.domain in processes, f"{self.name} before {wanted.domain}"
 
     def launch(self, order, made, started_at) -> int:
         assert self.name not in self.world.processes, "two processes of one domain"
@@ -213,6 +214,7 @@ class ModelMachine:
     async def stop(self, mode, patience, **_) -> None:
         if self.process is None:
             return
+        assert self.name not in self.world.held, f"{self.name} is stopped although it is held"
         self.world.judge(self.name, self.process)
         self.world.acts.append((self.name, "stop"))
         self.stop_requested = True
@@ -238,8 +240,16 @@ class ModelMachine:
             if self.home.exists():
                 self.home.rmdir()
 
-    def abandon(self, uuid: str) -> None:
-        if self.process is None and self.record is not None and self.record.uuid == uuid:
+    def occupied(self) -> bool:
+        return self.process is not None
+
+    def change_uuid(self, uuid: str) -> None:
+        self.uuid = uuid
+        if self.record is not None:
+            self._keep(replace(self.record, uuid=uuid))
+
+    def abandon(self) -> None:
+        if self.process is None and self.record is not None:
             self.forget()
 
     def close(self) -> None:
@@ -252,10 +262,9 @@ class ModelDaemon(Daemon):
 
     world: World
 
-    def _machine(self, name, listener):
-        return ModelMachine(self.world, self.vms / name, listener)
+    def machine(self, name, uuid, listener):
+        return ModelMachine(self.world, self.vms / name, uuid, listener)
 
-
-def model_clock() -> Now:
-    time = asyncio.get_running_loop().time()
-    return Now(1000.0 + time, 1_800_000_000.0 + time)
+    def now(self) -> Now:
+        time = asyncio.get_running_loop().time()
+        return Now(1000.0 + time, 1_800_000_000.0 + time)
