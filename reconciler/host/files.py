@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from reconciler.domain.model import Need
 
 _KINDS = {"file": stat.S_ISREG, "block": stat.S_ISBLK, "character": stat.S_ISCHR}
+_NAMES = {"file": "regular file", "block": "block device", "character": "character device"}
 
 
 def check(needs: Iterable[Need]) -> None:
@@ -63,7 +64,7 @@ def _problem(need: Need) -> str:
         return f"{path}: {(error.strerror or 'not accessible').lower()}"
     accepted = need.kind.split("-or-")
     if not any(_KINDS[kind](mode) for kind in accepted):
-        return f"{path}: accepted: a {' or '.join(accepted)} (device)"
+        return f"{path}: not a {' or '.join(_NAMES[kind] for kind in accepted)}"
     if not os.access(path, os.R_OK | (os.W_OK if need.writable and path == need.path else 0)):
         return f"{path}: permission denied"
     return ""

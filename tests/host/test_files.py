@@ -29,12 +29,12 @@ def test_every_problem_is_named_at_once(tmp_path):
     found = said(Need(str(tmp_path / "a")), Need(str(tmp_path / "b")), Need(str(tmp_path), "file"))
     assert f"{tmp_path}/a: no such file or directory" in found
     assert f"{tmp_path}/b: no such file" in found
-    assert f"{tmp_path}: accepted: a file" in found
+    assert f"{tmp_path}: not a regular file" in found
 
 
 @pytest.mark.parametrize(("kind", "accepted"), [
-    ("block", "a block (device)"), ("file-or-block", "a file or block (device)"),
-    ("file", "a file (device)")])
+    ("block", "not a block device"), ("file-or-block", "not a regular file or block device"),
+    ("file", "not a regular file")])
 def test_another_kind_is_refused(kind, accepted):
     assert accepted in said(Need("/dev/null", kind))
 
