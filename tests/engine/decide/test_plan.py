@@ -201,8 +201,8 @@ def test_pain_8_a_guest_that_rebooted_is_ended_where_the_file_says_so():
     assert verbs(plan(inputs(wanted, VmState.RUNNING), NOW)) == []
 
 
-def test_rule_9_a_try_says_what_became_of_the_one_before():
+def test_rule_9_an_attempt_names_the_error_of_the_one_before():
     failed = Attempts(failures=RetryState((1.0,), 2, 0.0, "MissingFile", "a.img: no such file"))
     decided = plan(inputs(state=VmState.ABSENT, attempts=failed), NOW)
     assert verbs(decided) == [Verb.START]
-    assert decided.ready.message == "try 3; before: a.img: no such file"
+    assert decided.ready.message == "attempt 3; last error: a.img: no such file"

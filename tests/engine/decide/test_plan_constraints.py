@@ -86,7 +86,7 @@ def test_a_stop_waits_for_those_that_depend_on_it():
         decided = plan(found, NOW)
         assert verbs(decided) == []
         assert decided.ready.reason == "WaitingForDependency"
-        assert "first stops web, worker" in decided.ready.message
+        assert "waiting for web, worker to stop first" in decided.ready.message
     # Nothing is to be stopped any more: it goes.
     assert verbs(plan(inputs(state=VmState.ABSENT, surroundings=around, removal=Removal.PROVEN),
                       NOW)) == [Verb.FORGET]
