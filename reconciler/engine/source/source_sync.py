@@ -216,7 +216,7 @@ class SourceSync:
         self.state = replace(self.state, error=error)
 
     def _source_read(self, listing: Listing) -> None:
-        """The listing is complete; with `trouble`, it is the last one that was accepted (rule 3)."""
+        """The listing is complete; with `trouble`, it is the last accepted one (rule 3)."""
         before, journal = self.state, self._environment.journal
         news = listing.commit and listing.commit != before.revision
         back = listing.trouble is None and (before.error is not None or not before.last_success)
