@@ -25,8 +25,9 @@ def weight(found, arch="x86_64"):
 
 def changed(wanted, **applied):
     """A VM that runs with less memory than its new file has."""
-    return inputs(wanted, RUNNING, generation=2, vm=replace(inputs(wanted, RUNNING).vm, generation=1),
-                running=replace(wanted, memory=64 << 20, **applied))
+    return inputs(wanted, RUNNING, generation=2,
+                  vm=replace(inputs(wanted, RUNNING).vm, generation=1),
+                  running=replace(wanted, memory=64 << 20, **applied))
 
 
 @pytest.mark.parametrize(("policy", "agent", "arch", "machine", "down", "text"), [
