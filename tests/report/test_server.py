@@ -302,7 +302,7 @@ async def test_a_webhook_wakes_a_look_at_the_source(tmp_path):
         assert reconciler.sync.handled == before
         assert (await over_tcp(port, "POST", "/hooks/git", b"{}", x_gitlab_token="s"))[0] == 200
         await until(reconciler, lambda: reconciler.sync.handled > before)
-        assert place.told("hook.received")
+        assert place.reported("hook.received")
         assert (await over_tcp(port, "GET", "/livez"))[0] == 200
         assert (await over_tcp(port, "GET", "/api/v1/status"))[0] == 200
         (tmp_path / "secret").write_text("another\n")  # changed without a restart
@@ -319,7 +319,7 @@ async def test_a_secret_that_guards_nothing_is_told_at_the_start(tmp_path, text,
         (tmp_path / "secret").write_text(text)
         (tmp_path / "secret").chmod(mode)
     async with running(place):
-        told = place.told("http.remarked")
+        told = place.reported("http.remarked")
     assert [said in event["message"] for event in told] == ([True] if said else [])
 
 
@@ -329,7 +329,7 @@ async def test_a_port_that_is_taken_is_told_and_stops_nothing(tmp_path, handler)
         place = Place(tmp_path / "place", f"http: {{listen: '127.0.0.1:{port}'}}\n")
         async with running(place) as reconciler:
             assert reconciler.server.port is None
-            assert place.told("http.failed")
+            assert place.reported("http.failed")
 
 
 async def test_another_method_does_nothing(tmp_path):

@@ -110,7 +110,7 @@ async def test_one_change_of_fifty_is_one_parse_and_one_domain(place):
         assert found["parses"] == 1
         assert found["reads"] <= 2
         assert found["passes"] <= 3
-        assert [e["domain"] for e in place.told("domain.accepted")[COUNT:]] == ["d7"]
+        assert [e["domain"] for e in place.reported("domain.accepted")[COUNT:]] == ["d7"]
 
 
 async def test_a_burst_of_changes_of_one_file_is_looked_at_a_few_times(place):

@@ -46,9 +46,9 @@ def test_pain_16_half_a_start_leaves_nothing_behind(tmp_path, why, obstacle):
     def test():
         async def fails():
             async with running(place) as reconciler:
-                await until(reconciler, lambda: len(place.told("action.failed")) > 1)
+                await until(reconciler, lambda: len(place.reported("action.failed")) > 1)
                 assert not taps.exists("tap-a")
-                assert all("no luck" in e["error"] for e in place.told("action.failed")) is (
+                assert all("no luck" in e["error"] for e in place.reported("action.failed")) is (
                     not obstacle), why
 
         asyncio.run(fails())

@@ -39,14 +39,14 @@ def test_pain_4_a_kept_definition_is_read_as_it_was_meant_then(context):
 
 def test_a_kept_definition_that_cannot_be_read_any_more_is_told(context, place):
     assert context.read(StoredDefinition("<domain/>", "a.xml")) is None
-    event, = place.told("domain.invalid")
+    event, = place.reported("domain.invalid")
     assert (event["severity"], event["file"]) == ("warning", "a.xml")
 
 
 def test_a_memory_that_cannot_be_kept_stops_nothing_and_is_told(context, place):
     (place.path / "state" / "domains").rename(place.path / "state" / "gone")
     context.save(DomainRecord("u", "a"))
-    assert place.told("state.unwritable")[0]["domain"] == "a"
+    assert place.reported("state.unwritable")[0]["domain"] == "a"
 
 
 def test_the_signature_of_a_domain_is_that_of_its_files(context, place):

@@ -94,7 +94,7 @@ async def test_pain_8_a_kill_for_want_of_memory_is_no_other_kill(world):
     assert found["byKind"] == {"oom-killed": 1, "killed": 1}
     assert (found["total"], found["lastExit"]["kind"], found["lastExit"]["signal"]) == (
         2, "killed", 9)
-    assert [e["reason"] for e in world.told("domain.exited")] == ["oom-killed", "killed"]
+    assert [e["reason"] for e in world.reported("domain.exited")] == ["oom-killed", "killed"]
 
 
 async def test_out_of_memory_is_the_reason_where_it_stays_down(world):
@@ -158,7 +158,7 @@ async def test_pain_8_a_reboot_of_the_host_is_counted_once_for_what_was_up(world
             found = shown(reconciler)
             assert (found["byKind"], found["total"]) == ({"host-reboot": 1}, 0)
             assert found["lastExit"]["at"] is not None
-    assert [e["reason"] for e in world.told("domain.exited")] == ["host-reboot"]
+    assert [e["reason"] for e in world.reported("domain.exited")] == ["host-reboot"]
 
 
 def test_people_read_the_counts_and_the_last_one():

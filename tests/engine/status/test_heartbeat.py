@@ -23,17 +23,17 @@ async def test_pain_13_the_heart_beats_only_while_changes_are_heard(tmp_path):
     place = Place(tmp_path, "reconcile: {heartbeat: 50ms, resync: 300ms}\n")
     async with running(place) as reconciler:
         await beats(place, reconciler, 3)
-        assert not place.told("source.failed")
+        assert not place.reported("source.failed")
         reader = reconciler.sync.source._watch._observer._reader
         reader.stop()
         reader.join()
         async with asyncio.timeout(LIMIT):
-            while not place.told("source.failed"):
+            while not place.reported("source.failed"):
                 await asyncio.sleep(0.01)
         last = json.loads((place.path / "state" / HEARTBEAT).read_bytes())["at"]
         await asyncio.sleep(0.3)  # six beats would have come
         assert json.loads((place.path / "state" / HEARTBEAT).read_bytes())["at"] == last
-        told, = place.told("source.failed")
+        told, = place.reported("source.failed")
         assert (told["reason"], told["severity"]) == ("WatcherDied", "error")
         # It looks all the same, by its clock.
         place.drop("a")
