@@ -11,7 +11,7 @@ from reconciler.engine.decide.definition_history import Entry
 from reconciler.engine.decide.events import Priority
 from reconciler.engine.decide.gather import decide
 from reconciler.engine.decide.inputs import Removal
-from tests.engine.counting import calls
+from tests.counting import calls
 from tests.engine.making import look, looking, state_of
 from tests.engine.source.places import DEFAULTS
 from tests.values import xml
