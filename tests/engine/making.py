@@ -44,6 +44,7 @@ class Place:
     def __init__(self, path: Path, config: str = "") -> None:
         self.path = path
         self.events: list[dict] = []
+        self._news = asyncio.Event()
         for name in ("domains", "state", "images"):
             (path / name).mkdir(exist_ok=True)
         (path / "config.yaml").write_text(CONFIG + config)
@@ -68,9 +69,18 @@ class Place:
 
     def show(self, event: dict) -> None:
         self.events.append(event)
+        self._news.set()
 
     def reported(self, *names: str) -> list[dict]:
         return [event for event in self.events if event["event"] in names]
+
+    async def until_reported(self, name: str) -> dict:
+        """Wait for an event of this name; the first one."""
+        async with asyncio.timeout(LIMIT):
+            while not self.reported(name):
+                self._news.clear()
+                await self._news.wait()
+        return self.reported(name)[0]
 
 
 @asynccontextmanager
