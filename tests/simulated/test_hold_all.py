@@ -62,7 +62,7 @@ def telling(tmp_path):
 
 def until_told(site, result):
     deadline = time.monotonic() + LIMIT
-    while not any(told["result"] == result for told in site.told()):
+    while not any(told["result"] == result for told in site.reported()):
         assert time.monotonic() < deadline, site.log()
         time.sleep(0.02)
 
@@ -87,7 +87,7 @@ def test_what_became_of_a_revision_is_told_once(telling):
     site.until(lambda v: len(v["domains"]) == 3
                and v["source"]["history"][-1]["result"] == "success")
     results = {}
-    for told in site.told():  # at least once: what our end interrupted is told again
+    for told in site.reported():  # at least once: what our end interrupted is told again
         seen = results.setdefault(told["revision"], [])
         seen += [told["result"]] if seen[-1:] != [told["result"]] else []
     assert results[revision["revision"]][-1] == "success"

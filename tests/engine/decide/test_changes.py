@@ -67,7 +67,8 @@ def test_a_live_change_that_failed_takes_a_new_process():
     waiting = decided(with_disk(UpdatePolicy.LIVE), attempts=Attempts(needs_restart_generation=2))
     assert verbs(waiting) == []
     assert waiting.condition("RestartRequired") is not None
-    assert verbs(decided(with_disk(), attempts=Attempts(needs_restart_generation=1))) == [Verb.UPDATE]
+    older = Attempts(needs_restart_generation=1)
+    assert verbs(decided(with_disk(), attempts=older)) == [Verb.UPDATE]
 
 
 def test_rule_9_a_change_whose_end_nobody_saw_takes_a_new_process():
@@ -146,7 +147,8 @@ def test_rule_4_what_no_start_has_is_never_a_reason_for_another_start(policy):
     assert refused.steps == ()
     assert refused.pending[0].waits_for_guest
     assert refused.look_again_at == NOW.clock + 5  # it is asked again, and again
-    assert verbs(decided(wanted, vm=fresh, attempts=Attempts(needs_restart_generation=2))) == [Verb.UPDATE]
+    failed = Attempts(needs_restart_generation=2)
+    assert verbs(decided(wanted, vm=fresh, attempts=failed)) == [Verb.UPDATE]
 
 
 def test_with_the_policy_manual_it_waits_for_the_restart_that_brings_it():
