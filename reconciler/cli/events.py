@@ -6,7 +6,8 @@ import json
 import os
 import select
 import sys
-from typing import TYPE_CHECKING, Any
+from contextlib import suppress
+from typing import TYPE_CHECKING, BinaryIO
 
 from reconciler.cli.terminal import complain, paint
 from reconciler.cli.verb import ERROR, NO, OK, Verb
@@ -39,8 +40,8 @@ def _run(options: Namespace, settings: Settings) -> int:
                  "start it: `reconciler run`")
         return ERROR
     as_text = options.output == "text" or (options.output == "auto" and sys.stdout.isatty())
-    with path.open(encoding="utf-8", errors="replace") as file:
-        lines = [line for line in file if _wanted(line, options.name)]
+    with path.open("rb") as file:
+        lines = [line for line in _lines(file) if _wanted(line, options.name)]
         most = options.lines if options.lines is not None else 10 if options.follow else len(lines)
         for line in lines[max(0, len(lines) - most):]:
             _print(line, as_text=as_text)
@@ -51,32 +52,50 @@ def _run(options: Namespace, settings: Settings) -> int:
                 return NO
             return OK
         sys.stdout.flush()
-        for line in _follow(path, file):
+        for line in follow(path, file):
             if _wanted(line, options.name):
                 _print(line, as_text=as_text)
                 sys.stdout.flush()
     return OK
 
 
-def _follow(path: Path, file: Any) -> Iterator[str]:
-    """New whole lines, also across a rotation."""
-    part = ""
+def follow(path: Path, file: BinaryIO) -> Iterator[str]:
+    """Complete lines as they are appended, from where `file` stands and across rotations.
+
+    Takes over `file`: it is closed at the end, or when the journal was rotated.
+    """
+    try:
+        while True:
+            # Asked before the read: a file that is rotated by then gets no more lines.
+            rotated = _rotated(path, file)
+            yield from _lines(file)
+            if not rotated:
+                select.select([], [], [], _TICK)
+                continue
+            with suppress(FileNotFoundError):  # rotated once more just now
+                fresh = path.open("rb")
+                file.close()
+                file = fresh
+    finally:
+        file.close()
+
+
+def _lines(file: BinaryIO) -> Iterator[str]:
+    """The complete lines there are; half a line is left for the next time."""
     while True:
-        piece = file.readline()
-        if piece:
-            part += piece
-            if part.endswith("\n"):
-                yield part
-                part = ""
-            continue
-        try:
-            rotated = os.stat(path).st_ino != os.fstat(file.fileno()).st_ino
-        except FileNotFoundError:
-            rotated = False
-        if rotated:
-            file = path.open(encoding="utf-8", errors="replace")
-            continue
-        select.select([], [], [], _TICK)
+        position = file.tell()
+        line = file.readline()
+        if not line.endswith(b"\n"):
+            file.seek(position)
+            return
+        yield line.decode(errors="replace")
+
+
+def _rotated(path: Path, file: BinaryIO) -> bool:
+    try:
+        return os.stat(path).st_ino != os.fstat(file.fileno()).st_ino
+    except FileNotFoundError:  # between the two renames of a rotation
+        return False
 
 
 def _wanted(line: str, name: str | None) -> bool:

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import sys
+from contextlib import contextmanager
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TextIO
 
 from reconciler.cli.verb import NO, OK, Verb
+from reconciler.errors import ConfigError
 
 MANY_FILES = 65536
 
 if TYPE_CHECKING:
     from argparse import ArgumentParser, Namespace
+    from collections.abc import Iterator
 
     from reconciler.settings import Settings
 
@@ -27,7 +31,7 @@ def _run(options: Namespace, settings: Settings) -> int:
     from reconciler.engine.composition import reading_host
     from reconciler.engine.daemon import Daemon
     from reconciler.report.events import Journal
-    from reconciler.report.log import shower
+    from reconciler.report.log import event_log
     from reconciler.stratovirt import binary
 
     _allow_many_files()
@@ -36,19 +40,34 @@ def _run(options: Namespace, settings: Settings) -> int:
         found = binary.find(settings)
         found = replace(found, version=await binary.version(found))
         settings.state.mkdir(parents=True, exist_ok=True, mode=0o700)
-        log = settings.log
-        journal = Journal(settings.state / "events.jsonl", shower(
-            log.format, log.level, settings.base / log.file if log.file else None))
-        try:
-            reconciler = Daemon(settings, found, journal, reading_host(settings), read_domain)
-            if options.once:
-                return OK if await reconciler.once() else NO
-            await reconciler.run()
-            return OK
-        finally:
-            journal.close()
+        with _log_stream(settings) as stream:
+            journal = Journal(settings.state / "events.jsonl",
+                              event_log(settings.log.format, settings.log.level, stream))
+            try:
+                daemon = Daemon(settings, found, journal, reading_host(settings), read_domain)
+                if options.once:
+                    return OK if await daemon.once() else NO
+                await daemon.run()
+                return OK
+            finally:
+                journal.close()
 
     return asyncio.run(work())
+
+
+@contextmanager
+def _log_stream(settings: Settings) -> Iterator[TextIO]:
+    """The log's file, or standard error; raises ConfigError if the file cannot be opened."""
+    if settings.log.file is None:
+        yield sys.stderr
+        return
+    path = settings.base / settings.log.file
+    try:
+        file = path.open("a", encoding="utf-8")
+    except OSError as error:
+        raise ConfigError(f"log.file: {path}: {error.strerror}") from error
+    with file:
+        yield file
 
 
 def _allow_many_files() -> None:

@@ -55,7 +55,7 @@ class Announcer:
             for way, told in (("command", self._run(outcome)), ("webhook", self._send(outcome))):
                 try:
                     await told
-                except webhook_sender.PostFailed as error:
+                except webhook_sender.SendFailed as error:
                     self._journal.write("notification.failed", severity="warning", target=way,
                                         revision=outcome.revision, reason="NotificationFailed",
                                         error=str(error))
