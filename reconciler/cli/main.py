@@ -75,6 +75,7 @@ def parser() -> argparse.ArgumentParser:
             formatter_class=argparse.RawDescriptionHelpFormatter)
         verb.arguments(made)
         made.set_defaults(run=verb.run, configured=verb.configured)
+    found.set_defaults(parser=found)
     return found
 
 

@@ -125,16 +125,33 @@ def load(file: Path, environment: Mapping[str, str] | None = None) -> Settings:
                 found = safe_load(value)
             except YAMLError as error:
                 raise ConfigError(f"{name}: not YAML: {error}") from error
-            _place(data, name.removeprefix(PREFIX).lower().split("__"), found, name)
+            _place(data, _steps(name), found, name)
     values = _read(Settings, data, (), str(file))
     return Settings(file=file.resolve(), **values)
+
+
+def _steps(variable: str) -> list[str]:
+    """The key that an environment variable sets.
+
+    Sections and keys may be in any case; the user's own names, as in source.variables, keep theirs.
+    """
+    found: list[str] = []
+    kind: object = Settings
+    named = False
+    for step in variable.removeprefix(PREFIX).split("__"):
+        found.append(step if named else step.lower())
+        accepted = {f.name: f.metadata for f in fields(kind)} if is_dataclass(kind) else {}
+        metadata: Mapping[str, Any] = accepted.get(found[-1], {})
+        named = "read" in metadata and metadata["read"].free_keys
+        kind = metadata.get("section")
+    return found
 
 
 def _place(data: dict[str, Any], steps: list[str], value: object, name: str) -> None:
     for step in steps[:-1]:
         data = data.setdefault(step, {}) if isinstance(data, dict) else {}
         if data is None or not isinstance(data, dict):
-            raise ConfigError(f"{name}: '{step}' is no section")
+            raise ConfigError(f"{name}: '{step}' is not a section")
     data[steps[-1]] = value
 
 
