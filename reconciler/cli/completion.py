@@ -41,6 +41,6 @@ def _run(options: Namespace, _settings: Settings) -> int:
     return OK
 
 
-VERBS = (Verb("completion", "print a completion script for a shell", _run, _arguments,
+VERBS = (Verb("completion", "print a shell completion script", _run, _arguments,
               "  reconciler completion bash > /etc/bash_completion.d/reconciler\n"
               '  eval "$(reconciler completion zsh)"\n'),)

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 def _arguments(parser: ArgumentParser) -> None:
     parser.add_argument("--once", action="store_true",
-                        help="converge once and leave: exit 0 when all is as it should be")
+                        help="reconcile once and exit, with status 0 if all domains are as defined")
 
 
 def _run(options: Namespace, settings: Settings) -> int:
@@ -71,7 +71,7 @@ def _log_stream(settings: Settings) -> Iterator[TextIO]:
 
 
 def _allow_many_files() -> None:
-    """A VM costs us two descriptors; the usual limit of 1024 is for programs that use select."""
+    """Raise the soft limit, usually 1024 for the sake of select(); a VM takes two descriptors."""
     import resource
 
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
@@ -83,5 +83,5 @@ def _allow_many_files() -> None:
 _EXAMPLES = """  reconciler run
   reconciler -c /etc/stratovirt-reconciler/config.yaml run --once    # in CI, or from cron
 """
-VERBS = (Verb("run", "watch the domain files and keep every VM as its file says", _run,
+VERBS = (Verb("run", "run the reconciler: keep every VM as its domain file defines it", _run,
               _arguments, _EXAMPLES),)

@@ -13,7 +13,7 @@ from reconciler.domain.model import Policy, ReadingHost, StopMode, UpdatePolicy
 from reconciler.domain.substitute import Variables
 from reconciler.engine.decide.inputs import Opening
 from reconciler.host import memory
-from reconciler.report.authorization import Gate
+from reconciler.report.authorization import Authorization
 from reconciler.sources.listing import DEFAULTS
 
 if TYPE_CHECKING:
@@ -93,14 +93,14 @@ def memory_limit(settings: Settings, *, simulated: bool) -> int | None:
     return None if there is None else int(there * wanted)
 
 
-def gate_of(settings: Settings, host: str) -> Gate:
+def gate_of(settings: Settings, host: str) -> Authorization:
     """Who may do what over TCP, on a server that listens at `host`; secrets as they are now."""
     try:
         loopback = ipaddress.ip_address(host).is_loopback
     except ValueError:
         loopback = host == "localhost"
-    return Gate(loopback, _secret(settings, settings.http.token_file),
-                _secret(settings, settings.source.webhook_secret_file))
+    return Authorization(loopback, _secret(settings, settings.http.token_file),
+                         _secret(settings, settings.source.webhook_secret_file))
 
 
 def unusable_secrets(settings: Settings) -> Iterator[tuple[str, str]]:

@@ -146,7 +146,7 @@ def test_without_a_console_or_a_vm_it_says_so(shared):
 
 def test_without_a_reconciler_it_is_2(idle):
     done = idle.verb("console", "a", input="")
-    assert (done.returncode, "no reconciler runs" in done.stderr) == (2, True)
+    assert (done.returncode, "no reconciler is running" in done.stderr) == (2, True)
 
 
 def test_the_end_of_the_vm_ends_it(site):

@@ -64,7 +64,7 @@ def test_half_a_line_and_garbage_are_no_crash(idle):
 
 def test_never_run_is_2(idle):
     done = idle.verb("events")
-    assert (done.returncode, "has not run here" in done.stderr) == (2, True)
+    assert (done.returncode, "has never run here" in done.stderr) == (2, True)
 
 
 def test_following_goes_on_across_a_rotation_and_a_line_in_halves(idle, follow):
