@@ -133,8 +133,8 @@ def _outcome(settings: Settings, wait: float) -> int:
     return OK
 
 
-VERBS = (Verb("apply", "apply a saved plan exactly, or refuse if anything has changed since", _run,
-              _arguments,
+VERBS = (Verb("apply", "apply a saved plan exactly", _run, _arguments,
               "  reconciler plan --out plan.json\n"
               "  reconciler apply --plan plan.json\n"
+              "Refuses if anything has changed since the plan was made.\n"
               "exit: 0 applied, 1 refused or not ready, 2 error\n"),)

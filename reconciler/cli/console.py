@@ -135,7 +135,6 @@ def _write(handle: int, data: bytes) -> None:
             select.select([], [handle], [])
 
 
-VERBS = (Verb("console", "connect to the VM's console; Ctrl-] leaves, the VM runs on", _run,
-              _arguments,
+VERBS = (Verb("console", "connect to a VM's console; Ctrl-] leaves", _run, _arguments,
               "  reconciler console web1\n  reconciler console web1 --serial\n"
               "  echo uptime | reconciler console web1\n"),)

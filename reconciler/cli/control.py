@@ -122,16 +122,16 @@ def _sync_arguments(parser: ArgumentParser) -> None:
 
 
 VERBS = (
-    Verb("restart", "restart a VM and apply its deferred changes; resets back-off", _restart,
-         with_name,
-         "  reconciler restart web1\n"),
-    Verb("hold", "suspend reconciliation: differences are reported, not corrected", _hold,
-         _hold_arguments,
+    Verb("restart", "restart a VM and apply its deferred changes", _restart, with_name,
+         "  reconciler restart web1\n"
+         "Also resets the delays after failures and the crash-loop counter.\n"),
+    Verb("hold", "suspend reconciliation of a domain", _hold, _hold_arguments,
          "  reconciler hold web1 --reason 'disk repair' --for 2h\n"
-         "  reconciler hold --all --reason 'storage moves' --for 1h\n"),
+         "  reconciler hold --all --reason 'storage moves' --for 1h\n"
+         "The VM keeps running; differences are reported and not corrected.\n"),
     Verb("release", "end a hold and resume reconciliation", _release, _release_arguments,
          "  reconciler release web1\n  reconciler release --all\n"),
-    Verb("approve", "approve a held mass removal, or a branch that was force-pushed",
+    Verb("approve", "approve a held mass removal or a force-pushed branch",
          _approve, _approve_arguments, "  reconciler approve p-3f2a1c\n"),
     Verb("sync", "read the source now", _sync, _sync_arguments,
          "  git pull && reconciler sync --wait --timeout 2m\n"

@@ -57,7 +57,7 @@ def _text(value: dict[str, Any]) -> str:
         lines.append(paint("\nFilled in, and why", "bold"))
         lines += [f"  {f['what']}: {f['value']}  {paint(f['why'], 'dim')}"
                   for f in value["filledIn"]] or ["  nothing"]
-        lines.append(paint("\nPlaces", "bold"))
+        lines.append(paint("\nPCI addresses", "bold"))
         lines += _places(value["tree"])
         free = ", ".join(f"pcie.{n}" for n in value["rootPorts"]["freeForHotPlug"]) or "none"
         lines.append(f"  free for hot plug: {free}")
@@ -131,7 +131,7 @@ def _command(arguments: list[str]) -> str:
     return " \\\n".join(lines)
 
 
-VERBS = (Verb("explain", "show why a domain is in its state, and all filled-in values", _run,
+VERBS = (Verb("explain", "show why a domain is in its current state", _run,
               _arguments, "  reconciler explain web1\n  reconciler explain web1 -o json | jq "
                           ".commandLine\n  reconciler explain web1 --xml "
                           "      # the file with all values filled in\n"),)

@@ -270,12 +270,13 @@ def _name_arguments(parser: ArgumentParser) -> None:
 
 
 VERBS = (
-    Verb("create", "validate a domain file and copy it into the watched directory", _create,
-         _create_arguments, "  reconciler create web1.xml\n  virsh dumpxml web1 | reconciler "
-                            "create -\n"),
-    Verb("destroy", "remove a domain: delete its file, which stops the VM; keeps its disks",
-         _destroy, _name_arguments,
-         "  reconciler destroy web1\n"),
+    Verb("create", "validate a domain file and add it", _create,
+         _create_arguments, "  reconciler create web1.xml\n"
+                            "  virsh dumpxml web1 | reconciler create -\n"
+                            "Copies the file into the watched directory.\n"),
+    Verb("destroy", "remove a domain and stop its VM; disks are kept", _destroy, _name_arguments,
+         "  reconciler destroy web1\n"
+         "Deletes the domain's file; a copy is kept in removed/ of the state directory.\n"),
     Verb("suspend", "pause a VM (sets state='paused' in its file)", _set_state, _name_arguments,
          "  reconciler suspend web1\n"),
     Verb("resume", "resume a paused VM (sets state='running' in its file)", _set_state,

@@ -48,7 +48,7 @@ def _run(options: Namespace, settings: Settings) -> int:
     return INCOMPLETE if found.left else OK
 
 
-VERBS = (Verb("import", "write a domain file for a StratoVirt VM started by another tool", _run,
+VERBS = (Verb("import", "write a domain file for a VM started by another tool", _run,
               _arguments,
               "  reconciler import 4711 -o web1.xml\n"
               "The file is made from the command line of the process: devices that were\n"

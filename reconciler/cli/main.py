@@ -67,7 +67,7 @@ def parser() -> argparse.ArgumentParser:
     found.add_argument("-c", "--config", type=Path, metavar="FILE",
                        default=Path(os.environ.get("RECONCILER_CONFIG", "config.yaml")),
                        help="configuration file (default: $RECONCILER_CONFIG or config.yaml)")
-    verbs = found.add_subparsers(dest="verb", metavar="VERB", required=True, title="verbs")
+    verbs = found.add_subparsers(dest="verb", metavar="VERB", title="verbs")
     for verb in VERBS:
         made = verbs.add_parser(
             verb.name, help=verb.help, description=f"{verb.help[0].upper()}{verb.help[1:]}.",
@@ -82,6 +82,9 @@ def parser() -> argparse.ArgumentParser:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one verb; returns the exit status."""
     options = parser().parse_args(arguments)
+    if options.verb is None:
+        options.parser.print_help(sys.stderr)
+        return ERROR
     from reconciler.settings import Settings, load
 
     try:

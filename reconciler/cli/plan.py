@@ -147,8 +147,7 @@ def plans(settings: Settings, name: str | None) -> dict[str, Any]:
 
 
 VERBS = (
-    Verb("plan", "show what would change, why, and how it affects the guests", _plan,
-         _plan_arguments,
+    Verb("plan", "show what would change, and why", _plan, _plan_arguments,
          "  reconciler plan\n  reconciler plan web1 -o json\n"
          "  reconciler plan --ref origin/change\n"
          "  reconciler plan --dir checkout/domains -o markdown --disruptive-only\n"

@@ -83,5 +83,5 @@ def _allow_many_files() -> None:
 _EXAMPLES = """  reconciler run
   reconciler -c /etc/stratovirt-reconciler/config.yaml run --once    # in CI, or from cron
 """
-VERBS = (Verb("run", "run the reconciler: keep every VM as its domain file defines it", _run,
+VERBS = (Verb("run", "run the reconciler", _run,
               _arguments, _EXAMPLES),)

@@ -175,24 +175,12 @@ def _row(domain: dict[str, Any], *, wide: bool) -> list[str]:
 
 def _remarks(domain: dict[str, Any], *, details: bool) -> list[str]:
     """Lines below the table: what is wrong, or with `details` everything about the domain."""
-    found = []
-    for condition in domain["conditions"]:
-        wrong = condition["status"] != "True" if condition["type"] in ("Ready", "Valid") else True
-        shown = condition["message"] and condition["type"] not in ("Reconciling", "Valid")
-        if shown and (wrong or details):
-            colour = "red" if condition["type"] == "Stalled" else "yellow"
-            found.append(f"{paint(domain['name'], colour)}: {condition['type']} "
-                         f"{condition['reason']}: {condition['message']}")
-    ready = domain["conditions"][0]
-    if ready["reason"] == "HealthCheckFailed":
-        found = [line for line in found if ": Healthy " not in line]
-    found = list(dict.fromkeys(found))
-    if any(": Stalled " in line for line in found):
-        found = [line for line in found if ": Ready " not in line]
-    for change in domain["pending"]:
-        found.append(f"{domain['name']}: waits: {change['path']}: {change['from']} → "
-                     f"{change['to']} ({change['class']}"
-                     f"{', ' + change['blockedBy'] if change['blockedBy'] else ''})")
+    found = [f"{paint(domain['name'], 'red' if c['type'] == 'Stalled' else 'yellow')}: "
+             f"{_condition(c)} {c['reason']}: {c['message']}"
+             for c in _worth_a_line(domain["conditions"], details=details)]
+    found += [f"{domain['name']}: waits: {change['path']}: {change['from']} → {change['to']} "
+              f"({change['class']}{', ' + change['blockedBy'] if change['blockedBy'] else ''})"
+              for change in domain["pending"]]
     if details:
         found += [f"{domain['file']}:{w['line']}: warning: {w['message']}"
                   for w in domain["warnings"]]
@@ -203,6 +191,24 @@ def _remarks(domain: dict[str, Any], *, details: bool) -> list[str]:
         found.append(f"generation {domain['generation']}, observed {domain['observedGeneration']}"
                      f"; revision {revision}; uuid {domain['uuid']}")
     return found
+
+
+def _worth_a_line(conditions: list[dict[str, Any]], *, details: bool) -> list[dict[str, Any]]:
+    """The conditions that are wrong, or all with a message; none that repeats another."""
+    found = [c for c in conditions if c["message"] and c["type"] not in ("Reconciling", "Valid")
+             and (details or c["type"] != "Ready" or c["status"] != "True")]
+    ready = conditions[0]
+    if ready["reason"] == "HealthCheckFailed":
+        found = [c for c in found if c["type"] != "Healthy"]
+    others = [c for c in found if c is not ready]
+    repeated = any((c["reason"], c["message"]) == (ready["reason"], ready["message"])
+                   for c in others)
+    return others if repeated or any(c["type"] == "Stalled" for c in others) else found
+
+
+def _condition(condition: dict[str, Any]) -> str:
+    kind: str = condition["type"]
+    return {"True": kind, "False": f"not {kind}"}.get(condition["status"], f"{kind} unknown")
 
 
 def _invalid(value: dict[str, Any]) -> list[str]:

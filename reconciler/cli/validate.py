@@ -242,7 +242,7 @@ def _what(domains: tuple[Domain, ...]) -> str:
     return f"domain{'s' if len(names) > 1 else ''} {', '.join(names)}"
 
 
-VERBS = (Verb("validate", "check domain files; report every error with its line", _run,
+VERBS = (Verb("validate", "check domain files", _run,
               _arguments,
               "  reconciler validate                    # the watched directory\n"
               "  reconciler validate web1.xml --strict\n"

@@ -126,8 +126,7 @@ def _why_not(domain: dict[str, Any], wanted: str) -> str:
     return "" if seen == _STATES.get(state, state) else f"{SHOWN.get(seen, seen)}; {text}"
 
 
-VERBS = (Verb("wait", "wait until all domains are ready, or a revision is applied", _run,
-              _arguments,
+VERBS = (Verb("wait", "wait for domains or a revision to become ready", _run, _arguments,
               "  git push && reconciler wait --revision $(git rev-parse HEAD) --timeout 5m\n"
               "  reconciler wait web1 --for state=paused --timeout 30s\n"
               "exit: 0 reached, 1 timed out, or cannot get there by itself (see stderr), "

@@ -104,7 +104,21 @@ def test_not_ready_is_1_and_says_why(site):
     done = site.verb("status")
     assert done.returncode == 1
     assert "a.img" in done.stdout
+    assert "a: not Ready " in done.stdout
     assert "x.xml:1: error" in done.stdout
+
+
+def test_a_held_domain_is_described_once_and_as_not_ready(site):
+    site.drop("a")
+    site.settled("running")
+    site.verb("hold", "a", "--reason", "disk repair")
+    site.drop("a", "stopped")
+    site.domain(lambda d: d["conditions"][0]["reason"] == "HoldRequested")
+    done = site.verb("status")
+    assert done.returncode == 1
+    assert [line for line in done.stdout.splitlines() if "disk repair" in line] == [
+        line for line in done.stdout.splitlines() if line.startswith("a: Held HoldRequested: ")]
+    assert "a: Ready " not in done.stdout
 
 
 def test_pain_13_rule_9_without_a_living_reconciler_it_is_stale_and_3(site):
