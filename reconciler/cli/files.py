@@ -67,13 +67,14 @@ def put(path: Path, data: bytes) -> None:
     fresh.replace(path)
 
 
-def refuse_git(settings: Settings, instead: str) -> None:
-    """Refuse to edit files if the source is a git repository; `instead` says what to do."""
-    source = settings.source
-    if source.kind == "git":
-        raise UsageError(
-            f"the source is a git repository ({', '.join(source.url) or 'no url'}, {source.ref}), "
-            "which the reconciler only reads", reason="Refused", hint=instead)
+def refuse_read_only(settings: Settings, instead: str) -> None:
+    """Refuse to edit files if the source is only read here; `instead` says what to do."""
+    from reconciler.sources.kinds import configured_class
+
+    source = configured_class(settings)
+    if not source.writable:
+        raise UsageError(f"the domain files come from {source.configured(settings)}, and are "
+                         "read only here", reason="Refused", hint=instead)
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,7 +147,8 @@ def _owner_of(watched: Watched, name: str) -> Owner:
 def _create(options: Namespace, settings: Settings) -> int:
     from reconciler.domain.model import InvalidDomain
 
-    refuse_git(settings, f"commit {options.file} there; check it with `reconciler validate` first")
+    refuse_read_only(settings, f"commit {options.file} there; check it with `reconciler validate` "
+                               "first")
     try:
         data = sys.stdin.buffer.read() if options.file == Path("-") else options.file.read_bytes()
     except OSError as error:
@@ -180,7 +182,7 @@ def _name_for(file: Path, domains: tuple[Domain, ...]) -> str:
 
 
 def _destroy(options: Namespace, settings: Settings) -> int:
-    refuse_git(settings, f"remove the file of '{options.name}' there")
+    refuse_read_only(settings, f"remove the file of '{options.name}' there")
     owner = _owner_of(Watched(settings), options.name)
     name = owner.one(options.name, f"lower its count, or remove {owner.path.name} with all of its "
                                    "domains").name
@@ -190,9 +192,9 @@ def _destroy(options: Namespace, settings: Settings) -> int:
 
 
 def _set_state(options: Namespace, settings: Settings) -> int:
-    refuse_git(settings, f"commit state='{STATES[options.verb]}' in the reconcile element of "
-                         f"'{options.name}'; `reconciler hold {options.name}` keeps the "
-                         "reconciler away meanwhile")
+    refuse_read_only(
+        settings, f"commit state='{STATES[options.verb]}' in the reconcile element of "
+        f"'{options.name}'; `reconciler hold {options.name}` suspends reconciliation meanwhile")
     watched, verb = Watched(settings), options.verb
     owner = _owner_of(watched, options.name)
     path = owner.path

@@ -15,6 +15,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from reconciler.backoff import Backoff
+from reconciler.host import secret_file
 from reconciler.report.webhook import signature
 
 if TYPE_CHECKING:
@@ -113,6 +114,6 @@ def read_secret(file: Path | None) -> bytes:
     if file is None:
         return b""
     try:
-        return file.read_bytes().strip()
+        return secret_file.read_secret(file)
     except OSError as error:
         raise SendFailed(f"{file}: {error.strerror}") from error

@@ -30,6 +30,8 @@ from reconciler.settings.readers import (
 from reconciler.units import MIB, nearest
 from reconciler.windows import Window, read_window
 
+SOURCE_KINDS = ("directory", "git")  # the names of sources/kinds.py
+
 
 @dataclass(frozen=True, slots=True)
 class Verify:
@@ -68,7 +70,7 @@ class Source:
     still open must stay unchanged to be read. `interval`: between two fetches.
     """
 
-    kind: str = key(choice("directory", "git"), "directory")
+    kind: str = key(choice(*SOURCE_KINDS), "directory")
     path: str = key(text, "domains")
     include: tuple[str, ...] = key(texts, ("*.xml",))
     settle: float = key(duration, 0.2)

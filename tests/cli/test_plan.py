@@ -8,7 +8,7 @@ import signal
 
 import pytest
 
-from reconciler.engine.dryrun.snapshot import look
+from reconciler.engine.dryrun.snapshot import take
 from reconciler.errors import HostError
 from tests.simulated.site import reason
 from tests.values import xml
@@ -138,7 +138,7 @@ def test_what_may_not_be_read_is_told_and_not_taken_for_empty(idle, monkeypatch)
     (idle.settings.state / "domains").mkdir(parents=True)
     monkeypatch.setattr("os.access", lambda *_: False)
     with pytest.raises(HostError, match="permission denied"):
-        asyncio.run(look(idle.settings))
+        asyncio.run(take(idle.settings))
 
 
 def test_no_domains(idle):
@@ -184,4 +184,4 @@ def test_while_the_defaults_are_written_nobody_can_tell(idle):
     with idle.file("defaults").open("r+b"):
         code, value = plans(idle)
     assert (code, value["plans"]) == (2, [])
-    assert "defaults.xml: somebody writes it just now" in value["sourceError"]
+    assert "defaults.xml: it is being written right now" in value["sourceError"]
