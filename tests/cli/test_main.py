@@ -91,6 +91,13 @@ def test_a_reader_that_has_enough_is_no_error(shared):
     assert done.stderr == ""
 
 
+def test_without_a_verb_the_help_is_printed_and_it_is_2(capsys):
+    assert main([]) == 2
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert all(f"\n    {name} " in err for name in NAMES)
+
+
 def test_an_unknown_verb_is_2():
     done = subprocess.run([sys.executable, "-m", "reconciler", "dance"], cwd=ROOT,
                           capture_output=True, text=True, check=False)

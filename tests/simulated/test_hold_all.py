@@ -37,7 +37,7 @@ def test_a_hold_names_one_or_all_and_not_by_accident(site):
     site.settled("running")
     for words in (["hold"], ["hold", "a", "--all"], ["release"]):
         found = site.verb(*words)
-        assert (found.returncode, "which domain?" in found.stderr) == (1, True)
+        assert (found.returncode, "NAME or --all is required" in found.stderr) == (1, True)
     assert site.verb("hold", "--all", "--for", "300ms").returncode == 0
     site.domain(lambda d: condition(d, "Held"))
     site.domain(lambda d: not condition(d, "Held") and ready(d))
