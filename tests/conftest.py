@@ -3,10 +3,25 @@
 import asyncio
 import inspect
 import os
+import signal
 
 import pytest
 
 from tests.clock import SimulatedLoop
+
+
+def pytest_configure():
+    """Make SIGINT work in the processes under test: a shell ignores it in its background jobs.
+
+    The tests interrupt some of them as Ctrl-C does.
+    """
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def pytest_collection_modifyitems(items):
+    """What takes longest begins first: at the end it would keep one processor busy alone."""
+    items.sort(key=lambda item: item.get_closest_marker("long") is None)
 
 
 @pytest.hookimpl(wrapper=True)

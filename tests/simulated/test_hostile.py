@@ -122,8 +122,7 @@ def test_another_uuid_during_a_start_makes_no_second_process(tmp_path):
     try:
         site.start()
         site.drop("a")
-        while not site.processes():
-            time.sleep(0.01)
+        site.waits(site.processes, "the process of a")
         uuid = "<uuid>aaaaaaaa-bbbb-4ccc-8ddd-eeeeeeeeee%02d</uuid>"
         data = site.file().read_bytes()
         for turn in range(4):
