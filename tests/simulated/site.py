@@ -109,8 +109,7 @@ class Site:
             if true(value):
                 return value
             sequence = str(value["sequence"])
-        raise AssertionError(self._missed(true, what) + "\nThe last status: "
-                             + json.dumps(value, indent=1))
+        raise AssertionError(f"{self._missed(true, what)}\nThe last status:\n{_brief(value)}")
 
     def waits(self, true, what: str = "") -> None:
         """Wait until `true` holds of something that sends no event: a file, a process."""
@@ -191,6 +190,18 @@ def _source(true) -> str:
         return " ".join(inspect.getsource(true).split())
     except OSError:
         return repr(true)
+
+
+def _brief(status: dict) -> str:
+    """What a failure shows of a status: a line for the source, and one for each domain."""
+    if not status:
+        return "(none)"
+    lines = [{key: status["source"].get(key) for key in (
+        "revision", "settling", "invalid", "conditions")} | {"approvals": status["approvals"]}]
+    lines += [{key: domain.get(key) for key in (
+        "name", "uuid", "generation", "observedGeneration", "desired", "observed", "conditions",
+        "pending", "attempt", "restarts", "lastAction")} for domain in status["domains"]]
+    return "\n".join(map(json.dumps, lines))
 
 
 def ready(domain: dict) -> bool:
