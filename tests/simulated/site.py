@@ -12,6 +12,7 @@ import os
 import signal
 import subprocess
 import time
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from reconciler import samples
@@ -127,6 +128,33 @@ class Site:
         status = self.reconciler.poll()
         if status is not None:
             raise AssertionError(f"the reconciler ended with {status}; its log:\n{self.log()}")
+
+    @contextmanager
+    def quickly(self, limit: float = 3.0):
+        """Fail if the block takes longer, not counting the time that it waited for a processor.
+
+        On a busy machine any process may have to wait; what must not be waited for is another VM.
+        """
+        __tracebackhide__ = True
+        begun, queued = time.monotonic(), self._queued()
+        yield
+        took = time.monotonic() - begun
+        took -= self._queued() - queued
+        if took > limit:
+            raise AssertionError(f"it took {took:.1f} s, and may take {limit:g} s\n"
+                                 f"The reconciler's log:\n{self.log()}")
+
+    def _queued(self) -> float:
+        """Seconds that this process, the reconciler and its VMs were ready to run, and did not."""
+        pids = {os.getpid(), self.reconciler.pid}
+        for home in (self.settings.runtime / "vms").glob("*"):
+            pids.update(self.processes(home.name))
+        total = 0
+        for pid in pids:
+            for schedule in Path(f"/proc/{pid}/task").glob("*/schedstat"):
+                with suppress(OSError):
+                    total += int(schedule.read_text().split()[1])
+        return total / 1e9
 
     def domain(self, true, name: str = "a") -> dict:
         """Wait until the status of this domain is such that `true` holds; that status."""
