@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from reconciler.cli.terminal import complain, paint, progress
 from reconciler.cli.verb import FILES, NO, OK, Verb, with_timeout
 from reconciler.errors import ReconcilerError, UsageError
+from reconciler.report.requests import Request
 
 if TYPE_CHECKING:
     from argparse import ArgumentParser, Namespace
@@ -97,11 +98,11 @@ def _by_command(options: Namespace, settings: Settings, plan: dict[str, Any], wa
         print("nothing in it waits for a person; the reconciler does the rest by itself")
         return OK
     for entry in plan["restart"]:
-        ask(settings, "POST", "api", "v1", "domains", entry["uuid"], "restart",
+        ask(settings, Request.RESTART, entry["uuid"],
             query={"generation": str(entry["generation"])})
         print(f"{entry['domain']}: restarting")
     for entry in plan["approve"]:
-        approved = ask(settings, "POST", "api", "v1", "approvals", entry["token"])["approved"]
+        approved = ask(settings, Request.APPROVE, entry["token"])["approved"]
         print(f"approved: {', '.join(approved)} will be destroyed (disks and nvram are kept)")
     return OK if options.no_wait else _outcome(settings, wait)
 
@@ -112,9 +113,8 @@ def _outcome(settings: Settings, wait: float) -> int:
 
     try:
         with progress("waiting until all is ready"):
-            value = ask(settings, "POST", "api", "v1", "sync", limit=wait + 30,
-                        query={"wait": str(wait)})
-        status = ask(settings, "GET", "api", "v1", "status")
+            value = ask(settings, Request.SYNC, limit=wait + 30, query={"wait": str(wait)})
+        status = ask(settings, Request.STATUS)
     except Unreachable as error:
         complain(f"{error}; it takes effect when one does", error.hint)
         return OK

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from reconciler.cli.verb import OK, Verb, with_name
 from reconciler.errors import UsageError
+from reconciler.report.requests import Request
 
 if TYPE_CHECKING:
     from argparse import ArgumentParser, Namespace
@@ -55,8 +56,7 @@ def _run(options: Namespace, settings: Settings) -> int:
 def _path(options: Namespace, settings: Settings) -> str:
     from reconciler.cli.client import ask
 
-    found: dict[str, str] = ask(settings, "GET", "api", "v1", "domains", options.name,
-                                "console")["consoles"]
+    found: dict[str, str] = ask(settings, Request.CONSOLES, options.name)["consoles"]
     if options.device is not None:
         chosen = found.get(f"char{options.device}")
     elif options.serial:

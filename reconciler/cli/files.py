@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 from reconciler.cli.terminal import complain, progress
 from reconciler.cli.verb import FILES, NO, OK, Verb, with_name, with_timeout
 from reconciler.errors import UsageError
+from reconciler.report.requests import Request
 from reconciler.units import nearest
 
 if TYPE_CHECKING:
@@ -226,13 +227,13 @@ def outcome(options: Namespace, settings: Settings, name: str, *, start: bool = 
     wait = options.timeout
     try:
         with progress(name):
-            value = ask(settings, "POST", "api", "v1", "sync", limit=wait + 30,
+            value = ask(settings, Request.SYNC, limit=wait + 30,
                         query={"wait": str(wait), "name": name})
             if start:
-                ask(settings, "POST", "api", "v1", "domains", name, "start")
-                value = ask(settings, "POST", "api", "v1", "sync", limit=wait + 30,
+                ask(settings, Request.START, name)
+                value = ask(settings, Request.SYNC, limit=wait + 30,
                             query={"wait": str(wait), "name": name})
-        domains = ask(settings, "GET", "api", "v1", "status")["domains"]
+        domains = ask(settings, Request.STATUS)["domains"]
     except Unreachable as error:
         complain(f"{error}; it takes effect when one does", error.hint)
         return OK

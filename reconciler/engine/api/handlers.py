@@ -1,4 +1,4 @@
-"""What commands ask of the running reconciler: each a path of the command socket.
+"""Answers the API requests: one handler for each row of report/requests.py.
 
 They only read what is known, or wake a look and wait for it; nothing is done here that the plan
 did not decide.
@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 from reconciler.engine.control.work_queue import Priority
 from reconciler.engine.decide.disruption import weigh
@@ -17,16 +17,32 @@ from reconciler.engine.dryrun.plan_view import expanded_from, explain_domain, pl
 from reconciler.engine.records.store import EXPANDED
 from reconciler.engine.rollout.revision_status import unsettled
 from reconciler.errors import UsageError
+from reconciler.report.requests import Request
 from reconciler.units import nearest, seconds
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Coroutine, Mapping
 
     from reconciler.engine.control.controller import DomainController
     from reconciler.engine.daemon import Daemon
+    from reconciler.report.requests import Call
 
 LONGEST_WAIT = 600.0
 LONG_POLL = 25.0
+
+_Handler: TypeAlias = "Callable[[Handlers, Call], Coroutine[Any, Any, object]]"
+_Method = TypeVar("_Method", bound=_Handler)
+HANDLERS: dict[Request, _Handler] = {}
+
+
+def _handles(*requests: Request) -> Callable[[_Method], _Method]:
+    """Make the method below the handler of these requests; a request has one."""
+    def bind(method: _Method) -> _Method:
+        for request in requests:
+            if HANDLERS.setdefault(request, method) is not method:
+                raise TypeError(f"two handlers for {request.name}")
+        return method
+    return bind
 
 
 class Handlers:
@@ -35,56 +51,34 @@ class Handlers:
     def __init__(self, owner: Daemon) -> None:
         self._owner = owner
 
-    async def handle(self, method: str, path: tuple[str, ...],
-                     query: Mapping[str, str]) -> object:
+    async def handle(self, call: Call) -> object:
         """One request; raises UsageError."""
-        answer = {"GET": self._get, "POST": self._post}.get(method)
-        value = await answer(path, query) if answer is not None else None
-        if value is None:
-            raise UsageError(f"no such request: {method} /{'/'.join(path)}", reason="NotFound")
-        return value
+        return await HANDLERS[call.request](self, call)
 
-    async def _get(self, path: tuple[str, ...], query: Mapping[str, str]) -> object:
-        match path:
-            case ("livez",):
-                return {"live": True}
-            case ("readyz",):
-                if not self._owner.sync.complete:
-                    raise UsageError("no complete look at the source yet", reason="NotReady")
-                return {"ready": True}
-            case ("api", "v1", "status"):
-                return await self._status(query)
-            case ("api", "v1", "plan"):
-                return await self._plans(query.get("name"))
-            case ("api", "v1", "domains", name, "explain"):
-                return await self._explain(self._keeper(name))
-            case ("api", "v1", "domains", name, "console"):
-                return {"consoles": await self._keeper(name).machine.consoles()}
-        return None
+    @_handles(Request.LIVE)
+    async def _live(self, _call: Call) -> object:
+        return {"live": True}
 
-    async def _post(self, path: tuple[str, ...], query: Mapping[str, str]) -> object:
-        match path:
-            case ("api", "v1", "sync"):
-                return await self._sync(_seconds(query.get("wait", "0")), query.get("name"))
-            case ("api", "v1", "domains", name, ("restart" | "start") as verb):
-                return self._restart(self._keeper(name), verb, query.get("generation"))
-            case ("hooks", "git"):
-                self._owner.journal.write("hook.received", message="a look at the source follows")
-                self._owner.sync.ask()
-                return {"accepted": True}
-            case ("api", "v1", "hold"):
-                return self._hold_all(query)
-            case ("api", "v1", "release"):
-                return self._release_all()
-            case ("api", "v1", "domains", name, "hold"):
-                return self._hold(self._keeper(name), query)
-            case ("api", "v1", "domains", name, "release"):
-                return self._release(self._keeper(name))
-            case ("api", "v1", "approvals", *token):
-                return {"approved": self._approve(token[0] if token else None)}
-        return None
+    @_handles(Request.READY)
+    async def _ready(self, _call: Call) -> object:
+        if not self._owner.sync.complete:
+            raise UsageError("no complete look at the source yet", reason="NotReady")
+        return {"ready": True}
 
-    def _keeper(self, name: str) -> DomainController:
+    @_handles(Request.CONSOLES)
+    async def _consoles(self, call: Call) -> object:
+        return {"consoles": await self._keeper(call).machine.consoles()}
+
+    @_handles(Request.WEBHOOK)
+    async def _webhook(self, _call: Call) -> object:
+        self._owner.journal.write("hook.received", message="a look at the source follows")
+        self._owner.sync.ask()
+        return {"accepted": True}
+
+    def _keeper(self, call: Call) -> DomainController:
+        return self._named(call.arguments["name"])
+
+    def _named(self, name: str) -> DomainController:
         keepers = self._owner.keepers.values()
         found = next((k for k in keepers if name in (k.name, k.uuid)), None)
         if found is None:
@@ -93,11 +87,13 @@ class Handlers:
                              hint="`reconciler status` lists the domains")
         return found
 
-    async def _status(self, query: Mapping[str, str]) -> dict[str, Any]:
+    @_handles(Request.STATUS)
+    async def _status(self, call: Call) -> dict[str, Any]:
         """The status; with `wait`, once it is a later one than that sequence (long poll).
 
         `limit` is how many seconds the asker waits at most.
         """
+        query = call.query
         publisher, wait = self._owner.publisher, query.get("wait", "")
         if wait.isdecimal():
             limit = min(LONG_POLL, _seconds(query.get("limit", str(LONG_POLL))))
@@ -107,8 +103,10 @@ class Handlers:
                         await self._next_status()
         return publisher.value()
 
-    async def _plans(self, name: str | None) -> dict[str, Any]:
-        chosen = [self._keeper(name)] if name else sorted(
+    @_handles(Request.PLAN)
+    async def _plans(self, call: Call) -> dict[str, Any]:
+        name = call.query.get("name")
+        chosen = [self._named(name)] if name else sorted(
             self._owner.keepers.values(), key=lambda keeper: keeper.name)
         plans = await asyncio.gather(*(self._plan(keeper) for keeper in chosen))
         invalid = [{"file": r.file, "domain": r.name, "reason": r.reason,
@@ -127,7 +125,9 @@ class Handlers:
                           definition.file if there and definition else None, decided,
                           weigh(keeper.case(), decided, self._owner.context.settings.arch))
 
-    async def _explain(self, keeper: DomainController) -> dict[str, Any]:
+    @_handles(Request.EXPLAIN)
+    async def _explain(self, call: Call) -> dict[str, Any]:
+        keeper = self._keeper(call)
         context, domain, memory = self._owner.context, keeper.domain, keeper.memory
         parts = self._owner.publisher.value()["domains"]
         value = {"status": next(d for d in parts if d["uuid"] == keeper.uuid),
@@ -145,8 +145,10 @@ class Handlers:
                                    memory.definition.read_with.get(EXPANDED, ""))
         return value
 
-    async def _sync(self, wait: float, name: str | None) -> dict[str, Any]:
+    @_handles(Request.SYNC)
+    async def _sync(self, call: Call) -> dict[str, Any]:
         """Look at the source now; with `wait`, until all (or this one) is Ready or Stalled."""
+        wait, name = _seconds(call.query.get("wait", "0")), call.query.get("name")
         sync, before = self._owner.sync, self._owner.sync.looks
         sync.ask()
         for keeper in tuple(self._owner.keepers.values()):
@@ -173,9 +175,11 @@ class Handlers:
         self._owner.publisher.waiters.append(waiter)
         await waiter
 
-    def _restart(self, keeper: DomainController, verb: str, generation: str | None) -> dict[str,
-                                                                                            Any]:
+    @_handles(Request.START, Request.RESTART)
+    async def _restart(self, call: Call) -> dict[str, Any]:
         """Now; with `generation`, only if that is still the one in force."""
+        keeper, generation = self._keeper(call), call.query.get("generation")
+        verb = "start" if call.request is Request.START else "restart"
         if generation not in (None, str(keeper.memory.generation)):
             raise UsageError(f"'{keeper.name}' is not as it was planned any more: its definition "
                              "is another one", reason="Refused", hint="plan anew")
@@ -193,8 +197,10 @@ class Handlers:
         keeper.ask_restart()
         return {"domain": keeper.name, "asked": verb}
 
-    def _hold(self, keeper: DomainController, query: Mapping[str, str]) -> dict[str, Any]:
-        keeper.hold(self._asked_hold(query))
+    @_handles(Request.HOLD)
+    async def _hold(self, call: Call) -> dict[str, Any]:
+        keeper = self._keeper(call)
+        keeper.hold(self._asked_hold(call.query))
         return {"domain": keeper.name, "held": True}
 
     def _asked_hold(self, query: Mapping[str, str]) -> Hold:
@@ -205,13 +211,15 @@ class Handlers:
             raise UsageError(str(error)) from None
         return Hold(query.get("reason", ""), query.get("by", "somebody"), until)
 
-    def _hold_all(self, query: Mapping[str, str]) -> dict[str, Any]:
+    @_handles(Request.HOLD_ALL)
+    async def _hold_all(self, call: Call) -> dict[str, Any]:
         """Every domain, also those that come later; VMs that run go on."""
-        self._owner.context.store.keep_hold(self._asked_hold(query))
+        self._owner.context.store.keep_hold(self._asked_hold(call.query))
         self._look_at_all()
         return {"held": True}
 
-    def _release_all(self) -> dict[str, Any]:
+    @_handles(Request.RELEASE_ALL)
+    async def _release_all(self, _call: Call) -> dict[str, Any]:
         if self._owner.context.hold_of_all() is None:
             raise UsageError("not all are held", reason="Refused",
                              hint="`reconciler status` shows what is, `reconciler release NAME` "
@@ -224,7 +232,9 @@ class Handlers:
         for keeper in tuple(self._owner.keepers.values()):
             keeper.wake(Priority.COMMAND)
 
-    def _release(self, keeper: DomainController) -> dict[str, Any]:
+    @_handles(Request.RELEASE)
+    async def _release(self, call: Call) -> dict[str, Any]:
+        keeper = self._keeper(call)
         if keeper.domain is not None and keeper.domain.policy.hold and keeper.memory.hold is None:
             raise UsageError(f"'{keeper.name}' is held by its file", reason="Refused",
                              hint="take hold='yes' out of the file")
@@ -234,7 +244,9 @@ class Handlers:
         keeper.hold(None)
         return {"domain": keeper.name, "held": False}
 
-    def _approve(self, token: str | None) -> list[str]:
+    @_handles(Request.APPROVE, Request.APPROVE_ALL)
+    async def _approve(self, call: Call) -> dict[str, Any]:
+        token = call.arguments.get("token")
         names = self._owner.sync.approve(token)
         if not names:
             waiting = ", ".join(str(a["token"]) for a in self._owner.sync.approvals())
@@ -242,7 +254,7 @@ class Handlers:
                              reason="Refused",
                              hint=f"waiting: {waiting}" if waiting else "`reconciler status` "
                                   "shows what waits for an approval")
-        return names
+        return {"approved": names}
 
 
 def _seconds(text: str) -> float:
