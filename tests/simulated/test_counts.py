@@ -64,9 +64,11 @@ async def test_at_rest_nothing_happens(place):
     async with running(place) as reconciler:
         await until(reconciler, settled(reconciler, COUNT))
         assert reconciler.sync.intake.parses == COUNT
-        await moment(reconciler)  # the last status is written
-        assert await moment(reconciler) == dict.fromkeys(
-            ("passes", "parses", "reads", "looks", "statuses"), 0)
+        for _ in range(10):  # until the last status is written, on a busy machine too
+            found = await moment(reconciler)
+            if not any(found.values()):
+                break
+        assert found == dict.fromkeys(("passes", "parses", "reads", "looks", "statuses"), 0)
 
 
 async def test_a_look_at_files_that_rest_reads_and_parses_none(place):

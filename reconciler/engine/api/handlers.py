@@ -157,6 +157,7 @@ class Handlers:
             return {"handled": sync.handled}
         try:
             async with asyncio.timeout(min(wait, LONGEST_WAIT)):
+                await self._owner.queue.rest()  # a retry is judged by its outcome
                 while (looking := sync.looks == before or sync.source.busy) or (
                         sync.unfinished or self._unsettled(name)):
                     if sync.error is not None and not looking:

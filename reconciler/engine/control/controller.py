@@ -78,6 +78,7 @@ class DomainController:
         self.removal = Removal.NONE
         self.removal_since = 0.0
         self.decided_on = Removal.NONE  # what was believed of its file when the plan was made
+        self.planned: StoredDefinition | None = None  # the definition that the plan was made for
         self.restart_asked = False
         self.vm = Vm()
         self.plan = Plan(conditions=())
@@ -242,6 +243,7 @@ class DomainController:
             self._count_silence(now)
             self._follow_health()
             self.plan, self.decided_on = self.decide(now), self.removal
+            self.planned = self.memory.definition
             settle(self, now)
             self.context.changed(self.uuid)
             if not self.plan.steps and self.vm.state is VmState.STARTING:

@@ -106,8 +106,9 @@ def _applied_revision(keeper: DomainController) -> str | None:
     """What is in force on the host; the source may be further."""
     memory, decided = keeper.memory, keeper.plan
     ready = bool(decided.conditions) and decided.ready.status is Truth.TRUE
-    if ready and not decided.pending and memory.definition is not None and not keeper.invalid:
-        return memory.definition.revision
+    # Not `memory.definition`: one that was accepted since is not in force yet.
+    if ready and not decided.pending and keeper.planned is not None and not keeper.invalid:
+        return keeper.planned.revision
     alive = keeper.vm.state is not VmState.ABSENT
     running = keeper.applied_text.revision if alive and keeper.applied_text is not None else ""
     return running or (memory.good.revision if memory.good else None)
