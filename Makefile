@@ -46,7 +46,7 @@ repeat: setup
 mutants: .venv-mutation/ready
 	.venv-mutation/bin/python -m tests.mutants $(MINUTES)
 
-# The same tests against a real StratoVirt: STRATOVIRT_REAL names its program.
+# Runs the conformance tests against a real StratoVirt: STRATOVIRT_REAL=/usr/bin/stratovirt.
 hypervisor: setup
 	$(BIN)/pytest tests/hypervisor tests/simulator
 

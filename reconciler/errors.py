@@ -73,7 +73,9 @@ class StartFailed(HypervisorError):
 
 
 class LockTaken(StartFailed):
-    """Somebody holds the VM's lock already: nothing is said about its definition."""
+    """Another process holds the lock of the VM. Its definition is not at fault."""
+
+    reason = "Conflict"
 
 
 class StopFailed(HypervisorError):

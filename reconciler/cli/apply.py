@@ -34,6 +34,7 @@ def _arguments(parser: ArgumentParser) -> None:
 def _run(options: Namespace, settings: Settings) -> int:
     import asyncio
 
+    from reconciler.cli.files import refuse_read_only
     from reconciler.engine.dryrun.entry import draw
     from reconciler.engine.dryrun.saved_plan import moved, plan_file, target_of
     from reconciler.engine.dryrun.target import Kind
@@ -42,9 +43,8 @@ def _run(options: Namespace, settings: Settings) -> int:
     saved = _read(options.plan)
     target = target_of(saved)
     edits = target.kind is not Kind.SOURCE
-    if edits and settings.source.kind != "directory":
-        raise UsageError("the source is a git repository, and nothing is ever written into it",
-                         hint="merge the change, then `reconciler sync --wait`")
+    if edits:
+        refuse_read_only(settings, "merge the change, then `reconciler sync --wait`")
     drawn = asyncio.run(draw(settings, target))
     fresh = plan_file(settings, target, drawn)
     differences = moved(saved, fresh)

@@ -30,9 +30,11 @@ def _run(options: Namespace, settings: Settings) -> int:
     try:
         value = ask(settings, Request.EXPLAIN, options.name)
     except Unreachable:
+        import asyncio
+
         from reconciler.engine.dryrun.entry import explain
 
-        value = explain(settings, options.name)
+        value = asyncio.run(explain(settings, options.name))
         if value is None:
             raise UsageError(f"no valid file is of domain '{options.name}'", reason="NotFound",
                              hint="`reconciler validate` checks the watched files") from None
