@@ -58,9 +58,9 @@ async def test_rule_3_a_server_that_is_down_takes_nothing_away(site, upstream):
 
 def test_failures_are_tried_again_ever_later(site, upstream):
     source = site.make(upstream.url, interval="1h")
-    assert [source._pause(n) for n in (0, 1, 2, 3, 9, 10, 99)] == [3600, 1, 2, 4, 256, 300, 300]
+    assert [source.pause(n) for n in (0, 1, 2, 3, 9, 10, 99)] == [3600, 1, 2, 4, 256, 300, 300]
     source = site.make(upstream.url, interval="10s")
-    assert [source._pause(n) for n in (0, 1, 5, 99)] == [10, 1, 10, 10]
+    assert [source.pause(n) for n in (0, 1, 5, 99)] == [10, 1, 10, 10]
 
 
 async def test_a_server_that_never_answers_has_a_time(site, upstream):
