@@ -5,7 +5,9 @@ pyproject.toml ([tool.mutmut]) says which modules are changed, and which tests a
 
 from __future__ import annotations
 
+import hashlib
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -15,12 +17,26 @@ from pathlib import Path
 
 from mutmut.mutation.diff_apply import get_diff_for_mutant
 
+FOLDER = Path("mutants")  # where mutmut keeps the changed code and its results
+STAMP = FOLDER / "sources.sha256"
 MUTMUT = [sys.executable, "-m", "mutmut"]
 _NAME = re.compile(r"(?P<module>[\w.]+)\.(?:x_|xǁ(?P<owner>\w+)ǁ)(?P<function>\w+)__mutmut_\d+")
 
 
+def fresh() -> None:
+    """Forget the results of earlier runs if any code or test has changed since."""
+    digest = hashlib.sha256(Path("pyproject.toml").read_bytes())
+    for folder in ("reconciler", "tests"):
+        for path in sorted(Path(folder).rglob("*.py")):
+            digest.update(str(path).encode() + b"\0" + path.read_bytes() + b"\0")
+    if not STAMP.exists() or STAMP.read_text() != digest.hexdigest():
+        shutil.rmtree(FOLDER, ignore_errors=True)
+        FOLDER.mkdir()
+        STAMP.write_text(digest.hexdigest())
+
+
 def run(minutes: float) -> bool:
-    """Try mutants for so long; whether all were tried. The next run goes on where this one ends."""
+    """Try mutants for so long; whether all were tried. The next run of the same code goes on."""
     with subprocess.Popen([*MUTMUT, "run"], start_new_session=True) as child:
         try:
             status = child.wait(minutes * 60)
@@ -76,6 +92,7 @@ def only_text(old: list[str], new: list[str]) -> bool:
 def main() -> None:
     minutes = float(sys.argv[1]) if len(sys.argv) > 1 else 30.0
     begun = time.monotonic()
+    fresh()
     whole = run(minutes)
     found = results()
     counts: dict[Path, Counter[str]] = defaultdict(Counter)
@@ -97,7 +114,7 @@ def main() -> None:
     for file, count in [*sorted(counts.items()), ("all", sum(counts.values(), Counter()))]:
         print(f"{file!s:44}" + "".join(f"{count[column]:16}" for column in columns))
     print(f"{len(found)} mutants, {time.monotonic() - begun:.0f} s"
-          + ("" if whole else "; time is over: run it again to go on"))
+          + ("" if whole else "; the time is up: run it again to go on"))
 
 
 if __name__ == "__main__":
