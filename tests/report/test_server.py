@@ -44,6 +44,13 @@ async def ask(path, method: str, target: str, body: bytes = b"") -> tuple[int, o
     return int(status.split()[1]), json.loads(rest)
 
 
+def hung_up(client: socket.socket) -> None:
+    """Wait, without reading anything, until the server closes the connection."""
+    poll = select.poll()
+    poll.register(client, select.POLLRDHUP)
+    assert poll.poll(LIMIT * 1000), "the connection is still open"
+
+
 class Handler:
     """Records the calls, and answers with their query; `do` chooses another outcome."""
 
@@ -327,13 +334,8 @@ async def test_an_unusable_secret_is_reported_at_the_start(tmp_path, text, mode,
     assert [said in event["message"] for event in told] == ([True] if said else [])
 
 
-<<<<<<< HEAD
-async def test_a_port_that_is_taken_is_reported_and_stops_no_vm(tmp_path, handler):
-    async with listening(tmp_path, handler, Gate(loopback=True)) as port:
-=======
 async def test_a_port_in_use_is_reported_and_the_reconciler_goes_on(tmp_path, handler):
     async with listening(tmp_path, handler, Authorization(loopback=True)) as port:
->>>>>>> part/cli
         (tmp_path / "place").mkdir()
         place = Place(tmp_path / "place", f"http: {{listen: '127.0.0.1:{port}'}}\n")
         async with running(place) as daemon:
@@ -348,11 +350,7 @@ async def test_another_method_does_nothing(tmp_path):
         assert (status, daemon.environment.store.hold) == (405, None)
 
 
-<<<<<<< HEAD
-async def test_a_client_that_does_not_read_its_answer_is_disconnected(tmp_path, monkeypatch):
-=======
 async def test_a_client_that_does_not_read_is_disconnected(tmp_path, monkeypatch):
->>>>>>> part/cli
     monkeypatch.setattr(server_module, "PATIENCE", 0.2)
     async with serving(tmp_path) as (path, _, _):
         with socket.socket(socket.AF_UNIX) as client:
@@ -365,11 +363,7 @@ async def test_a_client_that_does_not_read_is_disconnected(tmp_path, monkeypatch
         assert (status, len(value)) == (200, 16 << 20)
 
 
-<<<<<<< HEAD
-async def test_a_client_that_waits_while_the_server_stops_causes_no_error(tmp_path):
-=======
 async def test_a_client_that_waits_when_the_server_stops_is_not_an_error(tmp_path):
->>>>>>> part/cli
     faults = []
     asyncio.get_running_loop().set_exception_handler(lambda _, context: faults.append(context))
     handler = Handler()
