@@ -90,7 +90,7 @@ def _outside(domain: Domain, rules: Admission,
 def _paths(domain: Domain) -> dict[str, int]:
     """Every path of the host that the VM reads, writes or listens at, with its line."""
     found: dict[str, int] = {}
-    for need in domain.needs():
+    for need in domain.required_files():
         for path in filter(None, (need.path, need.template)):
             if need.kind != "character" or path not in _COMMON:
                 found.setdefault(path, need.line)

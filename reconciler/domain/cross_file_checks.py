@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from reconciler.domain.lines import Line, located
-from reconciler.domain.model import Claim, Domain, Problem
+from reconciler.domain.model import ExclusiveResource, Domain, Problem
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping
@@ -24,10 +24,10 @@ def conflicts(domains: Mapping[str, Domain],
     keys whose definitions are kept now. Of two of one identity of which neither is, both are
     wrong: nobody can say which one is meant.
     """
-    held: dict[tuple[str, str], tuple[str, Claim]] = {}
+    held: dict[tuple[str, str], tuple[str, ExclusiveResource]] = {}
     found: dict[str, list[Problem]] = {}
     for file in sorted(domains, key=lambda name: (name not in in_force, name)):
-        clashes = [(claim, held[key]) for claim in domains[file].claims() for key in _against(claim)
+        clashes = [(claim, held[key]) for claim in domains[file].exclusive_resources() for key in _against(claim)
                    if key in held]
         for claim, (other, theirs) in clashes:
             found.setdefault(file, []).append(_problem(domains, (file, claim), (other, theirs)))
@@ -35,7 +35,7 @@ def conflicts(domains: Mapping[str, Domain],
                 found.setdefault(other, []).append(
                     _problem(domains, (other, theirs), (file, claim)))
         if not clashes:
-            held |= {(claim.kind, claim.value): (file, claim) for claim in domains[file].claims()}
+            held |= {(claim.kind, claim.value): (file, claim) for claim in domains[file].exclusive_resources()}
     for file, problem in _cycles({f: d for f, d in domains.items() if f not in found}):
         found.setdefault(file, []).append(problem)
     return {file: tuple(dict.fromkeys(problems)) for file, problems in found.items()}
@@ -90,7 +90,7 @@ def _way_back(name: str, wanted: Mapping[str, list[str]]) -> tuple[str, ...]:
     return ()
 
 
-def _against(claim: Claim) -> tuple[tuple[str, str], ...]:
+def _against(claim: ExclusiveResource) -> tuple[tuple[str, str], ...]:
     """List the claims that this one cannot stand beside."""
     kinds: tuple[str, ...] = (claim.kind,)
     if claim.kind == READ:
@@ -100,8 +100,8 @@ def _against(claim: Claim) -> tuple[tuple[str, str], ...]:
     return tuple((kind, claim.value) for kind in kinds)
 
 
-def _problem(domains: Mapping[str, Domain], ours: tuple[str, Claim],
-             theirs: tuple[str, Claim]) -> Problem:
+def _problem(domains: Mapping[str, Domain], ours: tuple[str, ExclusiveResource],
+             theirs: tuple[str, ExclusiveResource]) -> Problem:
     (key, claim), (other, its) = ours, theirs
     file = domains[key].file or key
     whose = "" if key == file and not isinstance(claim.line, Line) else f" of {key}"

@@ -16,7 +16,8 @@ from reconciler.domain.xml import line_of, parse
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from reconciler.domain.model import Device, Domain, Place
+    from reconciler.domain.model import Device, Domain
+    from reconciler.domain.place import Place
 
 _CONTROLLERS = ("root-port", "virtio-serial", "scsi")
 _ADDED = {"memballoon": "libvirt adds a balloon where none is written",
@@ -27,7 +28,7 @@ _DERIVED = "derived from the uuid and the card's own words, so that it never cha
 
 
 @dataclass(frozen=True, slots=True)
-class Filled:
+class DefaultedValue:
     """One value that the file does not give."""
 
     what: str
@@ -35,13 +36,13 @@ class Filled:
     why: str
 
 
-def filled_in(data: bytes, domain: Domain, places: Mapping[str, Place]) -> tuple[Filled, ...]:
+def defaulted_values(data: bytes, domain: Domain, places: Mapping[str, Place]) -> tuple[DefaultedValue, ...]:
     """Everything, in the order of the file; `places` by device identity."""
     root = parse(data, domain.file)
     return (*_head(root, domain), *_policy(root, domain), *_devices(root, domain, places))
 
 
-def _head(root: Any, domain: Domain) -> Iterator[Filled]:
+def _head(root: Any, domain: Domain) -> Iterator[DefaultedValue]:
     boot = domain.boot
     kind, nvram = root.find("os/type"), root.find("os/nvram")
     for there, what, value, why in (
@@ -53,14 +54,14 @@ def _head(root: Any, domain: Domain) -> Iterator[Filled]:
             (root.find("devices/emulator"), "emulator", domain.emulator or "StratoVirt",
              "the configuration's hypervisor.path")):
         if there is None or there is False:
-            yield Filled(what, str(value), why)
+            yield DefaultedValue(what, str(value), why)
     if boot.nvram and nvram is not None and not (nvram.text or "").strip() and (
             nvram.find("source") is None):
-        yield Filled("os/nvram", boot.nvram, "in the state directory; copied from its template "
+        yield DefaultedValue("os/nvram", boot.nvram, "in the state directory; copied from its template "
                                              "once, and kept")
 
 
-def _policy(root: Any, domain: Domain) -> Iterator[Filled]:
+def _policy(root: Any, domain: Domain) -> Iterator[DefaultedValue]:
     policy = domain.policy
     ours = root.find(f"metadata/{{{URN}}}reconcile")
     for path, value in (("@state", policy.state), ("update/@policy", policy.update),
@@ -72,37 +73,37 @@ def _policy(root: Any, domain: Domain) -> Iterator[Filled]:
         node = ours if ours is None or not element else ours.find(f"{{{URN}}}{element[:-1]}")
         if node is None or node.get(attribute) is None:
             ours_alone = path in ("@state", "prune/@policy")
-            yield Filled(f"reconcile/{path}", str(value),
+            yield DefaultedValue(f"reconcile/{path}", str(value),
                          "the default" if ours_alone else "the configuration's default")
 
 
-def _devices(root: Any, domain: Domain, places: Mapping[str, Place]) -> Iterator[Filled]:
+def _devices(root: Any, domain: Domain, places: Mapping[str, Place]) -> Iterator[DefaultedValue]:
     for device in domain.devices:
         name = f"{device.KIND}[{device.key}]"
         raw = _element(root, device)
         if not device.line:
-            yield Filled(name, device.alias, _ADDED.get(device.KIND, "something needs it"))
+            yield DefaultedValue(name, device.alias, _ADDED.get(device.KIND, "something needs it"))
         elif raw is not None:
             yield from _of_device(name, raw, device)
         place = places.get(f"{device.KIND}:{device.key}")
         if device.PLUGGED and device.place is None and place is not None:
-            yield Filled(f"{name}/address", str(place),
+            yield DefaultedValue(f"{name}/address", str(place),
                          "the lowest free root port, remembered for as long as it is in the file")
 
 
-def _of_device(name: str, raw: Any, device: Device) -> Iterator[Filled]:
+def _of_device(name: str, raw: Any, device: Device) -> Iterator[DefaultedValue]:
     if raw.find("alias") is None and not isinstance(device, RootPort | Graphics):
-        yield Filled(f"{name}/alias", device.alias, "as libvirt names it")
+        yield DefaultedValue(f"{name}/alias", device.alias, "as libvirt names it")
     if isinstance(device, Interface):
         if raw.find("mac") is None:
-            yield Filled(f"{name}/mac", device.mac, _DERIVED)
+            yield DefaultedValue(f"{name}/mac", device.mac, _DERIVED)
         target = raw.find("target")
         if target is None or target.get("dev") != device.tap:
-            yield Filled(f"{name}/target", device.tap, _DERIVED)
+            yield DefaultedValue(f"{name}/target", device.tap, _DERIVED)
     if isinstance(device, Vsock) and raw.find(f"cid[@address='{device.cid}']") is None:
-        yield Filled(f"{name}/cid", str(device.cid), _KEPT)
+        yield DefaultedValue(f"{name}/cid", str(device.cid), _KEPT)
     if isinstance(device, Graphics) and raw.get("port") != str(device.port):
-        yield Filled(f"{name}/port", str(device.port), _KEPT)
+        yield DefaultedValue(f"{name}/port", str(device.port), _KEPT)
 
 
 def _element(root: Any, device: Device) -> Any:

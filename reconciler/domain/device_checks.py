@@ -20,7 +20,8 @@ from reconciler.domain.devices import (
     VirtioSerial,
 )
 from reconciler.domain.devices.character import AGENT
-from reconciler.domain.model import Claim, Device, Domain, MachineType, Place, Probe
+from reconciler.domain.model import ExclusiveResource, Device, Domain, MachineType, Probe
+from reconciler.domain.place import Place
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -110,8 +111,8 @@ def _unique(devices: Iterable[Device], key: Callable[..., object], what: str,
 
 def _shared(node: Node, domain: Domain) -> None:
     """One file has one writer: StratoVirt would refuse to start, or two would write one file."""
-    seen: dict[str, Claim] = {}
-    files = [claim for claim in domain.claims() if claim.value.startswith("/")]
+    seen: dict[str, ExclusiveResource] = {}
+    files = [claim for claim in domain.exclusive_resources() if claim.value.startswith("/")]
     for claim in sorted(files, key=lambda claim: claim.line):
         other = seen.setdefault(claim.value, claim)
         if other is not claim and {claim.kind, other.kind} != {READ}:

@@ -47,8 +47,8 @@ other namespaces is kept and ignored.
 _PARTS = ("devices", "boot", "policy")
 _CLASSES = {Impact.NONE: "no effect", Impact.HOST: "host", Impact.LIVE: "live",
             Impact.RECREATE: "recreate"}
-_WORDS = {RowVerdict.READ: "read", RowVerdict.SILENT: "accepted", RowVerdict.WARNED: "ignored",
-          RowVerdict.REFUSED: "refused", RowVerdict.LATER: "later"}
+_WORDS = {RowVerdict.ACCEPT: "read", RowVerdict.IGNORE: "accepted", RowVerdict.WARN: "ignored",
+          RowVerdict.REJECT: "refused", RowVerdict.NOT_YET: "later"}
 
 
 _COSTS = """
@@ -101,11 +101,11 @@ def _rows(rule: Element, parent: str) -> Iterator[tuple[str, str, str]]:
     name = rule.name.rpartition("}")[2]
     where = f"{parent}/{name}" if parent else name
     text = rule.text.name if rule.text is not None else ""
-    more = " (repeatable)" if rule.many and rule.verdict is RowVerdict.READ else ""
-    yield where, _WORDS[rule.verdict], _cell(rule.message or text) + more
+    more = " (repeatable)" if rule.many and rule.verdict is RowVerdict.ACCEPT else ""
+    yield where, _WORDS[rule.verdict], _cell(rule.because or text) + more
     for attribute in rule.attributes:
-        accepted = "" if attribute.verdict is RowVerdict.SILENT else (
-            attribute.message or attribute.type.name)
+        accepted = "" if attribute.verdict is RowVerdict.IGNORE else (
+            attribute.because or attribute.type.name)
         yield f"{where}/@{attribute.name}", _WORDS[attribute.verdict], _cell(accepted)
     for child in rule.children:
         yield from _rows(child, where)

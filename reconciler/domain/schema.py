@@ -21,7 +21,7 @@ from reconciler.domain.table import DOMAIN
 
 if TYPE_CHECKING:
     from reconciler.domain.rules import Attribute, Type
-    from reconciler.domain.value_schema import Form
+    from reconciler.domain.value_schema import ValueSchema
 
 RELAXNG = "http://relaxng.org/ns/structure/1.0"
 NOTES = "http://relaxng.org/ns/compatibility/annotations/1.0"
@@ -29,7 +29,7 @@ DATATYPES = "http://www.w3.org/2001/XMLSchema-datatypes"
 _SPACE = r"[ \t\r\n]*"
 _METADATA = "metadata"  # a silent row, but for our own element
 _HEAD = " Made from the reader's tables by `python -m reconciler.domain.schema`; do not edit. "
-_NOTES = {RowVerdict.SILENT: "Accepted; it changes nothing.", RowVerdict.WARNED: "Ignored: {}."}
+_NOTES = {RowVerdict.IGNORE: "Accepted; it changes nothing.", RowVerdict.WARN: "Ignored: {}."}
 # Our own row may stand in one <metadata>, which may have others before and after it.
 _COMMON = f"""
 <grammar xmlns='{RELAXNG}'>
@@ -101,7 +101,7 @@ class _Writer:
         element = _inside(_inside(self.root, "define", name=name), "element", name=local)
         if rule.name != local:
             element.set("ns", rule.name[1:].partition("}")[0])
-        _note(element, rule.verdict, rule.message or (rule.text.name if rule.text else ""))
+        _note(element, rule.verdict, rule.because or (rule.text.name if rule.text else ""))
         self.fill(element, rule, name)
         return name
 
@@ -128,46 +128,46 @@ class _Writer:
             _inside(parent, "ref", name=_METADATA)
             return
         times = _inside(parent, "zeroOrMore" if rule.many else "optional")
-        if rule.verdict is RowVerdict.READ:
+        if rule.verdict is RowVerdict.ACCEPT:
             _inside(times, "ref", name=self.define(rule, name))
             return
         element = _inside(times, "element", name=_local(rule))
-        _note(element, rule.verdict, rule.message)
+        _note(element, rule.verdict, rule.because)
         _inside(element, "ref", name="anything")
 
 
 def _is_there(row: Element | Attribute) -> bool:
     """Whether a file may have it: what is refused, now or always, is not in the schema."""
-    return row.verdict in (RowVerdict.READ, RowVerdict.SILENT, RowVerdict.WARNED)
+    return row.verdict in (RowVerdict.ACCEPT, RowVerdict.IGNORE, RowVerdict.WARN)
 
 
 def _attribute(parent: etree._Element, rule: Attribute) -> None:
     attribute = _inside(parent, "attribute", name=rule.name)
-    read = rule.verdict is RowVerdict.READ
-    _note(attribute, rule.verdict, rule.type.name if read else rule.message)
+    read = rule.verdict is RowVerdict.ACCEPT
+    _note(attribute, rule.verdict, rule.type.name if read else rule.because)
     if read:
         _value(attribute, rule.type)
 
 
 def _value(parent: etree._Element, kind: Type) -> None:
     """The words and forms of a type; whitespace around a value means nothing, as in libvirt."""
-    if not kind.words and not kind.forms:
+    if not kind.words and not kind.schemas:
         _inside(parent, "text")
-    if len(kind.words) + len(kind.forms) > 1:
+    if len(kind.words) + len(kind.schemas) > 1:
         parent = _inside(parent, "choice")
     for word in kind.words:
         _inside(parent, "value").text = word  # of the type `token`, which is trimmed
-    for form in kind.forms:
-        _data(parent, form)
+    for schema in kind.schemas:
+        _data(parent, schema)
 
 
-def _data(parent: etree._Element, form: Form) -> None:
-    data = _inside(parent, "data", type=form.datatype)
-    for name, value in (("minInclusive", form.low), ("maxInclusive", form.high)):
+def _data(parent: etree._Element, schema: ValueSchema) -> None:
+    data = _inside(parent, "data", type=schema.datatype)
+    for name, value in (("minInclusive", schema.low), ("maxInclusive", schema.high)):
         if value is not None:
             _inside(data, "param", name=name).text = str(value)
     # A dash at the end of a class is one to Python, to XML Schema only behind a backslash.
-    pattern = re.sub(r"(?<!\\)-\]", r"\\-]", form.pattern)
+    pattern = re.sub(r"(?<!\\)-\]", r"\\-]", schema.pattern)
     _inside(data, "param", name="pattern").text = f"{_SPACE}({pattern}){_SPACE}" if pattern else (
         _SPACE)
 

@@ -67,17 +67,17 @@ def structure(root: etree._Element, file: str) -> Problem | None:
 def untold(node: Node) -> bool:
     """Whether a value somewhere below is wrong in a way that the forms of its type cannot tell."""
     values = [(row.type, node.raw.get(name)) for name, row in node.rule.by_attribute.items()
-              if row.verdict is RowVerdict.READ]
+              if row.verdict is RowVerdict.ACCEPT]
     if node.rule.text is not None:
         values.append((node.rule.text, node.raw.text))
-    children = (child for name, row in node.rule.by_name.items() if row.verdict is RowVerdict.READ
+    children = (child for name, row in node.rule.by_name.items() if row.verdict is RowVerdict.ACCEPT
                 for child in node.children(name))
     return any(value is not None and _wrong(kind, value) for kind, value in values) or any(
         untold(child) for child in children)
 
 
 def _wrong(kind: Type, value: str) -> bool:
-    if kind.exact and (kind.words or kind.forms):
+    if kind.exact and (kind.words or kind.schemas):
         return False
     try:
         kind.parse(value.strip(" \t\r\n"))

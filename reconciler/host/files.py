@@ -13,19 +13,19 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
     from pathlib import Path
 
-    from reconciler.domain.model import Need
+    from reconciler.domain.model import RequiredFile
 
 _KINDS = {"file": stat.S_ISREG, "block": stat.S_ISBLK, "character": stat.S_ISCHR}
 
 
-def check(needs: Iterable[Need]) -> None:
+def check(needs: Iterable[RequiredFile]) -> None:
     """Raise HostError(MissingFile) that names every file which is not there or of another kind."""
     problems = [problem for need in needs if (problem := _problem(need))]
     if problems:
         raise HostError("; ".join(problems), hint="tried again as soon as it changes")
 
 
-def make_variables(needs: Iterable[Need]) -> None:
+def make_variables(needs: Iterable[RequiredFile]) -> None:
     """Copy each missing file that has a template, once: whole, or not at all."""
     for need in needs:
         if need.template is None or os.path.exists(need.path):
@@ -40,7 +40,7 @@ def make_variables(needs: Iterable[Need]) -> None:
             raise HostError(message) from error
 
 
-def signature(needs: Iterable[Need]) -> tuple[tuple[object, ...], ...]:
+def signature(needs: Iterable[RequiredFile]) -> tuple[tuple[object, ...], ...]:
     """Changes whenever one of these files appears, goes or is replaced."""
     return tuple(_seen(path) for need in needs for path in (need.path, need.template) if path)
 
@@ -53,7 +53,7 @@ def _seen(path: str) -> tuple[object, ...]:
     return (path, found.st_ino, found.st_mtime_ns, found.st_mode)
 
 
-def _problem(need: Need) -> str:
+def _problem(need: RequiredFile) -> str:
     path = need.path
     if need.template is not None and not os.path.exists(path):
         path = need.template

@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from reconciler.domain.devices import RootPort
-from reconciler.domain.model import Device, Domain, MachineType, Place
+from reconciler.domain.model import Device, Domain, MachineType
+from reconciler.domain.place import Place
 from reconciler.domain.numbers import identity
 
 if TYPE_CHECKING:

@@ -48,7 +48,7 @@ class Prepared:
 
 def check(domain: Domain, *, simulated: bool) -> None:
     """Whether all that a start needs of the host is there (blocking); raises HostError."""
-    needs = [n for n in domain.needs() if not simulated or n.kind != "character"]
+    needs = [n for n in domain.required_files() if not simulated or n.kind != "character"]
     files.check(needs)
     if simulated:
         return
@@ -64,7 +64,7 @@ def check(domain: Domain, *, simulated: bool) -> None:
 def prepare(order: Order, owner: str) -> Prepared:
     """Make it (blocking); raises HostError, and then nothing is left."""
     domain = order.domain
-    files.make_variables(domain.needs())
+    files.make_variables(domain.required_files())
     if order.simulated:
         return Prepared()
     pages = domain.backing.hugepages

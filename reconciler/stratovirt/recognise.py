@@ -2,7 +2,7 @@
 
 For VMs that somebody else started. Each device's file knows its own options (domain/devices); here
 are the machine, and what only says how a process is run. Pure: what a command line alone does not
-tell comes in as ImportContext, and what a domain file cannot say goes out as Left.
+tell comes in as ImportContext, and what a domain file cannot say goes out as Unrecognised.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from reconciler.domain.devices import KINDS, Disk, controller
 from reconciler.domain.model import Backing, Boot, Device, Domain, MachineType, Topology
-from reconciler.domain.options import ImportContext, Left, Option, Options
+from reconciler.domain.options import ImportContext, Unrecognised, Option, Options
 from reconciler.domain.reader import NAMESPACE
 from reconciler.domain.table import NAME
 from reconciler.errors import UsageError
@@ -36,7 +36,7 @@ class Recognised:
     """A command line's domain, what of it no domain file can say, and where its monitors are."""
 
     domain: Domain
-    left: tuple[Left, ...]
+    left: tuple[Unrecognised, ...]
     monitors: tuple[str, ...]  # paths of sockets, that for people last
     paused: bool  # whether it was started so; it may run by now
 
@@ -62,7 +62,7 @@ def recognise(words: Sequence[str], around: ImportContext) -> Recognised:
         name=name, uuid=uuid, machine=machine, memory=_memory(options), vcpus=count,
         current_vcpus=now, topology=shape, backing=_backing(options, shared=shared), boot=boot,
         gic=gic, iothreads=threads, devices=tuple(sorted(devices, key=Device.sort_key)))
-    return Recognised(domain, options.left(), monitors, paused)
+    return Recognised(domain, options.unrecognised(), monitors, paused)
 
 
 def _monitors(options: Options) -> tuple[str, ...]:
@@ -94,12 +94,12 @@ def _identity(options: Options) -> tuple[str, str]:
         try:
             return name, str(uuids.UUID(text))
         except ValueError:
-            options.tell(f"-uuid {text}", "no uuid; one that follows from the name is written")
+            options.add_unrecognised(f"-uuid {text}", "no uuid; one that follows from the name is written")
     return name, str(uuids.uuid5(NAMESPACE, name))
 
 
 def _name(options: Options) -> str:
-    option, default = options.one("-name"), options.around.name
+    option, default = options.one("-name"), options.context.name
     if option is None:
         return default
     option.skip("debug-threads", "process")
@@ -155,7 +155,7 @@ def _backing(options: Options, *, shared: bool) -> Backing:
     prealloc, option = bool(options.take("-mem-prealloc")), options.one("-mem-path")
     if option is None:
         return Backing(prealloc, shared)
-    page = options.around.page_of(option.whole())
+    page = options.context.page_of(option.whole())
     if page is None:
         option.note("no hugetlbfs is there: not taken over")
         return Backing(prealloc, shared)
@@ -209,7 +209,7 @@ def _boot(options: Options) -> Boot:
     readonly = True
     for drive in [o for o in options.every if o.flag == "-drive" and o.text("if") == "pflash"]:
         unit, file = drive.number("unit"), options.path(drive.text("file"))
-        options.claim(drive)
+        options.take_one(drive)
         if unit:
             values["nvram"] = file
         else:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from reconciler.domain.defaults_report import filled_in
+from reconciler.domain.defaults_report import defaulted_values
 from reconciler.domain.numbers import complete
 from reconciler.domain.reader import read_domain
 from reconciler.domain.writer import write
@@ -12,7 +12,7 @@ from tests.domain.making import DISK, HOST, policy, text
 
 def filled(data):
     domain = complete(read_domain(data, "a.xml", HOST), {})
-    found = filled_in(data, domain, dict(lay_out(domain, {}, 1).places))
+    found = defaulted_values(data, domain, dict(lay_out(domain, {}, 1).places))
     return {f.what: (f.value, f.why) for f in found}
 
 

@@ -6,7 +6,8 @@ import pytest
 
 from reconciler.domain.difference import differences
 from reconciler.domain.hot_change import adjustment, as_started, free_ports, placed, possible
-from reconciler.domain.model import Impact, Place
+from reconciler.domain.model import Impact
+from reconciler.domain.place import Place
 from reconciler.stratovirt.addresses import lay_out
 from tests.domain.making import DISK, MICROVM, device, disk, read
 

@@ -7,7 +7,7 @@ import pytest
 from reconciler.domain.model import (
     Dependency,
     Health,
-    Met,
+    DependencyCondition,
     Policy,
     Probe,
     StopMode,
@@ -80,7 +80,7 @@ def test_on_values_that_are_refused(written):
 
 def test_dependencies_are_sorted_and_have_a_condition():
     found = of("", "<r:depends-on domain='web'/><r:depends-on domain='db' condition='healthy'/>")
-    assert found.depends_on == (Dependency("db", Met.HEALTHY), Dependency("web", Met.STARTED))
+    assert found.depends_on == (Dependency("db", DependencyCondition.HEALTHY), Dependency("web", DependencyCondition.STARTED))
 
 
 @pytest.mark.parametrize(("inner", "health"), [

@@ -39,7 +39,7 @@ def rows(rule: Element):
 def types() -> list[Type]:
     found = [rule for root in (DOMAIN, RULE) for rule in rows(root)]
     return [*dict.fromkeys([rule.text for rule in found if rule.text is not None] + [
-        a.type for rule in found for a in rule.attributes if a.verdict is RowVerdict.READ])]
+        a.type for rule in found for a in rule.attributes if a.verdict is RowVerdict.ACCEPT])]
 
 
 def test_the_file_is_made_from_the_tables():
@@ -119,7 +119,7 @@ def test_editors_show_why_something_is_ignored():
 
 
 def test_every_type_of_the_tables_tells_the_schema_its_form():
-    assert [kind.name for kind in types() if not kind.words and not kind.forms] == []
+    assert [kind.name for kind in types() if not kind.words and not kind.schemas] == []
     assert len(types()) > 20
 
 
@@ -136,9 +136,9 @@ def test_text_or_children_where_a_row_has_both():
 
 def test_patterns_are_of_the_part_that_python_and_xml_schema_share():
     for kind in types():
-        for form in kind.forms:
+        for schema in kind.schemas:
             assert not re.search(r"\(\?|[*+?}][?+]|\\[A-Zsdwb]|[\^$](?![^\[]*\])", re.sub(
-                r"\[\^", "[", form.pattern)), form.pattern
+                r"\[\^", "[", schema.pattern)), schema.pattern
 
 
 @pytest.mark.parametrize("high", [0, 7, 0x1F, 0x2A, 0xFF, 0x345])
@@ -146,8 +146,8 @@ def test_the_pattern_of_addresses_is_the_readers(high):
     kind = hexadecimal(high)
     for value in (*range(high + 20), 0x99999999):
         for word in (f"{head}{value:{form}}" for head in ("", "0x", "0X")
-                     for form in ("x", "X", "d", "03x", "08X", "09d")):
-            fits = any(re.fullmatch(form.pattern, word) for form in kind.forms)
+                     for schema in ("x", "X", "d", "03x", "08X", "09d")):
+            fits = any(re.fullmatch(schema.pattern, word) for schema in kind.schemas)
             try:
                 kind.parse(word)
             except ValueError:

@@ -10,7 +10,7 @@ from reconciler.domain.rules import Attribute, Element, Type, element
 from reconciler.domain.schema import compiled, grammar
 from reconciler.domain.schema_crosscheck import disagreement, faults, untold
 from reconciler.domain.table import DOMAIN
-from reconciler.domain.value_schema import Form
+from reconciler.domain.value_schema import ValueSchema
 from reconciler.domain.xml import Node, Report
 from tests.domain.making import policy, text
 
@@ -47,7 +47,7 @@ def test_what_no_form_can_tell_is_the_readers_alone():
             raise ValueError(words)
         return words
 
-    for kind in (Type("up to 3 bytes", short, forms=(Form(".*"),), exact=False),
+    for kind in (Type("up to 3 bytes", short, schemas=(ValueSchema(".*"),), exact=False),
                  Type("up to 3 bytes", short)):
         row = Element("domain", (Attribute("a", kind),), (Element("name", text=kind),))
         schema = etree.RelaxNG(grammar(row))

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from reconciler.domain.model import MachineType, Place, Topology
+from reconciler.domain.model import MachineType, Topology
+from reconciler.domain.place import Place
 from reconciler.domain.options import ImportContext
 from reconciler.errors import UsageError
 from reconciler.stratovirt.recognise import recognise

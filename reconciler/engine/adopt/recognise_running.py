@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 from reconciler.domain.difference import differences
 from reconciler.domain.expand import expand
 from reconciler.domain.model import DesiredState, Impact, InvalidDomain, Problem
-from reconciler.domain.options import ImportContext, Left
+from reconciler.domain.options import ImportContext, Unrecognised
 from reconciler.domain.reader import read_domain
 from reconciler.domain.substitute import literal
 from reconciler.domain.writer import write
@@ -51,7 +51,7 @@ class TakenOver:
     monitors: tuple[str, ...]
     answers: bool  # whether the last of them does: none that somebody else talks to
     text: str
-    left: tuple[Left, ...]
+    left: tuple[Unrecognised, ...]
     problems: tuple[Problem, ...]
 
     @property
@@ -111,7 +111,7 @@ def _is_block(path: str) -> bool:
         return False
 
 
-async def _state(found: Recognised) -> tuple[DesiredState, tuple[Left, ...]]:
+async def _state(found: Recognised) -> tuple[DesiredState, tuple[Unrecognised, ...]]:
     """Ask its last monitor: with -S, libvirt starts every VM, and lets it run afterwards."""
     started = DesiredState.PAUSED if found.paused else DesiredState.RUNNING
     if not found.monitors:
@@ -125,14 +125,14 @@ async def _state(found: Recognised) -> tuple[DesiredState, tuple[Left, ...]]:
             qmp.close()
         running = bool(answer["running"])
     except (QmpError, OSError, KeyError, TypeError) as error:
-        return DesiredState.RUNNING, (Left(
+        return DesiredState.RUNNING, (Unrecognised(
             f"monitor {monitor}", f"whether it runs or is paused is not known ({error}): "
                                   "state='running' is meant"),)
     return (DesiredState.RUNNING if running else DesiredState.PAUSED), ()
 
 
 def _emulator(settings: Settings, pid: int, words: list[str],
-              host: ReadingHost) -> tuple[str | None, tuple[Left, ...]]:
+              host: ReadingHost) -> tuple[str | None, tuple[Unrecognised, ...]]:
     """The program, where it is another than the configured one and may be named."""
     usual, program = binary.find(settings), words[0]
     if usual.simulated and usual.path in words:
@@ -144,18 +144,18 @@ def _emulator(settings: Settings, pid: int, words: list[str],
     same = [name for name in host.emulators if os.path.realpath(name) == program]
     if same:
         return same[0], ()
-    return None, (Left(f"program {program}", f"the next start is by {usual.path}; "
+    return None, (Unrecognised(f"program {program}", f"the next start is by {usual.path}; "
                                              "hypervisor.allowed has no such program"),)
 
 
 def _read_again(settings: Settings, text: str, domain: Domain,
-                pid: int) -> tuple[tuple[Problem, ...], tuple[Left, ...]]:
+                pid: int) -> tuple[tuple[Problem, ...], tuple[Unrecognised, ...]]:
     """What the reconciler will make of the file: its errors, or all that comes out otherwise."""
     try:
         again = read_domain(text.encode(), f"process {pid}", reading_host(settings))
     except InvalidDomain as error:
         return error.problems, ()
-    return (), tuple(Left(change.path, f"will be {change.new} instead of {change.old}")
+    return (), tuple(Unrecognised(change.path, f"will be {change.new} instead of {change.old}")
                      for change in differences(domain, again))
 
 

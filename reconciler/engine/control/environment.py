@@ -119,7 +119,7 @@ class Environment:
 
     def signature(self, domain: Domain) -> tuple[object, ...]:
         """Changes with the files that the domain needs, StratoVirt's own among them."""
-        return (*files.signature(domain.needs()), identity(self.program_of(domain)))
+        return (*files.signature(domain.required_files()), identity(self.program_of(domain)))
 
     def save(self, memory: DomainRecord) -> None:
         """Keep it; a full disk stops nothing, and is told."""

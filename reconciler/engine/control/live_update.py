@@ -20,7 +20,8 @@ from reconciler.errors import HypervisorError, QmpInactive
 from reconciler.report.events import timestamp
 
 if TYPE_CHECKING:
-    from reconciler.domain.model import Domain, Place
+    from reconciler.domain.model import Domain
+    from reconciler.domain.place import Place
     from reconciler.engine.control.controller import DomainController
 
 FIRST_WAIT, LONGEST_WAIT = 1.0, 300.0  # seconds until an unwilling guest is asked again

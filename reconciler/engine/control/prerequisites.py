@@ -25,7 +25,7 @@ class NeedsWatch:
         if not wanted or domain is None:
             self.close()
         elif not self._ends:
-            paths = {path for need in domain.needs()
+            paths = {path for need in domain.required_files()
                      for path in (need.path, need.template) if path}
             paths |= {word for word in self._context.program_of(domain) if word.startswith("/")}
             self._seen = self._context.signature(domain)

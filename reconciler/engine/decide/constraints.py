@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from reconciler.domain.model import DesiredState, Domain, Met
+from reconciler.domain.model import DesiredState, Domain, DependencyCondition
 from reconciler.engine.decide.inputs import Surroundings, VmState
 from reconciler.units import show_bytes
 
@@ -90,7 +90,7 @@ def _unmet(domain: Domain, others: Mapping[str, DomainSummary]) -> tuple[str, ..
                  if (why := _why_unmet(wanted.domain, wanted.condition, other)))
 
 
-def _why_unmet(name: str, condition: Met, other: DomainSummary | None) -> str:
+def _why_unmet(name: str, condition: DependencyCondition, other: DomainSummary | None) -> str:
     if other is None or other.domain is None:
         return f"it depends on '{name}', and there is no such domain"
     if other.domain.policy.state is DesiredState.STOPPED:
@@ -98,7 +98,7 @@ def _why_unmet(name: str, condition: Met, other: DomainSummary | None) -> str:
     paused = other.domain.policy.state is DesiredState.PAUSED
     if other.state is not VmState.RUNNING and not (paused and other.state is VmState.PAUSED):
         return f"it depends on '{name}', which is {other.state}"
-    if condition is Met.HEALTHY and not other.ready:
+    if condition is DependencyCondition.HEALTHY and not other.ready:
         return f"it depends on '{name}', which is not healthy yet"
     return ""
 

@@ -10,10 +10,11 @@ from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from reconciler.domain.defaults_report import filled_in
+from reconciler.domain.defaults_report import defaulted_values
 from reconciler.domain.hot_change import placed
 from reconciler.domain.lines import located
-from reconciler.domain.model import Place, Policy
+from reconciler.domain.model import Policy
+from reconciler.domain.place import Place
 from reconciler.domain.substitute import literal
 from reconciler.domain.writer import write
 from reconciler.engine.decide.disruption import Action
@@ -81,7 +82,7 @@ def explain_domain(domain: Domain, data: bytes, places: Mapping[str, Place], spa
     """
     layout = lay_out(domain, places, spare)
     words = [*program, *arguments(domain, Start(home, layout))]
-    filled = filled_in(data, domain, dict(layout.places))
+    filled = defaulted_values(data, domain, dict(layout.places))
     return {"definition": plain(domain),
             "filledIn": [{"what": f.what, "value": f.value, "why": f.why} for f in filled],
             "addresses": {key: str(place) for key, place in layout.places},

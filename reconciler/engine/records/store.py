@@ -11,7 +11,7 @@ import json
 from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
-from reconciler.domain.model import Place
+from reconciler.domain.place import Place
 from reconciler.engine.decide.attempts import after_reboot
 from reconciler.engine.decide.inputs import Attempts, Exit, ExitKind, Hold, RetryState
 from reconciler.host.files import write_whole
