@@ -1,4 +1,4 @@
-"""The differences between two definitions, value by value, and the impact of applying them. Pure."""
+"""The differences between two definitions, and the impact of applying them. Pure."""
 
 from __future__ import annotations
 

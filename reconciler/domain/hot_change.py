@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 
 from reconciler.domain.devices import Interface, RootPort
 from reconciler.domain.model import Command, Device, Domain, Impact, MachineType
-from reconciler.domain.place import Place
 from reconciler.domain.numbers import identity
+from reconciler.domain.place import Place
 from reconciler.domain.xml_paths import CURRENT_MEMORY, CURRENT_VCPUS
 from reconciler.errors import HypervisorError
 

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 
 from lxml import etree
 
-from reconciler.domain.metadata import RULE, URN, element
+from reconciler.domain.metadata import RULE, URN, reconcile_element
 from reconciler.domain.model import InvalidDomain
 from reconciler.domain.rules import Element, RowVerdict
 from reconciler.domain.substitute import Substitution, set_index
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 _IDENTITY = ("name", "uuid")
 _ALONE = f"{{{URN}}}health"
-_METADATA = Element("metadata", children=(RULE,))  # the table ignores it; here its <reconcile> matters
+_METADATA = Element("metadata", children=(RULE,))  # the table ignores it
 _UNIT = "unit"  # it belongs to its number, and must not be combined with another one
 _SPACE = " \t\r\n"
 
@@ -47,7 +47,7 @@ class Defaults:
 
 @dataclass(slots=True)
 class DefaultsMerge:
-    """Merges into one file. `origins`: the elements from the defaults; `taken`: if there are any."""
+    """Merges into one file. `origins`: elements from the defaults; `taken`: if there are any."""
 
     defaults: Defaults
     origins: dict[etree._Element, str] = field(default_factory=dict)
@@ -106,7 +106,7 @@ def read_defaults(data: bytes, file: str, variables: Variables, *, lenient: bool
         report.add(report.line_of(child), f"domain/{child.tag}",
                    f"<{child.tag}> in defaults; accepted: only in the file of each domain")
     walk(domain)
-    ours = element(domain)
+    ours = reconcile_element(domain)
     if ours is not None:
         walk(ours)
     errors = tuple(sorted((problem for problem in dict.fromkeys(report.problems)

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 from reconciler.domain.model import (
     Dependency,
+    DependencyCondition,
     DesiredState,
     Health,
-    DependencyCondition,
     Policy,
     Probe,
     PrunePolicy,
@@ -44,13 +44,13 @@ URN = f"{FAMILY}:1"
 
 
 def _row(name: str, *attributes: Attribute, many: bool = False,
-          children: tuple[Element, ...] = ()) -> Element:
+         children: tuple[Element, ...] = ()) -> Element:
     return Element(f"{{{URN}}}{name}", attributes, children, many=many)
 
 
 # RFC 3339 with a mandatory zone; XML Schema and Python agree on the days of a month.
 _TIME = ValueSchema("[12][0-9]{3}-[0-9]{2}-[0-9]{2}T([01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9]"
-             r"(\.[0-9]{1,6})?(Z|[+\-](0[0-9]|1[0-3]):[0-5][0-9])", "dateTime")
+                    r"(\.[0-9]{1,6})?(Z|[+\-](0[0-9]|1[0-3]):[0-5][0-9])", "dateTime")
 
 
 def _moment(text: str) -> str:
@@ -85,26 +85,27 @@ RULE = Element(f"{{{URN}}}reconcile", (
     Attribute("state", choice(*DesiredState)), Attribute("hold", YES_NO),
     Attribute("count", number(1, 1000))), (
     _row("hold", Attribute("reason", TEXT),
-          Attribute("until", Type("a time such as 2026-12-24T18:00:00Z, or a duration", _moment,
-                             schemas=(_TIME, DURATION_SCHEMA)))),
+         Attribute("until", Type("a time such as 2026-12-24T18:00:00Z, or a duration", _moment,
+                                 schemas=(_TIME, DURATION_SCHEMA)))),
     _row("update", Attribute("policy", choice(*UpdatePolicy)),
-          Attribute("window", TEXT),
-          Attribute("rollback", choice("last-good", "none"))),
+         Attribute("window", TEXT),
+         Attribute("rollback", choice("last-good", "none"))),
     _row("prune", Attribute("policy", choice(*PrunePolicy)), Attribute("after", DURATION)),
     _row("stop", Attribute("mode", choice(*StopMode)), Attribute("timeout", DURATION)),
     _row("restart", Attribute("policy", choice("always", "on-failure", "never")),
-          Attribute("limit", number(1, 1000)), Attribute("window", DURATION),
-          Attribute("delay", DURATION), Attribute("max-delay", DURATION)),
+         Attribute("limit", number(1, 1000)), Attribute("window", DURATION),
+         Attribute("delay", DURATION), Attribute("max-delay", DURATION)),
     _row("start", Attribute("wave", number(0, 1000)), Attribute("delay", DURATION)),
     _row("ignore", Attribute("path", TEXT), many=True),
     _row("label", Attribute("name", _NAME), Attribute("value", TEXT), many=True),
     _row("placement", Attribute("host", TEXT), Attribute("require", TEXT, RowVerdict.NOT_YET),
-          Attribute("failover", TEXT, RowVerdict.NOT_YET)),
-    _row("depends-on", Attribute("domain", _DOMAIN), Attribute("condition", choice(*DependencyCondition)),
-          many=True),
+         Attribute("failover", TEXT, RowVerdict.NOT_YET)),
+    _row("depends-on", Attribute("domain", _DOMAIN),
+         Attribute("condition", choice(*DependencyCondition)),
+         many=True),
     _row("health", Attribute("interval", DURATION), Attribute("timeout", DURATION),
-          Attribute("failures", number(1, 1000)), Attribute("start-period", DURATION),
-          Attribute("on-failure", choice("restart", "none")), children=(
+         Attribute("failures", number(1, 1000)), Attribute("start-period", DURATION),
+         Attribute("on-failure", choice("restart", "none")), children=(
               _row(Probe.TCP, Attribute("address", _ADDRESS)),
               _row(Probe.CONSOLE, Attribute("match", _PATTERN)), _row(Probe.AGENT)))))
 # Path within the element, field of Policy, and the conversion of the value.
@@ -133,7 +134,7 @@ def read_policy(domain: Node, defaults: Policy,
     `current_path` returns the path that replaces an older form of it, else None.
     """
     policy = _from_on(domain, defaults)
-    node = element(domain)
+    node = reconcile_element(domain)
     if node is None:
         return policy
     walk(node)
@@ -172,7 +173,8 @@ def _dependencies(domain: Node, nodes: Iterable[Node]) -> tuple[Dependency, ...]
         elif name and name == domain.text("name"):
             node.error("the domain depends on itself; accepted: another domain")
         elif name:
-            found[name] = Dependency(name, DependencyCondition(node.text("@condition") or DependencyCondition.STARTED))
+            condition = node.text("@condition") or DependencyCondition.STARTED
+            found[name] = Dependency(name, DependencyCondition(condition))
     return tuple(sorted(found.values()))
 
 
@@ -219,8 +221,8 @@ def _qualified(path: str) -> str:
     return f"{{{URN}}}{steps}@{attribute}" if steps else path
 
 
-def element(domain: Node) -> Node | None:
-    """The <reconcile> in <metadata>; other elements of its namespace are errors, foreign ones not."""
+def reconcile_element(domain: Node) -> Node | None:
+    """The <reconcile> in <metadata>; other elements of its namespace there are errors."""
     found: Node | None = None
     for metadata in domain.raw.iterchildren("metadata"):
         for raw in metadata.iterchildren():

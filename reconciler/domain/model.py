@@ -127,6 +127,7 @@ class Device:
     KIND: ClassVar[str]  # with `key` the identity of a device; kept on disk (numbers.identity)
     ELEMENT: ClassVar[str] = ""  # its XML element, where that is not KIND
     RANK: ClassVar[int]  # order among kinds, in which libvirt assigns PCI addresses
+    SINGLE: ClassVar[bool] = False  # a domain has one at most
     PLUGGED: ClassVar[bool] = True  # needs a PCI address
     MICROVM: ClassVar[bool] = True  # exists on the machine type microvm
     HOTPLUG: ClassVar[bool] = False  # can be added to and removed from a running VM
@@ -154,9 +155,14 @@ class Device:
         return self.alias
 
     @property
+    def element(self) -> str:
+        """Its XML element."""
+        return self.ELEMENT or self.KIND
+
+    @property
     def label(self) -> str:
-        """The brackets of its path; empty where a domain has at most one such device."""
-        return self.key
+        """The brackets of its path; empty for SINGLE devices, which need none."""
+        return "" if self.SINGLE else self.key
 
     @property
     def labels(self) -> tuple[str, ...]:
@@ -166,8 +172,7 @@ class Device:
     @property
     def path_in_domain(self) -> str:
         """Its path as users see it: disk[vda] (docs/decisions/0013-xml-paths.md)."""
-        element = self.ELEMENT or self.KIND
-        return f"{element}[{self.label}]" if self.label else element
+        return f"{self.element}[{self.label}]" if self.label else self.element
 
     @property
     def feature(self) -> str:
@@ -370,7 +375,7 @@ class Domain:
         found = [RequiredFile(path, line=lines.get(name, 0)) for path, name in plain if path]
         if boot.nvram:
             found.append(RequiredFile(boot.nvram, writable=True, template=boot.nvram_template,
-                              line=lines.get("nvram", 0)))
+                                      line=lines.get("nvram", 0)))
         return (*found, *(need for device in self.devices for need in device.required_files()))
 
     def features(self) -> tuple[str, ...]:
@@ -385,7 +390,8 @@ class Domain:
         if self.boot.nvram:
             own.append(ExclusiveResource("nvram file", self.boot.nvram, lines.get("nvram", 0)))
         if self.boot.loader and not self.boot.loader_readonly:
-            own.append(ExclusiveResource("writable loader", self.boot.loader, lines.get("loader", 0)))
+            own.append(ExclusiveResource("writable loader", self.boot.loader,
+                                         lines.get("loader", 0)))
         return (*own, *(claim for device in self.devices for claim in device.exclusive_resources()))
 
 

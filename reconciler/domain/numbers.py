@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Mapping
 
-    from reconciler.domain.model import ExclusiveResource, Device, Domain
+    from reconciler.domain.model import Device, Domain, ExclusiveResource
 
 Numbers = dict[str, int]  # by AutomaticNumber.kind
 

@@ -7,11 +7,11 @@ import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from reconciler.domain.model import MachineType, ReadingHost
 from reconciler.domain.place import Place
 from reconciler.domain.rules import ALIAS, Attribute, choice, element, hexadecimal, ignore, number
 
 if TYPE_CHECKING:
+    from reconciler.domain.model import MachineType, ReadingHost
     from reconciler.domain.xml import Node
 
 _UNIT = number(0, 16383)
@@ -22,7 +22,7 @@ ADDRESS = element(
     Attribute("slot", hexadecimal(0x1F)), Attribute("function", hexadecimal(7)),
     *(Attribute(name, _UNIT) for name in ("controller", "target", "unit", "port")),
     *ignore("@multifunction"),
-    *ignore("@base", "@cssid", "@ssid", "@devno", "@reg"),  # of address types that are errors anyway
+    *ignore("@base", "@cssid", "@ssid", "@devno", "@reg"),  # of other types, which are errors
     Attribute("iobase", choice("0x3f8")), Attribute("irq", choice("4", "0x4")),  # COM1
     *ignore("zpci"))
 

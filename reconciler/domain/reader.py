@@ -59,7 +59,7 @@ def read_domain(data: bytes, file: str, host: ReadingHost) -> Domain:
 
 def read_tree(root: etree._Element, file: str, host: ReadingHost,
               origins: Mapping[etree._Element, str]) -> Domain:
-    """Read a parsed or expanded file. `origins`: elements that come from another file, and which."""
+    """Read a parsed or expanded file. `origins`: the file of elements that are from another one."""
     report = Report(file, host.lenient, origins=origins)
     node = Node(root, DOMAIN, report, "domain")
     walk(node)
@@ -163,7 +163,8 @@ def _emulator(node: Node, host: ReadingHost) -> str | None:
         child.warn("QEMU is ignored: the configured StratoVirt is used instead")
         return None
     if text not in host.emulators:
-        accepted = ", ".join(host.emulators) or "none; without <emulator> the configured StratoVirt is used"
+        accepted = ", ".join(host.emulators) or (
+            "none; without <emulator> the configured StratoVirt is used")
         child.error(f"found '{text}'; accepted: {accepted} (hypervisor.allowed)", "NotAllowed")
     return text
 
@@ -212,15 +213,15 @@ def _check_boot(os_: Node, loader: Node | None, cmdline: str | None) -> None:
             feature.error("secure-boot enabled='yes'; accepted: no (StratoVirt has no SMM)")
     for boot in os_.children("boot"):
         if boot.text("@dev") in ("cdrom", "network", "fd"):
-            boot.error(f"dev='{boot.text('@dev')}'; accepted: hd (StratoVirt boots from disks only)")
+            boot.error(f"dev='{boot.text('@dev')}'; accepted: hd (StratoVirt boots from disks)")
 
 
 def _check_cmdline(node: Node, cmdline: str) -> None:
     if any(len(word.encode()) > _LONGEST_WORD for word in cmdline.split()):
-        node.error(f"found an argument of over {_LONGEST_WORD} bytes; accepted: up to {_LONGEST_WORD}")
+        node.error(f"an argument has over {_LONGEST_WORD} bytes; accepted: up to {_LONGEST_WORD}")
     if len(cmdline.encode()) > _LONGEST_CMDLINE:
-        node.error(f"found {len(cmdline.encode())} bytes; accepted: up to {_LONGEST_CMDLINE} (Linux "
-                   "ignores the rest)")
+        node.error(f"found {len(cmdline.encode())} bytes; accepted: up to {_LONGEST_CMDLINE} "
+                   "(Linux ignores the rest)")
 
 
 # Devices
@@ -261,7 +262,7 @@ def _warn_of_values(node: Node) -> None:
 def _desktop(devices: Node) -> None:
     """Warn of desktop devices, except those that libvirt adds by itself."""
     for child in devices.children("input"):
-        if child.raw.get("bus") not in (None, "ps2"):  # libvirt always adds a PS/2 mouse and keyboard
+        if child.raw.get("bus") not in (None, "ps2"):  # libvirt always adds these two
             child.warn("is ignored: StratoVirt has no desktop devices")
     for child in devices.children("audio"):
         if child.raw.get("type") != "none":

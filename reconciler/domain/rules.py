@@ -232,7 +232,8 @@ def _unit(text: str) -> int:
 _NO_OPTION = (value_schema.without(",=", first=r"\-"),)
 ANY = Type("anything", _free, schemas=(value_schema.FREE, value_schema.NOTHING))
 TEXT = Type("text", _free, schemas=(value_schema.FREE, value_schema.NOTHING))
-PASSED = Type("text without a leading '-'", _passed, schemas=(value_schema.without("", first=r"\-"),))
+PASSED = Type("text without a leading '-'", _passed,
+              schemas=(value_schema.without("", first=r"\-"),))
 OPTION = Type("text without ',' and '='", _option, schemas=_NO_OPTION)
 PATH = Type("a path without ',' and '='", _path, schemas=_NO_OPTION, exact=False)
 DURATION = Type("500ms, 10s, 5m, 1h, 2d", _duration, schemas=(value_schema.DURATION,))

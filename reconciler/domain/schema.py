@@ -1,10 +1,10 @@
-"""The schema of the domain file for editors, made from the tables that the reader reads by.
+"""The schema of the domain file for editors, made from the reader's tables.
 
     python -m reconciler.domain.schema > contrib/domain.rng
 
-It is RELAX NG, since only that can say "in any order". It says what `walk` says: names, how many,
-and each value by itself; what takes several values to see stays the reader's. A test holds the file
-to the tables, another one the schema to the reader; `validate` compares the two on every file.
+It is RELAX NG, which can express "in any order". It checks what `walk` checks: names, how often
+they occur, and each value by itself; only the reader checks values against each other. Tests
+compare the file with the tables, and the schema with the reader; `validate` does so on every file.
 """
 
 from __future__ import annotations
@@ -27,10 +27,10 @@ RELAXNG = "http://relaxng.org/ns/structure/1.0"
 NOTES = "http://relaxng.org/ns/compatibility/annotations/1.0"
 DATATYPES = "http://www.w3.org/2001/XMLSchema-datatypes"
 _SPACE = r"[ \t\r\n]*"
-_METADATA = "metadata"  # a silent row, but for our own element
+_METADATA = "metadata"  # ignored by the table, except <reconcile>
 _HEAD = " Made from the reader's tables by `python -m reconciler.domain.schema`; do not edit. "
-_NOTES = {RowVerdict.IGNORE: "Accepted; it changes nothing.", RowVerdict.WARN: "Ignored: {}."}
-# Our own row may stand in one <metadata>, which may have others before and after it.
+_NOTES = {RowVerdict.IGNORE: "Allowed; it has no effect.", RowVerdict.WARN: "Ignored: {}."}
+# One <metadata> may contain <reconcile>; others may come before and after it.
 _COMMON = f"""
 <grammar xmlns='{RELAXNG}'>
 <define name='anything'>
@@ -59,7 +59,7 @@ def text() -> str:
     root = grammar()
     etree.indent(root, " ")
     found = etree.tostring(root, encoding="unicode")
-    # A character that nobody sees in an editor is written by its number.
+    # DEL is invisible in editors, so it is written as a character reference.
     return ("<?xml version='1.0' encoding='utf-8'?>\n" + found.replace("\x7f", "&#127;") + "\n")
 
 
@@ -69,7 +69,7 @@ def compiled() -> etree.RelaxNG:
 
 
 def grammar(domain: Element = DOMAIN, ours: Element = RULE) -> etree._Element:
-    """The schema as a tree; a row that several elements share is defined once."""
+    """The schema as a tree; rows that several elements share are defined once."""
     root = etree.fromstring(f"<grammar xmlns='{RELAXNG}' xmlns:a='{NOTES}' xmlns:r='{URN}' "
                             f"datatypeLibrary='{DATATYPES}'/>")
     root.append(etree.Comment(_HEAD))
@@ -78,14 +78,14 @@ def grammar(domain: Element = DOMAIN, ours: Element = RULE) -> etree._Element:
 
 
 class _Writer:
-    """Adds definitions to a grammar, one for each row that is read."""
+    """Adds definitions to a grammar, one for each accepted row."""
 
     def __init__(self, root: etree._Element) -> None:
         self.root = root
         self.names: dict[Element, str] = {}
 
     def write(self, domain: Element, ours: Element) -> None:
-        """Everything, in the order of the tables."""
+        """Write all definitions, in the order of the tables."""
         start = _inside(self.root, "start")
         _inside(start, "ref", name=self.define(domain, ""))
         common = etree.fromstring(_COMMON.format(ours=self.define(ours, _METADATA)).replace(
@@ -93,7 +93,7 @@ class _Writer:
         self.root.extend(list(common))
 
     def define(self, rule: Element, parent: str) -> str:
-        """The name of a row's definition, which is written if it is a new one."""
+        """The name of a row's definition, which is written the first time."""
         if rule in self.names:
             return self.names[rule]
         local = _local(rule)
@@ -106,7 +106,7 @@ class _Writer:
         return name
 
     def fill(self, element: etree._Element, rule: Element, name: str) -> None:
-        """What an element holds: attributes, then text, or else children, in any order."""
+        """Write the content of an element: attributes, then text or children in any order."""
         children = [child for child in rule.by_name.values() if _is_there(child)]
         assert rule.text is None or rule.empty or not children, f"{name}: text is always needed"
         attributes = [row for row in rule.by_attribute.values() if _is_there(row)]
@@ -123,7 +123,7 @@ class _Writer:
             _inside(element, "empty")
 
     def child(self, parent: etree._Element, rule: Element, name: str) -> None:
-        """A child, as often as its row allows."""
+        """Write a child, as often as its row allows."""
         if rule.name == _METADATA:
             _inside(parent, "ref", name=_METADATA)
             return
@@ -137,7 +137,7 @@ class _Writer:
 
 
 def _is_there(row: Element | Attribute) -> bool:
-    """Whether a file may have it: what is refused, now or always, is not in the schema."""
+    """Whether a file may have it: rejected rows are not in the schema."""
     return row.verdict in (RowVerdict.ACCEPT, RowVerdict.IGNORE, RowVerdict.WARN)
 
 
@@ -150,7 +150,7 @@ def _attribute(parent: etree._Element, rule: Attribute) -> None:
 
 
 def _value(parent: etree._Element, kind: Type) -> None:
-    """The words and forms of a type; whitespace around a value means nothing, as in libvirt."""
+    """Write the words and patterns of a type; space around values is ignored, as in libvirt."""
     if not kind.words and not kind.schemas:
         _inside(parent, "text")
     if len(kind.words) + len(kind.schemas) > 1:
@@ -166,15 +166,15 @@ def _data(parent: etree._Element, schema: ValueSchema) -> None:
     for name, value in (("minInclusive", schema.low), ("maxInclusive", schema.high)):
         if value is not None:
             _inside(data, "param", name=name).text = str(value)
-    # A dash at the end of a class is one to Python, to XML Schema only behind a backslash.
+    # A dash at the end of a character class needs a backslash in XML Schema, in Python it does not.
     pattern = re.sub(r"(?<!\\)-\]", r"\\-]", schema.pattern)
     _inside(data, "param", name="pattern").text = f"{_SPACE}({pattern}){_SPACE}" if pattern else (
         _SPACE)
 
 
-def _note(parent: etree._Element, verdict: RowVerdict, said: str) -> None:
-    """What an editor shows beside the name."""
-    note = _NOTES.get(verdict, "Accepted: {}." if said else "").format(said)
+def _note(parent: etree._Element, verdict: RowVerdict, text_: str) -> None:
+    """The documentation that an editor shows."""
+    note = _NOTES.get(verdict, "Accepted: {}." if text_ else "").format(text_)
     if note:
         etree.SubElement(parent, f"{{{NOTES}}}documentation").text = re.sub(r"\.\.$", ".", note)
 

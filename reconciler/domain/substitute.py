@@ -38,7 +38,7 @@ class Variables:
 
 @dataclass(slots=True)
 class Substitution:
-    """Substitutes variables in one file's tree. `used`: name and value, in the order of the file."""
+    """Substitutes variables in one file's tree. `used`: names and values in the file's order."""
 
     variables: Variables
     report: Report
@@ -75,8 +75,8 @@ class Substitution:
         if variable is None:
             if self.variables.strict:
                 self._wrong(raw, name, f"found '{found.string[found.start():][:_LONGEST_SHOWN]}', "
-                                       "which is not ${NAME}; accepted: ${NAME}, or $${ for a "
-                                       "literal ${")
+                            "which is not ${NAME}; accepted: ${NAME}, or $${ for a "
+                            "literal ${")
             return found[0]
         self.used[variable] = known.get(variable)
         if variable not in known and self.variables.strict:
@@ -85,7 +85,7 @@ class Substitution:
             there = f"those of source.variables: {', '.join(known)}" if known else (
                 "none, since source.variables is empty")
             self._wrong(raw, name, f"no variable '{variable[:_LONGEST_SHOWN]}'{near}; accepted: "
-                                   f"{there} ($${{NAME}} for a literal ${{NAME}})")
+                        f"{there} ($${{NAME}} for a literal ${{NAME}})")
         return known.get(variable, found[0])
 
     def _wrong(self, raw: etree._Element, name: str, message: str) -> None:
@@ -109,7 +109,7 @@ def literal(text: str) -> str:
     return text.replace("${", "$${")
 
 
-def ours(root: etree._Element) -> Iterator[etree._Element]:
+def own_elements(root: etree._Element) -> Iterator[etree._Element]:
     """Every element except those of foreign namespaces, in the order of the file."""
     waiting = [root]
     while waiting:
@@ -136,7 +136,7 @@ def path_of(raw: etree._Element, attribute: str = "") -> str:
 def _replace(root: etree._Element, mark: str, fresh: Callable[[etree._Element, str, str], str],
              report: Report) -> None:
     """Replace every value that contains the mark by `fresh(element, attribute or "", value)`."""
-    for raw in ours(root):
+    for raw in own_elements(root):
         for name, value in [(str(k), str(v)) for k, v in raw.attrib.items() if mark in str(v)]:
             _set(raw, name, fresh(raw, name, value), report)
         if raw.text is not None and mark in raw.text:

@@ -1,8 +1,7 @@
-"""The table of <domain>: every element and attribute of libvirt's that people have in their files.
+"""The table of <domain>: every element and attribute of libvirt that occurs in users' files.
 
-Verdicts are those of docs/reference/domain-file.md, which is made from this table: silent is what
-cannot change the guest or what libvirt adds by itself; warned is what a guest can do without;
-refused is where security, data, isolation or capacity would differ from what is written.
+rules.RowVerdict explains the verdicts, and docs/reference/domain-file.md lists this table. Rows are
+rejected if security, data, isolation or capacity would otherwise differ from the file.
 """
 
 from __future__ import annotations
@@ -31,7 +30,7 @@ _UUID = matching(r"[0-9a-fA-F]{8}-?([0-9a-fA-F]{4}-?){3}[0-9a-fA-F]{12}",
                  "32 hexadecimal digits, with or without dashes")
 _SIZE = number(0, 10**18)
 _DESKTOP = "StratoVirt has no desktop devices"
-_MEANING = "the guest or its operator would miss it; take it out"
+_MEANING = "not supported; remove it"
 
 _OS = element(
     "os", Attribute("firmware", choice("efi", "bios")),
@@ -45,17 +44,18 @@ _OS = element(
             element("source", Attribute("file", PATH),
                     *ignore("@index", "@dev", "@protocol", "@name", "@startupPolicy"),
                     *ignore("seclabel", "host", "auth", "ssl"),
-                    reject("encryption", "StratoVirt cannot decrypt")), text=PATH, empty=True),
+                    reject("encryption", "StratoVirt cannot decrypt it")), text=PATH, empty=True),
     element("boot", Attribute("dev", choice("hd", "cdrom", "network", "fd")), many=True),
     warn("bios", "StratoVirt has no such settings"),
-    warn("acpi", "StratoVirt adds no tables"),
+    warn("acpi", "StratoVirt cannot add ACPI tables"),
     warn("bootmenu", "StratoVirt has no boot menu"),
-    warn("smbios", "StratoVirt shows its own"),
+    warn("smbios", "StratoVirt has its own SMBIOS data"),
     element("firmware", element("feature", Attribute("enabled", YES_NO), Attribute(
         "name", choice("secure-boot", "enrolled-keys")), many=True)),
-    reject("dtb", "StratoVirt makes its own"),
-    reject("shim", "StratoVirt has none"), reject("varstore", "name a file: <nvram>"),
-    *(reject(name, "that is for containers") for name in (
+    reject("dtb", "StratoVirt generates the device tree; remove it"),
+    reject("shim", "StratoVirt does not support it; remove it"),
+    reject("varstore", "use <nvram> instead"),
+    *(reject(name, "it is for containers; remove it") for name in (
         "init", "initarg", "initenv", "initdir", "inituser", "initgroup", "idmap", "root")))
 
 _FEATURES = element(
@@ -76,7 +76,7 @@ _CPU = element(
                                                   "forbid")), Attribute("name", ANY), many=True),
     element("model", *ignore("@fallback", "@vendor_id"), text=ANY),
     *ignore("cache", "vendor", "maxphysaddr"),
-    reject("numa", "NUMA cells are not built; take it out"))
+    reject("numa", "NUMA cells are not implemented; remove it"))
 
 _BACKING = element(
     "memoryBacking", element("locked"), element("source", Attribute("type", choice(
@@ -85,8 +85,8 @@ _BACKING = element(
     element("allocation", Attribute("mode", choice("immediate", "ondemand")), *ignore("@threads")),
     element("hugepages", element("page", Attribute("size", number(1, 10**12)),
                                  Attribute("unit", UNIT), *ignore("@nodeset"), many=True)),
-    warn("discard", "StratoVirt gives all memory back at the end"),
-    warn("nosharepages", "StratoVirt never merges pages by itself"))
+    warn("discard", "StratoVirt frees all memory when it ends"),
+    warn("nosharepages", "StratoVirt does not merge pages"))
 
 _MEMORY_ATTRIBUTES = (Attribute("unit", UNIT), *ignore("@dumpCore"))
 
@@ -94,9 +94,9 @@ _DEVICES = element(
     "devices", element("emulator", text=PATH), *RULES,
     *ignore("input", "audio"),
     *(warn(name, _DESKTOP) for name in ("sound", "redirdev", "redirfilter", "hub",
-                                          "smartcard")),
-    warn("watchdog", "StratoVirt has none"),
-    warn("panic", "StratoVirt has none in its default build"),
+                                        "smartcard")),
+    warn("watchdog", "StratoVirt has no watchdog device"),
+    warn("panic", "StratoVirt's default build has no such device"),
     *(reject(name, _MEANING) for name in (
         "filesystem", "tpm", "shmem", "nvram", "iommu", "lease", "crypto", "memory", "parallel",
         "pstore", "vmcoreinfo")))
@@ -108,10 +108,10 @@ DOMAIN = element(
     element("memory", *_MEMORY_ATTRIBUTES, text=_SIZE),
     element("currentMemory", *_MEMORY_ATTRIBUTES, text=_SIZE),
     element("maxMemory", *_MEMORY_ATTRIBUTES,
-            reject("@slots", "StratoVirt has no memory hot plug; take it out"), text=_SIZE),
+            reject("@slots", "StratoVirt has no memory hotplug; remove it"), text=_SIZE),
     element("vcpu", Attribute("placement", choice("static", "auto")),
             Attribute("current", number(1, 254)),
-            reject("@cpuset", "pinning is not built; take it out"), text=number(1, 254)),
+            reject("@cpuset", "pinning is not implemented; remove it"), text=number(1, 254)),
     _OS, _FEATURES, _CPU, _BACKING,
     element("iothreads", text=number(0, 8)),
     element("iothreadids", element("iothread", Attribute("id", number(1, 255)),
@@ -124,19 +124,20 @@ DOMAIN = element(
     element("on_poweroff", text=choice("destroy", "restart")),
     element("on_reboot", text=choice("restart", "destroy")),
     element("on_crash", text=choice("destroy", "restart")),
-    warn("on_lockfailure", "StratoVirt has its own file locks"),
+    warn("on_lockfailure", "StratoVirt uses file locks of its own"),
     *ignore("pm", "resource"), _DEVICES,
     element("seclabel", Attribute("type", choice("none", "dynamic", "static")),
             *ignore("@model", "@relabel"), *ignore("label", "baselabel", "imagelabel"), many=True),
-    warn("perf", "StratoVirt has none"), warn("keywrap", "StratoVirt has none"),
-    warn("idmap", "that is for containers"), warn("genid", "StratoVirt shows none"),
-    warn("sysinfo", "StratoVirt shows its own"),
+    warn("perf", "StratoVirt does not support it"),
+    warn("keywrap", "StratoVirt does not support it"),
+    warn("idmap", "it is for containers"), warn("genid", "StratoVirt does not support it"),
+    warn("sysinfo", "StratoVirt has its own SMBIOS data"),
     warn("blkiotune", "set it on the host"), warn("memtune", "set it on the host"),
-    warn("bootloader", "StratoVirt has none"),
-    reject("cputune", "pinning and shares are not built; take it out"),
-    reject("vcpus", "processors one by one are not built; write <vcpu current='…'>"),
-    reject("throttlegroups", "StratoVirt limits only a disk's own total_iops_sec"),
-    reject("numatune", "NUMA placement is not built; take it out"),
-    reject("launchSecurity", "StratoVirt has no memory encryption"),
-    reject("bootloader_args", "StratoVirt has none"))
+    warn("bootloader", "StratoVirt does not support it"),
+    reject("cputune", "pinning and shares are not implemented; remove it"),
+    reject("vcpus", "processors cannot be listed one by one; use <vcpu current='…'>"),
+    reject("throttlegroups", "StratoVirt supports total_iops_sec of single disks only; remove it"),
+    reject("numatune", "NUMA placement is not implemented; remove it"),
+    reject("launchSecurity", "StratoVirt has no memory encryption; remove it"),
+    reject("bootloader_args", "StratoVirt does not support it; remove it"))
 

@@ -36,7 +36,7 @@ UNIT = ValueSchema("[kKmMgGtTpPeE]([iI]?[bB])?|[bB]([yY][tT][eE][sS]?)?")
 def without(letters: str, first: str) -> ValueSchema:
     """Printable text without these letters that does not begin with one of `first` either."""
     return ValueSchema(f"[^{first}{letters}{_SPACE}{_DELETE}]([^{letters}{_BREAKS}{_DELETE}]*"
-                f"[^{letters}{_SPACE}{_DELETE}])?")
+                       f"[^{letters}{_SPACE}{_DELETE}])?")
 
 
 def address(high: int) -> tuple[ValueSchema, ...]:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from reconciler.domain.devices import Balloon
 from reconciler.domain.metadata import URN, nested, written
-from reconciler.domain.xml_builder import XmlElement, build_if_set, build_text, build, yes_no
+from reconciler.domain.xml_builder import XmlElement, build, build_if_set, build_text, yes_no
 from reconciler.units import write_seconds
 
 if TYPE_CHECKING:
@@ -60,7 +60,7 @@ def _topology(domain: Domain) -> XmlElement | None:
     if shape is None:
         return None
     return build("cpu", build("topology", sockets=shape.sockets, dies=shape.dies,
-                          clusters=shape.clusters, cores=shape.cores, threads=shape.threads))
+                              clusters=shape.clusters, cores=shape.cores, threads=shape.threads))
 
 
 def _iothreads(domain: Domain) -> XmlElement | None:
@@ -73,17 +73,17 @@ def _os(machine: str, boot: Boot) -> XmlElement:
     loader = None if boot.loader is None else build(
         "loader", readonly=yes_no(value=boot.loader_readonly), type="pflash", text=boot.loader)
     nvram = None if boot.nvram is None else build("nvram", template=boot.nvram_template,
-                                                text=boot.nvram)
+                                                  text=boot.nvram)
     return build("os", build("type", machine=machine, text="hvm"), loader, nvram,
-               build_text("kernel", boot.kernel), build_text("initrd", boot.initrd),
-               build_text("cmdline", boot.cmdline))
+                 build_text("kernel", boot.kernel), build_text("initrd", boot.initrd),
+                 build_text("cmdline", boot.cmdline))
 
 
 def _devices(domain: Domain) -> XmlElement:
     none = None if any(isinstance(d, Balloon) for d in domain.devices) else build(
         "memballoon", model="none")
     return build("devices", build_text("emulator", domain.emulator),
-               *(device.to_xml() for device in domain.devices), none)
+                 *(device.to_xml() for device in domain.devices), none)
 
 
 # The policy: <metadata> and the on_ elements
@@ -99,7 +99,8 @@ def _whole(policy: Policy) -> tuple[XmlElement, tuple[XmlElement, ...]]:
         build("on_crash", text=yes_no(value=policy.restart_on_failure, words=_ON)))
 
 
-def _differing(policy: Policy, defaults: Policy) -> tuple[XmlElement | None, tuple[XmlElement, ...]]:
+def _differing(policy: Policy,
+               defaults: Policy) -> tuple[XmlElement | None, tuple[XmlElement, ...]]:
     parts, on_exits = written(policy, defaults)
     reboot = (build("on_reboot", text="destroy"),) if policy.destroy_on_reboot else ()
     exits = _whole(policy)[1][::2] if on_exits else ()
@@ -108,7 +109,8 @@ def _differing(policy: Policy, defaults: Policy) -> tuple[XmlElement | None, tup
              *_parts(policy))
     if not own and not inner:
         return None, (*exits, *reboot)
-    return build("metadata", XmlElement("r:reconcile", {"xmlns:r": URN, **own}, inner)), (*exits, *reboot)
+    ours = XmlElement("r:reconcile", {"xmlns:r": URN, **own}, inner)
+    return build("metadata", ours), (*exits, *reboot)
 
 
 def _policy(policy: Policy) -> XmlElement:
@@ -116,17 +118,17 @@ def _policy(policy: Policy) -> XmlElement:
     parts = (
         build_if_set("r:hold", reason=policy.hold_reason, until=policy.hold_until),
         build("r:update", policy=policy.update, window=policy.window,
-            rollback="last-good" if policy.rollback else "none"),
+              rollback="last-good" if policy.rollback else "none"),
         build("r:prune", policy=policy.prune, after=write_seconds(policy.prune_after)),
         build("r:stop", mode=policy.stop, timeout=write_seconds(policy.stop_timeout)),
         XmlElement("r:restart", {"limit": policy.restart_limit,
-                          "window": write_seconds(policy.restart_window),
-                          "delay": write_seconds(policy.restart_delay),
-                          "max-delay": write_seconds(policy.restart_max_delay)}),
+                                 "window": write_seconds(policy.restart_window),
+                                 "delay": write_seconds(policy.restart_delay),
+                                 "max-delay": write_seconds(policy.restart_max_delay)}),
         build("r:start", wave=policy.start_wave, delay=write_seconds(policy.start_delay)),
         *_parts(policy), build_if_set("r:placement", host=policy.host))
     return XmlElement("r:reconcile", {"xmlns:r": URN, "state": policy.state,
-                               "hold": yes_no(value=policy.hold)}, parts)
+                                      "hold": yes_no(value=policy.hold)}, parts)
 
 
 def _parts(policy: Policy) -> tuple[XmlElement, ...]:

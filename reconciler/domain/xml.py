@@ -35,7 +35,8 @@ _SUGGESTED = (RowVerdict.ACCEPT, RowVerdict.NOT_YET)  # listed as accepted in me
 # The last one also finds instructions before the root element.
 _HARMFUL = ((etree.XPath("/*" * (DEEPEST + 1)), f"elements nested more than {DEEPEST} levels deep"),
             (etree.XPath(f"(//*)[{MOST_ELEMENTS + 1}]"), f"more than {MOST_ELEMENTS} elements"),
-            (etree.XPath(f"//*[@*[{MOST_ATTRIBUTES + 1}]]"), f"an element with more than {MOST_ATTRIBUTES} attributes"),
+            (etree.XPath(f"//*[@*[{MOST_ATTRIBUTES + 1}]]"),
+             f"an element with more than {MOST_ATTRIBUTES} attributes"),
             (etree.XPath("//processing-instruction()"),
              "processing instructions are not allowed"))
 
@@ -48,7 +49,7 @@ class Report:
     lenient: bool = False
     problems: list[Problem] = field(default_factory=list)
     errors: int = 0
-    # Elements that come from another file, and its name. lxml keeps their identity while we hold them.
+    # The file of elements from another one. lxml keeps their identity while they are referenced.
     origins: Mapping[etree._Element, str] = field(default_factory=dict)
 
     def add(self, line: int, path: str, message: str, *, warning: bool = False,
@@ -243,7 +244,7 @@ def _attributes(node: Node) -> None:
             node.report.add(
                 node.line, f"{node.path}/@{name}",
                 f"unknown attribute '{name}'{near}; accepted: {accepted}",
-                warning=node.report.lenient and not _ours(node))
+                warning=node.report.lenient and not _strict(node))
         elif _judged(node, rule.verdict, f"{name}='{value}'", rule.because):
             try:
                 rule.type.parse(value.strip(_SPACE))
@@ -270,20 +271,20 @@ def _content(node: Node) -> None:
 
 
 def _unknown_element(node: Node, tag: str, line: int, path: str) -> None:
-    name, ours = _local(tag), _ours(node)
-    if tag.startswith("{") and not ours:
-        node.report.add(line, path, f"an element of another namespace, '{tag}'; accepted: only below "
-                                    f"<{_METADATA}>")
+    name, strict = _local(tag), _strict(node)
+    if tag.startswith("{") and not strict:
+        node.report.add(line, path, f"an element of another namespace, '{tag}'; accepted: only "
+                        f"below <{_METADATA}>")
         return
     rows = {_local(row): rule for row, rule in node.rule.by_name.items()}
-    if ours and name in rows:
+    if strict and name in rows:
         node.report.add(line, path, f"<{name}> in another namespace; accepted: in that of its "
                                     f"parent, {str(node.raw.tag)[1:].partition('}')[0]}")
         return
     accepted = [row for row, rule in rows.items() if rule.verdict in _SUGGESTED]
     node.report.add(line, path, f"unknown element <{name}>{nearest(name[:_LONGEST_NAME], rows)}; "
                                 f"accepted: {', '.join(accepted) or 'none'}",
-                    warning=node.report.lenient and not ours)
+                    warning=node.report.lenient and not strict)
 
 
 def _local(tag: str) -> str:
@@ -291,7 +292,7 @@ def _local(tag: str) -> str:
     return tag.rpartition("}")[2]
 
 
-def _ours(node: Node) -> bool:
+def _strict(node: Node) -> bool:
     """Whether it is <reconcile> or below, where lenience could turn a typo into a destroyed VM."""
     return str(node.raw.tag).startswith("{urn:stratovirt-reconciler:")
 

@@ -27,7 +27,7 @@ class XmlElement:
         """As lines of XML, indented by two spaces per level."""
         pad = "  " * depth
         attributes = "".join(f" {name}={_quoted(value)}" for name, value in self.attributes.items()
-                        if value is not None)
+                             if value is not None)
         inside = [child for child in self.children if child is not None]
         if inside:
             yield f"{pad}<{self.name}{attributes}>"
@@ -41,7 +41,7 @@ class XmlElement:
 
 
 def build(element: str, /, *children: XmlElement | None, text: str | int = "",
-        **attributes: object) -> XmlElement:
+          **attributes: object) -> XmlElement:
     """An element with children or a text."""
     return XmlElement(element, attributes, children, str(text))
 
@@ -62,7 +62,7 @@ def address(place: Place | None) -> XmlElement | None:
     if place is None:
         return None
     return build("address", type="pci", domain="0x0000", bus=f"0x{place.bus:02x}",
-               slot=f"0x{place.slot:02x}", function=f"{place.function:#x}")
+                 slot=f"0x{place.slot:02x}", function=f"{place.function:#x}")
 
 
 def alias(name: str) -> XmlElement:

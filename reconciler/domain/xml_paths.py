@@ -77,8 +77,8 @@ def names_of(path: str, known: Iterable[Device]) -> Iterator[str]:
     for device in known:
         own = device.path_in_domain
         if path == own or path.startswith(f"{own}/"):
-            element = device.ELEMENT or device.KIND
-            yield from (f"{element}[{label}]{path.removeprefix(own)}" for label in device.labels)
+            rest = path.removeprefix(own)
+            yield from (f"{device.element}[{label}]{rest}" for label in device.labels)
 
 
 def current_path(path: str, known: Iterable[Device]) -> str | None:

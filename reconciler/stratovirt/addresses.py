@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 
 from reconciler.domain.devices import RootPort
 from reconciler.domain.model import Device, Domain, MachineType
-from reconciler.domain.place import Place
 from reconciler.domain.numbers import identity
+from reconciler.domain.place import Place
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

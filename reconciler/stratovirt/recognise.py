@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from reconciler.domain.devices import KINDS, Disk, controller
 from reconciler.domain.model import Backing, Boot, Device, Domain, MachineType, Topology
-from reconciler.domain.options import ImportContext, Unrecognised, Option, Options
+from reconciler.domain.options import ImportContext, Option, Options, Unrecognised
 from reconciler.domain.reader import NAMESPACE
 from reconciler.domain.table import NAME
 from reconciler.errors import UsageError
@@ -94,7 +94,8 @@ def _identity(options: Options) -> tuple[str, str]:
         try:
             return name, str(uuids.UUID(text))
         except ValueError:
-            options.add_unrecognised(f"-uuid {text}", "no uuid; one that follows from the name is written")
+            options.add_unrecognised(f"-uuid {text}",
+                                     "not a uuid; one derived from the name is written")
     return name, str(uuids.uuid5(NAMESPACE, name))
 
 

@@ -164,7 +164,7 @@ def test_expanded_files_are_planned_the_same_without_a_reconciler(idle):
     running = json.loads(idle.verb("explain", "a-1", "-o", "json").stdout)
     for name in ("expandedFrom", "definition", "filledIn", "commandLine", "xml"):
         assert running[name] == offline[name]
-    assert "disk[vda]/alias" in [f["what"] for f in running["filledIn"]]
+    assert "disk[vda]/alias/@name" in [f["what"] for f in running["filledIn"]]
     assert plans(idle) == (code, value)
     assert "b.xml: kept by another host (placement/@host)" in idle.verb("status").stdout
     # A change that comes from the defaults is told with their line.

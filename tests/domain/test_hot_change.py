@@ -182,4 +182,4 @@ def test_a_place_that_the_file_now_writes_down_is_no_change():
     assert not [c for c in differences(applied, same) if c.impact is not Impact.NONE]
     moved = read(devices=DISK + disk(inner="<address type='pci' bus='3' slot='0'/>"))
     assert [c.path for c in differences(applied, moved)
-            if c.impact is Impact.RECREATE] == ["disk[vdb]/place"]
+            if c.impact is Impact.RECREATE] == ["disk[vdb]/address"]

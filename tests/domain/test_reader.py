@@ -94,7 +94,7 @@ def test_huge_pages(inner, page):
 
 
 def test_more_memory_than_there_is_cannot_be_plugged_later():
-    assert "hot plug" in warnings("<maxMemory unit='MiB'>512</maxMemory>")[0]
+    assert "hotplug" in warnings("<maxMemory unit='MiB'>512</maxMemory>")[0]
     assert not warnings("<maxMemory unit='MiB'>256</maxMemory>")
 
 

@@ -112,10 +112,10 @@ def test_editors_show_why_something_is_ignored():
     root = etree.fromstring(text().encode())
     notes = {element.get("name"): element.findtext(f"{{{NOTES}}}documentation")
              for element in root.iter(f"{{{RELAXNG}}}element", f"{{{RELAXNG}}}attribute")}
-    assert notes["watchdog"] == "Ignored: StratoVirt has none."
-    assert notes["error_policy"] == "Ignored: StratoVirt has its own."
+    assert notes["watchdog"] == "Ignored: StratoVirt has no watchdog device."
+    assert notes["error_policy"] == "Ignored: StratoVirt has a fixed policy."
     assert notes["vcpu"] == "Accepted: a number from 1 to 254."
-    assert notes["pae"] == "Accepted; it changes nothing."
+    assert notes["pae"] == "Allowed; it has no effect."
 
 
 def test_every_type_of_the_tables_tells_the_schema_its_form():
@@ -145,8 +145,8 @@ def test_patterns_are_of_the_part_that_python_and_xml_schema_share():
 def test_the_pattern_of_addresses_is_the_readers(high):
     kind = hexadecimal(high)
     for value in (*range(high + 20), 0x99999999):
-        for word in (f"{head}{value:{form}}" for head in ("", "0x", "0X")
-                     for schema in ("x", "X", "d", "03x", "08X", "09d")):
+        for word in (f"{head}{value:{shape}}" for head in ("", "0x", "0X")
+                     for shape in ("x", "X", "d", "03x", "08X", "09d")):
             fits = any(re.fullmatch(schema.pattern, word) for schema in kind.schemas)
             try:
                 kind.parse(word)

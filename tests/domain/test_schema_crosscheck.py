@@ -8,7 +8,7 @@ from lxml import etree
 
 from reconciler.domain.rules import Attribute, Element, Type, element
 from reconciler.domain.schema import compiled, grammar
-from reconciler.domain.schema_crosscheck import disagreement, faults, untold
+from reconciler.domain.schema_crosscheck import disagreement, faults, inexpressible_error
 from reconciler.domain.table import DOMAIN
 from reconciler.domain.value_schema import ValueSchema
 from reconciler.domain.xml import Node, Report
@@ -56,7 +56,7 @@ def test_what_no_form_can_tell_is_the_readers_alone():
                               ("<domain><name> abc </name></domain>", False)):
             root = etree.fromstring(inner)
             assert schema.validate(root)
-            assert untold(Node(root, row, Report("a.xml"), "")) is beyond
+            assert inexpressible_error(Node(root, row, Report("a.xml"), "")) is beyond
 
 
 def test_a_namespace_of_a_version_to_come_is_the_readers_alone():

@@ -26,7 +26,8 @@ def test_files_that_are_there_are_well(tmp_path):
 
 
 def test_every_problem_is_named_at_once(tmp_path):
-    found = said(RequiredFile(str(tmp_path / "a")), RequiredFile(str(tmp_path / "b")), RequiredFile(str(tmp_path), "file"))
+    found = said(RequiredFile(str(tmp_path / "a")), RequiredFile(str(tmp_path / "b")),
+                 RequiredFile(str(tmp_path), "file"))
     assert f"{tmp_path}/a: no such file or directory" in found
     assert f"{tmp_path}/b: no such file" in found
     assert f"{tmp_path}: accepted: a file" in found

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from lxml import etree
 
 from reconciler.domain.model import Domain, InvalidDomain
-from reconciler.domain.place import Place
 from reconciler.domain.numbers import complete
+from reconciler.domain.place import Place
 from reconciler.domain.reader import read_domain
 from tests.domain.making import HOST
 

@@ -91,7 +91,8 @@ def right(kind: Type) -> st.SearchStrategy[str]:
     """Texts that a type accepts."""
     fits = [*([st.sampled_from(kind.words)] if kind.words else []),
             *(st.from_regex(schema.pattern, fullmatch=True) for schema in kind.schemas
-              if schema.low is None and schema.datatype == "string" and form is not value_schema.FREE),
+              if schema.low is None and schema.datatype == "string"
+              and schema is not value_schema.FREE),
             *(st.integers(schema.low, schema.high).map(str) for schema in kind.schemas
               if schema.low is not None)]
     return st.one_of(*fits or [st.just("1")]).filter(writable)

@@ -177,7 +177,7 @@ async def test_what_a_reconciler_answers(tmp_path):
     ("DELETE", "/api/v1/status", 404, "no such request: DELETE /api/v1/status"),
     ("GET", "/api/v1/domains/web2/explain", 404, "no domain 'web2'; did you mean 'web1'?"),
     ("POST", "/api/v1/domains/web1/restart", 409, "the file of 'web1' wants it stopped"),
-    ("POST", "/api/v1/domains/web1/hold?for=soon", 409, "'soon' is no duration"),
+    ("POST", "/api/v1/domains/web1/hold?for=soon", 409, "'soon' is not a duration"),
     ("POST", "/api/v1/approvals", 409, "nothing waits"),
     ("POST", "/api/v1/approvals/p-1", 409, "nothing waits under 'p-1'"),
     ("POST", "/api/v1/sync?wait=soon", 409, "wait='soon'; accepted: seconds"),

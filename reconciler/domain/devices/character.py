@@ -6,8 +6,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, ClassVar
 
 from reconciler.domain.devices.virtio_serial import VirtioSerial
-from reconciler.domain.model import ExclusiveResource, Device
-from reconciler.domain.place import Place
+from reconciler.domain.model import Device, ExclusiveResource
 from reconciler.domain.read_context import ADDRESS, ALIAS_RULE, path
 from reconciler.domain.rules import (
     ANY,
@@ -21,10 +20,11 @@ from reconciler.domain.rules import (
     reject,
     warn,
 )
-from reconciler.domain.xml_builder import XmlElement, alias, build_if_set, build
+from reconciler.domain.xml_builder import XmlElement, alias, build, build_if_set
 
 if TYPE_CHECKING:
     from reconciler.domain.options import Option, Options
+    from reconciler.domain.place import Place
     from reconciler.domain.read_context import ReadContext
     from reconciler.domain.rules import Element
     from reconciler.domain.xml import Node
@@ -101,17 +101,13 @@ class Serial(Device):
 
     KIND: ClassVar[str] = "serial"
     RANK: ClassVar[int] = 60
+    SINGLE: ClassVar[bool] = True
     PLUGGED: ClassVar[bool] = False
     PATHS: ClassVar[dict[str, str]] = {
         **Device.PATHS, "backend": "@type", "path": "source/@path"}
 
     backend: str
     path: str | None = None
-
-    @property
-    def label(self) -> str:
-        """None: a domain has one at most."""
-        return ""
 
     def exclusive_resources(self) -> tuple[ExclusiveResource, ...]:
         """A file or socket of the host is one VM's."""
@@ -163,7 +159,7 @@ class Console(Device):
     def to_xml(self) -> XmlElement:
         """Its <console>."""
         return build("console", _source(self), build("target", type="virtio", port=self.number),
-                   alias(self.alias), type=self.backend)
+                     alias(self.alias), type=self.backend)
 
     def arguments(self, place: Place | None) -> tuple[str, ...]:
         """The backend, then the console."""
@@ -211,7 +207,7 @@ class Channel(Device):
         where = None if self.name == AGENT else build(
             "address", type="virtio-serial", controller=0, bus=0, port=self.number)
         return build("channel", _source(self), build("target", type="virtio", name=self.name),
-                   alias(self.alias), where, type=self.backend)
+                     alias(self.alias), where, type=self.backend)
 
     def arguments(self, place: Place | None) -> tuple[str, ...]:
         """The backend, then the port; the command line sets the path of sockets without one."""
@@ -367,7 +363,8 @@ def _console_at(option: Option, options: Options, port: int,
     number_ = port - AGENT_PORT if port > AGENT_PORT else 0
     if port == AGENT_PORT:
         number_ = LAST_PORT
-        option.note(f"port 1 is reserved for the guest agent: it moves to port {LAST_PORT + AGENT_PORT}")
+        option.note("port 1 is reserved for the guest agent: the console moves to port "
+                    f"{LAST_PORT + AGENT_PORT}")
     return Console(alias=options.alias(option, f"console{number_}"), number=number_,
                    backend=end[0], path=end[1])
 

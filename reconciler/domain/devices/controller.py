@@ -29,8 +29,8 @@ CONTROLLER = element(
     Attribute("ports", number(1, 31)), *ignore("@vectors", "@maxGrantFrames", "@maxEventChannels"),
     ADDRESS, ALIAS_RULE, *ignore("model", "target", "master", "acpi", "pcihole64"),
     element("driver", Attribute("queues", number(1, 32)), Attribute("iothread", number(1, 255)),
-            *ignore("@name", "@cmd_per_lun", "@max_sectors", "@ioeventfd", "@iommu", "@ats", "@packed",
-                   "@event_idx", "@page_per_vq")),
+            *ignore("@name", "@cmd_per_lun", "@max_sectors", "@ioeventfd", "@iommu", "@ats",
+                    "@packed", "@event_idx", "@page_per_vq")),
     many=True)
 RULES = (CONTROLLER,)
 # Controllers that libvirt adds by itself and that no supported device uses.

@@ -6,8 +6,7 @@ import re
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, ClassVar
 
-from reconciler.domain.model import ExclusiveResource, Command, Device, RequiredFile
-from reconciler.domain.place import Place
+from reconciler.domain.model import Command, Device, ExclusiveResource, RequiredFile
 from reconciler.domain.read_context import ADDRESS, ALIAS_RULE, at, driver, path, place
 from reconciler.domain.rules import (
     OPTION,
@@ -21,12 +20,20 @@ from reconciler.domain.rules import (
     reject,
     warn,
 )
-from reconciler.domain.xml_builder import XmlElement, address, alias, build_if_set, build_text, build
+from reconciler.domain.xml_builder import (
+    XmlElement,
+    address,
+    alias,
+    build,
+    build_if_set,
+    build_text,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from reconciler.domain.options import Option, Options
+    from reconciler.domain.place import Place
     from reconciler.domain.read_context import ReadContext
     from reconciler.domain.rules import Element
     from reconciler.domain.xml import Node
@@ -36,8 +43,8 @@ _LIMITS = [f"{when}_{what}_sec{more}" for when in ("total", "read", "write")
            for what in ("bytes", "iops") for more in ("", "_max", "_max_length")]
 # Parts of sources of other types: the type is one error, and its parts need none of their own.
 _ELSEWHERE: tuple[Attribute | Element, ...] = (
-    *ignore("@protocol", "@name", "@pool", "@volume", "@dir", "@query", "@tls", "@tlsHostname", "@namespace",
-           "@managed", "@mode", "@type", "@path"),
+    *ignore("@protocol", "@name", "@pool", "@volume", "@dir", "@query", "@tls", "@tlsHostname",
+            "@namespace", "@managed", "@mode", "@type", "@path"),
     *ignore("host", "auth", "config", "cookies", "identity", "initiator", "readahead", "reconnect",
             "ssl", "timeout", "address", "privateData"))
 DISK = element(
@@ -57,7 +64,7 @@ DISK = element(
             Attribute("queue_size", choice("4", "8", "16", "32", "64", "128", "256", "512",
                                            "1024")),
             *ignore("@iommu", "@ats", "@packed", "@copy_on_read", "@discard_no_unref",
-                   "@page_per_vq"),
+                    "@page_per_vq"),
             warn("@error_policy", "StratoVirt has a fixed policy"),
             warn("@rerror_policy", "StratoVirt has a fixed policy"),
             warn("@ioeventfd", "StratoVirt decides"), warn("@event_idx", "StratoVirt decides"),
@@ -137,12 +144,12 @@ class Disk(Device):
     def required_files(self) -> tuple[RequiredFile, ...]:
         """Its image; type='file' may name a block device, too."""
         return (RequiredFile(self.path, "block" if self.block else "file-or-block",
-                     writable=not self.readonly, line=self.line),)
+                             writable=not self.readonly, line=self.line),)
 
     def exclusive_resources(self) -> tuple[ExclusiveResource, ...]:
         """Its image: one VM may write to it, or any number may read it."""
         return (ExclusiveResource("read-only disk" if self.readonly else "writable disk", self.path,
-                      self.line),)
+                                  self.line),)
 
     def drive(self) -> str:
         """The value of -drive."""
@@ -180,9 +187,9 @@ class Disk(Device):
         return build(
             "disk",
             build("driver", name="qemu", type=self.format, cache=cache,
-                io=None if self.aio == "off" else self.aio, discard=self.discard,
-                detect_zeroes=self.detect_zeroes, iothread=self.iothread, queues=self.queues,
-                queue_size=self.queue_size),
+                  io=None if self.aio == "off" else self.aio, discard=self.discard,
+                  detect_zeroes=self.detect_zeroes, iothread=self.iothread, queues=self.queues,
+                  queue_size=self.queue_size),
             XmlElement("source", source), build("target", dev=self.target, bus=self.BUS),
             build("readonly") if self.readonly else None, build_text("serial", self.serial),
             build_if_set("boot", order=self.boot),

@@ -6,8 +6,7 @@ import ipaddress
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, ClassVar, Self
 
-from reconciler.domain.model import ExclusiveResource, Device, AutomaticNumber
-from reconciler.domain.place import Place
+from reconciler.domain.model import AutomaticNumber, Device, ExclusiveResource
 from reconciler.domain.rules import (
     ANY,
     YES_NO,
@@ -25,6 +24,7 @@ from reconciler.domain.xml_builder import XmlElement, build
 
 if TYPE_CHECKING:
     from reconciler.domain.options import Options
+    from reconciler.domain.place import Place
     from reconciler.domain.read_context import ReadContext
     from reconciler.domain.xml import Node
 
@@ -58,12 +58,12 @@ GRAPHICS = element(
     Attribute("port", Type(_ACCEPTED, _port, schemas=(ValueSchema("0|-1"), *_PORT.schemas))),
     Attribute("autoport", YES_NO), Attribute("listen", ANY),
     reject("@passwd", "everyone who can read the file would know the password; remove it and let "
-                    "VNC listen on 127.0.0.1"),
+           "VNC listen on 127.0.0.1"),
     reject("@socket", "StratoVirt's VNC server listens on a TCP port"),
     warn("@websocket", "StratoVirt does not support it"),
     *ignore("@keymap", "@sharePolicy", "@tlsPort", "@defaultMode", "@passwdValidTo", "@connected",
-           "@powerControl", "@display", "@xauth", "@fullscreen", "@p2p", "@address", "@multiUser",
-           "@replaceUser", "@username"),
+            "@powerControl", "@display", "@xauth", "@fullscreen", "@p2p", "@address", "@multiUser",
+            "@replaceUser", "@username"),
     element("listen", Attribute("type", choice("address", "none", "network", "socket")),
             Attribute("address", ANY), *ignore("@network", "@socket"), many=True),
     *ignore("image", "gl", "mouse", "clipboard", "channel", "jpeg", "zlib", "playback",
@@ -77,6 +77,7 @@ class Graphics(Device):
 
     KIND: ClassVar[str] = "graphics"
     RANK: ClassVar[int] = 95
+    SINGLE: ClassVar[bool] = True
     PLUGGED: ClassVar[bool] = False
     MICROVM: ClassVar[bool] = False
     FEATURE: ClassVar[str] = "vnc"
@@ -91,11 +92,6 @@ class Graphics(Device):
         """Constant: a domain has one at most."""
         return "0"
 
-    @property
-    def label(self) -> str:
-        """None: a domain has one at most."""
-        return ""
-
     def exclusive_resources(self) -> tuple[ExclusiveResource, ...]:
         """Its port, on whichever address it listens."""
         return () if self.port is None else (ExclusiveResource(PORT, str(self.port), self.line),)
@@ -103,8 +99,8 @@ class Graphics(Device):
     def to_xml(self) -> XmlElement:
         """Its <graphics>."""
         return build("graphics", build("listen", type="address", address=self.listen), type="vnc",
-                   port=-1 if self.port is None else self.port,
-                   autoport="yes" if self.port is None else "no")
+                     port=-1 if self.port is None else self.port,
+                     autoport="yes" if self.port is None else "no")
 
     def automatic(self) -> AutomaticNumber | None:
         """The lowest free port."""

@@ -6,8 +6,7 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
-from reconciler.domain.model import ExclusiveResource, Device
-from reconciler.domain.place import Place
+from reconciler.domain.model import Device, ExclusiveResource
 from reconciler.domain.read_context import ADDRESS, ALIAS_RULE, at, place
 from reconciler.domain.rules import (
     YES_NO,
@@ -23,6 +22,7 @@ from reconciler.domain.xml_builder import XmlElement, address, alias, build
 
 if TYPE_CHECKING:
     from reconciler.domain.options import Option, Options
+    from reconciler.domain.place import Place
     from reconciler.domain.read_context import ReadContext
     from reconciler.domain.xml import Node
 
@@ -34,8 +34,9 @@ HOSTDEV = element(
         "address", Attribute("domain", hexadecimal(0xFFFF)), Attribute("bus", hexadecimal(0xFF)),
         Attribute("slot", hexadecimal(0x1F)), Attribute("function", hexadecimal(7)),
         *ignore("@type", "@device", "@uuid", "@port", "@target", "@unit")),
-        *ignore("vendor", "product", "adapter", "block", "char", "interface")),
-    element("driver", Attribute("name", choice("vfio", "kvm", "xen")), *ignore("@model", "@iommufd")),
+            *ignore("vendor", "product", "adapter", "block", "char", "interface")),
+    element("driver", Attribute("name", choice("vfio", "kvm", "xen")),
+            *ignore("@model", "@iommufd")),
     ADDRESS, ALIAS_RULE, *ignore("acpi", "teaming"), warn("rom", "StratoVirt loads no option ROMs"),
     reject("boot", "StratoVirt boots from disks only; remove it"),
     reject("readonly", "it is for type='scsi'; remove it"),
@@ -48,7 +49,7 @@ _HOST = re.compile(r"(?:([0-9a-f]{4}):)?([0-9a-f]{2}:[01][0-9a-f]\.[0-7])")
 class Hostdev(Device):
     """`host` is its address on the host, as the kernel writes it: 0000:03:00.0.
 
-    `managed`: the reconciler binds it to vfio-pci before the start, and to its own driver afterwards.
+    `managed`: the reconciler binds it to vfio-pci before the start, and back afterwards.
     """
 
     KIND: ClassVar[str] = "hostdev"
@@ -75,9 +76,9 @@ class Hostdev(Device):
         domain, bus, rest = self.host.split(":")
         slot, function = rest.split(".")
         source = build("source", build("address", domain=f"0x{domain}", bus=f"0x{bus}",
-                                   slot=f"0x{slot}", function=f"0x{function}"))
+                                       slot=f"0x{slot}", function=f"0x{function}"))
         return build("hostdev", source, alias(self.alias), address(self.place), mode="subsystem",
-                   type="pci", managed="yes" if self.managed else "no")
+                     type="pci", managed="yes" if self.managed else "no")
 
     def arguments(self, place: Place | None) -> tuple[str, ...]:
         """The device by its address on the host."""
@@ -125,6 +126,7 @@ def _recognised(option: Option, options: Options, name: str) -> Hostdev | None:
     if match is None:
         option.note("host: not a PCI address such as 0000:03:00.0")
         return None
-    option.note("managed='no': bind it to vfio-pci yourself before the next start, or set managed='yes'")
+    option.note("managed='no': bind it to vfio-pci yourself before the next start, or set "
+                "managed='yes'")
     return Hostdev(alias=options.alias(option, name), host=f"{match[1] or '0000'}:{match[2]}",
                    place=options.place(option))

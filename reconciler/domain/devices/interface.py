@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, ClassVar, Self
 
-from reconciler.domain.model import ExclusiveResource, Command, Device, Impact, RequiredFile
+from reconciler.domain.model import Command, Device, ExclusiveResource, Impact, RequiredFile
 from reconciler.domain.place import Place
 from reconciler.domain.read_context import ADDRESS, ALIAS_RULE, at, digest, driver, place
 from reconciler.domain.rules import (
@@ -20,7 +20,7 @@ from reconciler.domain.rules import (
     reject,
     warn,
 )
-from reconciler.domain.xml_builder import XmlElement, address, alias, build_if_set, build
+from reconciler.domain.xml_builder import XmlElement, address, alias, build, build_if_set
 
 if TYPE_CHECKING:
     from reconciler.domain.options import Option, Options
@@ -32,8 +32,8 @@ _MAC = matching(r"[0-9a-fA-F]{2}(:[0-9a-fA-F]{2}){5}", "six bytes such as 52:54:
 _ISOLATION = "without it the guest could reach more or less; configure it on the host instead"
 # Parts of sources of other types: the type is one error, and its parts need none of their own.
 _ELSEWHERE: tuple[Attribute | Element, ...] = (
-    *ignore("@connectionid", "@portgroupid", "@switchid", "@address", "@port", "@name", "@path", "@type",
-           "@missing"),
+    *ignore("@connectionid", "@portgroupid", "@switchid", "@address", "@port", "@name", "@path",
+            "@type", "@missing"),
     *ignore("address", "local", "reconnect", "vendor", "product"))
 INTERFACE = element(
     "interface",
@@ -54,7 +54,7 @@ INTERFACE = element(
             warn("@rx_queue_size", "StratoVirt does not accept it"),
             warn("@tx_queue_size", "StratoVirt does not accept it"),
             *ignore("@iommu", "@ats", "@packed", "@txmode", "@ioeventfd", "@event_idx", "@rss",
-                   "@rss_hash_report", "@page_per_vq"),
+                    "@rss_hash_report", "@page_per_vq"),
             *ignore("host", "guest")),
     element("link", Attribute("state", choice("up", "down"))),
     element("boot", Attribute("order", number(1, 255)), *ignore("@loadparm")),
@@ -132,7 +132,8 @@ class Interface(Device):
 
     def exclusive_resources(self) -> tuple[ExclusiveResource, ...]:
         """Its MAC address and its tap."""
-        return (ExclusiveResource("MAC address", self.mac, self.line), ExclusiveResource("tap", self.tap, self.line))
+        return (ExclusiveResource("MAC address", self.mac, self.line),
+                ExclusiveResource("tap", self.tap, self.line))
 
     def arguments(self, place: Place | None) -> tuple[str, ...]:
         """The tap, then the network card."""
@@ -148,7 +149,7 @@ class Interface(Device):
         """Its <interface>."""
         trunk = len(self.vlans) > 1 or any(not vlan.untagged for vlan in self.vlans)
         tags = (build("tag", id=vlan.tag,
-                    nativeMode="untagged" if trunk and vlan.untagged else None)
+                      nativeMode="untagged" if trunk and vlan.untagged else None)
                 for vlan in self.vlans)
         return build(
             "interface", build("mac", address=self.mac), build_if_set("source", bridge=self.bridge),
@@ -258,8 +259,8 @@ def _vlans(node: Node, bridge: str | None) -> tuple[Vlan, ...]:
     trunk = child.flag("@trunk") or len(tags) > 1
     found = {Vlan(number, untagged=mode == "untagged" or not trunk) for number, mode in known}
     if sum(vlan.untagged for vlan in found) > 1 or len({v.tag for v in found}) < len(known):
-        child.error("a duplicate tag, or two with nativeMode='untagged'; accepted: each tag once, at "
-                    "most one untagged")
+        child.error("a duplicate tag, or two with nativeMode='untagged'; accepted: each tag once, "
+                    "at most one untagged")
     return tuple(sorted(found))
 
 

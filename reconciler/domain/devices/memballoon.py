@@ -6,13 +6,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
 from reconciler.domain.model import Device
-from reconciler.domain.place import Place
 from reconciler.domain.read_context import ADDRESS, ALIAS_RULE, at, driver, place
 from reconciler.domain.rules import ON_OFF, Attribute, choice, element, ignore, warn
 from reconciler.domain.xml_builder import XmlElement, address, alias, build
 
 if TYPE_CHECKING:
     from reconciler.domain.options import Options
+    from reconciler.domain.place import Place
     from reconciler.domain.read_context import ReadContext
     from reconciler.domain.xml import Node
 
@@ -31,6 +31,7 @@ class Balloon(Device):
 
     KIND: ClassVar[str] = "memballoon"
     RANK: ClassVar[int] = 50
+    SINGLE: ClassVar[bool] = True
     PATHS: ClassVar[dict[str, str]] = {
         **Device.PATHS, "deflate_on_oom": "@autodeflate",
         "free_page_reporting": "@freePageReporting"}
@@ -45,19 +46,14 @@ class Balloon(Device):
         """Constant: a domain has one at most."""
         return "0"
 
-    @property
-    def label(self) -> str:
-        """None: a domain has one at most."""
-        return ""
-
     def to_xml(self) -> XmlElement:
         """Its <memballoon>."""
         def switch(value: object) -> str | None:
             return "on" if value else None
 
         return build("memballoon", alias(self.alias), address(self.place), model="virtio",
-                   autodeflate=switch(self.deflate_on_oom),
-                   freePageReporting=switch(self.free_page_reporting))
+                     autodeflate=switch(self.deflate_on_oom),
+                     freePageReporting=switch(self.free_page_reporting))
 
     def arguments(self, place: Place | None) -> tuple[str, ...]:
         """StratoVirt accepts true, and rejects libvirt's on."""

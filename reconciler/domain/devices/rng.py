@@ -6,13 +6,13 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, ClassVar
 
 from reconciler.domain.model import Device, RequiredFile
-from reconciler.domain.place import Place
 from reconciler.domain.read_context import ADDRESS, ALIAS_RULE, at, driver, path, place
 from reconciler.domain.rules import PATH, Attribute, choice, element, ignore, number
 from reconciler.domain.xml_builder import XmlElement, address, alias, build
 
 if TYPE_CHECKING:
     from reconciler.domain.options import Option, Options
+    from reconciler.domain.place import Place
     from reconciler.domain.read_context import ReadContext
     from reconciler.domain.xml import Node
 
@@ -48,8 +48,8 @@ class Rng(Device):
     def to_xml(self) -> XmlElement:
         """Its <rng>."""
         rate = None if self.bytes is None else build("rate", bytes=self.bytes, period=self.period)
-        return build("rng", rate, build("backend", model="random", text=self.path), alias(self.alias),
-                   address(self.place), model="virtio")
+        backend = build("backend", model="random", text=self.path)
+        return build("rng", rate, backend, alias(self.alias), address(self.place), model="virtio")
 
     def arguments(self, place: Place | None) -> tuple[str, ...]:
         """The source, then the device; StratoVirt requires both limits or neither."""

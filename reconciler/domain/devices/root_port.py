@@ -40,7 +40,7 @@ class RootPort(Device):
     def to_xml(self) -> XmlElement:
         """Its <controller>."""
         return build("controller", address(self.place), type="pci", index=self.index,
-                   model="pcie-root-port")
+                     model="pcie-root-port")
 
     def arguments(self, place: Place | None) -> tuple[str, ...]:
         """`port` is the slot number that the guest shows; counted as libvirt does."""

@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, ClassVar
 from reconciler.domain.devices import disk
 from reconciler.domain.devices.disk import Disk, targets
 from reconciler.domain.model import Device
-from reconciler.domain.place import Place
 from reconciler.domain.read_context import at, place
-from reconciler.domain.xml_builder import XmlElement, address, alias, build_if_set, build
+from reconciler.domain.xml_builder import XmlElement, address, alias, build, build_if_set
 
 if TYPE_CHECKING:
     from reconciler.domain.options import Option, Options
+    from reconciler.domain.place import Place
     from reconciler.domain.read_context import ReadContext
     from reconciler.domain.xml import Node
 
@@ -52,9 +52,9 @@ class ScsiController(Device):
 
     def to_xml(self) -> XmlElement:
         """Its <controller>."""
-        return build("controller", build_if_set("driver", queues=self.queues, iothread=self.iothread),
-                   alias(self.alias), address(self.place), type="scsi", index=self.index,
-                   model="virtio-scsi")
+        driver = build_if_set("driver", queues=self.queues, iothread=self.iothread)
+        return build("controller", driver, alias(self.alias), address(self.place), type="scsi",
+                     index=self.index, model="virtio-scsi")
 
     def arguments(self, place: Place | None) -> tuple[str, ...]:
         """The controller; the disks follow."""
@@ -87,7 +87,7 @@ class ScsiDisk(Disk):
     def to_xml(self) -> XmlElement:
         """Its <disk>."""
         where = build("address", type="drive", controller=self.controller, bus=0,
-                    target=self.scsi_target, unit=self.unit)
+                      target=self.scsi_target, unit=self.unit)
         return self._xml(where, "cdrom" if self.optical else "disk")
 
     def arguments(self, place: Place | None) -> tuple[str, ...]:

@@ -6,21 +6,21 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
 from reconciler.domain.model import Device
-from reconciler.domain.place import Place
 from reconciler.domain.read_context import ADDRESS, ALIAS_RULE, at, place
 from reconciler.domain.rules import ANY, Attribute, element, ignore
 from reconciler.domain.xml_builder import XmlElement, address, alias, build
 
 if TYPE_CHECKING:
     from reconciler.domain.options import Options
+    from reconciler.domain.place import Place
     from reconciler.domain.read_context import ReadContext
     from reconciler.domain.xml import Node
 
 VIDEO = element(
     "video", element("model", Attribute("type", ANY), *ignore(
         "@heads", "@primary", "@ram", "@vram", "@vgamem", "@vram64", "@blob", "@edid"),
-        *ignore("acceleration", "resolution")), ADDRESS, ALIAS_RULE, *ignore("driver", "acpi"),
-    many=True)
+                     *ignore("acceleration", "resolution")),
+    ADDRESS, ALIAS_RULE, *ignore("driver", "acpi"), many=True)
 RULES = (VIDEO,)
 
 
@@ -30,6 +30,7 @@ class Video(Device):
 
     KIND: ClassVar[str] = "video"
     RANK: ClassVar[int] = 52
+    SINGLE: ClassVar[bool] = True
     MICROVM: ClassVar[bool] = False
     FEATURE: ClassVar[str] = "virtio-gpu-pci"
 
@@ -37,11 +38,6 @@ class Video(Device):
     def key(self) -> str:
         """Constant: a domain has one at most."""
         return "0"
-
-    @property
-    def label(self) -> str:
-        """None: a domain has one at most."""
-        return ""
 
     def to_xml(self) -> XmlElement:
         """Its <video>."""

@@ -6,12 +6,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
 from reconciler.domain.model import Device
-from reconciler.domain.place import Place
 from reconciler.domain.read_context import at, driver, place
 from reconciler.domain.xml_builder import XmlElement, address, alias, build
 
 if TYPE_CHECKING:
     from reconciler.domain.options import Options
+    from reconciler.domain.place import Place
     from reconciler.domain.xml import Node
 
 
@@ -39,10 +39,10 @@ class VirtioSerial(Device):
     def to_xml(self) -> XmlElement:
         """Its <controller>."""
         return build("controller", alias(self.alias), address(self.place), type="virtio-serial",
-                   index=0, ports=self.ports)
+                     index=0, ports=self.ports)
 
     def arguments(self, place: Place | None) -> tuple[str, ...]:
-        """`max-ports`, not `max_ports`: StratoVirt rejects the name that its documentation gives."""
+        """`max-ports`: StratoVirt rejects `max_ports`, which its documentation gives."""
         ports = f",max-ports={self.ports}" if self.ports is not None else ""
         return ("-device", f"{driver('virtio-serial', place)},id={self.alias}{at(place)}{ports}")
 

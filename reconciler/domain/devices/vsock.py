@@ -5,14 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, ClassVar, Self
 
-from reconciler.domain.model import ExclusiveResource, Device, RequiredFile, AutomaticNumber
-from reconciler.domain.place import Place
+from reconciler.domain.model import AutomaticNumber, Device, ExclusiveResource, RequiredFile
 from reconciler.domain.read_context import ADDRESS, ALIAS_RULE, at, place
 from reconciler.domain.rules import YES_NO, Attribute, choice, element, ignore, number
 from reconciler.domain.xml_builder import XmlElement, address, alias, build
 
 if TYPE_CHECKING:
     from reconciler.domain.options import Options
+    from reconciler.domain.place import Place
     from reconciler.domain.read_context import ReadContext
     from reconciler.domain.xml import Node
 
@@ -32,6 +32,7 @@ class Vsock(Device):
 
     KIND: ClassVar[str] = "vsock"
     RANK: ClassVar[int] = 90
+    SINGLE: ClassVar[bool] = True
     FEATURE: ClassVar[str] = "vhost-vsock-pci"
     PATHS: ClassVar[dict[str, str]] = {**Device.PATHS, "cid": "cid/@address"}
 
@@ -41,11 +42,6 @@ class Vsock(Device):
     def key(self) -> str:
         """Constant: a domain has one at most."""
         return "0"
-
-    @property
-    def label(self) -> str:
-        """None: a domain has one at most."""
-        return ""
 
     def required_files(self) -> tuple[RequiredFile, ...]:
         """The kernel's vhost device."""
@@ -59,7 +55,7 @@ class Vsock(Device):
         """Its <vsock>."""
         auto = "yes" if self.cid is None else "no"
         return build("vsock", build("cid", auto=auto, address=self.cid), alias(self.alias),
-                   address(self.place), model="virtio")
+                     address(self.place), model="virtio")
 
     def automatic(self) -> AutomaticNumber | None:
         """The lowest free CID; it is kept from then on."""

@@ -22,6 +22,7 @@ from reconciler.domain.options import ImportContext, Unrecognised
 from reconciler.domain.reader import read_domain
 from reconciler.domain.substitute import literal
 from reconciler.domain.writer import write
+from reconciler.domain.xml_paths import STATE
 from reconciler.engine.composition import given_in, reading_host
 from reconciler.errors import QmpError, UsageError
 from reconciler.host import hugepages, taps
@@ -166,4 +167,4 @@ def changed_by_defaults(settings: Settings, text: str) -> tuple[Change, ...]:
     found, = expand(data, "", host, given_in(settings, settings.domains, host)).definitions
     return tuple(
         change for change in differences(read_domain(text.encode(), "", host), found.domain)
-        if change.impact is not Impact.NONE or change.path == "policy/state")
+        if change.impact is not Impact.NONE or change.path == STATE)

@@ -8,17 +8,18 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from reconciler.domain.devices import RootPort
 from reconciler.domain.difference import Change, differences
 from reconciler.domain.hot_change import as_started, free_ports, possible
 from reconciler.domain.model import DesiredState, Domain, Impact, UpdatePolicy
+from reconciler.domain.xml_paths import CURRENT_MEMORY, CURRENT_VCPUS, STATE
 from reconciler.engine.decide.inputs import GUEST, Inputs, Now, Pending, VmState
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
 WINDOW = "window:"  # what the reason begins with, where a change waits for a window
-_ALWAYS_LIVE = ("current_memory", "current_vcpus")  # of which the guest has to know
-_OURS = "root-port["  # those that nobody wrote are nobody's news
+_ALWAYS_LIVE = (CURRENT_MEMORY, CURRENT_VCPUS)  # of which the guest has to know
 UNCERTAIN = Change("devices", "unknown", "as in the file", Impact.RECREATE)
 
 
@@ -57,8 +58,8 @@ def without_effect(case: Inputs, domain: Domain) -> tuple[Change, ...]:
     if case.applied is None or case.ledger.settled == case.generation:
         return ()
     return tuple(change for change in differences(case.applied, domain)
-                 if change.impact is Impact.NONE and change.path != "policy/state"
-                 and not change.path.startswith(_OURS))
+                 if change.impact is Impact.NONE and change.path != STATE
+                 and (change.device is None or change.device[0] != RootPort.KIND))
 
 
 def needs_new_process(changes: Sequence[Pending], policy: UpdatePolicy) -> bool:

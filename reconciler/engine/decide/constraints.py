@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from reconciler.domain.model import DesiredState, Domain, DependencyCondition
+from reconciler.domain.model import DependencyCondition, DesiredState, Domain
 from reconciler.engine.decide.inputs import Surroundings, VmState
 from reconciler.units import show_bytes
 

@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any
 from reconciler.domain.defaults_report import defaulted_values
 from reconciler.domain.hot_change import placed
 from reconciler.domain.lines import located
-from reconciler.domain.model import Policy
 from reconciler.domain.place import Place
 from reconciler.domain.substitute import literal
 from reconciler.domain.writer import write
@@ -25,7 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from reconciler.domain.difference import Change
-    from reconciler.domain.model import Domain
+    from reconciler.domain.model import Domain, Policy
     from reconciler.engine.decide.disruption import Cost, Weight
     from reconciler.engine.decide.inputs import Plan
     from reconciler.stratovirt.addresses import Layout

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from reconciler.domain.difference import differences
 from reconciler.domain.expand import expand
 from reconciler.domain.model import DesiredState, Impact
+from reconciler.domain.xml_paths import STATE
 from reconciler.engine.composition import admission, memory_limit, opening, reading_host, variables
 from reconciler.engine.control.environment import Environment
 from reconciler.engine.decide import prune_evidence
@@ -173,7 +174,7 @@ def _news(known: KnownDomain, case: Inputs) -> Iterator[Change]:
     if case.vm.state is not VmState.ABSENT or known.kept is None or case.domain is None:
         return
     for change in differences(known.kept, case.domain):
-        if change.path != "policy/state":  # what is done about it says that
+        if change.path != STATE:  # what is done about it says that
             yield replace(change, impact=Impact.NONE)
 
 

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from reconciler.domain.admission import Admission, admit
 from reconciler.domain.cross_file_checks import conflicts
-from reconciler.domain.expand import Definition, Given, Expansion
+from reconciler.domain.expand import Definition, Expansion, Given
 from reconciler.domain.merge import Defaults, read_defaults
 from reconciler.domain.model import Domain, InvalidDomain, Problem, ReadingHost
 from reconciler.domain.numbers import chosen, complete, numbers_of
@@ -175,7 +175,8 @@ class Loader:
         has = {uuid: {**dict(numbers_of(domain.exclusive_resources())), **kept.get(uuid, {})}
                for uuid, domain in held.items()}
         has |= {uuid: dict(own) for uuid, own in kept.items() if uuid not in has}
-        written = {number for domain in found.values() for number in numbers_of(domain.exclusive_resources())}
+        written = {number for domain in found.values()
+                   for number in numbers_of(domain.exclusive_resources())}
         for key, domain in found.items():
             taken = written | {item for uuid, own in has.items() if uuid != domain.uuid
                                for item in own.items()}

@@ -202,7 +202,7 @@ def test_where_one_of_a_file_clashes_the_others_are_taken(intake):
 def test_all_of_one_uuid_are_one(intake):
     found = take(intake, a=with_uuid(counted(2)))
     assert found.accepted == {}
-    assert "so write {index} into it" in found.rejected[0].message
+    assert "so use {index} in it" in found.rejected[0].message
     found = take(intake, {UUID: "a.xml"}, a=with_uuid(counted(3)))
     assert list(found.accepted) == ["a.xml#0"]
 
