@@ -41,6 +41,19 @@ def differences(old: Domain, new: Domain) -> tuple[Change, ...]:
     return tuple(change for change in _all(old, new) if not _ignored(change, new))
 
 
+def values(domain: Domain) -> dict[str, str]:
+    """Every value of a domain by its path, as differences show it; those that are None left out."""
+    parts = ((domain, xml_paths.DOMAIN), (domain.backing, xml_paths.BACKING),
+             (domain.boot, xml_paths.BOOT), (domain.policy, xml_paths.POLICY))
+    found = {path: _show(name, value, xml_paths.WORDS.get(name, _YES_NO))
+             for part, paths in parts for name, path in paths.items()
+             if (value := getattr(part, name)) not in (None, ())}
+    found |= {of_device(device, name): _show(name, value, device.WORDS.get(name, _YES_NO))
+              for device in domain.devices for name in device.PATHS
+              if (value := getattr(device, name)) not in (None, ())}
+    return found
+
+
 def _ignored(change: Change, new: Domain) -> bool:
     """Whether the domain ignores changes of this path or of a parent of it."""
     ignored = new.policy.ignore

@@ -124,7 +124,7 @@ def _plugged(new: Device, applied: Domain, remembered: Mapping[str, Place]) -> A
     bus = before.bus if before is not None and new.place is None and before.bus in ports else (
         _port(new, ports))
     if bus is None:
-        message = f"{identity(new)}: no free root port"
+        message = f"{new.path_in_domain}: no free root port"
         raise HypervisorError(message, reason="NoRoom")
     place = Place(bus, 0)
     taken = {device.alias for device in applied.devices}

@@ -175,7 +175,7 @@ def test_expanded_files_are_planned_the_same_without_a_reconciler(idle):
                              b"'urn:stratovirt-reconciler:1'><r:update policy='manual'/>"
                              b"</r:reconcile></metadata></domain>")
     idle.until(lambda v: any(d["pending"] for d in v["domains"]))
-    assert "defaults.xml:4  vcpus: 3 → 4" in idle.verb("plan", "a-0").stdout
+    assert "defaults.xml:4  vcpu: 3 → 4" in idle.verb("plan", "a-0").stdout
 
 
 def test_while_the_defaults_are_written_nobody_can_tell(idle):

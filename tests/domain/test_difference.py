@@ -2,7 +2,7 @@
 
 import pytest
 
-from reconciler.domain.difference import differences
+from reconciler.domain.difference import differences, values
 from reconciler.domain.model import Impact
 from tests.domain.making import DISK, disk, policy, read
 
@@ -86,8 +86,8 @@ def test_ignored_paths_of_plain_fields_and_of_whole_devices():
                       ("disk[vdb]", {"devices": DISK + disk(file="c.img")}),
                       ("disk[vdb]/source", {"devices": DISK + disk(file="c.img")})):
         rule = policy("", f"<r:ignore path='{path}'/>")
-        values = {"devices": DISK + disk()} | new
-        kept, seen = differences(old, read(rule, **values)), differences(old, read(**values))
+        inputs = {"devices": DISK + disk()} | new
+        kept, seen = differences(old, read(rule, **inputs)), differences(old, read(**inputs))
         assert all(change.impact is Impact.NONE for change in kept)
         assert not all(change.impact is Impact.NONE for change in seen)
 
@@ -96,6 +96,19 @@ def test_an_ignored_path_is_no_prefix_of_a_word():
     rule = policy("", "<r:ignore path='mem'/>")
     assert any(change.path == "memory" for change in differences(
         read(), read(rule, memory="<memory unit='GiB'>1</memory>")))
+
+
+def test_every_value_of_a_domain_by_its_path():
+    found = values(read("<vcpu current='1'>2</vcpu>", policy("", "<r:label name='a' value='b'/>"),
+                        devices=DISK + CARD.format("br0")))
+    assert found["memory"] == "256 MiB"
+    assert found["vcpu/@current"] == "1"
+    assert found["memoryBacking/access/@mode"] == "private"
+    assert found["reconcile/label"] == "a=b"
+    assert found["disk[vda]/source"] == "/images/a.img"
+    assert found["interface[52:54:00:00:00:01]/link/@state"] == "up"
+    assert "os/kernel" not in found
+    assert "reconcile/depends-on" not in found
 
 
 def test_another_template_does_not_touch_variables_that_are_there():

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from lxml import etree
 
@@ -15,6 +15,7 @@ from reconciler.domain.reader import read_domain
 from reconciler.domain.substitute import Variables, literal
 from reconciler.domain.xml import LONGEST
 from tests.domain.making import DISK, HOST, OS, disk, policy, text
+from tests.examples import examples
 
 CARD = "<interface type='ethernet'>\n<source bridge='${BRIDGE}'/></interface>"
 NAMES = Variables((("BRIDGE", "br0"), ("SIZE", "300")))
@@ -248,7 +249,7 @@ def shape(data: bytes):
     return [(raw.tag, sorted(raw.attrib), len(raw)) for raw in root.iter()]
 
 
-@settings(max_examples=150, deadline=None)
+@examples(60)
 @given(VALUES, VALUES, st.integers(1, 3))
 def test_rule_11_variables_never_change_the_shape_and_a_text_read_again_is_the_same(one, two, n):
     data = text(policy(f"count='{n}'", "<r:label name='x' value='${B}'/>"),
@@ -264,7 +265,7 @@ def test_rule_11_variables_never_change_the_shape_and_a_text_read_again_is_the_s
         assert definition.domain.title == (one.strip(" \t\r\n") or None)
 
 
-@settings(max_examples=150, deadline=None)
+@examples(60)
 @given(st.text("${}INDEXindex{ ", max_size=30))
 def test_a_literal_text_means_itself(words):
     plain = text(f"<title>{words}</title>")

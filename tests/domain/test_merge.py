@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from lxml import etree
 
@@ -13,6 +13,7 @@ from reconciler.domain.merge import DefaultsMerge, read_defaults
 from reconciler.domain.metadata import URN
 from reconciler.domain.model import InvalidDomain
 from reconciler.domain.substitute import Variables
+from tests.examples import examples
 
 GOLDEN = [file.read_bytes() for file in sorted(
     (Path(__file__).parents[1] / "golden").glob("*.xml")) if file.name != "typos.xml"]
@@ -99,7 +100,7 @@ def nameless(data: bytes) -> bytes:
 THEIRS = [data for data in map(nameless, GOLDEN) if valid(data)]
 
 
-@settings(max_examples=100, deadline=None)
+@examples(50)
 @given(st.sampled_from(GOLDEN), st.sampled_from(THEIRS))
 def test_merging_twice_is_the_same_as_once(own, theirs):
     found = read_defaults(theirs, "defaults.xml", Variables(), lenient=True)
@@ -112,7 +113,7 @@ def test_merging_twice_is_the_same_as_once(own, theirs):
     assert not again.taken
 
 
-@settings(max_examples=100, deadline=None)
+@examples(50)
 @given(st.sampled_from(GOLDEN))
 def test_a_file_needs_nothing_of_itself(data):
     assert len(THEIRS) > 8

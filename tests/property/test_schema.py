@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from hypothesis import HealthCheck, event, example, given, settings
+from hypothesis import event, example, given
 from hypothesis import strategies as st
 from lxml import etree
 
@@ -17,12 +17,12 @@ from reconciler.domain.table import DOMAIN
 from reconciler.domain.xml import parse
 from tests.domain.making import URN
 from tests.domain.test_schema import types
+from tests.examples import examples
 
 GOLDEN = Path(__file__).parent.parent / "golden"
 VALID = [file.with_suffix(".xml").read_bytes() for file in sorted(GOLDEN.glob("*.expected"))]
 SCHEMA = compiled()
-quick = settings(max_examples=400, deadline=None,
-                 suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
+quick = examples(150)
 # What XML lets into a text: the rest never gets as far as a table.
 LETTERS = st.characters(min_codepoint=32, exclude_categories=("Cs",),
                         exclude_characters="\ufffe\uffff") | st.sampled_from(
