@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 # A template matters only until its copy is made; an alias is fixed when the process starts.
 _WITHOUT_EFFECT = ("title", "description", "nvram_template", "alias")
-# What a running VM can be told; domain/hot_change.py decides whether this one can.
+# Can be changed in a running VM; domain/hot_change.py decides whether in this one.
 _LIVE = ("current_memory", "current_vcpus")
 _LINES = {"current_memory": "memory", "current_vcpus": "vcpus", "topology": "vcpus"}
 _YES_NO = ("yes", "no")

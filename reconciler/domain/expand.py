@@ -90,14 +90,14 @@ def _completed(root: etree._Element, file: str, given: Given) -> _Document:
     report = Report(file, origins=origins)
     filling = Substitution(given.variables, report)
     filling.fill(root)
-    _refuse(report)
+    _raise_errors(report)
     if filling.changed:
         notes += tuple(f"{name}={_shown(value)}" for name, value in filling.used.items()
                        if value is not None) or ("$${",)
     if notes:
         for line, problem in harm(root):
             report.add(line, "", f"after expansion, {problem}")
-    _refuse(report)
+    _raise_errors(report)
     return _Document(root, report, origins, notes, tuple(sorted(filling.used.items())))
 
 
@@ -131,7 +131,7 @@ def _indices(found: _Document, count: int | None) -> Iterator[int | None]:
         report.add(report.line_of(name), "domain/name",
                    f"found '{(name.text or '')[:_LONGEST_SHOWN]}' with count='{count}'; accepted: "
                    "a name with {index}, the number of each domain from 0")
-    _refuse(report)
+    _raise_errors(report)
     return iter(range(count))
 
 
@@ -148,7 +148,7 @@ def _definition(found: _Document, file: str, host: ReadingHost, index: int | Non
         assert ours is not None
         del ours.attrib[_COUNT.name]
         set_index(root, index, report)
-        _refuse(report)
+        _raise_errors(report)
         notes += (f"index {index}",)
     text = etree.tostring(root, encoding="unicode").encode()
     if len(text) > LONGEST:
@@ -166,7 +166,7 @@ def _of_index(error: InvalidDomain, index: int) -> InvalidDomain:
                                for problem in error.problems))
 
 
-def _refuse(report: Report) -> None:
+def _raise_errors(report: Report) -> None:
     if report.problems:
         raise InvalidDomain(tuple(dict.fromkeys(report.problems)))
 

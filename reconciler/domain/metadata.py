@@ -270,10 +270,10 @@ def written(policy: Policy, defaults: Policy) -> tuple[dict[str, dict[str, str]]
     exits = (policy.restart_on_poweroff, policy.restart_on_failure)
     if exits == (defaults.restart_on_poweroff, defaults.restart_on_failure):
         return found, False
-    word = next((word for word, pair in _RESTARTS.items() if pair == exits), None)
-    if word is not None:
-        found["restart"] = {"policy": word, **found.get("restart", {})}
-    return found, word is None
+    restarts = next((name for name, pair in _RESTARTS.items() if pair == exits), None)
+    if restarts is not None:
+        found["restart"] = {"policy": restarts, **found.get("restart", {})}
+    return found, restarts is None
 
 
 def nested(policy: Policy) -> tuple[Child, ...]:

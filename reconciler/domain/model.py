@@ -120,7 +120,7 @@ class Device:
     """The base of all devices. A device's module holds its class, its table rows and its reader.
 
     `place` is the PCI address that the file gives; other devices get one when the VM is laid out
-    (stratovirt/addresses.py). `PATHS` says for every field where it stands in the device's XML
+    (stratovirt/addresses.py). `PATHS` says for every field where it is in the device's XML
     element, `WORDS` which words the XML has for True and False where these are not yes and no.
     """
 
@@ -197,7 +197,7 @@ class Device:
 
     def arguments(self, place: Place | None) -> tuple[str, ...]:
         """Its part of StratoVirt's command line, at a PCI address."""
-        raise NotImplementedError  # abstract; not an ABC because slots and ABCMeta clash with super
+        raise NotImplementedError  # abstract; not an ABC because slots and ABCMeta break super()
 
     def to_xml(self) -> XmlElement:
         """Its element of a domain file."""
@@ -245,7 +245,7 @@ class Backing:
 
 @dataclass(frozen=True, slots=True)
 class Boot:
-    """What the guest boots from; paths are absolute."""
+    """The guest's boot files; paths are absolute."""
 
     kernel: str | None = None
     initrd: str | None = None
@@ -338,9 +338,9 @@ class Problem:
     reason: str = "InvalidDefinition"
 
     def __str__(self) -> str:
-        word = "warning" if self.warning else "error"
+        severity = "warning" if self.warning else "error"
         where = f" {self.path}:" if self.path else ""
-        return f"{self.file}:{self.line}: {word}:{where} {self.message}"
+        return f"{self.file}:{self.line}: {severity}:{where} {self.message}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -44,7 +44,7 @@ if TYPE_CHECKING:
 
 NAMESPACE = uuids.UUID("5d5f1d1e-4f0b-5b62-9b0e-7f5c2d0d4a10")  # of uuids that a file does not give
 _LONGEST_CMDLINE = 2047  # bytes; the limit of Linux on x86_64 and aarch64
-_LONGEST_WORD = 255  # bytes; of the kernel's command line
+_LONGEST_ARGUMENT = 255  # bytes; of the kernel's command line
 _VERSIONED = re.compile(r"(?:pc-(?=q35-))?(q35|virt)(?:-[A-Za-z0-9.-]+)?")
 _MACHINES = {"x86_64": (MachineType.Q35, MachineType.MICROVM),
              "aarch64": (MachineType.VIRT, MachineType.MICROVM)}
@@ -117,7 +117,7 @@ def _lines(node: Node) -> Iterator[tuple[str, int]]:
         yield "policy", node.report.line_of(metadata)
 
 
-# The machine and what it boots from
+# The machine and its boot files
 
 
 def _machine(node: Node, host: ReadingHost) -> MachineType:
@@ -217,8 +217,9 @@ def _check_boot(os_: Node, loader: Node | None, cmdline: str | None) -> None:
 
 
 def _check_cmdline(node: Node, cmdline: str) -> None:
-    if any(len(word.encode()) > _LONGEST_WORD for word in cmdline.split()):
-        node.error(f"an argument has over {_LONGEST_WORD} bytes; accepted: up to {_LONGEST_WORD}")
+    if any(len(part.encode()) > _LONGEST_ARGUMENT for part in cmdline.split()):
+        node.error(f"an argument has over {_LONGEST_ARGUMENT} bytes; accepted: up to "
+                   f"{_LONGEST_ARGUMENT}")
     if len(cmdline.encode()) > _LONGEST_CMDLINE:
         node.error(f"found {len(cmdline.encode())} bytes; accepted: up to {_LONGEST_CMDLINE} "
                    "(Linux ignores the rest)")

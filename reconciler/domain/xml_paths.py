@@ -36,7 +36,7 @@ POLICY = {
     "restart_on_poweroff": "on_poweroff", "restart_on_failure": "on_crash",
     "destroy_on_reboot": "on_reboot", "ignore": "reconcile/ignore", "labels": "reconcile/label",
     "depends_on": "reconcile/depends-on", "health": "reconcile/health"}
-# What the XML says for True and False, where that is not yes and no.
+# The words of the XML for True and False, where these are not yes and no.
 WORDS = {
     "prealloc": ("immediate", "ondemand"), "shared": ("shared", "private"),
     "rollback": ("last-good", "none"), "restart_on_poweroff": ("restart", "destroy"),
