@@ -75,6 +75,8 @@ class StartFailed(HypervisorError):
 class LockTaken(StartFailed):
     """Another process holds the VM's lock; this says nothing about the definition."""
 
+    reason = "Conflict"
+
 
 class StopFailed(HypervisorError):
     """The process did not end in time."""

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from reconciler.cli.terminal import complain, paint, progress
 from reconciler.cli.verb import FILES, NO, OK, Verb, with_timeout
 from reconciler.errors import ReconcilerError, UsageError
+from reconciler.report.requests import Request
 
 if TYPE_CHECKING:
     from argparse import ArgumentParser, Namespace
@@ -33,6 +34,7 @@ def _arguments(parser: ArgumentParser) -> None:
 def _run(options: Namespace, settings: Settings) -> int:
     import asyncio
 
+    from reconciler.cli.files import refuse_read_only
     from reconciler.engine.dryrun.entry import draw
     from reconciler.engine.dryrun.saved_plan import moved, plan_file, target_of
     from reconciler.engine.dryrun.target import Kind
@@ -41,9 +43,8 @@ def _run(options: Namespace, settings: Settings) -> int:
     saved = _read(options.plan)
     target = target_of(saved)
     edits = target.kind is not Kind.SOURCE
-    if edits and settings.source.kind != "directory":
-        raise UsageError("the source is a git repository, and nothing is ever written into it",
-                         hint="merge the change, then `reconciler sync --wait`")
+    if edits:
+        refuse_read_only(settings, "merge the change, then `reconciler sync --wait`")
     drawn = asyncio.run(draw(settings, target))
     fresh = plan_file(settings, target, drawn)
     differences = moved(saved, fresh)
@@ -97,11 +98,11 @@ def _by_command(options: Namespace, settings: Settings, plan: dict[str, Any], wa
         print("nothing in it waits for a person; the reconciler does the rest by itself")
         return OK
     for entry in plan["restart"]:
-        ask(settings, "POST", "api", "v1", "domains", entry["uuid"], "restart",
+        ask(settings, Request.RESTART, entry["uuid"],
             query={"generation": str(entry["generation"])})
         print(f"{entry['domain']}: restarting")
     for entry in plan["approve"]:
-        approved = ask(settings, "POST", "api", "v1", "approvals", entry["token"])["approved"]
+        approved = ask(settings, Request.APPROVE, entry["token"])["approved"]
         print(f"approved: {', '.join(approved)} will be destroyed (disks and nvram are kept)")
     return OK if options.no_wait else _outcome(settings, wait)
 
@@ -112,9 +113,8 @@ def _outcome(settings: Settings, wait: float) -> int:
 
     try:
         with progress("waiting until all is ready"):
-            value = ask(settings, "POST", "api", "v1", "sync", limit=wait + 30,
-                        query={"wait": str(wait)})
-        status = ask(settings, "GET", "api", "v1", "status")
+            value = ask(settings, Request.SYNC, limit=wait + 30, query={"wait": str(wait)})
+        status = ask(settings, Request.STATUS)
     except Unreachable as error:
         complain(f"{error}; it takes effect when one does", error.hint)
         return OK

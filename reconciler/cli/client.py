@@ -6,7 +6,7 @@ import http.client
 import json
 import socket
 from typing import TYPE_CHECKING, Any
-from urllib.parse import quote, urlencode
+from urllib.parse import urlencode
 
 from reconciler.errors import ReconcilerError, UsageError
 
@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
+    from reconciler.report.requests import Request
     from reconciler.settings import Settings
 
 
@@ -34,15 +35,19 @@ class _Connection(http.client.HTTPConnection):
         self.sock.connect(str(self._path))
 
 
-def ask(settings: Settings, method: str, *path: str, limit: float = 30.0,
+def ask(settings: Settings, request: Request, *arguments: str, limit: float = 30.0,
         query: Mapping[str, str] | None = None) -> Any:
-    """One request's answer; raises Unreachable, or UsageError with the reconciler's own words."""
-    target = "/" + "/".join(quote(step, safe="") for step in path)
+    """The reconciler's answer; `arguments` fill the placeholders of the request's path.
+
+    Raises Unreachable, or UsageError with the reconciler's own message if it refuses. `limit` in
+    seconds.
+    """
+    target = request.path(*arguments)
     if query:
         target += f"?{urlencode(query)}"
     connection = _Connection(settings.api_socket, limit)
     try:
-        connection.request(method, target)
+        connection.request(request.method, target)
         answer = connection.getresponse()
         value = json.loads(answer.read())
     except (FileNotFoundError, ConnectionRefusedError) as error:

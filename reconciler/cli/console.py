@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from reconciler.cli.verb import OK, Verb, with_name
 from reconciler.errors import UsageError
+from reconciler.report.requests import Request
 
 if TYPE_CHECKING:
     from argparse import ArgumentParser, Namespace
@@ -20,7 +21,6 @@ if TYPE_CHECKING:
 
 ESCAPE = b"\x1d"  # Ctrl-]
 _LINGER = 0.5  # after the end of piped input, for what the guest still answers
-_SERIAL = "serial_chardev"
 
 
 def _arguments(parser: ArgumentParser) -> None:
@@ -54,16 +54,15 @@ def _run(options: Namespace, settings: Settings) -> int:
 
 def _path(options: Namespace, settings: Settings) -> str:
     from reconciler.cli.client import ask
+    from reconciler.stratovirt.observation import SERIAL, main_console
 
-    found: dict[str, str] = ask(settings, "GET", "api", "v1", "domains", options.name,
-                                "console")["consoles"]
+    found: dict[str, str] = ask(settings, Request.CONSOLES, options.name)["consoles"]
     if options.device is not None:
         chosen = found.get(f"char{options.device}")
     elif options.serial:
-        chosen = found.get(_SERIAL)
+        chosen = found.get(SERIAL)
     else:
-        virtio = sorted(label for label in found if label != _SERIAL)
-        chosen = found[virtio[0]] if virtio else found.get(_SERIAL)
+        chosen = main_console(found)
     if chosen is None:
         there = ", ".join(sorted(found)) or "none"
         raise UsageError(f"'{options.name}' has no such pty console (there: {there})",

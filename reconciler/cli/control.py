@@ -12,17 +12,16 @@ from reconciler.cli.terminal import complain, progress
 from reconciler.cli.verb import NO, OK, Verb, with_name, with_timeout
 from reconciler.cli.wait import missing
 from reconciler.errors import UsageError
+from reconciler.report.requests import Request
 
 if TYPE_CHECKING:
     from argparse import ArgumentParser, Namespace
 
     from reconciler.settings import Settings
 
-API = ("api", "v1")
-
 
 def _restart(options: Namespace, settings: Settings) -> int:
-    ask(settings, "POST", *API, "domains", options.name, "restart")
+    ask(settings, Request.RESTART, options.name)
     print(f"{options.name}: restarting; `reconciler status {options.name} --watch` shows it")
     return OK
 
@@ -31,18 +30,21 @@ def _hold(options: Namespace, settings: Settings) -> int:
     query = {"by": f"{getpass.getuser()}@{_terminal()}", "reason": options.reason or ""}
     if options.time is not None:
         query["for"] = options.time
-    ask(settings, "POST", *_path(options, "hold"), query=query)
+    if _one(options, "hold"):
+        ask(settings, Request.HOLD, options.name, query=query)
+    else:
+        ask(settings, Request.HOLD_ALL, query=query)
     time = "" if options.time is None else f" for {options.time}"
     print(f"{options.name or 'all domains'}: held{time}; `reconciler release "
           f"{options.name or '--all'}` ends it")
     return OK
 
 
-def _path(options: Namespace, verb: str) -> tuple[str, ...]:
-    """One domain, or all of them, by name or by --all and not by accident."""
+def _one(options: Namespace, verb: str) -> bool:
+    """Whether NAME was given; False with --all. Raises UsageError for neither and for both."""
     if bool(options.name) is options.all:
         raise UsageError("which domain?", hint=f"`reconciler {verb} NAME`, or --all for all")
-    return (*API, "domains", options.name, verb) if options.name else (*API, verb)
+    return bool(options.name)
 
 
 def _terminal() -> str:
@@ -53,14 +55,18 @@ def _terminal() -> str:
 
 
 def _release(options: Namespace, settings: Settings) -> int:
-    ask(settings, "POST", *_path(options, "release"))
+    if _one(options, "release"):
+        ask(settings, Request.RELEASE, options.name)
+    else:
+        ask(settings, Request.RELEASE_ALL)
     print(f"{options.name or 'all domains'}: released")
     return OK
 
 
 def _approve(options: Namespace, settings: Settings) -> int:
-    path = (*API, "approvals", *((options.token,) if options.token else ()))
-    approved = ask(settings, "POST", *path)["approved"]
+    answer = (ask(settings, Request.APPROVE, options.token) if options.token
+              else ask(settings, Request.APPROVE_ALL))
+    approved = answer["approved"]
     gone = [name for name in approved if not name.startswith("revision ")]
     for revision in (name for name in approved if name not in gone):
         print(f"approved: {revision} is taken, though it does not come after the accepted one")
@@ -72,8 +78,7 @@ def _approve(options: Namespace, settings: Settings) -> int:
 def _sync(options: Namespace, settings: Settings) -> int:
     wait = options.timeout if options.wait else 0.0
     with progress("waiting until all is ready"):
-        value = ask(settings, "POST", *API, "sync", limit=wait + 30,
-                    query={"wait": str(wait)})
+        value = ask(settings, Request.SYNC, limit=wait + 30, query={"wait": str(wait)})
     if not options.wait:
         return OK
     if value["error"]:
@@ -83,7 +88,7 @@ def _sync(options: Namespace, settings: Settings) -> int:
         complain(f"not ready in time: {', '.join(value['waitingFor'])}",
                  "`reconciler explain NAME` says why")
         return NO
-    in_vain = [why for why, final in missing(ask(settings, "GET", *API, "status"), None, None,
+    in_vain = [why for why, final in missing(ask(settings, Request.STATUS), None, None,
                                              "Ready") if final]
     for why in in_vain:
         complain(why)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from reconciler.cli.terminal import exits, paint
 from reconciler.cli.verb import NO, OK, Verb, with_name
 from reconciler.errors import UsageError
+from reconciler.report.requests import Request
 from reconciler.units import show_revision, show_seconds
 
 if TYPE_CHECKING:
@@ -27,11 +28,13 @@ def _run(options: Namespace, settings: Settings) -> int:
     from reconciler.cli.client import Unreachable, ask
 
     try:
-        value = ask(settings, "GET", "api", "v1", "domains", options.name, "explain")
+        value = ask(settings, Request.EXPLAIN, options.name)
     except Unreachable:
+        import asyncio
+
         from reconciler.engine.dryrun.entry import explain
 
-        value = explain(settings, options.name)
+        value = asyncio.run(explain(settings, options.name))
         if value is None:
             raise UsageError(f"no valid file is of domain '{options.name}'", reason="NotFound",
                              hint="`reconciler validate` checks the watched files") from None

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 from reconciler.cli.terminal import complain, progress
 from reconciler.cli.verb import FILES, NO, OK, Verb, with_name, with_timeout
 from reconciler.errors import UsageError
+from reconciler.report.requests import Request
 from reconciler.units import nearest
 
 if TYPE_CHECKING:
@@ -65,13 +66,14 @@ def put(path: Path, data: bytes) -> None:
     fresh.replace(path)
 
 
-def refuse_git(settings: Settings, instead: str) -> None:
-    """Where files come from git, a file here is nothing; say what to commit, or what to do."""
-    source = settings.source
-    if source.kind == "git":
-        raise UsageError(
-            f"the files come from git ({', '.join(source.url) or 'no url'}, {source.ref}), and "
-            "are only read here", reason="Refused", hint=instead)
+def refuse_read_only(settings: Settings, instead: str) -> None:
+    """Raise UsageError if the source's files are not ours to write; `instead`: what to do."""
+    from reconciler.sources.kinds import configured_class
+
+    source = configured_class(settings)
+    if not source.writable:
+        raise UsageError(f"the domain files come from {source.configured(settings)}, and are "
+                         "read only here", reason="Refused", hint=instead)
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,7 +146,8 @@ def _owner_of(watched: Watched, name: str) -> Owner:
 def _create(options: Namespace, settings: Settings) -> int:
     from reconciler.domain.model import InvalidDomain
 
-    refuse_git(settings, f"commit {options.file} there; `reconciler validate` checks it before")
+    refuse_read_only(settings, f"commit {options.file} there; `reconciler validate` checks it "
+                               "before")
     try:
         data = sys.stdin.buffer.read() if options.file == Path("-") else options.file.read_bytes()
     except OSError as error:
@@ -177,7 +180,7 @@ def _name_for(file: Path, domains: tuple[Domain, ...]) -> str:
 
 
 def _destroy(options: Namespace, settings: Settings) -> int:
-    refuse_git(settings, f"remove the file of '{options.name}' there")
+    refuse_read_only(settings, f"remove the file of '{options.name}' there")
     owner = _owner_of(Watched(settings), options.name)
     name = owner.one(options.name, f"lower its count, or remove {owner.path.name} and with it all "
                                    "of them").name
@@ -187,9 +190,9 @@ def _destroy(options: Namespace, settings: Settings) -> int:
 
 
 def _set_state(options: Namespace, settings: Settings) -> int:
-    refuse_git(settings, f"commit state='{STATES[options.verb]}' in the reconcile element of "
-                         f"'{options.name}'; `reconciler hold {options.name}` leaves it alone "
-                         "meanwhile")
+    refuse_read_only(
+        settings, f"commit state='{STATES[options.verb]}' in the reconcile element of "
+        f"'{options.name}'; `reconciler hold {options.name}` leaves it alone meanwhile")
     watched, verb = Watched(settings), options.verb
     owner = _owner_of(watched, options.name)
     path = owner.path
@@ -226,13 +229,13 @@ def outcome(options: Namespace, settings: Settings, name: str, *, start: bool = 
     wait = options.timeout
     try:
         with progress(name):
-            value = ask(settings, "POST", "api", "v1", "sync", limit=wait + 30,
+            value = ask(settings, Request.SYNC, limit=wait + 30,
                         query={"wait": str(wait), "name": name})
             if start:
-                ask(settings, "POST", "api", "v1", "domains", name, "start")
-                value = ask(settings, "POST", "api", "v1", "sync", limit=wait + 30,
+                ask(settings, Request.START, name)
+                value = ask(settings, Request.SYNC, limit=wait + 30,
                             query={"wait": str(wait), "name": name})
-        domains = ask(settings, "GET", "api", "v1", "status")["domains"]
+        domains = ask(settings, Request.STATUS)["domains"]
     except Unreachable as error:
         complain(f"{error}; it takes effect when one does", error.hint)
         return OK

@@ -14,8 +14,8 @@ from reconciler.units import nearest, show_revision
 if TYPE_CHECKING:
     from argparse import ArgumentParser, Namespace
 
-    from reconciler.engine.records.history import Entry
-    from reconciler.engine.records.store import DomainRecord
+    from reconciler.engine.decide.definition_history import Entry
+    from reconciler.engine.decide.state import DomainRecord
     from reconciler.settings import Settings
 
 
@@ -40,12 +40,12 @@ def _when(moment: str) -> str:
 
 
 def _rollback(options: Namespace, settings: Settings) -> int:
-    from reconciler.cli.files import Watched, outcome, put, refuse_git
+    from reconciler.cli.files import Watched, outcome, put, refuse_read_only
 
     memory, entries = _load(settings, options.name)
     entry = _chosen(entries, options.to, memory.name)
-    refuse_git(settings, f"`reconciler history {memory.name} --show {entry.number}` prints that "
-                         f"definition: commit it as {entry.file} there")
+    refuse_read_only(settings, f"`reconciler history {memory.name} --show {entry.number}` prints "
+                               f"that definition: commit it as {entry.file} there")
     owner = Watched(settings).owners().get(memory.uuid)
     if owner is not None:
         owner.one(memory.uuid, f"edit it; `reconciler history {memory.name} --show {entry.number}` "
@@ -61,7 +61,7 @@ def _rollback(options: Namespace, settings: Settings) -> int:
 
 
 def _load(settings: Settings, name: str) -> tuple[DomainRecord, list[Entry]]:
-    from reconciler.engine.records.history import Entry
+    from reconciler.engine.decide.definition_history import Entry
     from reconciler.engine.records.store import Store
     from reconciler.stratovirt.record import boot_id
 
@@ -89,7 +89,7 @@ def _chosen(entries: list[Entry], number: int | None, name: str) -> Entry:
 
 
 def _text(settings: Settings, memory: DomainRecord, entry: Entry) -> bytes:
-    from reconciler.engine.records.history import Archive
+    from reconciler.engine.records.archive import Archive
 
     data = Archive(settings.state).read(memory.uuid, entry)
     if data is None:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from reconciler.cli.terminal import complain
 from reconciler.cli.verb import DOMAINS, ERROR, NO, OK, Verb
 from reconciler.errors import ReconcilerError, UsageError
+from reconciler.report.requests import Request
 
 if TYPE_CHECKING:
     from argparse import ArgumentParser, Namespace
@@ -134,7 +135,7 @@ def plans(settings: Settings, name: str | None) -> dict[str, Any]:
 
     query = {"name": name} if name else {}
     try:
-        value: dict[str, Any] = ask(settings, "GET", "api", "v1", "plan", query=query)
+        value: dict[str, Any] = ask(settings, Request.PLAN, query=query)
     except Unreachable:
         import asyncio
 

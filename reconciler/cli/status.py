@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from reconciler.cli.terminal import complain, exits, paint, table
 from reconciler.cli.verb import DOMAINS, ERROR, NO, OK, STALE, Verb
 from reconciler.errors import UsageError
+from reconciler.report.requests import Request
 from reconciler.units import nearest, show_bytes, show_revision, show_seconds
 
 if TYPE_CHECKING:
@@ -227,7 +228,7 @@ def _ask(settings: Settings) -> dict[str, Any] | None:
     from reconciler.cli.client import Unreachable, ask
 
     try:
-        value: dict[str, Any] = ask(settings, "GET", "api", "v1", "status", limit=PATIENCE)
+        value: dict[str, Any] = ask(settings, Request.STATUS, limit=PATIENCE)
     except (Unreachable, UsageError):
         return None
     return value

@@ -39,13 +39,15 @@ def _run(options: Namespace, settings: Settings) -> int:
     from reconciler.domain.schema import compiled
     from reconciler.domain.schema_crosscheck import faults
     from reconciler.engine.composition import reading_host
+    from reconciler.sources.kinds import configured_class
 
     if options.arch is not None:
         settings = replace(settings, arch=options.arch)
     found = _Found(settings, reading_host(settings, lenient=options.lenient))
-    if not options.files and settings.source.kind == "git":
-        complain("the files come from git; name a file or a directory",
-                 "in a checkout: `reconciler validate --all domains`")
+    source = configured_class(settings)
+    if not options.files and not source.writable:
+        complain(f"the domain files come from {source.configured(settings)}; name a file or a "
+                 "directory", "in a checkout: `reconciler validate --all domains`")
         return ERROR
     paths = options.files or [settings.domains]
     if options.all and not all(path.is_dir() for path in paths):

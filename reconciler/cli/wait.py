@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from reconciler.cli.terminal import complain, progress
 from reconciler.cli.verb import NO, OK, Verb, with_name, with_timeout
 from reconciler.errors import UsageError
+from reconciler.report.requests import Request
 
 if TYPE_CHECKING:
     from argparse import ArgumentParser, Namespace
@@ -39,14 +40,14 @@ def _run(options: Namespace, settings: Settings) -> int:
         raise UsageError(f"--for {options.wanted}; accepted: Ready, state=running, state=paused, "
                          "state=stopped")
     deadline = time.monotonic() + options.timeout
-    value: dict[str, Any] = ask(settings, "GET", "api", "v1", "status")
+    value: dict[str, Any] = ask(settings, Request.STATUS)
     with progress("waiting"):
         while True:
             left = missing(value, options.name, options.revision, options.wanted)
             rest = deadline - time.monotonic()
             if not left or rest <= 0 or all(final for _, final in left):
                 break
-            value = ask(settings, "GET", "api", "v1", "status", limit=LONG_POLL, query={
+            value = ask(settings, Request.STATUS, limit=LONG_POLL, query={
                 "wait": str(value["sequence"]), "limit": f"{min(rest, LONG_POLL):.3f}"})
     for why, _ in left:
         complain(why)

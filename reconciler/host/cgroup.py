@@ -39,7 +39,7 @@ class OomKills:
         found = words.get("oom_kill", "")
         return int(found) if found.isdecimal() else None
 
-    def claim(self, group: str, since: int | None) -> bool:
+    def explains_exit(self, group: str, since: int | None) -> bool:
         """Whether a kill since that count explains the end of one VM; it explains no second one."""
         now = self.count(group) if group and since is not None else None
         if now is None or since is None:

@@ -42,6 +42,10 @@ class Notifier:
                 for callback in tuple(self._callbacks.get(path, ())):
                     callback(str(event.name) if event.name else "")
 
+    def close(self) -> None:
+        """End all watches, also where `run` was never started."""
+        self._inotify.close()
+
     def _lost(self) -> None:
         """The kernel dropped events: anything may have happened anywhere."""
         for callback in [one for several in self._callbacks.values() for one in several]:

@@ -17,10 +17,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Watchdog:
-    """`every`: so often, in seconds, it is to be fed; None where nobody asks for it."""
+    """`interval`: so often, in seconds, it is to be fed; None where nobody asks for it."""
 
     address: str = ""
-    every: float | None = None
+    interval: float | None = None
 
     @classmethod
     def of(cls, environment: Mapping[str, str]) -> Watchdog:
@@ -34,7 +34,7 @@ class Watchdog:
 
     def feed(self) -> None:
         """Say that we live. A systemd that does not listen is no fault of ours."""
-        if self.every is None:
+        if self.interval is None:
             return
         with suppress(OSError), socket.socket(
                 socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK) as ours:

@@ -41,7 +41,7 @@ def exists(name: str) -> bool:
     return (_SYSTEM / name).exists()
 
 
-def master(name: str) -> str | None:
+def bridge_of(name: str) -> str | None:
     """The bridge that an interface is attached to."""
     link = _SYSTEM / name / "master"
     return os.path.basename(os.readlink(link)) if link.is_symlink() else None
@@ -62,7 +62,7 @@ def make(name: str, bridge: str | None, *, queues: int = 1, mtu: int | None = No
             _persist(name, multi=queues > 1, keep=True)
             with suppress(OSError):  # then only the VM's record knows that it is ours
                 (_SYSTEM / name / "ifalias").write_text(f"{_OWNER}{owner}")
-        _dress(name, bridge, mtu, vlans)
+        _configure(name, bridge, mtu, vlans)
     except HostError:
         if made:
             remove(name)
@@ -76,18 +76,18 @@ def make(name: str, bridge: str | None, *, queues: int = 1, mtu: int | None = No
     return made
 
 
-def _dress(name: str, bridge: str | None, mtu: int | None, vlans: Sequence[Vlan]) -> None:
+def _configure(name: str, bridge: str | None, mtu: int | None, vlans: Sequence[Vlan]) -> None:
     """Give a tap all that it is to have; what it has already is not touched."""
     if mtu is not None:
         _set_mtu(name, mtu)
-    if bridge is not None and master(name) != bridge:
+    if bridge is not None and bridge_of(name) != bridge:
         _attach(name, bridge)
     if bridge is not None:
         _set_vlans(name, bridge, vlans)
     _put_up(name)
 
 
-def ours(owner: str) -> dict[str, str]:
+def owned_by(owner: str) -> dict[str, str]:
     """Every tap whose owner begins with this, and the rest of its owner's name."""
     found: dict[str, str] = {}
     for place in _SYSTEM.iterdir():
@@ -120,7 +120,7 @@ def _persist(name: str, *, multi: bool, keep: bool) -> None:
 
 
 def _attach(name: str, bridge: str) -> None:
-    index, before = socket.if_nametoindex(name), master(name)
+    index, before = socket.if_nametoindex(name), bridge_of(name)
     with closing(socket.socket(socket.AF_INET, socket.SOCK_DGRAM)) as control:
         if before is not None:
             fcntl.ioctl(control, _SIOCBRDELIF, struct.pack("16si20x", before.encode(), index))

@@ -1,7 +1,7 @@
-"""PCI devices of the host: bound to vfio-pci before a VM starts, given back when it has ended.
+"""Host PCI devices: bound to vfio-pci before a VM starts, rebound to their driver after it ends.
 
-What is to be written where is decided on values (`taking`, `giving`); the rest is the kernel's
-sysfs, which answers at once.
+Which sysfs files to write is computed on plain values (`bind_writes`, `unbind_writes`); the rest
+reads and writes sysfs, which does not block.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ class HostDevice:
     group: tuple[tuple[str, str | None], ...] | None  # None without an IOMMU
 
 
-def look(address: str, system: Path = SYSTEM) -> HostDevice:
+def inspect(address: str, system: Path = SYSTEM) -> HostDevice:
     """What the kernel says of a device; raises HostError when there is none."""
     place = system / "devices" / address
     if not place.exists():
@@ -60,7 +60,7 @@ def problem(device: HostDevice, *, managed: bool, mine: Sequence[str]) -> str:
     return ""
 
 
-def taking(device: HostDevice) -> tuple[tuple[str, str], ...]:
+def bind_writes(device: HostDevice) -> tuple[tuple[str, str], ...]:
     """What binds it: files below /sys/bus/pci, and what is written there."""
     if device.driver == DRIVER:
         return ()
@@ -69,25 +69,25 @@ def taking(device: HostDevice) -> tuple[tuple[str, str], ...]:
     return ((override, DRIVER), *away, ("drivers_probe", device.address))
 
 
-def giving(address: str) -> tuple[tuple[str, str], ...]:
+def unbind_writes(address: str) -> tuple[tuple[str, str], ...]:
     """What gives it back to the driver that would have it by itself."""
     return ((f"devices/{address}/driver_override", "\n"),
             (f"drivers/{DRIVER}/unbind", address), ("drivers_probe", address))
 
 
-def take(devices: Sequence[Hostdev], system: Path = SYSTEM) -> tuple[str, ...]:
+def bind(devices: Sequence[Hostdev], system: Path = SYSTEM) -> tuple[str, ...]:
     """Bind all that are managed; those that were bound here. All or none; raises HostError."""
     check(devices, system)
     taken: list[str] = []
     try:
         for device in devices:
-            writes = taking(look(device.host, system)) if device.managed else ()
+            writes = bind_writes(inspect(device.host, system)) if device.managed else ()
             if writes:
                 taken.append(device.host)
                 _bind(device.host, writes, system)
     except HostError:
         for address in taken:
-            give_back(address, system)
+            unbind(address, system)
         raise
     return tuple(taken)
 
@@ -95,15 +95,15 @@ def take(devices: Sequence[Hostdev], system: Path = SYSTEM) -> tuple[str, ...]:
 def check(devices: Sequence[Hostdev], system: Path = SYSTEM) -> None:
     """Whether all of them can be given; raises HostError with every reason."""
     mine = [device.host for device in devices]
-    found = [problem(look(device.host, system), managed=device.managed, mine=mine)
+    found = [problem(inspect(device.host, system), managed=device.managed, mine=mine)
              for device in devices]
     if any(found):
         raise HostError("; ".join(filter(None, found)))
 
 
-def give_back(address: str, system: Path = SYSTEM) -> None:
+def unbind(address: str, system: Path = SYSTEM) -> None:
     """To its own driver; what cannot be given back stays with vfio-pci."""
-    for write in giving(address):
+    for write in unbind_writes(address):
         with suppress(OSError):  # each may be done already
             _write((write,), system)
 
@@ -114,7 +114,7 @@ def _bind(address: str, writes: Sequence[tuple[str, str]], system: Path) -> None
     except OSError as error:
         message = f"host device {address}: {error.filename}: {error.strerror}"
         raise HostError(message) from error
-    if look(address, system).driver != DRIVER:
+    if inspect(address, system).driver != DRIVER:
         message = f"host device {address}: {DRIVER} did not take it"
         raise HostError(message, hint=f"modprobe {DRIVER}; dmesg tells more")
 

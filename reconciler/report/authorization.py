@@ -13,13 +13,12 @@ from dataclasses import dataclass
 from http import HTTPStatus
 from typing import TYPE_CHECKING
 
+from reconciler.report.requests import Right
 from reconciler.report.webhook import signer
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-HOOK = ("hooks", "git")
-_OPEN = (("livez",), ("readyz",))
 _LONGEST_TOKEN = 4096
 
 
@@ -40,17 +39,19 @@ class Gate:
     token: bytes = b""
     secret: bytes = b""
 
-    def refuse(self, method: str, path: tuple[str, ...], headers: Mapping[str, str],
-               body: bytes) -> Refusal | None:
-        """Why this request is not answered, or None. Header names in lower case."""
-        if path == HOOK:
-            return self._hook(method, headers, body)
-        if method == "GET" and path in _OPEN:
+    def refuse(self, right: Right, headers: Mapping[str, str], body: bytes) -> Refusal | None:
+        """Why a request that needs this right is not answered, or None.
+
+        Header names in lower case.
+        """
+        if right is Right.OPEN:
             return None
+        if right is Right.SIGNED:
+            return self._hook(headers, body)
         if not _is_address(headers.get("host", "")):
             return Refusal(HTTPStatus.MISDIRECTED_REQUEST, "the Host is no address of this host",
                            "ask by an address, or as localhost")
-        if method == "GET" and self.loopback and "origin" not in headers:
+        if right is Right.READ and self.loopback and "origin" not in headers:
             return None
         given = headers.get("authorization", "").removeprefix("Bearer ").encode()[:_LONGEST_TOKEN]
         if not self.token:
@@ -61,9 +62,7 @@ class Gate:
                            "Authorization: Bearer TOKEN, of http.token_file")
         return None
 
-    def _hook(self, method: str, headers: Mapping[str, str], body: bytes) -> Refusal | None:
-        if method != "POST":
-            return Refusal(HTTPStatus.METHOD_NOT_ALLOWED, "a webhook is a POST")
+    def _hook(self, headers: Mapping[str, str], body: bytes) -> Refusal | None:
         if not self.secret:
             return Refusal(HTTPStatus.FORBIDDEN, "webhooks are not taken",
                            "set source.webhook_secret_file to a file that holds a secret")

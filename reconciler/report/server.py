@@ -2,7 +2,8 @@
 
 h11 does the protocol; here a request becomes a call of a handler and its value becomes JSON. Who
 may connect is the directory's mode (0700) and checked once more by the kernel's word on the peer.
-The same answers go over TCP where the configuration says so, to whom the gate lets in (gate.py).
+The same answers go over TCP where the configuration says so, to clients that authorization.py
+lets in.
 """
 
 from __future__ import annotations
@@ -15,18 +16,19 @@ import struct
 from contextlib import suppress
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, Protocol
-from urllib.parse import parse_qsl, urlsplit
+from urllib.parse import parse_qsl, unquote, urlsplit
 
 import h11
 
 from reconciler.errors import ReconcilerError, UsageError
-from reconciler.report.authorization import HOOK
+from reconciler.report.requests import Call, Request, Unmatched, match
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable
     from pathlib import Path
 
     from reconciler.report.authorization import Gate
+    from reconciler.report.requests import Right
 
 LONGEST_BODY = 64 << 10
 LONGEST_HOOK = 4 << 20  # what a forge may send: it has to be read whole, to check who signed it
@@ -38,9 +40,8 @@ _CHUNK = 64 << 10
 class Handler(Protocol):
     """Answers requests."""
 
-    async def handle(self, method: str, path: tuple[str, ...],
-                     query: Mapping[str, str]) -> object:
-        """The value to answer with; raises UsageError for what the asker did wrong."""
+    async def handle(self, call: Call) -> object:
+        """The value to answer with; raises UsageError for a mistake of the client."""
 
 
 class Server:
@@ -116,18 +117,18 @@ class Server:
             request, sent = await _request(connection, reader, LONGEST_HOOK if gate else 0)
         if request is None:
             return
-        path, query = _target(request)
-        method = request.method.decode()
-        headers = {name.decode(): value.decode(errors="replace") for name, value in request.headers}
-        refusal = gate().refuse(method, path, headers, sent) if gate is not None else None
+        call = match(request.method.decode(), *_target(request))
+        refusal = gate().refuse(_right(call), _headers(request), sent) if gate is not None else None
         status, value = (refusal.status, {
             "error": refusal.message, "reason": "NotAllowed", "hint": refusal.hint}) if (
-            refusal is not None) else await self._answer(method, path, query)
+            refusal is not None) else await self._answer(call)
         body = json.dumps(value, default=str).encode() + b"\n"
+        headers = [("content-type", "application/json"), ("content-length", str(len(body))),
+                   ("connection", "close")]
+        if status == HTTPStatus.METHOD_NOT_ALLOWED and isinstance(call, Unmatched):
+            headers.append(("allow", ", ".join(call.allowed)))
         writer.write(b"".join(filter(None, (
-            connection.send(h11.Response(status_code=status, headers=[
-                ("content-type", "application/json"), ("content-length", str(len(body))),
-                ("connection", "close")])),
+            connection.send(h11.Response(status_code=status, headers=headers)),
             connection.send(h11.Data(data=body)), connection.send(h11.EndOfMessage())))))
         # All of it, and not only until it fits somewhere: who reads nothing is let go of.
         writer.transport.set_write_buffer_limits(0)
@@ -138,10 +139,12 @@ class Server:
             if writer.transport.get_write_buffer_size():
                 writer.transport.abort()
 
-    async def _answer(self, method: str, path: tuple[str, ...],
-                      query: dict[str, str]) -> tuple[int, object]:
+    async def _answer(self, call: Call | Unmatched) -> tuple[int, object]:
+        if isinstance(call, Unmatched):
+            return (HTTPStatus.METHOD_NOT_ALLOWED if call.allowed else HTTPStatus.NOT_FOUND,
+                    call.answer())
         try:
-            return HTTPStatus.OK, await self._handler.handle(method, path, query)
+            return HTTPStatus.OK, await self._handler.handle(call)
         except UsageError as error:
             status = HTTPStatus.NOT_FOUND if error.reason == "NotFound" else HTTPStatus.CONFLICT
             return status, _refusal(error)
@@ -164,13 +167,22 @@ def _peer(writer: asyncio.StreamWriter) -> int:
     return int(struct.unpack("iII", raw)[1])
 
 
+def _right(call: Call | Unmatched) -> Right:
+    return call.right if isinstance(call, Unmatched) else call.request.right
+
+
+def _headers(request: h11.Request) -> dict[str, str]:
+    return {name.decode(): value.decode(errors="replace") for name, value in request.headers}
+
+
 def _target(request: h11.Request) -> tuple[tuple[str, ...], dict[str, str]]:
-    """A request's path, in its steps, and its query."""
+    """A request's path, in its steps, and its query; both unquoted."""
     try:
         parts = urlsplit(request.target.decode(errors="replace"))
     except ValueError as error:
         raise h11.RemoteProtocolError(str(error)) from error
-    return tuple(step for step in parts.path.split("/") if step), dict(parse_qsl(parts.query))
+    path = tuple(unquote(step) for step in parts.path.split("/") if step)
+    return path, dict(parse_qsl(parts.query))
 
 
 async def _request(connection: h11.Connection, reader: asyncio.StreamReader,
@@ -184,7 +196,7 @@ async def _request(connection: h11.Connection, reader: asyncio.StreamReader,
             connection.receive_data(await reader.read(_CHUNK))
         elif isinstance(event, h11.Request):
             request = event
-            if longest_hook and _target(event)[0] == HOOK:
+            if longest_hook and Request.WEBHOOK.arguments(_target(event)[0]) is not None:
                 longest = longest_hook
         elif isinstance(event, h11.Data):
             length += len(event.data)

@@ -13,6 +13,7 @@ import signal
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
+from reconciler.host import secret_file
 from reconciler.report.webhook import signature
 
 if TYPE_CHECKING:
@@ -104,6 +105,6 @@ def read_secret(file: Path | None) -> bytes:
     if file is None:
         return b""
     try:
-        return file.read_bytes().strip()
+        return secret_file.read_secret(file)
     except OSError as error:
         raise PostFailed(f"{file}: {error.strerror}") from error

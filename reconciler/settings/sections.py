@@ -27,6 +27,8 @@ from reconciler.settings.readers import (
 from reconciler.units import MIB, nearest
 from reconciler.windows import Window, read_window
 
+SOURCE_KINDS = ("directory", "git")  # the names of sources/kinds.py
+
 
 @dataclass(frozen=True, slots=True)
 class Verify:
@@ -65,7 +67,7 @@ class Source:
     write must rest; `interval`: between two looks at the git server; all in seconds.
     """
 
-    kind: str = key(choice("directory", "git"), "directory")
+    kind: str = key(choice(*SOURCE_KINDS), "directory")
     path: str = key(text, "domains")
     include: tuple[str, ...] = key(texts, ("*.xml",))
     settle: float = key(duration, 0.2)

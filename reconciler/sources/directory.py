@@ -115,7 +115,7 @@ class Directory:
                 try:
                     rest = self._take(handle, name, found)
                 except _NoFileError:
-                    unreadable[name] = "no regular file"
+                    unreadable[name] = "not a regular file"
                     continue
                 except OSError as error:
                     os.stat(name, dir_fd=handle, follow_symlinks=False)  # gone: look anew at all

@@ -1,9 +1,9 @@
-"""Runs `git`, and what checks signatures, as programs of ours: isolated, limited, without a shell.
+"""Runs `git` and `gpg` as child processes: isolated, limited, without a shell.
 
-Isolated: the environment is made anew, so that no configuration, credential helper, hook or pager
-of the host or of a user takes part. Limited: every run has a time, and its whole process group ends
-with it. No shell: git itself uses one for some things (a file:// repository, GIT_SSH_COMMAND), and
-these are never asked of it.
+Isolated: the environment is built from nothing, so no configuration, credential helper, hook or
+pager of the host or of a user takes effect. Limited: every run has a timeout, and its whole process
+group is killed with it. No shell: git itself starts one for some features (file:// repositories,
+GIT_SSH_COMMAND), and these are never used.
 """
 
 from __future__ import annotations
@@ -22,23 +22,24 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-MOST = 64 << 20  # bytes that one run may answer; what is more is a server's mischief
+MOST = 64 << 20  # bytes of output per run; no honest server causes more
+LOCAL_LIMIT = 30.0  # seconds for a run that reads a repository on this disk
 _MOST_ERRORS = 64 << 10
 _CHUNK = 64 << 10
-_LAST_MOMENT = 5.0  # seconds for a killed process to be gone
+_KILL_LIMIT = 5.0  # seconds for a killed process to be gone
 
-# Nobody's configuration, no prompt, no program that a repository names.
+# No configuration of host or users, no prompt, no program that a repository names.
 ISOLATED = {
     "LC_ALL": "C.UTF-8", "GIT_CONFIG_NOSYSTEM": "1", "GIT_CONFIG_GLOBAL": "/dev/null",
     "GIT_ATTR_NOSYSTEM": "1", "GIT_TERMINAL_PROMPT": "0", "GIT_ALLOW_PROTOCOL": "none",
     "GIT_NO_REPLACE_OBJECTS": "1", "GIT_NO_LAZY_FETCH": "1", "GIT_OPTIONAL_LOCKS": "0",
     "GIT_LITERAL_PATHSPECS": "1"}
-# Over any configuration file there may be. An empty credential.helper takes back all before it.
+# Overrides every configuration file. An empty credential.helper clears the list before it.
 CONFIG = (
     ("core.hooksPath", "/dev/null"), ("core.fsmonitor", "false"), ("core.askPass", ""),
     ("core.attributesFile", "/dev/null"), ("core.excludesFile", "/dev/null"),
     ("core.pager", ""), ("credential.helper", ""), ("gc.auto", "0"), ("maintenance.auto", "false"),
-    # A download is one file, so that one limit holds for all of it.
+    # A download becomes one pack file, so a limit on the file size bounds all of it.
     ("fetch.unpackLimit", "1"), ("fetch.recurseSubmodules", "false"),
     ("fetch.writeCommitGraph", "false"), ("submodule.recurse", "false"),
     ("transfer.bundleURI", "false"), ("protocol.version", "2"), ("log.showSignature", "false"))
@@ -46,7 +47,7 @@ CONFIG = (
 
 @dataclass(frozen=True, slots=True)
 class Ran:
-    """How a run ended. `cut`: it had more to say than was asked for, and was ended."""
+    """The result of a run. `cut`: its output exceeded the limit, and it was killed."""
 
     code: int
     out: bytes
@@ -56,12 +57,12 @@ class Ran:
 
 @dataclass(frozen=True, slots=True)
 class With:
-    """What a run needs more than others: configuration, environment, limits."""
+    """What one run needs beyond the defaults: configuration, environment, input, limits."""
 
     config: tuple[tuple[str, str], ...] = ()
     environment: Mapping[str, str] = field(default_factory=dict)
     feed: bytes | None = None
-    most: int = MOST
+    most: int = MOST  # bytes of output
     largest_file: int | None = None  # bytes of the largest file that it may write
 
 
@@ -69,23 +70,35 @@ PLAIN = With()
 
 
 class Programs:
-    """Runs programs below `home`, a directory of ours; each for `limit` seconds at most."""
+    """Runs programs, each for at most `limit` seconds, in a private directory.
 
-    def __init__(self, home: Path, limit: float) -> None:
-        self.home = home
+    Without `home`, they have no directory to write to: enough to read a repository on this disk.
+    """
+
+    def __init__(self, home: Path | None, limit: float) -> None:
+        self._home = home
         self._limit = limit
         self._path = os.environ.get("PATH", os.defpath)
 
+    @property
+    def home(self) -> Path:
+        """The private directory."""
+        assert self._home is not None
+        return self._home
+
     def prepare(self) -> None:
-        """Make the directories, private to us."""
+        """Create the private directories."""
         for place in (self.home, self.home / "home"):
             place.mkdir(mode=0o700, parents=True, exist_ok=True)
 
     async def run(self, *words: str, extra: With = PLAIN) -> Ran:
-        """Run to the end, whatever the exit code; raises SourceError when that cannot be."""
+        """Run to the end, whatever the exit code.
+
+        Raises SourceError if the program is not installed or times out.
+        """
         try:
             child = await asyncio.create_subprocess_exec(
-                *words, cwd=self.home, env=self._environment(extra), start_new_session=True,
+                *words, cwd=self._home or "/", env=self._environment(extra), start_new_session=True,
                 stdin=asyncio.subprocess.DEVNULL if extra.feed is None else asyncio.subprocess.PIPE,
                 stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE)
         except FileNotFoundError as error:
@@ -102,16 +115,16 @@ class Programs:
             ended = not ran.cut
             return ran
         except TimeoutError:
-            raise SourceError(f"{' '.join(words[:1])} had not ended after {self._limit:g} s",
-                              reason="FetchFailed",
-                              hint="source.timeout gives it longer") from None
+            raise SourceError(f"{words[0]} timed out after {self._limit:g} s",
+                              reason="FetchFailed", hint="source.timeout is the limit"
+                              if self._home is not None else "") from None
         finally:
             if not ended:
                 await _end(child)
 
     def _environment(self, extra: With) -> dict[str, str]:
-        found = {
-            "PATH": self._path, "HOME": str(self.home / "home"), **ISOLATED, **extra.environment}
+        home = str(self._home / "home") if self._home is not None else "/nonexistent"
+        found = {"PATH": self._path, "HOME": home, **ISOLATED, **extra.environment}
         config = (*CONFIG, *extra.config)
         found["GIT_CONFIG_COUNT"] = str(len(config))
         for number, (key, value) in enumerate(config):
@@ -121,27 +134,27 @@ class Programs:
 
 
 async def _talk(child: asyncio.subprocess.Process, extra: With) -> Ran:
-    """Feed it and hear all that it says; no further than `most` bytes."""
+    """Write its input and read its output, at most `most` bytes."""
     assert child.stdout is not None
     assert child.stderr is not None
     feeding = asyncio.create_task(_feed(child, extra.feed))
-    complaints = asyncio.create_task(_tail(child.stderr))
+    errors = asyncio.create_task(_tail(child.stderr))
     try:
         out, cut = await _read(child.stdout, extra.most)
         if cut:
             return Ran(-signal.SIGKILL, out, "", cut=True)
-        errors = await complaints
-        return Ran(await child.wait(), out, errors)
+        said = await errors
+        return Ran(await child.wait(), out, said)
     finally:
-        for task in (feeding, complaints):
+        for task in (feeding, errors):
             task.cancel()
-        await asyncio.gather(feeding, complaints, return_exceptions=True)
+        await asyncio.gather(feeding, errors, return_exceptions=True)
 
 
 async def _feed(child: asyncio.subprocess.Process, data: bytes | None) -> None:
     if data is None or child.stdin is None:
         return
-    with suppress(ConnectionError):  # it has ended; its exit code says more
+    with suppress(ConnectionError):  # it exited early; its exit code says why
         child.stdin.write(data)
         await child.stdin.drain()
     child.stdin.close()
@@ -165,11 +178,11 @@ async def _tail(stream: asyncio.StreamReader) -> str:
 
 
 async def _end(child: asyncio.subprocess.Process) -> None:
-    """End all that it started, too; what hangs in the kernel is left to it."""
+    """Kill the process group; a process stuck in the kernel is not waited for any longer."""
     with suppress(ProcessLookupError):
         os.killpg(child.pid, signal.SIGKILL)
     with suppress(TimeoutError):
-        async with asyncio.timeout(_LAST_MOMENT):
+        async with asyncio.timeout(_KILL_LIMIT):
             for stream in (child.stdout, child.stderr):
                 while stream is not None and await stream.read(_CHUNK):
                     continue  # what was still in the pipe

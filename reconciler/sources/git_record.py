@@ -1,4 +1,4 @@
-"""What was accepted last, on disk: in force again after our restart, before any server answers."""
+"""The record of the commit accepted last: in force after a restart before any server answers."""
 
 from __future__ import annotations
 
@@ -14,25 +14,25 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Accepted:
-    """A commit that is in force, and by which configuration it came to be."""
+    """The commit in force, and the configuration under which it was accepted."""
 
-    url: tuple[str, ...]  # all that could have delivered it, without secrets
+    url: tuple[str, ...]  # every configured url, without secrets
     ref: str
     path: str
     commit: str
     when: str
-    mode: str = "none"  # what of it was verified
-    by: str = ""  # whose signature it has
-    name: str = ""
-    changes: int = 0  # accepted since our copy was last made small
+    mode: str = "none"  # source.verify.mode when it was accepted
+    by: str = ""  # fingerprint of the key that signed it
+    name: str = ""  # the signer's name
+    changes: int = 0  # commits accepted since the clone was last compacted
 
-    def of(self, url: tuple[str, ...], ref: str, path: str) -> bool:
-        """Whether it is of this configuration; with another, all begins anew."""
+    def matches(self, url: tuple[str, ...], ref: str, path: str) -> bool:
+        """Whether it was accepted under this configuration; otherwise it says nothing."""
         return (self.ref, self.path) == (ref, path) and bool(set(self.url) & set(url))
 
 
 def load(file: Path) -> Accepted | None:
-    """The record, or None when there is none that can be read."""
+    """The record, or None if there is none or it cannot be read."""
     try:
         value = json.loads(file.read_bytes())
         return Accepted(**{**value, "url": tuple(value["url"])})
@@ -41,5 +41,5 @@ def load(file: Path) -> Accepted | None:
 
 
 def save(file: Path, accepted: Accepted) -> None:
-    """Keep it; raises OSError."""
+    """Write it; raises OSError."""
     write_whole(file, json.dumps(asdict(accepted), indent=1).encode())

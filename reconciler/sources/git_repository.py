@@ -1,8 +1,9 @@
-"""One look at a git server: the newest commit, what stands against it, and what it holds.
+"""One poll of a git server: find the newest commit, check it, read its files, accept it.
 
-In this order: its signature, whether the branch only moved forward, whether the directory is there.
-A commit is in force once it is on disk with its record; what fails before leaves the last one in
-force (rule 3). Our copy of the repository is nothing but a cache: broken or gone, it is made anew.
+The checks, in this order: the signature, whether the branch only moved forward, whether the
+directory exists. A commit is in force once its record is on disk; a failure before that leaves the
+last accepted one in force. The local clone is only a cache: if it is damaged or gone, it is cloned
+again.
 """
 
 from __future__ import annotations
@@ -18,37 +19,33 @@ from typing import TYPE_CHECKING
 
 from reconciler.errors import ConfigError, SourceError
 from reconciler.sources import git_record
-from reconciler.sources.git_clone import ACCEPTED, CANDIDATE, Broken, Clone, TooLarge
-from reconciler.sources.git_program import Programs
+from reconciler.sources.git_clone import ACCEPTED, CANDIDATE, Clone, TooLarge
+from reconciler.sources.git_program import LOCAL_LIMIT, Programs
 from reconciler.sources.git_record import Accepted
-from reconciler.sources.git_remote import Access, failure, own_remote
+from reconciler.sources.git_remote import Access, failure, own_remote, read_remote
+from reconciler.sources.git_tree import Broken, Tree, TreeReader, revision_name
 from reconciler.sources.git_verify import Verifier
-from reconciler.sources.listing import Listing, is_domain_file
+from reconciler.sources.listing import Listing
 from reconciler.units import timestamp
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from reconciler.settings import Settings
-    from reconciler.sources.git_clone import Entry
     from reconciler.sources.git_remote import Remote
 
-OLDEST_GIT = (2, 32)  # the first that can be told to read no configuration of others
-CHANGES = 100  # accepted commits, each a pack of its own, until our copy is made small again
-KEPT_DEPTH = 50  # commits that are kept then, so that an amended one is soon understood
+OLDEST_GIT = (2, 32)  # the first with GIT_CONFIG_GLOBAL, which keeps out users' configuration
+CHANGES = 100  # accepted commits, each a pack of its own, until the clone is compacted
+KEPT_DEPTH = 50  # commits that are kept then, enough to recognise most amended commits
 _DEEPER = (("--deepen=50",), ("--deepen=1000",), ("--unshallow",))
 _COMMIT = re.compile(r"[0-9a-f]{40}")
 _REF = re.compile(r"(?![-/.])(?!.*(?:\.\.|//|@\{|/\.))[^\x00-\x20\x7f~^:?*\[\\]+(?<![/.])")
-_REGULAR = ("100644", "100755", "100664")
-_NOT_READ = {"120000": "a symbolic link, which is not followed",
-             "160000": "a submodule, which is not followed"}
+_RECORD, _CLONE = "accepted.json", "clone"
 
 
 @dataclass(frozen=True, slots=True)
 class Tip:
-    """What the server says the ref is: its whole name there, and the commit.
+    """What the server reports for the ref: its full name, and the commit.
 
-    `object` is the annotated tag, if it is one, which may be made anew for the same commit.
+    `object` is the annotated tag if the ref is one, which may be replaced for the same commit.
     """
 
     name: str
@@ -57,12 +54,15 @@ class Tip:
 
     @property
     def tag(self) -> str:
-        """The tag's name, if it is one."""
+        """The tag's name, or nothing if the ref is not a tag."""
         return self.name.removeprefix("refs/tags/") if self.name.startswith("refs/tags/") else ""
 
 
 class Repository:
-    """Everything that is known of the repository; one task at a time looks."""
+    """The repository as the configuration names it, and what was accepted of it.
+
+    One task at a time calls `load` and `look`.
+    """
 
     def __init__(self, settings: Settings) -> None:
         source = settings.source
@@ -77,20 +77,20 @@ class Repository:
         self._access = Access(settings, self.home)
         self._verifier = Verifier(settings, self._programs)
         if _REF.fullmatch(self.ref) is None:
-            raise ConfigError(f"source.ref: {self.ref!r}; accepted: a branch, a tag, or a whole "
-                              "commit")
-        self._record = self.home / "accepted.json"
-        self._clone = self._at("clone")
+            raise ConfigError(f"source.ref: {self.ref!r}; accepted: a branch, a tag, or a "
+                              "full commit id")
+        self._record = self.home / _RECORD
+        self._clone = self._at(_CLONE)
         self.url = tuple(remote.shown for remote in self._access.remotes)
-        self.answered = self._access.remotes[0]  # the remote that did, the last time
+        self.answered = self._access.remotes[0]  # the remote that answered last
         self.accepted: Accepted | None = None
         self.listing: Listing | None = None
-        self.rewind: str | None = None  # a commit that waits for `allow`
+        self.rewind: str | None = None  # a rewound commit, until `allow` accepts it
         self.fetches = 0
         self._allowed = ""
-        self._fetched = ""  # what is whole in our copy as the candidate
+        self._fetched = ""  # the object that the clone has as CANDIDATE
         self._too_large: tuple[str, TooLarge] | None = None
-        self._blobs: dict[str, bytes] = {}  # of the listing in force, by object
+        self._blobs: dict[str, bytes] = {}  # contents of the listing in force, by object id
 
     def _at(self, name: str) -> Clone:
         return Clone(self.home / name, self._programs, self._access, self._max_size)
@@ -100,11 +100,11 @@ class Repository:
         self._allowed = commit
 
     def try_again(self) -> None:
-        """Somebody asked: also what was too large is fetched once more."""
+        """Also fetch once more what was too large, because a user or client asked."""
         self._too_large = None
 
     async def load(self) -> None:
-        """What was accepted before our restart; raises SourceError when it cannot be read."""
+        """Read what was accepted before a restart; raises SourceError."""
         self._programs.prepare()
         ran = await self._programs.run("git", "--version")
         version = re.search(rb"(\d+)\.(\d+)", ran.out)
@@ -112,20 +112,20 @@ class Repository:
             raise SourceError(f"{ran.out.decode(errors='replace').strip() or 'git'} is too old; "
                               f"accepted: {'.'.join(map(str, OLDEST_GIT))} or newer",
                               reason="FetchFailed", hint="install a newer git")
-        for name in ("fresh", "before"):  # we were ended while one copy took another's place
+        for name in ("fresh", "before"):  # a crash while one clone replaced another
             if not self._clone.exists and (self.home / name / "HEAD").exists():
                 self._clone.remove()
                 os.replace(self.home / name, self._clone.path)
         found = git_record.load(self._record)
-        if found is None or not found.of(self.url, self.ref, self.path):
+        if found is None or not found.matches(self.url, self.ref, self.path):
             return
         self.accepted = found
         if self._clone.exists:
-            with suppress(Broken):  # it heals with the next look
+            with suppress(Broken):  # the next look repairs the clone
                 self.listing = await self._read(found.commit, gone_is_empty=True)
 
     async def look(self) -> None:
-        """Ask the server, and accept what is new; raises SourceError."""
+        """Poll the server, and accept a new commit; raises SourceError."""
         remote, tip = await self._ask()
         self.answered = remote
         known = self.accepted
@@ -142,7 +142,7 @@ class Repository:
     # What the server has
 
     async def _ask(self) -> tuple[Remote, Tip]:
-        """The first remote that answers, and what it says."""
+        """The first remote that answers, and the ref there."""
         if _COMMIT.fullmatch(self.ref) and self.listing is not None and (
                 self.accepted is not None and self.accepted.commit == self.ref):
             return self.answered, Tip(self.ref, self.ref, self.ref)
@@ -157,7 +157,7 @@ class Repository:
             except TimeoutError:
                 errors.append(SourceError(f"{remote.shown}: no answer within {limit:g} s",
                                           reason="FetchFailed",
-                                          hint="source.timeout gives it longer"))
+                                          hint="source.timeout is the limit"))
         raise SourceError("; ".join(map(str, errors)), reason=errors[0].reason,
                           hint=errors[0].hint)
 
@@ -177,19 +177,19 @@ class Repository:
                 return Tip(name, found[name], found.get(f"{name}^{{}}", found[name]))
         raise SourceError(f"{remote.shown}: there is no branch or tag {self.ref}",
                           reason="FetchFailed", hint="source.ref is a branch, a tag, or a commit "
-                          "with all of its 40 digits")
+                          "id of 40 digits")
 
-    # What stands against it
+    # The checks
 
     async def _take(self, remote: Remote, tip: Tip) -> None:
-        """Accept what the ref is, or raise SourceError."""
+        """Accept the commit of the ref; raises SourceError if a check fails."""
         if not self._clone.exists:
             await self._clone.make()
         self.rewind = None
         before = self.accepted
         if before is not None and self._fetched != tip.object and (
                 not await self._clone.has(before.commit)):
-            with suppress(SourceError):  # the server may have it no more
+            with suppress(SourceError):  # the server may have dropped it
                 await self._fetch(self._clone, remote, before.commit, ACCEPTED, "--depth=1")
         if before is not None and self.listing is None and await self._clone.has(before.commit):
             self.listing = await self._read(before.commit, gone_is_empty=True)
@@ -202,18 +202,18 @@ class Repository:
             self.rewind = commit
             raise _rewound(self.ref, commit, before)
         gone_is_empty = before is not None and forward
-        listing, blobs = await self._read_anew(commit, gone_is_empty=gone_is_empty)
+        tree = await self._tree(commit, gone_is_empty=gone_is_empty)
         accepted = Accepted(
             self.url, self.ref, self.path, commit, timestamp(), self._verifier.mode,
             signer.by if signer else "", signer.name if signer else "",
             (before.changes if before else 0) + 1)
         await self._clone.point(ACCEPTED, commit)
         git_record.save(self._record, accepted)
-        self.accepted, self.listing, self._blobs = accepted, listing, blobs
+        self.accepted, self.listing, self._blobs = accepted, tree.listing, tree.blobs
         self._allowed = ""
 
     async def _candidate(self, remote: Remote, tip: Tip) -> tuple[str, str]:
-        """Have the tip in our copy: what the ref is, and its commit."""
+        """Fetch the tip unless the clone has it: the object of the ref, and its commit."""
         if self._fetched != tip.object:
             if self._too_large is not None and self._too_large[0] == tip.commit:
                 raise self._too_large[1]
@@ -230,7 +230,7 @@ class Repository:
         return found, commit
 
     async def _forward(self, remote: Remote, tip: Tip, commit: str) -> bool:
-        """Whether it descends from what is accepted; older commits are fetched if that tells."""
+        """Whether it descends from the accepted commit; fetches older commits as far as needed."""
         before = self.accepted
         if before is None or before.commit == commit:
             return True
@@ -242,7 +242,7 @@ class Repository:
             await self._clone.descends(commit, before.commit))
 
     async def _is_behind(self, remote: Remote, commit: str) -> bool:
-        """A mirror that has not heard yet: older than what is accepted, and so no news."""
+        """Whether a mirror is behind: its commit is an ancestor of the accepted one."""
         return (self.accepted is not None and remote is not self._access.remotes[0]
                 and commit != self._allowed
                 and await self._clone.has(self.accepted.commit)
@@ -253,54 +253,44 @@ class Repository:
         self.fetches += 1
         await clone.fetch(remote, what, into, *depth)
 
-    # What it holds
+    # Its files
 
     async def _read(self, commit: str, *, gone_is_empty: bool) -> Listing:
-        """The listing of a commit that is in force."""
-        listing, self._blobs = await self._read_anew(commit, gone_is_empty=gone_is_empty)
-        return listing
+        """The listing of the commit in force."""
+        tree = await self._tree(commit, gone_is_empty=gone_is_empty)
+        self._blobs = tree.blobs
+        return tree.listing
 
-    async def _read_anew(self, commit: str, *,
-                         gone_is_empty: bool) -> tuple[Listing, dict[str, bytes]]:
-        entries = await self._clone.entries(commit, self.path)
-        if entries is None and not gone_is_empty:
+    async def _tree(self, commit: str, *, gone_is_empty: bool) -> Tree:
+        """The files of a commit. `gone_is_empty`: a missing directory was removed on purpose."""
+        name = revision_name(self.ref, commit)
+        tree = await self._clone.tree.read(commit, self.path, self._include, name, self._blobs)
+        if tree is None and not gone_is_empty:
             raise SourceError(f"{self.ref} ({commit[:12]}) has no directory {self.path}",
                               hint="source.path is the directory within the repository")
-        chosen = {name: entry for name, entry in sorted((entries or {}).items())
-                  if is_domain_file(name, self._include)}
-        files = {name: entry for name, entry in chosen.items() if entry.mode in _REGULAR}
-        new = [entry for entry in files.values() if entry.object not in self._blobs]
-        fresh = await self._clone.blobs(new)
-        blobs = {entry.object: self._blobs.get(entry.object) or fresh.get(entry.object, b"")
-                 for entry in files.values()}
-        return Listing(
-            {name: blobs[entry.object] for name, entry in files.items()},
-            unreadable=dict(_not_files(chosen)), commit=self._name(commit)), blobs
+        return tree or Tree(Listing(commit=name))
 
-    def _name(self, commit: str) -> str:
-        return f"sha1:{commit}" if self.ref == commit else f"{self.ref}@sha1:{commit}"
-
-    # Our copy
+    # The clone
 
     async def _heal(self, remote: Remote, tip: Tip) -> None:
-        """Make our copy anew; the old one goes only when the server has given something."""
+        """Clone again; the damaged clone is removed only once the server has delivered."""
         fresh = self._at("fresh")
         await fresh.make()
         whole = False
         if self.accepted is not None:
-            with suppress(SourceError):  # the server may have it no more
+            with suppress(SourceError):  # the server may have dropped it
                 await self._fetch(fresh, remote, self.accepted.commit, ACCEPTED, "--depth=1")
                 whole = True
         if not whole:
             await self._fetch(fresh, remote, tip.name, CANDIDATE, "--depth=1")
         self._replace(fresh)
 
-    async def make_small(self) -> None:
-        """Once in many changes, leave all but the newest commits out of our copy."""
+    async def compact(self) -> None:
+        """Every CHANGES commits, reduce the clone to the newest KEPT_DEPTH of them."""
         if self.accepted is None or self.accepted.changes < CHANGES:
             return
         fresh = self._at("fresh")
-        with suppress(SourceError, OSError):  # what is large still serves; later, again
+        with suppress(SourceError, OSError):  # the large clone works as well; tried again later
             await fresh.make()
             await fresh.fetch(own_remote(self._clone.path), ACCEPTED, ACCEPTED,
                               f"--depth={KEPT_DEPTH}")
@@ -319,8 +309,24 @@ class Repository:
         self._fetched = ""
 
 
+async def accepted_listing(settings: Settings) -> Listing:
+    """The listing of the commit accepted last, without asking the server; raises SourceError."""
+    source, home = settings.source, settings.state / "git"
+    record = git_record.load(home / _RECORD)
+    urls = tuple(read_remote(url, settings.base).shown for url in source.url)
+    if record is None or not record.matches(urls, source.ref, _inner_path(source.path)):
+        raise SourceError("no commit of the configured git repository was accepted yet",
+                          reason="FetchFailed", hint="`reconciler run` fetches it")
+    clone = home / _CLONE
+    tree = await TreeReader(Programs(None, LOCAL_LIMIT), (f"--git-dir={clone}",), str(clone),
+                            "`reconciler run` clones it again").read(
+        record.commit, record.path, source.include, revision_name(record.ref, record.commit))
+    return tree.listing if tree is not None else Listing(
+        commit=revision_name(record.ref, record.commit))
+
+
 def _names(ref: str) -> tuple[str, ...]:
-    """What a ref may be at the server: written out, exactly that; else a branch before a tag."""
+    """The full names that a ref may have on the server: a branch comes before a tag."""
     if _COMMIT.fullmatch(ref):
         return ("HEAD",)
     if ref.startswith("refs/"):
@@ -329,17 +335,11 @@ def _names(ref: str) -> tuple[str, ...]:
 
 
 def _inner_path(path: str) -> str:
-    """source.path within the repository, without what means nothing; the top is empty."""
+    """source.path normalised, relative to the top of the repository, which is empty."""
     found = posixpath.normpath(path.strip("/") or ".")
     if found.split("/")[0] == "..":
         raise ConfigError(f"source.path: {path!r}; accepted: a directory within the repository")
     return "" if found == "." else found
-
-
-def _not_files(entries: dict[str, Entry]) -> Iterator[tuple[str, str]]:
-    for name, entry in entries.items():
-        if entry.mode not in _REGULAR:
-            yield name, _NOT_READ.get(entry.mode, "no regular file")
 
 
 def _rewound(ref: str, commit: str, before: Accepted | None) -> SourceError:

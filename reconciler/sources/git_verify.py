@@ -1,7 +1,7 @@
-"""Signatures of commits and tags, checked by git with the configured keys and no others.
+"""Signatures of commits and tags, checked by git against the configured keys alone.
 
-Keys are files: ssh allowed signers, or OpenPGP public keys, told apart by what is in them. They are
-gathered in a directory of ours; keyrings of users or of the host take no part.
+Key files hold ssh allowed signers or OpenPGP public keys; their contents show which. They are
+collected in the state directory; the keyrings of users and of the host are not used.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 from reconciler.errors import ConfigError, SourceError
 from reconciler.host.files import write_whole
+from reconciler.host.secret_file import read_bounded
 from reconciler.sources.git_program import With
 
 if TYPE_CHECKING:
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
 
 _ARMOR = b"-----BEGIN PGP PUBLIC KEY BLOCK-----"
 _LONGEST_KEYS = 4 << 20
-_BARE = re.compile(rb"^\s*(ssh-|ecdsa-|sk-)\S+\s+AAAA", re.MULTILINE)  # id_ed25519.pub as it is
+_BARE = re.compile(rb"^\s*(ssh-|ecdsa-|sk-)\S+\s+AAAA", re.MULTILINE)  # id_ed25519.pub unchanged
 _BY_SSH = re.compile(r'^Good "git" signature for (.+) with \S+ key (SHA256:\S+)$', re.MULTILINE)
 _BY_GPG = re.compile(r"^\[GNUPG:\] VALIDSIG (\S+ )*(\S+)$", re.MULTILINE)
 _GPG_NAME = re.compile(r"^\[GNUPG:\] GOODSIG \S+ (.+)$", re.MULTILINE)
@@ -36,14 +37,14 @@ _GPG_CONFIG = b"no-autostart\nno-auto-key-retrieve\ntrust-model always\nbatch\nn
 
 @dataclass(frozen=True, slots=True)
 class Signer:
-    """Whose key it was: its fingerprint with its kind, and the name that the keys' file gives."""
+    """Who signed: the key's kind and fingerprint, and the name beside it in the key file."""
 
     by: str
     name: str
 
 
 class Verifier:
-    """Checks what the configuration asks for: nothing, commits, or annotated tags."""
+    """Checks what source.verify.mode asks for: nothing, commits, or annotated tags."""
 
     def __init__(self, settings: Settings, programs: Programs) -> None:
         verify = settings.source.verify
@@ -52,16 +53,16 @@ class Verifier:
         self._programs = programs
         self._signers = programs.home / "allowed_signers"
         self._keyring = programs.home / "gnupg"
-        self._known = ""  # a hash of the keys that are in there now
+        self._known = ""  # a hash of the keys that were collected last
         if self.mode != "none" and not self._files:
             raise ConfigError(f"source.verify.keys is empty although mode is {self.mode}; accepted:"
                               " files with ssh allowed signers or OpenPGP public keys")
 
     async def check(self, repository: Path, found: str, commit: str,
                     tag: str) -> Signer | None:
-        """Who signed the object `found`, which leads to this commit by the tag of this name.
+        """Who signed the object `found`, which is the commit or the tag of this name.
 
-        None when nobody has to; raises SourceError.
+        None if the mode is none; raises SourceError.
         """
         if self.mode == "none":
             return None
@@ -80,28 +81,28 @@ class Verifier:
         elif _NO_KEY.search(ran.errors):
             why = "is signed by a key that is not among source.verify.keys"
         else:
-            why = "has a signature that does not hold"
-        raise _failed(f"{what} {why}", "what was accepted before stays in force")
+            why = "has an invalid signature"
+        raise _failed(f"{what} {why}", "the commit accepted before stays in force")
 
     async def _is_tag(self, repository: Path, found: str, tag: str) -> None:
         ran = await self._programs.run("git", f"--git-dir={repository}", "cat-file", "tag", found)
         if ran.code != 0:
-            raise _failed("source.ref is no annotated tag, which verify.mode tag asks for",
-                          "make one with `git tag -s`, or use verify.mode head")
+            raise _failed("source.ref is not an annotated tag, which verify.mode tag requires",
+                          "create one with `git tag -s`, or use verify.mode head")
         name = _TAG_NAME.search(ran.out)
         if name is None or os.fsdecode(name[1]) != tag:
-            # A signature covers the name: under another one it is an old tag shown again.
-            raise _failed(f"tag {tag} calls itself by another name in what was signed",
-                          "what was accepted before stays in force")
+            # The signature covers the name. With another name, an old tag is being replayed.
+            raise _failed(f"tag {tag} was signed under another name",
+                          "the commit accepted before stays in force")
 
     def _keys(self) -> With:
         return With((("gpg.ssh.allowedSignersFile", str(self._signers)),
-                     ("gpg.x509.program", "false"),  # its trust is the host's, not ours
+                     ("gpg.x509.program", "false"),  # X.509 would trust the host's certificates
                      ("gpg.minTrustLevel", "undefined")),
                     {"GNUPGHOME": str(self._keyring)})
 
     async def _gather(self) -> None:
-        """All keys into one place, anew whenever one of their files is another."""
+        """Collect the keys again if one of their files changed."""
         contents = [(path, _read(path)) for path in self._files]
         digest = hashlib.sha256(b"\0".join(
             hashlib.sha256(data).digest() for _, data in contents)).hexdigest()
@@ -134,19 +135,18 @@ def _signer(errors: str) -> Signer | None:
 
 def _read(path: Path) -> bytes:
     try:
-        with open(path, "rb") as file:
-            data = file.read(_LONGEST_KEYS)
+        data = read_bounded(path, _LONGEST_KEYS)
     except OSError as error:
         raise _failed(f"{path}: {error.strerror}", "source.verify.keys names files of public "
                       "keys") from error
     if not _is_openpgp(data) and _BARE.search(data):
-        raise _failed(f"{path}: a public key alone; accepted: who may sign, then the key",
+        raise _failed(f"{path}: a public key without a signer; accepted: the signer, then the key",
                       "write lines such as `anna@example.org ssh-ed25519 AAAA…`")
     return data
 
 
 def _is_openpgp(data: bytes) -> bool:
-    """Armored, or binary: the first byte of a packet has its highest bit set."""
+    """Armored or binary: the first byte of an OpenPGP packet has its highest bit set."""
     return _ARMOR in data or data[:1] >= b"\x80"
 
 

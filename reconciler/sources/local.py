@@ -1,4 +1,4 @@
-"""The source `directory`: a directory of this host, watched, and known again after our restart."""
+"""The source `directory`: a watched directory of this host, recognised again after a restart."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ import asyncio
 import json
 from contextlib import suppress
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from reconciler.host.files import write_whole
 from reconciler.sources.directory import Directory, Root
-from reconciler.sources.watch import Watch
+from reconciler.sources.source import Source
 from reconciler.sources.work_tree import WorkTree
 
 if TYPE_CHECKING:
@@ -18,14 +18,17 @@ if TYPE_CHECKING:
 
     from reconciler.settings import Settings
     from reconciler.sources.listing import Listing
+    from reconciler.sources.watch import Watch
 
-_LOCK_LOOK = 1.0  # seconds between two looks at git's lock, should the kernel not tell
-_LOCK_PAUSE = 0.05  # the same where nothing is watched
-_PROBE = ".watched"  # touched to see whether the watcher hears of it
+_LOCK_LOOK = 1.0  # seconds until git's lock is looked at again if no event comes first
+_LOCK_PAUSE = 0.05  # the same while nothing is watched
+_PROBE = ".watched"  # touched to test whether events still arrive
 
 
-class Local:
+class Local(Source):
     """See sources/source.py."""
+
+    writable: ClassVar[bool] = True
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
@@ -35,18 +38,30 @@ class Local:
         self.directory = Directory(settings.domains, settings.source.include,
                                    settings.source.settle, self._known_root())
         self._work_tree = WorkTree(settings.domains)
-        self._last: Listing | None = None  # from when no git was at work
+        self._last: Listing | None = None  # read while no git command was running
         self._waiting = False
+
+    @classmethod
+    def configured(cls, settings: Settings) -> str:
+        """The directory."""
+        return str(settings.domains)
+
+    @classmethod
+    async def offline(cls, settings: Settings) -> Listing:
+        """The directory as it is now."""
+        return Directory(settings.domains, settings.source.include, 0.0).look()
+
+    @classmethod
+    async def at_revision(cls, settings: Settings, ref: str) -> Listing:
+        """The directory in a commit of the git repository that it lies in."""
+        from reconciler.sources.revision import files_of  # noqa: PLC0415  # git is rarely needed
+
+        return await files_of(settings.domains, ref, settings.source.include)
 
     @property
     def busy(self) -> bool:
-        """Whether git was at work at the last look; else a look is always the newest."""
+        """Whether the last look had to wait for a git command; otherwise a look is the newest."""
         return self._waiting
-
-    rewind = None  # a directory has no history
-
-    def allow(self, revision: str) -> None:
-        """Nothing waits for it."""
 
     @property
     def where(self) -> str:
@@ -54,35 +69,30 @@ class Local:
         return str(self.directory.path)
 
     def answers(self) -> bool:
-        """Whether the watcher hears what happens."""
+        """Whether events still arrive."""
         return self._watch is None or self._watch.answers()
 
     def start(self, wake: Callable[[float], None]) -> None:
         """Watch the directory."""
+        from reconciler.sources.watch import Watch  # noqa: PLC0415  # `create` needs no watchdog
+
         self._wake = wake
         self._watch = Watch(self.directory, wake, self._settings.source.settle,
                             self._settings.runtime / _PROBE)
 
-    async def run(self) -> None:
-        """Nothing: the kernel wakes us."""
-        await asyncio.Event().wait()
-
     async def refresh(self) -> None:
-        """Wait until no git is at work there; it waits no longer than for a stale lock."""
+        """Wait until no git command changes the directory, or its lock counts as stale."""
         while self._work_tree.look().locked:  # noqa: ASYNC110  # nothing is watched here
             await asyncio.sleep(_LOCK_PAUSE)
 
-    def ask(self) -> None:
-        """Nothing: a look is always the newest."""
-
     def look(self) -> Listing | None:
-        """All files that are finished; while git changes them, what there was before."""
+        """All finished files; while a git command changes them, the last listing."""
         checkout = self._work_tree.look()
         try:
             found = None if checkout.locked else self.directory.look()
         finally:
             if self._watch is not None and self._watch.follow():
-                self._wake(0.0)  # what came before it was watched was seen by nobody
+                self._wake(0.0)  # events from before the new watches were missed
         if found is None or self._work_tree.look() != checkout:
             return self._postponed()
         self._keep_root()
@@ -93,17 +103,17 @@ class Local:
     def _postponed(self) -> Listing | None:
         self._waiting = True
         if self._last is None:
-            self._wake(_LOCK_LOOK)  # the net: the lock is watched, too
+            self._wake(_LOCK_LOOK)  # a safety net: the lock is watched as well
             return None
-        # What it does not have may be there by now: no evidence of a removal (rule 6).
+        # Files that it lacks may exist by now, so it is not evidence of a removal (rule 6).
         return replace(self._last, complete=False, again_in=_LOCK_LOOK)
 
     def describe(self) -> dict[str, Any]:
-        """Where it is."""
+        """Its path."""
         return {"kind": "directory", "path": str(self.directory.path)}
 
     def stop(self) -> None:
-        """Watch no more."""
+        """End the watch."""
         if self._watch is not None:
             self._watch.stop()
 
@@ -111,11 +121,11 @@ class Local:
         root = self.directory.root
         if root is not None and root != self._known_root():
             value = {"path": str(self.directory.path), "device": root.device, "inode": root.inode}
-            with suppress(OSError):  # a full disk: the next look writes it
+            with suppress(OSError):  # such as a full disk: the next look tries again
                 write_whole(self._root_file, json.dumps(value).encode())
 
     def _known_root(self) -> Root | None:
-        """Which directory it was the last time, also before our restart."""
+        """The directory's identity at the last look, also before a restart."""
         try:
             value = json.loads(self._root_file.read_bytes())
             if value["path"] == str(self._settings.domains):

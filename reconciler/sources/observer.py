@@ -1,51 +1,124 @@
-"""watchdog's inotify observer, as sources/watch.py needs it: it does not fail in silence.
+"""A watchdog observer on inotify that reports when it misses events.
 
-When more happens than the kernel keeps, it drops events and says so; watchdog does nothing about
-that where it watches single directories. And it has threads of its own, of which any may end.
+It uses watchdog's public interface (`BaseObserver`, `EventEmitter`, the event classes), and
+asyncinotify to read from the kernel. watchdog's own inotify emitter would hold back a rename out of
+the directory for half a second together with everything after it, report a rename from elsewhere
+as a creation, and be silent when the kernel drops events (docs/decisions/0012).
 """
 
 from __future__ import annotations
 
+import os
+import select
+import threading
 from typing import TYPE_CHECKING
 
-from watchdog.observers.api import BaseObserver
-from watchdog.observers.inotify import InotifyFullEmitter
-from watchdog.observers.inotify_c import InotifyEvent, InotifyFD
+from asyncinotify import Inotify, Mask
+from watchdog.events import (
+    DirCreatedEvent,
+    DirDeletedEvent,
+    DirMovedEvent,
+    FileClosedEvent,
+    FileCreatedEvent,
+    FileDeletedEvent,
+    FileMovedEvent,
+    FileSystemEvent,
+)
+from watchdog.observers.api import BaseObserver, EventEmitter
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from asyncinotify import Event
+
+# Not opening, reading or writing: only what finishes a change.
+_MASK = (Mask.CLOSE_WRITE | Mask.CREATE | Mask.DELETE | Mask.MOVED_FROM | Mask.MOVED_TO
+         | Mask.DELETE_SELF | Mask.ONLYDIR | Mask.DONT_FOLLOW)
 
 
-class _Reader(InotifyFD):
-    """Reads the kernel's events; tells when some were dropped."""
+class EventsLost(FileSystemEvent):
+    """The kernel's queue overflowed: any number of events is missing."""
 
-    def __init__(self, lost: Callable[[], None]) -> None:
-        super().__init__()
-        self._lost = lost
+    event_type = "lost"
+    is_directory = True
 
-    def handle_event(self, event: InotifyEvent) -> None:
-        """In this thread."""
-        super().handle_event(event)
-        if event.is_queue_overflow:
-            self._lost()
+
+class _Emitter(EventEmitter):
+    """Reads the events of one directory, in a thread of its own.
+
+    It ends by itself when the directory is deleted or unmounted. The two ends of a rename are
+    reported at once and separately, each as a move whose other path is empty.
+    """
+
+    def on_thread_start(self) -> None:
+        """Begin to watch, in the thread of the caller; raises OSError."""
+        self._inotify = Inotify(sync_timeout=0)
+        try:
+            self._inotify.add_watch(os.fsdecode(self.watch.path), _MASK)
+        except OSError:
+            self._inotify.close()
+            raise
+        self._stopping = os.eventfd(0, os.EFD_CLOEXEC)
+        self._lock = threading.Lock()
+        self._ended = False
+
+    def on_thread_stop(self) -> None:
+        """Wake the thread, so that it ends."""
+        with self._lock:  # once closed, the descriptor's number may be that of another file
+            if not self._ended:
+                os.eventfd_write(self._stopping, 1)
+
+    def run(self) -> None:
+        """The thread."""
+        try:
+            super().run()
+        finally:
+            with self._lock:
+                self._ended = True
+                self._inotify.close()
+                os.close(self._stopping)
+
+    def queue_events(self, timeout: float) -> None:
+        """Wait until there are events or the thread is to stop; queue the events."""
+        waiting = select.poll()
+        for descriptor in (self._inotify.fd, self._stopping):
+            waiting.register(descriptor, select.POLLIN)
+        waiting.poll()
+        while self.should_keep_running() and (event := self._inotify.sync_get()) is not None:
+            self._queue(event)
+
+    def _queue(self, event: Event) -> None:
+        mask, is_directory = event.mask, Mask.ISDIR in event.mask
+        directory = os.fsdecode(self.watch.path)
+        if Mask.Q_OVERFLOW in mask:
+            self.queue_event(EventsLost(directory))
+        elif mask & (Mask.DELETE_SELF | Mask.IGNORED):
+            self.queue_event(DirDeletedEvent(directory))
+            self.stop()
+        else:
+            path = os.path.join(directory, str(event.name or ""))
+            if Mask.CLOSE_WRITE in mask:
+                self.queue_event(FileClosedEvent(path))
+            elif Mask.CREATE in mask:
+                self.queue_event((DirCreatedEvent if is_directory else FileCreatedEvent)(path))
+            elif Mask.DELETE in mask:
+                self.queue_event((DirDeletedEvent if is_directory else FileDeletedEvent)(path))
+            else:
+                ends = (path, "") if Mask.MOVED_FROM in mask else ("", path)
+                self.queue_event((DirMovedEvent if is_directory else FileMovedEvent)(*ends))
 
 
 class Observer(BaseObserver):
-    """Full events: what is renamed into place from elsewhere is a move, not a creation."""
+    """Calls the handlers of the scheduled directories, in a thread of its own."""
 
-    def __init__(self, lost: Callable[[], None]) -> None:
-        self._reader = _Reader(lost)
-        self._reader.start()
-        super().__init__(InotifyFullEmitter, inotify_fd=self._reader)
+    def __init__(self) -> None:
+        super().__init__(_Emitter)
 
     @property
     def sound(self) -> bool:
-        """Whether every thread runs that nobody has ended; one does when its directory goes."""
-        return self.is_alive() and self._reader.is_alive() and all(
+        """Whether no thread has ended except those of directories that are gone."""
+        return self.is_alive() and all(
             emitter.is_alive() or not emitter.should_keep_running() for emitter in self.emitters)
 
-    def on_thread_stop(self) -> None:
-        """End the reader, too."""
-        super().on_thread_stop()
-        self._reader.stop()
-        self._reader.join()
+    @property
+    def watching(self) -> bool:
+        """Whether every scheduled directory is still there and watched."""
+        return all(emitter.should_keep_running() for emitter in self.emitters)

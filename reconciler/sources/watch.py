@@ -1,9 +1,9 @@
-"""Wakes us when something in the watched directory is finished: watchdog on inotify.
+"""Wakes the engine when a change in the watched directory is complete.
 
-It only wakes; the listing is the truth. Watched are the directory, its parent (it may be replaced)
-and the parent of every symbolic link on the way to it (links are swapped); in a git work tree also
-the directory with git's lock, which tells when a pull is over. watchdog calls from a thread of its
-own. Whether it still does is proved by a file of ours that is touched now and then.
+An event only causes a look; what is true is in the listing. Watched are the directory, its parent
+(the directory may be replaced) and the parent of every symbolic link on the path (links may be
+swapped); in a git work tree also the directory with git's lock, whose removal ends a pull. A file
+of ours is touched at each heartbeat, to test that events still arrive.
 """
 
 from __future__ import annotations
@@ -13,49 +13,38 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from watchdog.events import (
-    DirCreatedEvent,
-    DirDeletedEvent,
-    DirMovedEvent,
-    FileClosedEvent,
-    FileCreatedEvent,
-    FileDeletedEvent,
-    FileMovedEvent,
-    FileSystemEvent,
-    FileSystemEventHandler,
-)
-from watchdog.observers.inotify_move_event_grouper import InotifyMoveEventGrouper
+from watchdog.events import FileSystemEvent, FileSystemEventHandler
 
 from reconciler.sources.directory import Directory, Signature
-from reconciler.sources.observer import Observer
+from reconciler.sources.observer import EventsLost, Observer
 from reconciler.sources.work_tree import git_directory, is_lock
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-# Reading and half a write are nobody's news.
-_EVENTS: list[type[FileSystemEvent]] = [
-    FileClosedEvent, FileMovedEvent, FileDeletedEvent, FileCreatedEvent,
-    DirCreatedEvent, DirDeletedEvent, DirMovedEvent]
-_LONGEST_CHAIN = 40  # of symbolic links, as the kernel has it
+_LONGEST_CHAIN = 40  # symbolic links that the kernel follows in one path
 
 
 class _Handler(FileSystemEventHandler):
-    """Notes finished files, and wakes for what can matter."""
+    """Records finished files, and wakes the engine for what may be a change."""
 
     def __init__(self, directory: Directory, wake: Callable[[float], None], settle: float,
-                 probe: Path) -> None:
-        self.heard = True  # of the probe, since it was touched
+                 probe: Path, lost: Callable[[], None]) -> None:
+        self.heard = True  # an event for the probe has arrived since it was touched
+        self._lost = lost
         self._probe = (os.path.realpath(probe.parent), probe.name)
-        self.steps: frozenset[str] = frozenset()  # names on the way to the directory
-        self.insides: frozenset[str] = frozenset()  # the directory itself, by its real name
-        self.git = ""  # where git's lock is, of a work tree
+        self.steps: frozenset[str] = frozenset()  # names on the path to the directory
+        self.insides: frozenset[str] = frozenset()  # the real path of the directory
+        self.git = ""  # the directory of git's lock, if there is one
         self._directory = directory
         self._wake = wake
         self._settle = settle
 
-    def on_any_event(self, event: FileSystemEvent) -> None:
-        """In watchdog's thread."""
+    def dispatch(self, event: FileSystemEvent) -> None:
+        """Called by the observer's thread for every event."""
+        if isinstance(event, EventsLost):
+            self._lost()
+            return
         paths = [os.path.split(os.fsdecode(path))
                  for path in (event.src_path, event.dest_path) if path]
         if self._probe in paths:
@@ -73,10 +62,10 @@ class _Handler(FileSystemEventHandler):
         if names & self.steps or self._unlocked(event, paths):
             self._wake(0.0)
         elif files:
-            # A file that was just made is looked at once there was time to write it.
+            # A created file gets the time to be written.
             self._wake(self._settle if event.event_type == "created" else 0.0)
         elif self._inside(event) and event.event_type in ("moved", "deleted"):
-            self._wake(self._settle)  # what domain files are links to, as in a ConfigMap
+            self._wake(self._settle)  # possibly the target of links, as in a ConfigMap
 
     def _unlocked(self, event: FileSystemEvent, paths: list[tuple[str, str]]) -> bool:
         return event.event_type in ("moved", "deleted") and any(
@@ -88,9 +77,9 @@ class _Handler(FileSystemEventHandler):
 
 
 class Watch:
-    """Calls `wake(seconds)`, from a thread, whenever the directory deserves a look.
+    """Calls `wake(seconds)`, from another thread, when the directory should be looked at.
 
-    `probe` is a file for us alone.
+    `probe` is a file that nothing else uses.
     """
 
     def __init__(self, directory: Directory, wake: Callable[[float], None], settle: float,
@@ -99,56 +88,52 @@ class Watch:
         self._directory = directory
         self._wake = wake
         self._probe = probe
-        self._anew = False  # whether nobody knows any more what is watched
-        self._handler = _Handler(directory, wake, settle, probe)
+        self._again = False  # watch again even if the directories are the same
+        self._handler = _Handler(directory, wake, settle, probe, self._lost)
         self._points: frozenset[tuple[str, int]] = frozenset()
-        # watchdog holds a rename back for half a second, and all that follows it, to pair both
-        # ends of it. We need no pairs: every end is looked at anyway.
-        InotifyMoveEventGrouper.delay = 0.0
-        self._observer = Observer(self._lost)
+        self._observer = Observer()
         self._observer.start()
         self.follow()
 
     @property
     def alive(self) -> bool:
-        """Whether its threads run: a watcher that died must not go unseen."""
+        """Whether its threads run."""
         return self._observer.sound
 
     def answers(self) -> bool:
-        """Whether it heard of the probe since the last question; then touches it anew."""
+        """Whether an event for the probe arrived since the last call; touches it again."""
         heard, self._handler.heard = self._handler.heard, False
         try:
             os.close(os.open(self._probe, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600))
         except OSError:
-            self._handler.heard = heard = True  # it cannot be asked, which proves nothing
+            self._handler.heard = heard = True  # no probe, so nothing is known: not a failure
         if not heard and self.alive:
-            self._anew = True
+            self._again = True
             self.follow()
         return heard and self.alive
 
     def _lost(self) -> None:
-        """The kernel dropped events: anything may have changed, also what there is to watch."""
+        """The kernel dropped events: files and watched directories may have changed."""
         self._directory.doubt()
-        self._anew = True
+        self._again = True
         self._wake(0.0)
 
     def follow(self) -> bool:
-        """Watch what the path leads through now, unless it is the same; whether it was not."""
+        """Watch the directories on the path as it is now; whether they changed."""
         try:
             points, links = _points(self._path)
             git = git_directory(self._path)
             beside = _place(git) | _place(Path(os.path.realpath(self._probe.parent)))
         except FileNotFoundError:
-            return True  # it is being replaced just now
-        # A directory that is made anew may get the inode of the old one, whose watch has ended.
-        watching = all(emitter.should_keep_running() for emitter in self._observer.emitters)
-        if points | beside == self._points and watching and not self._anew:
+            return True  # it is being replaced right now
+        # A new directory may have the inode of a deleted one, whose watch has ended.
+        if points | beside == self._points and self._observer.watching and not self._again:
             return False
-        self._anew = False
+        self._again = False
         self._observer.unschedule_all()
         for place, _ in points | beside:
-            with suppress(OSError):  # it went in between; the resync follows again
-                self._observer.schedule(self._handler, place, event_filter=_EVENTS)
+            with suppress(OSError):  # deleted meanwhile: the next look follows again
+                self._observer.schedule(self._handler, place)
         self._points = points | beside
         self._handler.git = str(git or "")
         self._handler.steps = links | {
@@ -157,20 +142,20 @@ class Watch:
         return True
 
     def stop(self) -> None:
-        """End the thread."""
+        """End the threads."""
         self._observer.stop()
         self._observer.join(1)
 
 
 def _place(directory: Path | None) -> frozenset[tuple[str, int]]:
-    """A directory to watch, if it is there."""
+    """A directory to watch, if it exists."""
     if directory is None or not directory.is_dir():
         return frozenset()
     return frozenset({(str(directory), os.stat(directory).st_ino)})
 
 
 def _points(path: Path) -> tuple[frozenset[tuple[str, int]], frozenset[str]]:
-    """The directories to watch, each with its inode, so that a replaced one is seen; the links."""
+    """The directories to watch, with their inodes to recognise replaced ones; names of links."""
     found: list[str] = []
     links: set[str] = set()
     here = Path(os.path.abspath(path))

@@ -48,7 +48,7 @@ async def agent(path: Path, limit: float) -> str:
     return ""
 
 
-def holds(text: str, pattern: str) -> bool:
+def contains(text: str, pattern: str) -> bool:
     """Whether the pattern's pieces, between its stars, come in the text in this order.
 
     No regular expression: what a guest prints must not decide how long we are busy.
@@ -74,9 +74,9 @@ class Console:
         self._handle: int | None = None
         self._text = ""
         self.found = False
-        self.taken = False  # a person has it just now: what comes is not for us to know
+        self.in_use = False  # a person has it just now: what comes is not for us to know
 
-    def look(self, path: str | None) -> str:
+    def check(self, path: str | None) -> str:
         """Read what came since the last look."""
         if self.found:
             return ""
@@ -89,11 +89,11 @@ class Console:
         except OSError as error:
             self.close()
             return f"{path}: {error.strerror}"
-        if holds(self._text, self._pattern):
+        if contains(self._text, self._pattern):
             self.found = True
             self.close()
             return ""
-        if self.taken:
+        if self.in_use:
             return "somebody is on its console"
         return f"'{self._pattern}' has not come on its console yet"
 
@@ -108,9 +108,9 @@ class Console:
         try:
             fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
         except BlockingIOError:
-            self.taken = True
+            self.in_use = True
             return
-        self.taken = False
+        self.in_use = False
         try:
             with suppress(BlockingIOError):
                 for _ in range(_MOST_CHUNKS):

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True)
-class Unmanaged:
+class UnmanagedProcess:
     """One of them, and why it is not ours."""
 
     pid: int
@@ -28,15 +28,16 @@ class Unmanaged:
         return {"pid": self.pid, "name": self.name, "reason": self.reason}
 
 
-def unmanaged(vms: Path, programs: Sequence[str], ours: Collection[int]) -> tuple[Unmanaged, ...]:
+def find_unmanaged(vms: Path, programs: Sequence[str],
+                   ours: Collection[int]) -> tuple[UnmanagedProcess, ...]:
     """Every one that is none of `ours`, by pid; reads /proc, which takes a moment."""
-    found: list[Unmanaged] = []
+    found: list[UnmanagedProcess] = []
     for entry in sorted(filter(str.isdigit, os.listdir("/proc")), key=int):
         pid = int(entry)
         every = process.command_line(pid) if pid not in ours else []
         words = binary.arguments_of(every, programs) if every else None
         if words is not None and _is_vm(words):
-            found.append(Unmanaged(pid, _name(words), _reason(words, vms)))
+            found.append(UnmanagedProcess(pid, _name(words), _reason(words, vms)))
     return tuple(found)
 
 

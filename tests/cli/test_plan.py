@@ -184,4 +184,4 @@ def test_while_the_defaults_are_written_nobody_can_tell(idle):
     with idle.file("defaults").open("r+b"):
         code, value = plans(idle)
     assert (code, value["plans"]) == (2, [])
-    assert "defaults.xml: somebody writes it just now" in value["sourceError"]
+    assert "defaults.xml: it is being written right now" in value["sourceError"]

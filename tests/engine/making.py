@@ -53,27 +53,41 @@ class Place:
 @asynccontextmanager
 async def running(place: Place):
     """All of it, as `run` does it, until the end of the block."""
-    reconciler = place.make()
-    task = asyncio.create_task(reconciler.run())
+    daemon = place.make()
+    task = asyncio.create_task(daemon.run())
     try:
-        await until(reconciler, lambda: reconciler.sync.complete)
-        yield reconciler
+        await until(daemon, lambda: daemon.source.state.complete)
+        yield daemon
     finally:
-        reconciler._over.set()
+        daemon.stop()
         await task
-        reconciler.journal.close()
+        daemon.environment.journal.close()
 
 
-async def until(reconciler: Daemon, true) -> None:
+@asynccontextmanager
+async def looking(place: Place):
+    """Only the source and the passes, each look by hand: `daemon.source.look()`."""
+    daemon = place.make()
+    try:
+        yield daemon
+    finally:
+        await daemon.end()
+        daemon.environment.journal.close()
+
+
+async def until(daemon: Daemon, true) -> None:
     """Wait, woken by each new status, until it is so and no pass runs."""
     async with asyncio.timeout(LIMIT):
         while not true():
-            waiter = asyncio.get_running_loop().create_future()
-            reconciler.publisher.waiters.append(waiter)
-            await waiter
-        await reconciler.queue.rest()
+            await daemon.publisher.next()
+        await daemon.queue.rest()
 
 
-def settled(reconciler: Daemon, count: int):
-    return lambda: len(reconciler.keepers) == count and all(
-        k.ledger.settled == k.memory.generation for k in reconciler.keepers.values())
+def settled(daemon: Daemon, count: int):
+    return lambda: len(daemon.domains) == count and all(
+        c.state.attempts.observed_generation == c.state.record.generation for c in daemon.domains)
+
+
+def states(daemon: Daemon) -> dict:
+    """Every domain's state, by name."""
+    return {c.name: c.state for c in daemon.domains}

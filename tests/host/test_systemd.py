@@ -29,7 +29,7 @@ def test_pain_13_it_is_fed_twice_as_often_as_it_asks(tmp_path, abstract):
         systemd.settimeout(5)
         watchdog = Watchdog.of({"NOTIFY_SOCKET": address, "WATCHDOG_USEC": "60000000",
                                 "WATCHDOG_PID": str(os.getpid())})
-        assert watchdog.every == 30.0
+        assert watchdog.interval == 30.0
         watchdog.feed()
         assert systemd.recv(100) == b"WATCHDOG=1"
     watchdog.feed()  # nobody is there any more: no harm

@@ -12,6 +12,7 @@ import pytest
 from reconciler.errors import HostError, UsageError
 from reconciler.report import server as server_module
 from reconciler.report.authorization import Gate
+from reconciler.report.requests import Request
 from reconciler.report.server import LONGEST_BODY, Server
 from reconciler.report.webhook import signature
 from tests.engine.making import Place, running, settled, until
@@ -42,29 +43,30 @@ async def ask(path, method: str, target: str, body: bytes = b"") -> tuple[int, o
 
 
 class Handler:
-    """Not ours to test: says what it was asked, or raises."""
+    """Records the calls, and answers with their query; `do` chooses another outcome."""
 
     def __init__(self):
         self.asked = []
         self.faults = []
         self.entered = asyncio.Event()
 
-    async def handle(self, method, path, query):
-        self.asked.append((method, path, dict(query)))
+    async def handle(self, call):
+        self.asked.append((call.request, dict(call.arguments), dict(call.query)))
         self.entered.set()
-        if path == ("conflict",):
-            raise UsageError("no", hint="do that")
-        if path == ("missing",):
-            raise UsageError("none", reason="NotFound")
-        if path == ("host",):
-            raise HostError("broken")
-        if path == ("fault",):
-            raise ZeroDivisionError("ours")
-        if path == ("slow",):
-            await asyncio.sleep(3600)
-        if path == ("large",):
-            return "x" * (16 << 20)
-        return {"path": list(path)}
+        match call.query.get("do"):
+            case "conflict":
+                raise UsageError("no", hint="do that")
+            case "missing":
+                raise UsageError("none", reason="NotFound")
+            case "host":
+                raise HostError("broken")
+            case "fault":
+                raise ZeroDivisionError("ours")
+            case "slow":
+                await asyncio.sleep(3600)
+            case "large":
+                return "x" * (16 << 20)
+        return {"query": dict(call.query)}
 
 
 @asynccontextmanager
@@ -80,24 +82,43 @@ async def serving(tmp_path):
 
 async def test_a_request_becomes_a_call_and_its_value_json(tmp_path):
     async with serving(tmp_path) as (path, handler, _):
-        assert await ask(path, "POST", "/api/v1//x/?a=1&b=%20c&a=2") == (
-            200, {"path": ["api", "v1", "x"]})
-        assert handler.asked == [("POST", ("api", "v1", "x"), {"a": "2", "b": " c"})]
+        assert await ask(path, "POST", "/api/v1//domains/a%2Bb/hold/?a=1&b=%20c&a=2") == (
+            200, {"query": {"a": "2", "b": " c"}})
+        assert handler.asked == [(Request.HOLD, {"name": "a+b"}, {"a": "2", "b": " c"})]
+
+
+@pytest.mark.parametrize(("method", "target", "code", "allow"), [
+    ("GET", "/", 404, None), ("GET", "/api/v1/statuses", 404, None),
+    ("POST", "/api/v1/domains/a/b/hold", 404, None),
+    ("DELETE", "/api/v1/status", 405, "GET"), ("PUT", "/api/v1/domains/a/hold", 405, "POST"),
+    ("GET", "/hooks/git", 405, "POST")])
+async def test_a_request_that_does_not_exist_is_404_and_another_method_405(
+        tmp_path, method, target, code, allow):
+    async with serving(tmp_path) as (path, handler, _):
+        head, _, body = (await raw(
+            path, f"{method} {target} HTTP/1.1\r\nhost: x\r\n\r\n".encode())).partition(
+                b"\r\n\r\n")
+        lines = head.decode().split("\r\n")
+        assert int(lines[0].split()[1]) == code
+        assert [line for line in lines if line.startswith("allow:")] == (
+            [f"allow: {allow}"] if allow else [])
+        assert json.loads(body)["reason"] == ("MethodNotAllowed" if allow else "NotFound")
+        assert handler.asked == []
 
 
 async def test_a_fault_of_ours_is_answered_and_told(tmp_path):
     async with serving(tmp_path) as (path, handler, _):
-        status, value = await ask(path, "GET", "/fault")
+        status, value = await ask(path, "GET", "/api/v1/plan?do=fault")
         assert (status, value["reason"]) == (500, "InternalError")
         assert [type(fault) for fault in handler.faults] == [ZeroDivisionError]
 
 
 async def test_errors_become_statuses_with_reason_and_hint(tmp_path):
     async with serving(tmp_path) as (path, _, _):
-        assert await ask(path, "GET", "/conflict") == (
+        assert await ask(path, "GET", "/api/v1/plan?do=conflict") == (
             409, {"error": "no", "reason": "Usage", "hint": "do that"})
-        assert (await ask(path, "GET", "/missing"))[0] == 404
-        assert (await ask(path, "GET", "/host"))[0] == 503
+        assert (await ask(path, "GET", "/api/v1/plan?do=missing"))[0] == 404
+        assert (await ask(path, "GET", "/api/v1/plan?do=host"))[0] == 503
 
 
 @pytest.mark.parametrize("junk", [
@@ -113,24 +134,25 @@ async def test_junk_is_hung_up_on_and_others_are_served(tmp_path, junk):
     async with serving(tmp_path) as (path, handler, _):
         assert await raw(path, junk, end=True) == b""
         assert handler.asked == []
-        assert (await ask(path, "GET", "/x"))[0] == 200
+        assert (await ask(path, "GET", "/livez"))[0] == 200
     assert failures == []
 
 
 async def test_a_body_is_read_and_not_needed_up_to_a_limit(tmp_path):
     async with serving(tmp_path) as (path, handler, _):
-        assert (await ask(path, "POST", "/x", b"x" * LONGEST_BODY))[0] == 200
+        assert (await ask(path, "POST", "/api/v1/sync", b"x" * LONGEST_BODY))[0] == 200
         big = LONGEST_BODY + 1
-        head = f"POST /y HTTP/1.1\r\nhost: x\r\ncontent-length: {big}\r\n\r\n".encode()
+        head = f"POST /api/v1/hold HTTP/1.1\r\nhost: x\r\ncontent-length: {big}\r\n\r\n".encode()
         assert await raw(path, head + b"x" * big) == b""
-        assert [path for _, path, _ in handler.asked] == [("x",)]
+        assert [request for request, _, _ in handler.asked] == [Request.SYNC]
 
 
 async def test_a_slow_answer_delays_nobody_else_and_ends_with_the_server(tmp_path):
     async with serving(tmp_path) as (path, handler, server):
-        slow = asyncio.create_task(raw(path, b"GET /slow HTTP/1.1\r\nhost: x\r\n\r\n"))
+        slow = asyncio.create_task(
+            raw(path, b"GET /api/v1/plan?do=slow HTTP/1.1\r\nhost: x\r\n\r\n"))
         await handler.entered.wait()
-        assert (await ask(path, "GET", "/x"))[0] == 200
+        assert (await ask(path, "GET", "/livez"))[0] == 200
         await server.stop()
         assert await slow == b""
         assert not path.exists()
@@ -142,7 +164,7 @@ async def test_the_socket_is_private_and_replaces_one_that_a_killed_reconciler_l
     os.umask(before)
     async with serving(tmp_path) as (path, _, _):
         assert path.stat().st_mode & 0o777 == 0o600
-        assert (await ask(path, "GET", "/x"))[0] == 200
+        assert (await ask(path, "GET", "/livez"))[0] == 200
         now = os.umask(before)
         assert now == before
 
@@ -174,7 +196,7 @@ async def test_what_a_reconciler_answers(tmp_path):
 
 @pytest.mark.parametrize(("method", "target", "code", "said"), [
     ("GET", "/", 404, "no such request: GET /"),
-    ("DELETE", "/api/v1/status", 404, "no such request: DELETE /api/v1/status"),
+    ("DELETE", "/api/v1/status", 405, "method not allowed: DELETE /api/v1/status"),
     ("GET", "/api/v1/domains/web2/explain", 404, "no domain 'web2'; did you mean 'web1'?"),
     ("POST", "/api/v1/domains/web1/restart", 409, "the file of 'web1' wants it stopped"),
     ("POST", "/api/v1/domains/web1/hold?for=soon", 409, "'soon' is not a duration"),
@@ -239,12 +261,22 @@ async def listening(tmp_path, handler, gate):
 
 async def test_over_tcp_the_gate_is_asked_first(tmp_path, handler):
     async with listening(tmp_path, handler, Gate(loopback=True, token=b"t")) as port:
-        status, value = await over_tcp(port, "POST", "/x")
+        status, value = await over_tcp(port, "POST", "/api/v1/sync")
         assert (status, handler.asked) == (401, [])
         assert "Bearer" in value["hint"]
-        assert (await over_tcp(port, "POST", "/x", authorization="Bearer t"))[0] == 200
-        assert (await over_tcp(port, "GET", "/y"))[0] == 200
-        assert [path for _, path, _ in handler.asked] == [("x",), ("y",)]
+        assert (await over_tcp(port, "POST", "/api/v1/sync",
+                               authorization="Bearer t"))[0] == 200
+        assert (await over_tcp(port, "GET", "/api/v1/plan"))[0] == 200
+        assert [request for request, _, _ in handler.asked] == [Request.SYNC, Request.PLAN]
+
+
+async def test_over_tcp_what_does_not_exist_takes_the_right_of_what_does(tmp_path, handler):
+    async with listening(tmp_path, handler, Gate(loopback=True, token=b"t")) as port:
+        assert (await over_tcp(port, "GET", "/nothing"))[0] == 404
+        assert (await over_tcp(port, "POST", "/nothing"))[0] == 401
+        assert (await over_tcp(port, "POST", "/livez"))[0] == 401
+        assert (await over_tcp(port, "DELETE", "/api/v1/status"))[0] == 401
+        assert (await over_tcp(port, "GET", "/hooks/git"))[0] == 405
 
 
 async def test_a_webhook_s_body_is_read_whole_and_nobody_else_s(tmp_path, handler):
@@ -255,7 +287,8 @@ async def test_a_webhook_s_body_is_read_whole_and_nobody_else_s(tmp_path, handle
                                x_hub_signature_256=signed))[0] == 200
         assert (await over_tcp(port, "POST", "/hooks/git", body + b"y",
                                x_hub_signature_256=signed))[0] == 401
-        assert (await over_tcp(port, "POST", "/other", body, authorization="Bearer t"))[0] == 0
+        assert (await over_tcp(port, "POST", "/api/v1/sync", body,
+                               authorization="Bearer t"))[0] == 0
         assert len(handler.asked) == 1
 
 
@@ -303,20 +336,20 @@ async def test_another_method_does_nothing(tmp_path):
     place = Place(tmp_path)
     async with running(place) as reconciler:
         status, _ = await ask(reconciler.settings.api_socket, "PUT", "/api/v1/hold")
-        assert (status, reconciler.context.store.hold) == (404, None)
+        assert (status, reconciler.context.store.hold) == (405, None)
 
 
 async def test_who_reads_no_answer_is_let_go_of(tmp_path, monkeypatch):
     monkeypatch.setattr(server_module, "PATIENCE", 0.2)
     async with serving(tmp_path) as (path, handler, server):
         _, writer = await asyncio.open_unix_connection(path)
-        writer.write(b"GET /large HTTP/1.1\r\nhost: x\r\n\r\n")
+        writer.write(b"GET /api/v1/plan?do=large HTTP/1.1\r\nhost: x\r\n\r\n")
         await handler.entered.wait()
         served, = server._clients
         async with asyncio.timeout(LIMIT):
             await asyncio.wait({served})
         writer.close()
-        status, value = await ask(path, "GET", "/large")
+        status, value = await ask(path, "GET", "/api/v1/plan?do=large")
         assert (status, len(value)) == (200, 16 << 20)
 
 
@@ -327,7 +360,7 @@ async def test_a_client_that_still_waits_at_our_end_is_no_fault(tmp_path):
     server = Server(tmp_path / "s", handler, handler.faults.append)
     await server.start()
     _, writer = await asyncio.open_unix_connection(tmp_path / "s")
-    writer.write(b"GET /slow HTTP/1.1\r\nHost: localhost\r\n\r\n")
+    writer.write(b"GET /api/v1/plan?do=slow HTTP/1.1\r\nHost: localhost\r\n\r\n")
     async with asyncio.timeout(LIMIT):
         await handler.entered.wait()
     await server.stop()

@@ -16,6 +16,7 @@ from pathlib import Path
 
 from reconciler import samples
 from reconciler.cli.client import Unreachable, ask
+from reconciler.report.requests import Request
 from reconciler.settings import load
 from reconciler.stratovirt import process
 from tests.values import xml
@@ -99,7 +100,7 @@ class Site:
         sequence = "0"
         while time.monotonic() < deadline:
             try:
-                value = ask(self.settings, "GET", "api", "v1", "status", limit=LIMIT,
+                value = ask(self.settings, Request.STATUS, limit=LIMIT,
                             query={"wait": sequence})
             except Unreachable:
                 assert self.reconciler is not None

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from reconciler.cli.client import Unreachable, ask
+from reconciler.report.requests import Request
 from tests.engine.making import Place, running, settled, until
 from tests.simulated.site import Site
 
@@ -156,7 +157,7 @@ def test_a_resting_process_is_woken_by_its_clocks_alone(tmp_path):
         before = wakeups(pid), reads(pid)
         # The long poll that hears nothing is the moment; nobody asks meanwhile.
         with pytest.raises(Unreachable, match="does not answer within 1 s"):
-            ask(site.settings, "GET", "api", "v1", "status", limit=1.0,
+            ask(site.settings, Request.STATUS, limit=1.0,
                 query={"wait": str(value["sequence"] + 5)})
         assert wakeups(pid) - before[0] < 40  # 5 a second to look at monitors, and the asking
         assert reads(pid) - before[1] < 20

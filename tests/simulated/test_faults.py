@@ -6,6 +6,7 @@ import os
 import shutil
 import signal
 import subprocess
+import sys
 import time
 from contextlib import suppress
 
@@ -351,6 +352,33 @@ def test_rule_7_not_where_the_file_does_not_want_it(make):
 
 
 # What is kept
+
+
+LOCK_NEXT = """import fcntl, sys
+file = open(sys.argv[1], 'r+')
+print('waiting', flush=True)
+fcntl.flock(file, fcntl.LOCK_EX)
+print('locked', flush=True)
+sys.stdin.read()
+"""
+
+
+def test_a_lock_that_is_held_for_a_moment_does_not_reject_the_new_definition(make):
+    site = make()
+    site.drop()
+    site.settled("running")
+    lock = site.settings.runtime / "vms" / "a" / "lock"
+    with subprocess.Popen([sys.executable, "-c", LOCK_NEXT, str(lock)], stdin=subprocess.PIPE,
+                          stdout=subprocess.PIPE, text=True) as other:
+        assert other.stdout.readline() == "waiting\n"
+        site.drop(memory=256)
+        assert other.stdout.readline() == "locked\n"  # as soon as the old VM has ended
+        found = site.domain(lambda d: f"pid {other.pid}" in d["conditions"][0]["message"])
+        assert "another process holds the lock" in found["conditions"][0]["message"]
+        assert site.processes() == []
+        other.stdin.close()
+    assert site.settled("running")["observed"]["memoryBytes"] == 256 << 20
+    assert not site.events("domain.rolledback")
 
 
 def test_a_lock_that_a_stranger_holds_is_unknown_and_nothing_is_started(make):

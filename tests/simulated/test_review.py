@@ -12,6 +12,7 @@ import pytest
 
 from reconciler.cli.client import ask
 from reconciler.errors import UsageError
+from reconciler.report.requests import Request
 
 WHO = ("-c", "user.name=a", "-c", "user.email=a@example.org")
 MANUAL = "<r:update policy='manual'/>"
@@ -146,6 +147,5 @@ def test_a_restart_is_refused_where_the_definition_is_another_one(site):
     site.drop("a")
     pid = site.settled("running")["observed"]["pid"]
     with pytest.raises(UsageError, match="not as it was planned"):
-        ask(site.settings, "POST", "api", "v1", "domains", "a", "restart",
-            query={"generation": "7"})
+        ask(site.settings, Request.RESTART, "a", query={"generation": "7"})
     assert site.settled("running")["observed"]["pid"] == pid

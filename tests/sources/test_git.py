@@ -127,11 +127,11 @@ async def test_links_submodules_and_directories_are_told_and_not_followed(site, 
     upstream.git("update-index", "--add", "--cacheinfo", f"160000,{upstream.tip},domains/sub.xml")
     upstream.commit({"domains/dir.xml/x": "x"})
     found = (await site.once(upstream.url)).look()
-    assert found.files == {"a.xml": b"A"}
+    assert (found.files, found.complete) == ({"a.xml": b"A"}, True)
     assert found.unreadable == {
         "link.xml": "a symbolic link, which is not followed",
         "sub.xml": "a submodule, which is not followed",
-        "dir.xml": "no regular file"}
+        "dir.xml": "not a regular file"}
 
 
 async def test_a_link_instead_of_the_directory_is_not_followed(site, upstream):

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import subprocess
 
 import pytest
 
 from reconciler.errors import SourceError
-from reconciler.sources import revision
+from reconciler.sources.listing import LONGEST
 from reconciler.sources.revision import files_of
 
 WHO = ("-c", "user.name=a", "-c", "user.email=a@example.org")
+
+
+def read(directory, ref, include):
+    return asyncio.run(files_of(directory, ref, include))
 
 
 class Repository:
@@ -41,7 +46,7 @@ def repository(tmp_path):
 
 
 def listing(repository, ref="main", include=("*.xml",)):
-    return files_of(repository.domains, ref, include)
+    return read(repository.domains, ref, include)
 
 
 def test_pain_12_the_files_are_those_of_the_commit_and_not_of_the_work_tree(repository):
@@ -71,25 +76,29 @@ def test_what_the_source_would_not_read_is_not_read(repository):
 
 
 def test_a_directory_that_is_the_whole_repository(repository):
-    assert files_of(repository.path, "main", ("*.xml",)).files == {"b.xml": b"beside"}
+    assert read(repository.path, "main", ("*.xml",)).files == {"b.xml": b"beside"}
 
 
-def test_a_link_is_not_followed_and_proves_nothing(repository):
+def test_links_and_directories_are_named_with_the_reason(repository):
     (repository.domains / "link.xml").symlink_to("../b.xml")
+    (repository.domains / "dir.xml").mkdir()
+    (repository.domains / "dir.xml" / "x").touch()
     repository.commit()
     found = listing(repository)
-    assert (sorted(found.files), found.complete) == (["a.xml"], False)
-    assert sorted(found.unreadable) == ["link.xml"]
+    assert (sorted(found.files), found.complete) == (["a.xml"], True)
+    assert found.unreadable == {"link.xml": "a symbolic link, which is not followed",
+                                "dir.xml": "not a regular file"}
 
 
-def test_a_file_that_is_too_long_is_named(repository, monkeypatch):
-    monkeypatch.setattr(revision, "LONGEST", 2)
-    assert sorted(listing(repository).unreadable) == ["a.xml"]
+def test_a_file_that_is_too_long_is_read_as_far_as_it_takes_to_refuse_it(repository):
+    (repository.domains / "a.xml").write_bytes(b"x" * (LONGEST + 10))
+    repository.commit()
+    assert len(listing(repository).files["a.xml"]) == LONGEST + 1
 
 
 @pytest.mark.parametrize("ref", ["none", "", "--all", "-h", "main:domains/a.xml", "HEAD^9"])
-def test_what_is_no_revision_is_told(repository, ref):
-    with pytest.raises(SourceError, match="is no branch"):
+def test_what_is_not_a_revision_is_refused(repository, ref):
+    with pytest.raises(SourceError, match="is not a branch"):
         listing(repository, ref)
 
 
@@ -104,9 +113,9 @@ def test_a_revision_without_the_directory_is_no_evidence(repository):
 
 def test_a_directory_in_no_repository_is_told(tmp_path):
     with pytest.raises(SourceError, match="not a git repository"):
-        files_of(tmp_path, "main", ("*.xml",))
+        read(tmp_path, "main", ("*.xml",))
     with pytest.raises(SourceError, match="no such directory"):
-        files_of(tmp_path / "none", "main", ("*.xml",))
+        read(tmp_path / "none", "main", ("*.xml",))
 
 
 def test_without_git_that_is_told(repository, monkeypatch):

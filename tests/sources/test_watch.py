@@ -4,16 +4,21 @@ from __future__ import annotations
 
 import os
 import queue
+import shutil
+import threading
 import time
+from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
-from watchdog.observers.inotify_c import InotifyConstants, InotifyEvent
+from watchdog.observers.api import BaseObserver, EventEmitter
 
 from reconciler.sources.directory import Directory
 from reconciler.sources.watch import Watch
 
 LIMIT = 5.0
 SETTLE = 30.0  # so long that only the watch can finish a file
+QUEUE = Path("/proc/sys/fs/inotify/max_queued_events")
 
 
 class Watched:
@@ -205,6 +210,49 @@ def answering(watched):
         time.sleep(0.01)
 
 
+def threads(kind):
+    """watchdog's threads of the only watch there is."""
+    return [thread for thread in threading.enumerate() if isinstance(thread, kind)]
+
+
+def emitter_of(path):
+    """The thread that reads the events of a directory."""
+    return next(one for one in threads(EventEmitter) if one.watch.path == str(path))
+
+
+def wake_up(path):
+    """Give the thread of a directory something to read."""
+    (path / "notes.txt").write_bytes(b"")
+
+
+@contextmanager
+def paused(path):
+    """No events of the directory are read meanwhile: they queue up in the kernel."""
+    emitter, reading, go = emitter_of(path), threading.Event(), threading.Event()
+    read = emitter.queue_events
+
+    def wait(timeout):
+        reading.set()
+        assert go.wait(LIMIT)
+        read(timeout)
+
+    emitter.queue_events = wait
+    wake_up(path)
+    assert reading.wait(LIMIT)
+    try:
+        yield
+    finally:
+        emitter.queue_events = read
+        go.set()
+
+
+def deafen():
+    """Let every thread go on, and read nothing more."""
+    for emitter in threads(EventEmitter):
+        emitter.queue_events = lambda _timeout: time.sleep(0.001)
+        wake_up(Path(emitter.watch.path))
+
+
 def test_pain_13_it_hears_of_its_probe_and_wakes_nobody_for_it(watched, path):
     answering(watched)
     for _ in range(3):
@@ -212,58 +260,93 @@ def test_pain_13_it_hears_of_its_probe_and_wakes_nobody_for_it(watched, path):
     assert len(watched.rest(path / "z.xml")) <= 2
     watched.ours.rename(watched.ours.with_name("elsewhere"))
     watched.watch.answers()
-    assert watched.watch.answers()  # it cannot be asked: that proves nothing
+    assert watched.watch.answers()  # there is no probe: that proves nothing
     watched.ours.mkdir()
     watched.watch.answers()
-    answering(watched)  # the one that took its place is watched
+    answering(watched)  # the new directory of the probe is watched
 
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
-@pytest.mark.parametrize("thread", ["tells", "reads", "waits"])
-def test_pain_13_the_end_of_any_of_its_threads_is_seen(path, thread):
+@pytest.mark.parametrize("kind", [BaseObserver, EventEmitter])
+def test_pain_13_the_end_of_any_of_its_threads_is_seen(path, kind):
     watched = Watched(path)
-    observer = watched.watch._observer
     answering(watched)
-    match thread:
-        case "tells":
-            observer.event_queue.put("no event")
-            observer.join(LIMIT)
-        case "reads":
-            observer._reader.stop()
-            observer._reader.join(LIMIT)
-        case "waits":
-            emitter = min(observer.emitters, key=lambda one: one.watch.path)
-            emitter._inotify._move_event_grouper._queue.put("no event")
-            emitter.join(LIMIT)
+    thread = threads(kind)[0]
+    if kind is BaseObserver:
+        thread.event_queue.put("not an event")
+    else:
+        thread.queue_events = None
+        wake_up(Path(thread.watch.path))
+    thread.join(LIMIT)
     assert not watched.watch.alive
     assert not watched.watch.answers()
     watched.watch.stop()
 
 
-def deafen(watched):
-    """As if the kernel had forgotten us."""
-    for emitter in watched.watch._observer.emitters:
-        emitter._inotify._remove_callbacks(list(emitter._inotify._active_callbacks_by_watch))
+def test_no_thread_is_left_after_a_stop(path):
+    before = threading.active_count()
+    watched = Watched(path)
+    assert len(threads(EventEmitter)) > 1
+    watched.watch.stop()
+    assert threading.active_count() == before
 
 
-def test_pain_13_after_lost_events_it_listens_anew_and_all_is_read_again(watched, path):
+def delete(path):
+    """Delete a watched directory; returns once its thread has ended."""
+    found = [one for one in threads(EventEmitter) if one.watch.path == str(path)]
+    shutil.rmtree(path)
+    for one in found:
+        one.join(LIMIT)
+        assert not one.is_alive()
+
+
+def test_a_deleted_directory_is_not_a_fault_and_is_watched_again_when_it_is_back(watched, path):
+    delete(path)
+    assert watched.watch.alive
+    path.mkdir()
+    watched.woken()
+    (path / "b.xml").write_bytes(b"B")
+    watched.until(files(b=b"B"))
+
+
+def test_a_new_directory_with_the_inode_of_the_deleted_one_is_watched(watched, path):
+    inode = os.stat(path).st_ino
+    delete(path)
+    for number in range(100):
+        path.mkdir()
+        if os.stat(path).st_ino == inode:
+            break
+        path.rename(path.with_name(f"other{number}"))
+    else:
+        pytest.skip("this file system does not use an inode number again")
+    watched.watch.follow()
+    assert emitter_of(path).is_alive()
+    (path / "b.xml").write_bytes(b"B")
+    watched.until(files(b=b"B"))
+
+
+def test_pain_13_after_lost_events_all_is_read_again_and_watched_again(watched, path):
     os.utime(path / "a.xml", (1, 1))
     watched.directory.listing()
     watched.directory.listing()
     assert watched.directory.reads == 1
-    deafen(watched)  # what ended the watch was among what was lost
-    watched.watch._observer._reader.handle_event(
-        InotifyEvent(-1, InotifyConstants.IN_Q_OVERFLOW, 0, b""))
-    watched.woken()
-    watched.directory.listing()
-    assert watched.directory.reads == 2
+    before = set(threads(EventEmitter))
+    with paused(path):
+        names = path / "x.txt", path / "y.txt"
+        for number in range(int(QUEUE.read_text())):  # more than the kernel keeps
+            names[number % 2].write_bytes(b"")
+        (path / "b.xml").write_bytes(b"B")  # lost
+        os.utime(path / "b.xml", (1, 1))  # has rested long enough
+    watched.until(files(a=b"old", b=b"B"))
+    assert watched.directory.reads == 3
+    assert not before & set(threads(EventEmitter))
     (path / "a.xml").unlink()
-    watched.until(files())
+    watched.until(files(b=b"B"))
 
 
-def test_pain_13_one_that_is_deaf_is_seen_and_listens_anew(watched, path):
+def test_pain_13_one_that_is_deaf_is_seen_and_listens_again(watched, path):
     answering(watched)
-    deafen(watched)
+    deafen()
     watched.watch.answers()
     assert not watched.watch.answers()
     assert watched.watch.alive
@@ -273,6 +356,6 @@ def test_pain_13_one_that_is_deaf_is_seen_and_listens_anew(watched, path):
 
 
 def test_following_what_did_not_change_does_nothing(watched):
-    before = watched.watch._points
-    watched.watch.follow()
-    assert watched.watch._points is before
+    before = threads(EventEmitter)
+    assert not watched.watch.follow()
+    assert threads(EventEmitter) == before

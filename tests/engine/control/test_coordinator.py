@@ -6,10 +6,10 @@ from contextlib import asynccontextmanager
 from dataclasses import replace
 
 import pytest
+from reconciler.engine.control.wellness import judge
 
 from reconciler.domain.model import DesiredState, Health, Probe, PrunePolicy
 from reconciler.engine.control.coordinator import neighbour
-from reconciler.engine.control.wellness import judge
 from reconciler.engine.decide.inputs import (
     Attempts,
     Exit,

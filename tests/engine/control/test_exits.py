@@ -49,7 +49,7 @@ class Snapshot(Place):
         for home in self.vms.iterdir() if self.vms.exists() else ():
             found = process.find(home, None, None)
             if found is not None:
-                process.send(found, signal.SIGKILL)
+                process.send_signal(found, signal.SIGKILL)
 
 
 @pytest.fixture

@@ -40,10 +40,10 @@ class Bench:
         host = reading_host(self.settings)
         domain = read_domain(data, file, host)
         text = StoredDefinition(data.decode(), file, "", host.keep())
-        ledger = Attempts(settled=1, in_force=str(domain.policy.state))
+        attempts = Attempts(observed_generation=1, last_settled_state=str(domain.policy.state))
         running = domain.policy.state != "stopped"
         vm = Vm(VmState.RUNNING, 42, generation=1) if running else Vm(VmState.ABSENT)
-        return KnownDomain(DomainRecord(domain.uuid, domain.name, 1, text, text, ledger), domain,
+        return KnownDomain(DomainRecord(domain.uuid, domain.name, 1, text, text, attempts), domain,
                            domain, vm,
                      domain if running else None, Record(domain.name, domain.uuid, pid=42),
                      data)

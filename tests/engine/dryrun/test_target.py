@@ -40,14 +40,15 @@ async def test_what_somebody_writes_just_now_is_no_target(tmp_path):
         writer.write("<domain")
         writer.flush()
         assert (await files(found, Target())).unfinished == {"a.xml"}
-        with pytest.raises(SourceError, match="somebody writes it just now"):
+        with pytest.raises(SourceError, match="being written right now"):
             await files(found, Target(Kind.DIRECTORY, str(tmp_path / "domains")))
 
 
 @pytest.mark.parametrize("inside", ["", "vms"])
 async def test_a_git_source_is_what_was_accepted_last(tmp_path, inside):
-    found = settings(tmp_path, "source: {kind: git, url: 'https://example.org/r', ref: main}")
-    with pytest.raises(SourceError, match="nothing was accepted"):
+    found = settings(tmp_path, "source: {kind: git, url: 'https://example.org/r', ref: main, "
+                               f"path: '{inside}'}}")
+    with pytest.raises(SourceError, match="no commit .* was accepted"):
         await files(found, Target())
     place = tmp_path / "r" / inside
     place.mkdir(parents=True)
@@ -69,6 +70,15 @@ async def test_a_git_source_is_what_was_accepted_last(tmp_path, inside):
     listing = await files(found, Target())
     assert listing.files == {"a.xml": xml()}
     assert listing.commit == f"main@sha1:{commit}"
+    # What was accepted under another configuration says nothing about this one.
+    for other in ("{kind: git, url: 'https://example.org/other', ref: main, path: '%s'}",
+                  "{kind: git, url: 'https://example.org/r', ref: next, path: '%s'}",
+                  "{kind: git, url: 'https://example.org/r', ref: main, path: 'x%s'}"):
+        with pytest.raises(SourceError, match="no commit of the configured git repository"):
+            await files(settings(tmp_path, f"source: {other % inside}"), Target())
+    both = "['https://example.org/other', 'https://example.org/r']"
+    more = settings(tmp_path, f"source: {{kind: git, url: {both}, ref: main, path: '{inside}'}}")
+    assert (await files(more, Target())).files == {"a.xml": xml()}
 
 
 async def test_another_ref_of_a_git_source_comes_from_its_server(tmp_path):

@@ -4,8 +4,8 @@ import os
 import time
 
 import pytest
-
 from reconciler.engine.records.history import Archive, Entry, digest, noted
+
 from reconciler.engine.records.store import StoredDefinition
 from tests.engine.making import Place, running
 

@@ -8,11 +8,11 @@ from contextlib import asynccontextmanager
 from dataclasses import replace
 
 import pytest
+from reconciler.engine.records.history import Entry
 
 from reconciler.domain.model import Policy
 from reconciler.engine.control.work_queue import Priority
 from reconciler.engine.decide.inputs import Now, Removal
-from reconciler.engine.records.history import Entry
 from reconciler.engine.source.source_sync import LONGEST_PATIENCE
 from tests.engine.making import Place
 from tests.values import xml
