@@ -57,6 +57,7 @@ def check_arguments(domain: Domain) -> None:
         place = device.place or Place(9 if device.PLUGGED else 0, 0 if device.PLUGGED else 9)
         words = device.arguments(place)
         assert words
+        assert not any(ord(letter) < 32 for letter in "".join(words))
         for flag, value in zip(words[::2], words[1::2], strict=True):
             assert flag in FLAGS
             names = []

@@ -18,6 +18,8 @@ from reconciler.domain.xml import parse
 from tests.domain.making import URN
 from tests.domain.test_schema import types
 from tests.examples import examples
+from tests.fuzz.values import HUGE, POOL, SPLITTING, accepts
+from tests.fuzz.values import right as right_values
 
 GOLDEN = Path(__file__).parent.parent / "golden"
 VALID = [file.with_suffix(".xml").read_bytes() for file in sorted(GOLDEN.glob("*.expected"))]
@@ -191,6 +193,16 @@ def test_each_type_and_its_forms_agree(data):
     event(f"{'right' if read else 'wrong'}: {kind.name[:30]}")
     rule = Element("domain", text=kind)
     assert alone(kind, rule).validate(written(words)) is read, (kind.name, words)
+
+
+def test_each_type_and_its_schemas_agree_on_known_values():
+    for kind in types():
+        if kind.exact:
+            schema = alone(kind, Element("domain", text=kind))
+            for text in {*POOL, *SPLITTING, *HUGE, *kind.words, *right_values(kind)}:
+                if writable(text):
+                    assert schema.validate(written(text)) is accepts(kind, text.strip(" \t\r\n")), (
+                        kind.name, text)
 
 
 def written(words: str) -> etree._Element:
