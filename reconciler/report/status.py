@@ -52,7 +52,7 @@ def summary(domains: list[dict[str, Any]]) -> dict[str, Any]:
 
 def write(directory: Path, value: Mapping[str, Any]) -> None:
     """A reader sees the old one or the new one, never half of one."""
-    write_whole(directory / STATUS, _text(value).encode())
+    write_whole(directory / STATUS, _text(value).encode(), durable=False)
 
 
 def _text(value: Mapping[str, Any]) -> str:
@@ -69,4 +69,5 @@ def _list(items: Iterable[Any]) -> str:
 def beat(directory: Path, at: str, pid: int, every: float) -> None:
     """Say that we live, without writing the whole status anew."""
     write_whole(directory / HEARTBEAT, json.dumps(
-        {"at": at, "pid": pid, "heartbeatEvery": f"{every:g}s"}).encode() + b"\n")
+        {"at": at, "pid": pid, "heartbeatEvery": f"{every:g}s"}).encode() + b"\n",
+                durable=False)

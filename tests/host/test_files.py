@@ -78,7 +78,7 @@ def test_pain_16_variables_are_made_once_from_their_template(tmp_path):
 def test_variables_whose_template_is_missing_are_told(tmp_path):
     need = RequiredFile(str(tmp_path / "a"), template=str(tmp_path / "template"))
     assert "template: no such file" in said(need)
-    with pytest.raises(HostError, match="cannot be made from"):
+    with pytest.raises(HostError, match="cannot be created from"):
         make_variables([need])
 
 
@@ -118,6 +118,38 @@ def test_a_file_is_replaced_whole_and_private(tmp_path):
     assert path.read_bytes() == b"new"
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
     assert os.listdir(tmp_path) == ["a"]
+
+
+@pytest.fixture
+def calls(monkeypatch):
+    """The calls that put a file on disk, in order; each names its file."""
+    found = []
+    fsync, replace = os.fsync, os.replace
+
+    def recorded_fsync(handle):
+        found.append(("fsync", os.readlink(f"/proc/self/fd/{handle}")))
+        fsync(handle)
+
+    def recorded_replace(source, target):
+        assert source.read_bytes() == b"new"  # it was flushed before
+        found.append(("replace", str(target)))
+        replace(source, target)
+
+    monkeypatch.setattr(os, "fsync", recorded_fsync)
+    monkeypatch.setattr(os, "replace", recorded_replace)
+    return found
+
+
+def test_a_file_is_on_disk_before_it_replaces_the_old_one_and_its_name_after(tmp_path, calls):
+    write_whole(tmp_path / "a", b"new")
+    assert calls == [("fsync", str(tmp_path / ".a.new")), ("replace", str(tmp_path / "a")),
+                     ("fsync", str(tmp_path))]
+
+
+def test_a_file_that_need_not_be_durable_is_not_synced(tmp_path, calls):
+    write_whole(tmp_path / "a", b"new", durable=False)
+    assert calls == [("replace", str(tmp_path / "a"))]
+    assert (tmp_path / "a").read_bytes() == b"new"
 
 
 def test_a_file_that_cannot_be_written_leaves_the_old_one(tmp_path):
