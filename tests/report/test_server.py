@@ -209,7 +209,7 @@ async def test_what_a_reconciler_answers(tmp_path):
     ("GET", "/api/v1/domains/web2/explain", 404, "no domain 'web2'; did you mean 'web1'?"),
     ("POST", "/api/v1/domains/web1/restart",
      409, "'web1' is stopped by its file (state='stopped')"),
-    ("POST", "/api/v1/domains/web1/hold?for=soon", 409, "'soon' is no duration"),
+    ("POST", "/api/v1/domains/web1/hold?for=soon", 409, "'soon' is not a duration"),
     ("POST", "/api/v1/approvals", 409, "nothing waits"),
     ("POST", "/api/v1/approvals/p-1", 409, "nothing waits for approval under 'p-1'"),
     ("POST", "/api/v1/sync?wait=soon", 409, "wait='soon'; accepted: seconds"),
