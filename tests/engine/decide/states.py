@@ -1,4 +1,4 @@
-"""What transitions start from: a known domain, all well, with other values where a test names them."""
+"""What transitions start from: a known domain; all is well where a test names no other value."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ from tests.values import NOW, domain
 
 BOOT = "this boot"
 CONFIG = DecisionConfig(boot_id=BOOT, began=900.0)
+NO_ATTEMPTS = Attempts()
 ABSENT, RUNS = Vm(VmState.ABSENT), Vm(VmState.RUNNING, 42, generation=1)
 PAUSED = replace(RUNS, state=VmState.PAUSED)
 UNKNOWN = replace(RUNS, state=VmState.UNKNOWN, problem="it does not answer")
@@ -38,7 +39,7 @@ def running(what=None, text: StoredDefinition | None = OLD) -> Running:
     return Running(what, text, what)
 
 
-def known(wanted=None, vm: Vm = ABSENT, attempts: Attempts = Attempts(), *, good=None,
+def known(wanted=None, vm: Vm = ABSENT, attempts: Attempts = NO_ATTEMPTS, *, good=None,
           record: dict[str, Any] | None = None, **values: Any) -> DomainState:
     """Generation 1 of a domain; `good`: its last known good definition."""
     wanted = domain() if wanted is None else wanted

@@ -52,6 +52,7 @@ from tests.values import NOW, domain
 
 HEALTH = Health(Probe.TCP, "a:1")
 AGAIN = replace(HEALTH, restart=True)
+UNPROBED = ProbeResult()
 HEALTHY = ProbeResult(HealthStatus.HEALTHY, 0, "")
 ILL = ProbeResult(HealthStatus.UNHEALTHY, 3, "connection refused")
 EXIT = Wake(Priority.EXIT)
@@ -140,7 +141,7 @@ def test_an_observation_alone_is_not_written_to_disk():
 # The new VM of a recreate
 
 
-def recreating(wanted=None, vm=RUNS, *, good=None, probe=ProbeResult(), replaced=41):
+def recreating(wanted=None, vm=RUNS, *, good=None, probe=UNPROBED, replaced=41):
     """The new VM of a recreate was started; what ran before had less memory."""
     return known(domain(memory=256) if wanted is None else wanted, vm, Attempts(
         recreating_generation=1, replaced_pid=replaced, failures=FAILING),
@@ -238,7 +239,7 @@ def test_an_unhealthy_guest_that_is_to_be_restarted_counts_as_an_exit_once_a_pro
 
 
 @pytest.mark.parametrize("state", [
-    unhealthy(HEALTH), replace(unhealthy(), probe=HEALTHY), replace(unhealthy(), probe=ProbeResult()),
+    unhealthy(HEALTH), replace(unhealthy(), probe=HEALTHY), replace(unhealthy(), probe=UNPROBED),
     known(vm=RUNS, probe=ILL),
     known(domain(DesiredState.PAUSED, health=AGAIN), RUNS, probe=ILL)])
 def test_no_other_guest_counts_as_an_exit(state):
