@@ -1,6 +1,6 @@
 PYTHON ?= python3
 BIN := .venv/bin
-# Tests run on this many processors.
+# Number of test processes.
 JOBS ?= 2
 
 .PHONY: setup run test check unit hypervisor bench clean
@@ -27,7 +27,7 @@ check: setup
 unit: setup
 	$(BIN)/pytest -n $(JOBS) --dist worksteal
 
-# The same tests against a real StratoVirt: STRATOVIRT_REAL names its program.
+# Runs the conformance tests against a real StratoVirt: STRATOVIRT_REAL=/usr/bin/stratovirt.
 hypervisor: setup
 	$(BIN)/pytest tests/hypervisor tests/simulator
 

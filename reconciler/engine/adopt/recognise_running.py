@@ -1,8 +1,8 @@
-"""A StratoVirt that somebody else started, as the domain file that describes it: for `import`.
+"""The domain file that describes a StratoVirt process of another tool: for `import`.
 
 Its command line (stratovirt/recognise.py), what the host knows of it, and one question to its
 monitor become a Domain; that is written, and read again as the reconciler will read it, so that
-whatever would differ is told before anybody relies on the file.
+every difference is reported before a user relies on the file.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from reconciler.settings import Settings
     from reconciler.stratovirt.recognise import Recognised
 
-PATIENCE = 2.0  # seconds; a monitor that somebody else talks to never answers us
+PATIENCE = 2.0  # seconds; a monitor that another client uses never answers
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,26 +49,27 @@ class TakenOver:
 
     domain: Domain
     monitors: tuple[str, ...]
-    answers: bool  # whether the last of them does: none that somebody else talks to
+    answers: bool  # whether the last of them does; one that another client uses does not
     text: str
     left: tuple[Left, ...]
     problems: tuple[Problem, ...]
 
     @property
     def for_a_file(self) -> str:
-        """The text as people keep it."""
+        """The text as it is written to a file."""
         return literal(self.text)
 
 
 def take_over(settings: Settings, pid: int) -> TakenOver:
-    """Describe the VM of a process; raises UsageError where it is none."""
+    """Describe the VM of a process; raises UsageError if it is not StratoVirt."""
     host = reading_host(settings)
     every = process.command_line(pid)
     if not every:
         raise UsageError(f"no process {pid}", reason="NotFound")
     words = binary.arguments_of(every, host.emulators)
     if words is None:
-        raise UsageError(f"process {pid} is no StratoVirt: {every[0]}", reason="NotFound",
+        raise UsageError(f"process {pid} is not a StratoVirt process: {every[0]}",
+                         reason="NotFound",
                          hint="name its program in hypervisor.allowed if it is one")
     try:
         "\n".join(every).encode()

@@ -1,4 +1,4 @@
-"""Plans and cases as plain values: what the command `plan` and `explain` print, one for both ways.
+"""Plans and definitions as plain values: what the commands `plan` and `explain` print.
 
 The same functions serve the running reconciler and the commands that work without one.
 """

@@ -2,8 +2,8 @@
 
 The states, inputs and plans are made by the engine's own functions (transition.py, gather.py and
 plan.py of decide/), on what is known now. What passes by itself (a turn, a wave, a dependency that
-starts, too) is left out: other domains are taken as they will be, so that only what no waiting ends holds
-anything up.
+starts, too) is left out: other domains are taken as they will be, so that only what does not pass
+holds anything up.
 """
 
 from __future__ import annotations

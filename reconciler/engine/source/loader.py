@@ -1,10 +1,10 @@
-"""From a listing to definitions: read what changed, check all against each other, tell whose.
+"""From a listing to definitions: read what changed, and check all files against each other.
 
-Pure but for its cache: the same listing gives the same answer. A file may be several domains, and
-is accepted or refused as a whole; but where one of them clashes with somebody's, the others are
-taken. A file that cannot be read stays the business of the domains that it last was; one that never
-was anybody's is matched by the name or uuid that its bytes still show, else it makes absences
-uncertain, since it may hold any of them.
+Pure except for its cache: the same listing gives the same result. A file may define several
+domains, and is accepted or rejected as a whole; where only one of them conflicts with another file,
+the others are accepted. A rejected file belongs to the domains that it defined last. If it never
+defined one, it is matched by the name or uuid that its bytes still show; without these it may
+define any domain, and no absence is certain.
 """
 
 from __future__ import annotations
@@ -34,9 +34,9 @@ _UUID = re.compile(rb"<uuid>\s*([0-9a-fA-F-]{32,36})\s*</uuid>")
 
 @dataclass(frozen=True, slots=True)
 class Rejected:
-    """A file that is not accepted, and the identities that it may belong to.
+    """A rejected file, and the domain that it may define.
 
-    `only_this_domain`: only that one of its domains is meant.
+    `only_this_domain`: of several domains in the file, only this one is rejected.
     """
 
     file: str

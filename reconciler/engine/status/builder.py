@@ -99,7 +99,7 @@ def _next_attempt(state: DomainState, now: Now) -> str | None:
 def _observed(state: DomainState, at: str) -> dict[str, Any]:
     """What was really seen: memory and processors as of the process's own command line, or since.
 
-    A change of a running VM is in no command line; it is what StratoVirt was told and agreed to.
+    A change of a running VM is not on its command line; it is what StratoVirt accepted since.
     """
     vm, process = state.vm, state.process
     found: dict[str, Any] = {"at": at, "state": str(vm.state), "pid": vm.pid}
