@@ -41,6 +41,8 @@ def _accepted(state: DomainState, event: DefinitionAccepted) -> Next:
     same = state.domain == event.domain
     same_text = kept is not None and (kept.text, kept.file) == (definition.text, definition.file)
     if same and same_text and not state.invalid and state.removal is Removal.NONE:
+        if state.domain is event.domain:
+            return state, ()
         # Only the line numbers may differ: those of the file instead of the kept text's.
         return replace(state, domain=event.domain), ()
     recovered = (report(state, "domain.recovered", file=definition.file,
