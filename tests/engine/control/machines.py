@@ -113,7 +113,9 @@ class ModelMachine:
 
     def launch(self, request, made, started_at) -> int:
         self._keep(Record(request.domain.name, request.domain.uuid, request.generation, BOOT,
-                          pending_action="start", places=dict(request.layout.places)))
+                          pending_action="start", places=dict(request.layout.places),
+                          read_with=request.read_with, file=request.domain.file,
+                          ports={port.index: port.place for port in request.layout.ports}))
         self._hypervisor.act("launch-paused" if request.paused else "launch")
         self.home.mkdir(parents=True, exist_ok=True)
         (self.home / "definition.xml").write_bytes(request.text)
@@ -271,8 +273,5 @@ class Site:
     def told(self, name: str) -> list[dict]:
         return [event for event in self.events if event["event"] == name]
 
-    async def close(self) -> None:
-        for task in self.tasks:
-            task.cancel()
-        await asyncio.gather(*self.tasks, return_exceptions=True)
+    def close(self) -> None:
         self.environment.journal.close()
