@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from reconciler.domain.model import Place
+from reconciler.domain.place import Place
 from reconciler.engine.control.recovery import first_look, running_found
 from reconciler.engine.decide.events import Adopted, ExitFound
 from reconciler.engine.decide.inputs import Exit, ExitKind, VmState

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from reconciler.domain.devices import Interface, RootPort
-from reconciler.domain.model import Place
+from reconciler.domain.place import Place
 from reconciler.engine.control.running_definition import (
     load,
     of_layout,

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from reconciler.domain.model import Dependency, DesiredState, Met
+from reconciler.domain.model import Dependency, DependencyCondition, DesiredState
 from reconciler.engine.decide.constraints import DomainSummary, Limits, dependencies, surroundings
 from reconciler.engine.decide.inputs import Surroundings, VmState
 from tests.values import domain
@@ -15,7 +15,7 @@ PLENTY = Limits(1, None)
 PAUSED, STOPPED = DesiredState.PAUSED, DesiredState.STOPPED
 
 
-def on(*names, condition=Met.STARTED, **policy):
+def on(*names, condition=DependencyCondition.STARTED, **policy):
     """A domain that depends on others."""
     return domain(depends_on=tuple(Dependency(name, condition) for name in names), **policy)
 
@@ -93,16 +93,16 @@ def test_what_waits_counts_while_all_that_it_depends_on_comes(chain, ready):
 
 
 @pytest.mark.parametrize(("db", "condition", "unmet"), [
-    (None, Met.STARTED, "depends on 'db', and no domain has this name"),
-    (replace(other(), domain=None), Met.STARTED, "depends on 'db', and no domain has this name"),
-    (other(domain(STOPPED)), Met.STARTED, "depends on 'db', whose file says state='stopped'"),
-    (other(state=VmState.ABSENT), Met.STARTED, "depends on 'db', which is absent"),
-    (other(state=VmState.PAUSED), Met.STARTED, "depends on 'db', which is paused"),
-    (other(domain(PAUSED), VmState.PAUSED), Met.STARTED, ""),
-    (other(domain(PAUSED), VmState.ABSENT), Met.STARTED, "depends on 'db', which is absent"),
-    (other(domain(PAUSED)), Met.STARTED, ""), (other(ready=False), Met.STARTED, ""),
-    (other(ready=False), Met.HEALTHY, "depends on 'db', which is not healthy yet"),
-    (other(), Met.HEALTHY, "")])
+    (None, DependencyCondition.STARTED, "depends on 'db', and no domain has this name"),
+    (replace(other(), domain=None), DependencyCondition.STARTED, "depends on 'db', and no domain has this name"),
+    (other(domain(STOPPED)), DependencyCondition.STARTED, "depends on 'db', whose file says state='stopped'"),
+    (other(state=VmState.ABSENT), DependencyCondition.STARTED, "depends on 'db', which is absent"),
+    (other(state=VmState.PAUSED), DependencyCondition.STARTED, "depends on 'db', which is paused"),
+    (other(domain(PAUSED), VmState.PAUSED), DependencyCondition.STARTED, ""),
+    (other(domain(PAUSED), VmState.ABSENT), DependencyCondition.STARTED, "depends on 'db', which is absent"),
+    (other(domain(PAUSED)), DependencyCondition.STARTED, ""), (other(ready=False), DependencyCondition.STARTED, ""),
+    (other(ready=False), DependencyCondition.HEALTHY, "depends on 'db', which is not healthy yet"),
+    (other(), DependencyCondition.HEALTHY, "")])
 def test_a_dependency_that_is_not_met_says_why(db, condition, unmet):
     wanted = on("db", condition=condition)
     others = {} if db is None else {"db": db}
