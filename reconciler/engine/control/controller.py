@@ -84,7 +84,7 @@ class DomainController:
         before = self._state
         self._state, effects = transition(before, event)
         if self._state.record != before.record and not self._state.forgotten:
-            self._environment.save(self._state.record)
+            self._environment.save(self._state.record, before.uuid)
         for effect in effects:
             self._perform(effect)
         if self._state is not before:

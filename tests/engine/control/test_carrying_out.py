@@ -104,3 +104,49 @@ async def test_a_recreate_does_not_stop_a_vm_and_then_wait_for_a_dependency(tmp_
         state = daemon.domains.named("b").state
         assert (state.vm.state, state.plan.is_ready) == (VmState.RUNNING, True), state.plan
         assert place.world.processes["b"].domain.memory == 256 << 20
+
+
+NEW = "22222222-2222-4222-8222-222222222222"
+
+
+def with_uuid(place) -> None:
+    data = place.file("a").read_bytes().replace(
+        b"<name>a</name>", f"<name>a</name><uuid>{NEW}</uuid>".encode())
+    place.file("a").write_bytes(data)
+
+
+async def test_a_domain_that_gets_another_uuid_is_kept_once_at_every_moment(tmp_path):
+    """Also if the reconciler is killed just then: a second record would be one without a file."""
+    place, records = ModelPlace(tmp_path), tmp_path / "state" / "domains"
+    place.drop("a", "running")
+    seen = []
+
+    class Events(list):
+        def append(self, event):
+            if event["event"] == "domain.accepted":
+                seen.append([path.name for path in records.glob("*.json")])
+            super().append(event)
+
+    place.events = Events()
+    async with looking(place) as daemon:
+        with_uuid(place)
+        await place.look(daemon)
+        assert seen[1:] == [[f"{NEW}.json"]]
+        assert [path.name for path in records.glob("*.json")] == [f"{NEW}.json"]
+
+
+async def test_a_change_of_uuid_that_was_cut_short_is_finished(tmp_path):
+    """Killed after the record was written, and before its file had its new name."""
+    place, records = ModelPlace(tmp_path), tmp_path / "state" / "domains"
+    place.drop("a", "running")
+    async with looking(place) as daemon:
+        old = daemon.domains.named("a").uuid
+    path = records / f"{old}.json"
+    path.write_text(path.read_text().replace(old, NEW))
+    with_uuid(place)
+    async with looking(place) as daemon:
+        await until(daemon, lambda: daemon.domains.named(NEW).state.plan.is_ready)
+        assert [c.uuid for c in daemon.domains] == [NEW]
+        assert place.told("domain.destroyed") == []
+        assert [file.name for file in records.glob("*.json")] == [f"{NEW}.json"]
+        assert len(place.world.processes) == 1
