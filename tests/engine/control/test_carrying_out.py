@@ -133,20 +133,3 @@ async def test_a_domain_that_gets_another_uuid_is_kept_once_at_every_moment(tmp_
         await place.look(daemon)
         assert seen[1:] == [[f"{NEW}.json"]]
         assert [path.name for path in records.glob("*.json")] == [f"{NEW}.json"]
-
-
-async def test_a_change_of_uuid_that_was_cut_short_is_finished(tmp_path):
-    """Killed after the record was written, and before its file had its new name."""
-    place, records = ModelPlace(tmp_path), tmp_path / "state" / "domains"
-    place.drop("a", "running")
-    async with looking(place) as daemon:
-        old = daemon.domains.named("a").uuid
-    path = records / f"{old}.json"
-    path.write_text(path.read_text().replace(old, NEW))
-    with_uuid(place)
-    async with looking(place) as daemon:
-        await until(daemon, lambda: daemon.domains.named(NEW).state.plan.is_ready)
-        assert [c.uuid for c in daemon.domains] == [NEW]
-        assert place.told("domain.destroyed") == []
-        assert [file.name for file in records.glob("*.json")] == [f"{NEW}.json"]
-        assert len(place.world.processes) == 1
