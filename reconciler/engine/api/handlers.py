@@ -17,18 +17,22 @@ from reconciler.engine.decide.inputs import Hold, Removal
 from reconciler.engine.decide.state import EXPANDED
 from reconciler.engine.dryrun.plan_view import expanded_from, explain_domain, plan_value, summary
 from reconciler.engine.rollout.revision_status import unsettled
+from reconciler.engine.status.gauges import gauges
 from reconciler.errors import ReconcilerError, UsageError
-from reconciler.report.requests import Request
+from reconciler.report.metrics import CONTENT_TYPE
+from reconciler.report.requests import PlainText, Request
 from reconciler.units import nearest, seconds
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Mapping
 
-    from reconciler.engine.control.controller import DomainController
     from reconciler.engine.control.environment import Environment
+    from reconciler.engine.control.work_queue import WorkQueue
+    from reconciler.engine.decide.state import DomainState
     from reconciler.engine.domains import Domains
     from reconciler.engine.source.source_sync import SourceSync
     from reconciler.engine.status.publisher import StatusPublisher
+    from reconciler.report.metrics import Metrics
     from reconciler.report.requests import Call
 
 LONGEST_WAIT = 600.0  # seconds
@@ -58,6 +62,8 @@ class Handlers:
     domains: Domains
     source: SourceSync
     publisher: StatusPublisher
+    queue: WorkQueue
+    metrics: Metrics
 
     async def handle(self, call: Call) -> object:
         """One request; raises ReconcilerError."""
@@ -73,22 +79,28 @@ class Handlers:
             raise UsageError("the source has not been read completely yet", reason="NotReady")
         return {"ready": True}
 
-    def _controller(self, call: Call) -> DomainController:
+    def _state(self, call: Call) -> DomainState:
         return self._named(call.arguments["name"])
 
-    def _named(self, name: str) -> DomainController:
+    def _named(self, name: str) -> DomainState:
         found = self.domains.named(name)
         if found is None:
             near = nearest(name, [c.name for c in self.domains])
             raise UsageError(f"no domain '{name}'{near}", reason="NotFound",
                              hint="`reconciler status` lists the domains")
-        return found
+        return found.state
 
     # What is known
 
     @_handles(Request.CONSOLES)
     async def _consoles(self, call: Call) -> object:
-        return {"consoles": await self._controller(call).machine.consoles()}
+        controller = self.domains.known(self._state(call).uuid)
+        return {"consoles": await controller.machine.consoles()}
+
+    @_handles(Request.METRICS)
+    async def _metrics(self, _call: Call) -> object:
+        samples = gauges((c.state for c in self.domains), self.queue.depth, self.source.state)
+        return PlainText(CONTENT_TYPE, self.metrics.page(samples))
 
     @_handles(Request.STATUS)
     async def _status(self, call: Call) -> dict[str, Any]:
@@ -109,8 +121,8 @@ class Handlers:
     async def _plans(self, call: Call) -> dict[str, Any]:
         name, source = call.query.get("name"), self.source.state
         chosen = [self._named(name)] if name else sorted(
-            self.domains, key=lambda controller: controller.name)
-        plans = [await self._plan(controller) for controller in chosen]
+            (c.state for c in self.domains), key=lambda state: state.name)
+        plans = [await self._plan(state) for state in chosen]
         invalid = [{"file": r.file, "domain": r.name, "reason": r.reason,
                     "errors": [str(p) for p in r.problems]} for r in source.rejected]
         return {"plans": plans, "invalid": [] if name else invalid,
@@ -118,8 +130,9 @@ class Handlers:
                 "elsewhere": [] if name else list(source.elsewhere),
                 "summary": summary(plans)}
 
-    async def _plan(self, controller: DomainController) -> dict[str, Any]:
+    async def _plan(self, asked: DomainState) -> dict[str, Any]:
         """The plan of what is known now; nothing is changed by asking for it."""
+        controller = self.domains.known(asked.uuid)
         with suppress(TimeoutError):
             async with asyncio.timeout(FIRST_PLAN):
                 while not controller.state.plan.made:
@@ -135,8 +148,9 @@ class Handlers:
 
     @_handles(Request.EXPLAIN)
     async def _explain(self, call: Call) -> dict[str, Any]:
-        controller, environment = self._controller(call), self.environment
-        plan = await self._plan(controller)
+        environment, asked = self.environment, self._state(call)
+        plan = await self._plan(asked)
+        controller = self.domains.known(asked.uuid)
         state = controller.state
         domain, stored, again = state.domain, state.record.definition, state.plan.look_again_at
         parts = self.publisher.value()["domains"]
@@ -205,8 +219,8 @@ class Handlers:
     @_handles(Request.START, Request.RESTART)
     async def _restart(self, call: Call) -> dict[str, Any]:
         """Now; with `generation`, only if that is still the one in force."""
-        controller, generation = self._controller(call), call.query.get("generation")
-        state, name = controller.state, controller.name
+        state, generation = self._state(call), call.query.get("generation")
+        name = state.name
         verb = "start" if call.request is Request.START else "restart"
         if generation not in (None, str(state.record.generation)):
             raise UsageError(f"the definition of '{name}' changed since the plan was made",
@@ -223,20 +237,19 @@ class Handlers:
             raise UsageError(f"'{name}' is stopped by its file (state='stopped')",
                              reason="Refused",
                              hint=f"`reconciler start {name}` sets state='running' in the file")
-        controller.apply(RestartAsked(self.environment.now()))
+        self.domains.known(state.uuid).apply(RestartAsked(self.environment.now()))
         return {"domain": name, "asked": verb}
 
     @_handles(Request.HOLD)
     async def _hold(self, call: Call) -> dict[str, Any]:
-        controller = self._controller(call)
-        controller.apply(HoldSet(self.environment.now(), self._asked_hold(call.query)))
-        self._must_be_kept(controller)
-        return {"domain": controller.name, "held": True}
+        state = self._state(call)
+        self._set_hold(state, self._asked_hold(call.query))
+        return {"domain": state.name, "held": True}
 
     @_handles(Request.RELEASE)
     async def _release(self, call: Call) -> dict[str, Any]:
-        controller = self._controller(call)
-        state, name = controller.state, controller.name
+        state = self._state(call)
+        name = state.name
         if state.record.hold is None:
             if state.domain is not None and state.domain.policy.hold:
                 raise UsageError(f"'{name}' is held by its file", reason="Refused",
@@ -244,14 +257,15 @@ class Handlers:
             if self.environment.hold_of_all() is not None:
                 raise UsageError(f"'{name}' is held with all others", reason="Refused",
                                  hint="`reconciler release --all` ends that")
-        controller.apply(HoldSet(self.environment.now(), None))
-        self._must_be_kept(controller)
+        self._set_hold(state, None)
         return {"domain": name, "held": False}
 
-    def _must_be_kept(self, controller: DomainController) -> None:
-        if controller.uuid in self.environment.unsaved:
+    def _set_hold(self, state: DomainState, hold: Hold | None) -> None:
+        """Raises ReconcilerError where it is not on disk."""
+        self.domains.known(state.uuid).apply(HoldSet(self.environment.now(), hold))
+        if state.uuid in self.environment.unsaved:
             raise ReconcilerError(
-                f"'{controller.name}': done, but not on disk: a restart of the reconciler would "
+                f"'{state.name}': done, but not on disk: a restart of the reconciler would "
                 "forget it", reason="StateUnwritable", hint="make room in paths.state")
 
     def _asked_hold(self, query: Mapping[str, str]) -> Hold:

@@ -108,7 +108,7 @@ class DomainController:
 
     def _wishes(self) -> tuple[object, ...]:
         state = self._state
-        hold = hold_in_force(state, self._environment.hold_of_all(), self._environment.now())
+        hold = hold_in_force(state, self._environment.hold_of_all(), self._environment.clocks())
         return (state.record.generation, state.removal, hold is not None, state.restart_asked)
 
     def wake(self, priority: Priority) -> None:
@@ -163,8 +163,8 @@ class DomainController:
         rounds = 0
         while rounds < MOST_ROUNDS:
             rounds = 0 if self._executor.interrupted.is_set() else rounds + 1
-            self._executor.interrupted.clear()
             await self._observe()
+            self._executor.interrupted.clear()  # what came meanwhile is in the decision
             now = self._environment.now()
             self.apply(events.Planned(now, self._decide(now)))
             self._wishes_at = self._wishes()
@@ -182,18 +182,18 @@ class DomainController:
 
     async def _observe(self) -> None:
         vm = await self.machine.observe()
-        now, state = self._environment.now(), self._state
-        if not state.plan.made:
-            found = first_look(state, vm, self.machine, now)
+        now, before = self._environment.now(), self._state
+        if before.record.hold is not None and not before.record.hold.in_force(now.wall):
+            self.apply(events.HoldExpired(now))
+        if self._prober.follow(self._probe_target(vm), self.machine):
+            self.apply(events.ProbingRestarted(now))
+        self.apply(events.Observed(now, vm, info_of(vm, self.machine, before.process)))
+        if not before.plan.made:
+            found = first_look(self._state, self.machine, now)
             if found is not None:
                 self.apply(found)
             if ended_before(vm, self.machine):  # only now: what it says of the exit is counted
                 self.machine.mark_ended()
-        if state.record.hold is not None and not state.record.hold.in_force(now.wall):
-            self.apply(events.HoldExpired(now))
-        if self._prober.follow(self._probe_target(vm), self.machine):
-            self.apply(events.ProbingRestarted(now))
-        self.apply(events.Observed(now, vm, info_of(vm, self.machine, state.process)))
 
     def _probe_target(self, vm: Vm) -> ProbeTarget | None:
         """Paused guests are not probed, whether or not the pause is wanted."""

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from reconciler.engine.control.running_definition import load
 from reconciler.engine.decide.attempts import was_up_at_reboot
 from reconciler.engine.decide.events import Adopted, ExitFound, RunningFound
-from reconciler.engine.decide.inputs import Exit, ExitKind, Now, Vm, VmState
+from reconciler.engine.decide.inputs import Exit, ExitKind, Now, VmState
 from reconciler.stratovirt.observation import classify
 
 if TYPE_CHECKING:
@@ -29,9 +29,10 @@ def running_found(state: DomainState, machine: VirtualMachine, environment: Envi
     return RunningFound(now, running, record.places, record.generation)
 
 
-def first_look(state: DomainState, vm: Vm, machine: VirtualMachine,
+def first_look(state: DomainState, machine: VirtualMachine,
                now: Now) -> Adopted | ExitFound | None:
     """What the first observation says of the time before it."""
+    vm = state.vm
     if vm.pid is not None:
         return Adopted(now)
     if vm.state is not VmState.ABSENT:

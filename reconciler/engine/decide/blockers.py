@@ -40,7 +40,9 @@ class Blocker:
 
 def blocker_of(inputs: Inputs, domain: Domain, decision: Decision, now: Now) -> Blocker | None:
     """The first thing that is in the way, if anything is."""
-    if inputs.vm.state is VmState.UNKNOWN and STOP not in decision.steps:
+    # A VM that does not answer can be stopped; a lock that another process holds cannot.
+    if inputs.vm.state is VmState.UNKNOWN and (
+            STOP not in decision.steps or inputs.vm.pid is None):
         return _unanswering(inputs, now)
     if not decision.steps:
         return None

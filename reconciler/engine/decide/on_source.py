@@ -41,10 +41,9 @@ def _accepted(state: DomainState, event: DefinitionAccepted) -> Next:
     same = state.domain == event.domain
     same_text = kept is not None and (kept.text, kept.file) == (definition.text, definition.file)
     if same and same_text and not state.invalid and state.removal is Removal.NONE:
-        if state.domain is event.domain:
+        if state.domain is not None and state.domain.lines == event.domain.lines:
             return state, ()
-        # Only the line numbers may differ: those of the file instead of the kept text's.
-        return replace(state, domain=event.domain), ()
+        return replace(state, domain=event.domain), ()  # with the file's line numbers
     recovered = (report(state, "domain.recovered", file=definition.file,
                         revision=definition.revision),) if state.invalid else ()
     state = replace(_file_is_there(state), invalid="", domain=event.domain)

@@ -39,7 +39,7 @@ class Drawn:
 
 
 async def draw(settings: Settings, target: Target) -> Drawn:
-    """What would be done if the source were the target; raises SourceError where it cannot be read."""
+    """What would be done if the source were the target; raises SourceError."""
     snapshot = await take(settings)
     if target.kind is Kind.SOURCE:
         try:

@@ -66,8 +66,8 @@ class AbsenceTracker:
             controller.apply(PruneHeld(now, controller.uuid in self._absences.held))
             if controller.uuid in uncertain:
                 continue
-            # What was believed stays so until the file is back, whatever a later look cannot tell:
-            # else what was stopped for good would be started again.
+            # What was believed stays so until the file is back, even if a later look is uncertain:
+            # else a VM that was stopped for good would be started again.
             absent_now = controller.uuid in absent
             verdict = verdicts.get(controller.uuid) if absent_now else Removal.NONE
             if verdict is not None:

@@ -28,7 +28,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection
 
     from reconciler.domain.numbers import Numbers
-    from reconciler.engine.control.controller import DomainController
     from reconciler.engine.control.environment import Environment
     from reconciler.engine.decide.inputs import Now
     from reconciler.engine.decide.state import DomainState
@@ -216,7 +215,7 @@ class SourceSync:
         self.state = replace(self.state, error=error)
 
     def _source_read(self, listing: Listing) -> None:
-        """The listing is complete; with `trouble`, it is the last one that was accepted (rule 3)."""
+        """The listing is complete; with `trouble`, it is the last accepted one (rule 3)."""
         before, journal = self.state, self._environment.journal
         news = listing.commit and listing.commit != before.revision
         back = listing.trouble is None and (before.error is not None or not before.last_success)
@@ -257,7 +256,7 @@ class SourceSync:
         for key, controller in self._domains.owners_of(definitions.accepted).items():
             domain = definitions.accepted[key]
             self._domains.accept(controller, DefinitionAccepted(
-                now, domain, self._stored(key, controller, definitions, listing)))
+                now, domain, self._stored(key, controller.state, definitions, listing)))
             present.add(domain.uuid)
         unclear: dict[str, float] = {}
         for rejected in definitions.rejected:
@@ -277,7 +276,7 @@ class SourceSync:
         self._reported = {k: m for k, m in self._reported.items() if k in rejected_now}
         return present
 
-    def _stored(self, key: str, controller: DomainController, definitions: Definitions,
+    def _stored(self, key: str, state: DomainState, definitions: Definitions,
                 listing: Listing) -> StoredDefinition:
         """The text of a definition; its revision is looked up only where it is a new one."""
         source = definitions.sources[key]
@@ -285,7 +284,7 @@ class SourceSync:
         read_with = {**self._environment.host.keep(),
                      **{name: value for name, value in more.items() if value}}
         text, file = file_text(source.data), source.domain.file
-        kept = controller.state.record.definition
+        kept = state.record.definition
         same = kept is not None and (kept.text, kept.file) == (text, file)
         revision = kept.revision if same and kept is not None else listing.revision_of(source.data)
         return StoredDefinition(text, file, revision, read_with)
