@@ -67,6 +67,7 @@ class Domains:
 
     def recover(self, vms: Path) -> None:
         """A controller for each domain that was kept, or whose VM is in its directory."""
+        self._environment.store.correct_names()
         records = {r.uuid: r for r in self._environment.store.all(self._environment.config.boot_id)}
         names = {record.name: record for record in records.values()}
         homes: dict[str, str] = {}
@@ -108,9 +109,6 @@ class Domains:
         self._queue.forget(old)
         self._removed(old)
         controller.machine.change_uuid(controller.uuid)
-        if controller.uuid not in self._environment.unsaved:  # else the old record is all there is
-            with suppress(OSError):
-                self._environment.store.remove(old)
         with suppress(OSError):  # a full disk: the history is not listed any more
             self._environment.archive.move(old, controller.uuid)
         self._queue.wake(controller.uuid, Priority.FILE)  # what woke it before had another key
@@ -141,9 +139,10 @@ class Domains:
         """Keep what a full disk did not take, now that there may be room."""
         for uuid in tuple(self._environment.unsaved):
             controller = self._controllers.get(uuid)
-            self._environment.unsaved.discard(uuid)
             if controller is not None and not controller.state.forgotten:
                 self._environment.save(controller.state.record)
+            else:
+                del self._environment.unsaved[uuid]
 
     def close(self) -> None:
         """Stop following the VMs, which keep running."""

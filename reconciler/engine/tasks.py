@@ -20,6 +20,7 @@ class Tasks:
         self._fault = fault
         self._tasks: set[asyncio.Task[None]] = set()
         self._failed: asyncio.Future[None] | None = None
+        self._error: BaseException | None = None  # of an essential task that ended before `wait`
 
     def spawn(self, work: Coroutine[Any, Any, None], name: str) -> asyncio.Task[None]:
         """Run it until it ends; an exception is reported."""
@@ -36,6 +37,8 @@ class Tasks:
 
     async def wait(self, over: asyncio.Event) -> None:
         """Until `over` is set; raises the exception of an essential task."""
+        if self._error is not None:
+            raise self._error
         self._failed = asyncio.get_running_loop().create_future()
         stop = asyncio.create_task(over.wait())
         waits: set[asyncio.Future[Any]] = {stop, self._failed}
@@ -62,7 +65,10 @@ class Tasks:
 
     def _essential_ended(self, task: asyncio.Task[None]) -> None:
         self._tasks.discard(task)
-        if task.cancelled() or self._failed is None or self._failed.done():
+        if task.cancelled():
             return
-        error = task.exception()
-        self._failed.set_exception(error or RuntimeError(f"the task {task.get_name()} ended"))
+        error = task.exception() or RuntimeError(f"the task {task.get_name()} ended")
+        if self._failed is None:
+            self._error = self._error or error
+        elif not self._failed.done():
+            self._failed.set_exception(error)

@@ -336,13 +336,20 @@ class VirtualMachine:
             evidence = self._evidence.collect(how, self.record)
             if self.record is not None and self.record.foreign:
                 await process.wait_until_unlocked(self.home, SIGNAL_PATIENCE)
-            self._clean_up()
         except Exception as error:  # noqa: BLE001  # raised again, to the owner of this task
             failure = error
         self.process = None
         requested, self._stop_requested = self._stop_requested, False
-        self._ended.set()
-        self._listener.on_end(evidence, requested=requested)
+        try:
+            # Before the record forgets the process: a reconciler that is killed in between must
+            # find the exit that was not counted.
+            self._listener.on_end(evidence, requested=requested)
+        finally:
+            try:
+                self._clean_up()
+            except Exception as error:  # noqa: BLE001  # the same
+                failure = failure or error
+            self._ended.set()
         if failure is not None:
             raise failure
 

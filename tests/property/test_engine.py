@@ -42,7 +42,7 @@ MEMORY = st.sampled_from([128, 256])
 INNER = st.sampled_from(["", "<r:update policy='manual'/>", "<r:prune policy='keep'/>",
                          "<r:restart policy='never'/>", "<r:update rollback='none'/>",
                          "<r:depends-on domain='a'/>", "<r:start wave='1'/>"])
-FAULTS = st.sampled_from(["start", "never-up", "stop", "hang", "plug"])
+FAULTS = st.sampled_from(["start", "never-up", "stop", "hang", "plug", "host"])
 CARD = ("<interface type='ethernet'><mac address='52:54:00:00:00:0{name}'/><target dev='t-{name}'/>"
         "<link state='{link}'/></interface>")
 SECOND = ("<disk type='file'><source file='{name}2.img'/><target dev='vdb' bus='virtio'/></disk>")

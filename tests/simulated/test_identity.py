@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import signal
+import time
 
 import pytest
 
@@ -146,6 +147,7 @@ def test_names_move_though_the_reconciler_is_killed_meanwhile(site, change, even
     site.verb("sync")
     while len(site.events(event)) == count:
         assert site.reconciler.poll() is None
+        time.sleep(0.002)
     site.kill()
     site.start()
     pids = site.all_run(after)
@@ -187,3 +189,17 @@ def test_another_uuid_keeps_what_is_known_of_a_domain(site, number, held):
     assert site.all_run({"2": "a"})["2"] != pid
     assert len(site.events("domain.started")) == 2
     assert len(site.events("domain.recreating")) == 1
+
+
+def test_a_change_of_uuid_that_was_cut_short_is_finished(site):
+    """Killed after the record was written, and before its file had the new name."""
+    pid = begin(site, {"1": "a"})["1"]
+    site.kill()
+    record = site.path / "state" / "domains" / f"{UUIDS['1']}.json"
+    record.write_text(record.read_text().replace(UUIDS["1"], UUIDS["2"]))
+    site.push({"1-domain": definition("2", "a").replace(b"disk2.img", b"disk1.img")})
+    site.start()
+    pids = site.all_run({"2": "a"})
+    assert pids["2"] != pid
+    assert [path.name for path in record.parent.glob("[!.]*")] == [f"{UUIDS['2']}.json"]
+    assert site.events("domain.destroyed") == []

@@ -13,7 +13,7 @@ import pytest
 
 from reconciler.cli.client import ask
 from reconciler.report.requests import Request
-from tests.simulated.site import REAL, Site, condition, ready, reason
+from tests.simulated.site import LIMIT, REAL, Site, condition, ready, reason
 from tests.simulated.test_gitops import Deployment, text
 from tests.sources.gits import git
 
@@ -41,12 +41,12 @@ def make(tmp_path):
 
 def until_event(site, event, name, count=1):
     """Wait for the journal, which is written before the act."""
-    deadline = time.monotonic() + 20.0
+    deadline = time.monotonic() + LIMIT
     journal = site.path / "state" / "events.jsonl"
     while not journal.exists() or len(
             [e for e in site.events(event) if e.get("domain") == name]) < count:
         assert time.monotonic() < deadline, site.log()
-        os.sched_yield()
+        time.sleep(0.01)
 
 
 def events_of(site, name):

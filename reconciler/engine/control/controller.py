@@ -19,7 +19,7 @@ from reconciler.engine.control.live_update import LiveUpdate
 from reconciler.engine.control.prerequisites import PrerequisiteWatch
 from reconciler.engine.control.prober import Prober, ProbeTarget
 from reconciler.engine.control.process_info import info_of
-from reconciler.engine.control.recovery import first_look, running_found
+from reconciler.engine.control.recovery import ended_before, first_look, running_found
 from reconciler.engine.control.running_definition import without_device
 from reconciler.engine.decide import events
 from reconciler.engine.decide.disruption import agent_socket
@@ -84,7 +84,7 @@ class DomainController:
         before = self._state
         self._state, effects = transition(before, event)
         if self._state.record != before.record and not self._state.forgotten:
-            self._environment.save(self._state.record)
+            self._environment.save(self._state.record, before.uuid)
         for effect in effects:
             self._perform(effect)
         if self._state is not before:
@@ -188,9 +188,12 @@ class DomainController:
         if self._prober.follow(self._probe_target(vm), self.machine):
             self.apply(events.ProbingRestarted(now))
         self.apply(events.Observed(now, vm, info_of(vm, self.machine, before.process)))
-        found = None if before.plan.made else first_look(self._state, self.machine, now)
-        if found is not None:
-            self.apply(found)
+        if not before.plan.made:
+            found = first_look(self._state, self.machine, now)
+            if found is not None:
+                self.apply(found)
+            if ended_before(vm, self.machine):  # only now: what it says of the exit is counted
+                self.machine.mark_ended()
 
     def _probe_target(self, vm: Vm) -> ProbeTarget | None:
         """Paused guests are not probed, whether or not the pause is wanted."""
@@ -274,8 +277,11 @@ class DomainController:
         return self._outcome(outcome)
 
     async def _update(self) -> bool:
-        return await LiveUpdate(self._environment, self.machine, lambda: self._state, self.apply,
-                                self._executor.interrupted.is_set).run()
+        try:
+            return await LiveUpdate(self._environment, self.machine, lambda: self._state,
+                                    self.apply, self._executor.interrupted.is_set).run()
+        except FAILURES as error:  # the host refuses, as it does where a tap cannot be made
+            return self._outcome(failure(Verb.UPDATE, error, self._environment.now()))
 
     async def _start(self, remaining: tuple[Step, ...], priority: Priority) -> bool:
         step = remaining[0]

@@ -37,15 +37,19 @@ class Coordinator:
         self._wake = wake
         self._touched = touched
         self._start_allowed = start_allowed
-        self._summaries: dict[str, DomainSummary] = {}  # by name
+        # A name is of the domain that got it last. One whose file is gone, and whose VM still runs,
+        # may have the same name: it is kept under its name and uuid until then.
+        self._summaries: dict[str, DomainSummary] = {}  # by key
+        self._keys: dict[str, str] = {}  # by uuid
+        self._owners: dict[str, str] = {}  # by key, the uuid
         self._names: dict[str, str] = {}  # by uuid
-        self._owners: dict[str, str] = {}  # by name, whose summary it is
         self._waiting: set[str] = set()  # uuids
         self._dependents: dict[str, set[str]] = {}  # by name, the uuids that depend on it
 
     def surroundings(self, state: DomainState) -> Surroundings:
         """What the other domains have to do with this one, now."""
-        return surroundings(state.name, state.domain, self._summaries, self.limits,
+        key = self._keys.get(state.uuid, state.name)
+        return surroundings(key, state.domain, self._summaries, self.limits,
                             needed=memory_needed(state), home=state.home,
                             start_allowed=self._start_allowed(state.uuid))
 
@@ -62,15 +66,14 @@ class Coordinator:
 
     def update(self, state: DomainState) -> None:
         """A domain has another state; wake those that its change concerns."""
-        name = self._names.get(state.uuid)
-        before = self._summaries[name] if name and self._owners[name] == state.uuid else None
-        now = summarise(state)
+        uuid, now = state.uuid, summarise(state)
         if state.plan.blocked_on in FOR_OTHER_DOMAINS:
-            self._waiting.add(state.uuid)
+            self._waiting.add(uuid)
         else:
-            self._waiting.discard(state.uuid)
-        if now != before or name != state.name:
-            self._replace(state.uuid, state.name, now)
+            self._waiting.discard(uuid)
+        before = self._summaries.get(self._keys.get(uuid, ""))
+        if now != before or self._names.get(uuid) != state.name:
+            self._replace(uuid, state.name, now)
 
     def remove(self, uuid: str) -> None:
         """A domain is not kept any more, or has another uuid now."""
@@ -79,20 +82,34 @@ class Coordinator:
             self._replace(uuid, None, None)
 
     def _replace(self, uuid: str, name: str | None, now: DomainSummary | None) -> None:
-        old_name = self._names.pop(uuid, None)
-        before = None
-        # After an exchange of names, the old name may be another domain's by now.
-        if old_name is not None and self._owners.get(old_name) == uuid:
-            before = self._summaries.pop(old_name)
-            del self._owners[old_name]
+        old_name, key = self._names.pop(uuid, None), self._keys.get(uuid, "")
+        before = self._take(uuid)
         if name is not None and now is not None:
-            self._summaries[name] = now
-            self._names[uuid], self._owners[name] = name, uuid
+            if name != old_name:
+                key = name
+                self._rekey(self._owners.get(name), f"{name} ({self._owners.get(name)})")
+            self._put(uuid, key, now)
+            self._names[uuid] = name
+        if old_name is not None and old_name not in self._summaries:
+            self._rekey(next((u for u, n in self._names.items() if n == old_name), None), old_name)
         self._note_dependents(uuid, before, now)
         self.wake_waiting(uuid)
         for known in {old_name, name} - {None}:
             for other in self._dependents.get(str(known), ()):
                 self._touched(other)
+
+    def _take(self, uuid: str) -> DomainSummary | None:
+        key = self._keys.pop(uuid, "")
+        self._owners.pop(key, None)
+        return self._summaries.pop(key, None)
+
+    def _put(self, uuid: str, key: str, summary: DomainSummary) -> None:
+        self._summaries[key], self._keys[uuid], self._owners[key] = summary, key, uuid
+
+    def _rekey(self, uuid: str | None, key: str) -> None:
+        summary = self._take(uuid) if uuid is not None else None
+        if uuid is not None and summary is not None:
+            self._put(uuid, key, summary)
 
     def _note_dependents(self, uuid: str, before: DomainSummary | None,
                          now: DomainSummary | None) -> None:

@@ -61,7 +61,8 @@ class Environment:
     watch_files: Callable[[Iterable[str], Callable[[], None]], list[Callable[[], None]]]
     spawn: Callable[[Coroutine[Any, Any, None], str], asyncio.Task[None]]
     clocks: Callable[[], Now] = clocks
-    unsaved: set[str] = field(default_factory=set)  # uuids whose record could not be written
+    # Uuids whose record could not be written, with the uuid that its file is named by.
+    unsaved: dict[str, str] = field(default_factory=dict)
     capabilities: Capabilities = field(init=False)
     starts: PrioritySemaphore = field(init=False)
     stops: PrioritySemaphore = field(init=False)
@@ -116,16 +117,20 @@ class Environment:
         return (*files.signature(domain.required_files()),
                 program_identity(self.program_of(domain)))
 
-    def save(self, record: DomainRecord) -> bool:
-        """Keep it; whether it is on disk. A full disk stops no VM, and is reported."""
+    def save(self, record: DomainRecord, before: str = "") -> bool:
+        """Keep it; whether it is on disk. A full disk stops no VM, and is reported.
+
+        `before`: the domain's uuid until now, if that may be another.
+        """
+        before = before or record.uuid
+        file_of = self.unsaved.pop(before, before)
         try:
-            self.store.save(record)
+            self.store.save(record, file_of)
         except OSError as error:
-            self.unsaved.add(record.uuid)
+            self.unsaved[record.uuid] = file_of
             self.journal.write("state.unwritable", severity="error", domain=record.name,
                                reason="StateUnwritable", error=str(error))
             return False
-        self.unsaved.discard(record.uuid)
         return True
 
     def resync(self) -> float:

@@ -31,24 +31,28 @@ def running_found(state: DomainState, machine: VirtualMachine, environment: Envi
 
 def first_look(state: DomainState, machine: VirtualMachine,
                now: Now) -> Adopted | ExitFound | None:
-    """What the first observation says of the time before it; cleans up after a VM that ended."""
+    """What the first observation says of the time before it."""
     vm = state.vm
     if vm.pid is not None:
         return Adopted(now)
     if vm.state is not VmState.ABSENT:
         return None
     record = machine.record
-    if record is not None and record.pid is not None:
-        found = None
+    if record is not None and ended_before(vm, machine):
         if record.boot_id != state.config.boot_id:
-            found = _with_the_host(now)
-        elif not record.pending_action:  # else the reconciler was stopping or starting it
-            found = ExitFound(now, classify(machine.exit_evidence(), now.clock, now.wall))
-        machine.mark_ended()
-        return found
+            return _with_the_host(now)
+        if not record.pending_action:  # else the reconciler was stopping or starting it
+            return ExitFound(now, classify(machine.exit_evidence(), now.clock, now.wall))
+        return None
     if record is None and was_up_at_reboot(state.attempts):
         return _with_the_host(now)  # its record went with the run-time directory
     return None
+
+
+def ended_before(vm: Vm, machine: VirtualMachine) -> bool:
+    """Whether the record is of a process that ended, and that was not cleaned up after."""
+    record = machine.record
+    return vm.state is VmState.ABSENT and record is not None and record.pid is not None
 
 
 def _with_the_host(now: Now) -> ExitFound:

@@ -90,13 +90,16 @@ def _on_start(inputs: Inputs, now: Now) -> Blocker | None:
         return Blocker(BlockedOn.NAME, "WaitingForSlot",
                        f"waiting for the VM of {around.name_taken_by} to stop, which still runs "
                        "under this name")
-    if not inputs.recreating:  # a recreate that has stopped its VM waits for no order of a boot
-        if not around.wave_ready:
-            return Blocker(BlockedOn.WAVE, "WaitingForSlot",
-                           "waiting for domains in earlier start waves")
-        if now.clock < inputs.start_after:
-            return Blocker(BlockedOn.DELAY, "WaitingForSlot", "start delay has not elapsed",
-                           inputs.start_after)
+    # A recreate that has stopped its VM waits for no order of a boot, nor for a dependency: it did
+    # not before the stop, and would leave the domain without a VM.
+    if inputs.recreating:
+        return None
+    if not around.wave_ready:
+        return Blocker(BlockedOn.WAVE, "WaitingForSlot",
+                       "waiting for domains in earlier start waves")
+    if now.clock < inputs.start_after:
+        return Blocker(BlockedOn.DELAY, "WaitingForSlot", "start delay has not elapsed",
+                       inputs.start_after)
     if around.unmet:
         return Blocker(BlockedOn.DEPENDENCY, "WaitingForDependency", ", ".join(around.unmet))
     return None

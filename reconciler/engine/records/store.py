@@ -8,6 +8,7 @@ a difference (rule 4).
 from __future__ import annotations
 
 import json
+from contextlib import suppress
 from dataclasses import asdict, replace
 from typing import TYPE_CHECKING
 
@@ -50,9 +51,18 @@ class Store:
         except (OSError, ValueError, TypeError):
             return None
 
-    def save(self, record: DomainRecord) -> None:
-        """Replace one; raises OSError."""
-        write_whole(self._path(record.uuid), json.dumps(encode(record)).encode())
+    def save(self, record: DomainRecord, file_of: str = "") -> None:
+        """Replace one; raises OSError. `file_of`: the uuid that its file is named by until now, if another.
+
+        First the contents, then the name: a domain that gets another uuid is never kept twice.
+        """
+        data, path = json.dumps(encode(record)).encode(), self._path(record.uuid)
+        before = self._path(file_of or record.uuid)
+        if before != path and before.exists():
+            write_whole(before, data)
+            before.replace(path)
+        else:
+            write_whole(path, data)
 
     def load(self, path: Path, boot_id: str) -> DomainRecord | None:
         """One record as of this boot; None when it cannot be understood."""
@@ -68,6 +78,12 @@ class Store:
         found = (self.load(path, boot_id) for path in sorted(self._directory.glob("*.json"))
                  if not path.name.startswith("."))
         return [record for record in found if record is not None]
+
+    def correct_names(self) -> None:
+        """Finish the changes of uuids in which a reconciler was killed."""
+        for path in sorted(self._directory.glob("[!.]*.json")):
+            with suppress(OSError, ValueError, TypeError, KeyError):
+                path.replace(self._path(json.loads(path.read_bytes())["uuid"]))
 
     def remove(self, uuid: str) -> None:
         """Delete one; raises OSError."""
