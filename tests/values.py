@@ -9,7 +9,7 @@ from reconciler.domain.model import Boot, DesiredState, Domain, MachineType, Pol
 from reconciler.engine.decide.inputs import Inputs, Now, Vm, VmState
 
 HOST = ReadingHost("x86_64", Path("/images"), Path("/state/nvram"))
-XML = """<domain type='kvm'><name>{name}</name><memory unit='MiB'>{memory}</memory>
+XML = """<domain type='kvm'><name>{name}</name><memory unit='MiB'>{memory}</memory>{head}
 <os><type arch='x86_64' machine='q35'>hvm</type>
 <loader type='pflash' readonly='yes'>fw.fd</loader></os>
 <devices><disk type='file'><source file='{name}.img'/><target dev='vda' bus='virtio'/></disk>
@@ -19,10 +19,10 @@ XML = """<domain type='kvm'><name>{name}</name><memory unit='MiB'>{memory}</memo
 
 
 def xml(name: str = "a", state: str = "running", memory: int = 128, inner: str = "",
-        devices: str = "") -> bytes:
-    """A small domain file."""
+        devices: str = "", head: str = "") -> bytes:
+    """A small domain file; `head` is what stands beside its memory."""
     return XML.format(name=name, state=state, memory=memory, inner=inner,
-                      devices=devices).encode()
+                      devices=devices, head=head).encode()
 
 
 def domain(state: DesiredState = DesiredState.RUNNING, memory: int = 128,

@@ -13,7 +13,7 @@ import pytest
 
 from reconciler.errors import HostError, UsageError
 from reconciler.report import server as server_module
-from reconciler.report.authorization import Gate
+from reconciler.report.authorization import Authorization
 from reconciler.report.requests import Request
 from reconciler.report.server import LONGEST_BODY, Server
 from reconciler.report.webhook import signature
@@ -42,6 +42,13 @@ async def ask(path, method: str, target: str, body: bytes = b"") -> tuple[int, o
     answer = await raw(path, head.encode() + body)
     status, _, rest = answer.partition(b"\r\n\r\n")
     return int(status.split()[1]), json.loads(rest)
+
+
+def hung_up(client: socket.socket) -> None:
+    """Wait, without reading anything, until the server closes the connection."""
+    poll = select.poll()
+    poll.register(client, select.POLLRDHUP)
+    assert poll.poll(LIMIT * 1000), "the connection is still open"
 
 
 class Handler:
@@ -108,7 +115,7 @@ async def test_a_request_that_does_not_exist_is_404_and_another_method_405(
         assert handler.asked == []
 
 
-async def test_a_fault_of_ours_is_answered_and_told(tmp_path):
+async def test_an_internal_error_is_answered_and_reported(tmp_path):
     async with serving(tmp_path) as (path, handler, _):
         status, value = await ask(path, "GET", "/api/v1/plan?do=fault")
         assert (status, value["reason"]) == (500, "InternalError")
@@ -130,7 +137,7 @@ async def test_errors_become_statuses_with_reason_and_hint(tmp_path):
     b"POST / HTTP/1.1\r\nhost: x\r\ncontent-length: -1\r\n\r\n",
     b"POST / HTTP/1.1\r\nhost: x\r\ncontent-length: 10\r\n\r\nhalf",
     b"GET / HTTP/1.1\r\nhost: x\r\n" + b"a: b\r\n" * 20_000])
-async def test_junk_is_hung_up_on_and_others_are_served(tmp_path, junk):
+async def test_junk_is_disconnected_and_other_clients_are_served(tmp_path, junk):
     failures = []
     asyncio.get_running_loop().set_exception_handler(lambda _loop, what: failures.append(what))
     async with serving(tmp_path) as (path, handler, _):
@@ -140,7 +147,7 @@ async def test_junk_is_hung_up_on_and_others_are_served(tmp_path, junk):
     assert failures == []
 
 
-async def test_a_body_is_read_and_not_needed_up_to_a_limit(tmp_path):
+async def test_a_body_is_read_and_ignored_up_to_a_limit(tmp_path):
     async with serving(tmp_path) as (path, handler, _):
         assert (await ask(path, "POST", "/api/v1/sync", b"x" * LONGEST_BODY))[0] == 200
         big = LONGEST_BODY + 1
@@ -149,7 +156,7 @@ async def test_a_body_is_read_and_not_needed_up_to_a_limit(tmp_path):
         assert [request for request, _, _ in handler.asked] == [Request.SYNC]
 
 
-async def test_a_slow_answer_delays_nobody_else_and_ends_with_the_server(tmp_path):
+async def test_a_slow_answer_delays_no_other_client_and_ends_with_the_server(tmp_path):
     async with serving(tmp_path) as (path, handler, server):
         slow = asyncio.create_task(
             raw(path, b"GET /api/v1/plan?do=slow HTTP/1.1\r\nhost: x\r\n\r\n"))
@@ -160,7 +167,7 @@ async def test_a_slow_answer_delays_nobody_else_and_ends_with_the_server(tmp_pat
         assert not path.exists()
 
 
-async def test_the_socket_is_private_and_replaces_one_that_a_killed_reconciler_left(tmp_path):
+async def test_the_socket_is_private_and_replaces_that_of_a_killed_reconciler(tmp_path):
     (tmp_path / "api.sock").touch()
     before = os.umask(0)
     os.umask(before)
@@ -202,7 +209,7 @@ async def test_what_a_reconciler_answers(tmp_path):
     ("GET", "/api/v1/domains/web2/explain", 404, "no domain 'web2'; did you mean 'web1'?"),
     ("POST", "/api/v1/domains/web1/restart",
      409, "'web1' is stopped by its file (state='stopped')"),
-    ("POST", "/api/v1/domains/web1/hold?for=soon", 409, "'soon' is no duration"),
+    ("POST", "/api/v1/domains/web1/hold?for=soon", 409, "'soon' is not a duration"),
     ("POST", "/api/v1/approvals", 409, "nothing waits"),
     ("POST", "/api/v1/approvals/p-1", 409, "nothing waits for approval under 'p-1'"),
     ("POST", "/api/v1/sync?wait=soon", 409, "wait='soon'; accepted: seconds"),
@@ -262,8 +269,8 @@ async def listening(tmp_path, handler, gate):
         await server.stop()
 
 
-async def test_over_tcp_the_gate_is_asked_first(tmp_path, handler):
-    async with listening(tmp_path, handler, Gate(loopback=True, token=b"t")) as port:
+async def test_over_tcp_authorization_comes_first(tmp_path, handler):
+    async with listening(tmp_path, handler, Authorization(loopback=True, token=b"t")) as port:
         status, value = await over_tcp(port, "POST", "/api/v1/sync")
         assert (status, handler.asked) == (401, [])
         assert "Bearer" in value["hint"]
@@ -273,8 +280,8 @@ async def test_over_tcp_the_gate_is_asked_first(tmp_path, handler):
         assert [request for request, _, _ in handler.asked] == [Request.SYNC, Request.PLAN]
 
 
-async def test_over_tcp_what_does_not_exist_takes_the_right_of_what_does(tmp_path, handler):
-    async with listening(tmp_path, handler, Gate(loopback=True, token=b"t")) as port:
+async def test_over_tcp_unknown_requests_need_the_same_rights(tmp_path, handler):
+    async with listening(tmp_path, handler, Authorization(loopback=True, token=b"t")) as port:
         assert (await over_tcp(port, "GET", "/nothing"))[0] == 404
         assert (await over_tcp(port, "POST", "/nothing"))[0] == 401
         assert (await over_tcp(port, "POST", "/livez"))[0] == 401
@@ -282,10 +289,11 @@ async def test_over_tcp_what_does_not_exist_takes_the_right_of_what_does(tmp_pat
         assert (await over_tcp(port, "GET", "/hooks/git"))[0] == 405
 
 
-async def test_a_webhook_s_body_is_read_whole_and_nobody_else_s(tmp_path, handler):
+async def test_only_a_webhook_may_have_a_large_body(tmp_path, handler):
     body = b"x" * (2 * LONGEST_BODY)
     signed = signature(body, b"s")
-    async with listening(tmp_path, handler, Gate(loopback=True, token=b"t", secret=b"s")) as port:
+    allowed = Authorization(loopback=True, token=b"t", secret=b"s")
+    async with listening(tmp_path, handler, allowed) as port:
         assert (await over_tcp(port, "POST", "/hooks/git", body,
                                x_hub_signature_256=signed))[0] == 200
         assert (await over_tcp(port, "POST", "/hooks/git", body + b"y",
@@ -295,7 +303,7 @@ async def test_a_webhook_s_body_is_read_whole_and_nobody_else_s(tmp_path, handle
         assert len(handler.asked) == 1
 
 
-async def test_a_webhook_wakes_a_look_at_the_source(tmp_path):
+async def test_a_webhook_triggers_a_read_of_the_source(tmp_path):
     place = Place(tmp_path, "http: {listen: '127.0.0.1:0'}\n"
                             "source: {webhook_secret_file: secret}\n")
     (tmp_path / "secret").write_text("s\n")
@@ -326,8 +334,8 @@ async def test_an_unusable_secret_is_reported_at_the_start(tmp_path, text, mode,
     assert [said in event["message"] for event in told] == ([True] if said else [])
 
 
-async def test_a_port_that_is_taken_is_reported_and_stops_no_vm(tmp_path, handler):
-    async with listening(tmp_path, handler, Gate(loopback=True)) as port:
+async def test_a_port_in_use_is_reported_and_the_reconciler_goes_on(tmp_path, handler):
+    async with listening(tmp_path, handler, Authorization(loopback=True)) as port:
         (tmp_path / "place").mkdir()
         place = Place(tmp_path / "place", f"http: {{listen: '127.0.0.1:{port}'}}\n")
         async with running(place) as daemon:
@@ -342,7 +350,7 @@ async def test_another_method_does_nothing(tmp_path):
         assert (status, daemon.environment.store.hold) == (405, None)
 
 
-async def test_a_client_that_does_not_read_its_answer_is_disconnected(tmp_path, monkeypatch):
+async def test_a_client_that_does_not_read_is_disconnected(tmp_path, monkeypatch):
     monkeypatch.setattr(server_module, "PATIENCE", 0.2)
     async with serving(tmp_path) as (path, _, _):
         with socket.socket(socket.AF_UNIX) as client:
@@ -355,7 +363,7 @@ async def test_a_client_that_does_not_read_its_answer_is_disconnected(tmp_path, 
         assert (status, len(value)) == (200, 16 << 20)
 
 
-async def test_a_client_that_waits_while_the_server_stops_causes_no_error(tmp_path):
+async def test_a_client_that_waits_when_the_server_stops_is_not_an_error(tmp_path):
     faults = []
     asyncio.get_running_loop().set_exception_handler(lambda _, context: faults.append(context))
     handler = Handler()

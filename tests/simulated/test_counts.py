@@ -160,7 +160,7 @@ def test_a_resting_process_is_woken_by_its_clocks_alone(tmp_path):
         value = site.until(lambda v: True)
         before = wakeups(pid), read_calls(pid)
         # The long poll that hears nothing is the moment; nobody asks meanwhile.
-        with pytest.raises(Unreachable, match="does not answer within 1 s"):
+        with pytest.raises(Unreachable, match="did not answer within 1 s"):
             ask(site.settings, Request.STATUS, limit=1.0,
                 query={"wait": str(value["sequence"] + 5)})
         assert wakeups(pid) - before[0] < 40  # 5 a second to look at monitors, and the asking

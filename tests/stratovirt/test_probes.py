@@ -92,11 +92,15 @@ def test_a_person_on_the_console_goes_first(console):
 
 def test_only_so_much_of_a_console_is_kept(console):
     guest, path = console
-    probe = probes.Console("never")
+    probe = probes.Console("begin*end")
+    os.write(guest, b"begin")
     for _ in range(20):
         os.write(guest, b"x" * 3000)
         probe.check(path)
-    assert len(probe._text) <= 16384
+    os.write(guest, b"end")
+    assert probe.check(path) != ""  # the beginning is not kept any more
+    os.write(guest, b"begin end")
+    assert probe.check(path) == ""
     probe.close()
 
 

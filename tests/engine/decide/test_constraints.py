@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from reconciler.domain.model import Dependency, DesiredState, Met
+from reconciler.domain.model import Dependency, DependencyCondition, DesiredState
 from reconciler.engine.decide.constraints import DomainSummary, Limits, surroundings
 from reconciler.engine.decide.inputs import Surroundings, VmState
 from tests.values import domain
@@ -13,7 +13,7 @@ FREE = Limits(2, None)
 STOPPED, PAUSED = DesiredState.STOPPED, DesiredState.PAUSED
 
 
-def needs(*names, condition=Met.STARTED, **more):
+def needs(*names, condition=DependencyCondition.STARTED, **more):
     return domain(depends_on=tuple(Dependency(name, condition) for name in names), **more)
 
 
@@ -50,8 +50,8 @@ def test_a_dependency_is_met_when_it_runs(db, says):
 
 
 def test_a_dependency_on_its_health_waits_for_ready():
-    assert of(needs("db", condition=Met.HEALTHY), db=other()).unmet == ()
-    found, = of(needs("db", condition=Met.HEALTHY), db=other(ready=False)).unmet
+    assert of(needs("db", condition=DependencyCondition.HEALTHY), db=other()).unmet == ()
+    found, = of(needs("db", condition=DependencyCondition.HEALTHY), db=other(ready=False)).unmet
     assert "not healthy yet" in found
 
 

@@ -1,27 +1,54 @@
-"""Which definitions were applied to a domain, on values alone."""
+"""Which definitions were applied to a domain, one entry for each, in their order."""
 
-import pytest
+from __future__ import annotations
+
+from dataclasses import replace
 
 from reconciler.engine.decide.definition_history import Entry, applied, digest
 from reconciler.engine.decide.state import StoredDefinition
+from tests.engine.decide.states import NEW, OLD
 
-A, B = StoredDefinition("<a/>", "a.xml", "r1"), StoredDefinition("<b/>", "a.xml", "r2")
-
-
-def entries(*definitions, keep=20):
-    history = ()
-    for number, definition in enumerate(definitions):
-        history = applied(history, definition, "InSync", f"t{number}", keep)
-    return [Entry.of(value) for value in history]
+ONE = Entry(1, digest(OLD.data), "main@1", "a.xml", "t1", "t1", "InSync")
+VALUE = {"number": 1, "hash": digest(OLD.data), "revision": "main@1", "file": "a.xml",
+         "firstApplied": "t1", "lastApplied": "t1", "result": "InSync", "count": 1}
 
 
-def test_each_definition_is_an_entry_and_the_same_one_in_a_row_is_counted():
-    first, second, third = entries(A, A, B, A)
-    assert (first.number, first.count, first.first, first.last) == (1, 2, "t0", "t1")
-    assert (second.number, second.revision, second.hash) == (2, "r2", digest(b"<b/>"))
-    assert (third.number, third.hash) == (3, first.hash)
+def test_the_first_definition_has_the_number_1():
+    assert applied((), OLD, "InSync", "t1", 20) == (VALUE,)
 
 
-@pytest.mark.parametrize("keep", [1, 2, 3])
-def test_only_the_newest_entries_are_kept_and_their_numbers_go_on(keep):
-    assert [e.number for e in entries(A, B, A, B, A, keep=keep)] == list(range(6 - keep, 6))
+def test_an_entry_is_what_its_record_says():
+    assert ONE.value == VALUE
+    other = replace(ONE, number=3, last="t2", result="RolledBack", count=2)
+    assert Entry.of(other.value) == other
+
+
+def test_another_definition_is_another_entry():
+    assert applied((VALUE,), NEW, "RolledBack", "t2", 20) == (VALUE, Entry(
+        2, digest(NEW.data), "main@2", "a.xml", "t2", "t2", "RolledBack").value)
+
+
+def test_a_definition_that_is_applied_again_is_counted_with_its_newest_result():
+    again = StoredDefinition(OLD.text, "moved.xml", "main@3")
+    before = Entry(7, "sha256:x", "main@0", "a.xml", "t0", "t0", "InSync").value
+    assert applied((before, VALUE), again, "CrashLoop", "t2", 1) == (before, Entry(
+        1, digest(OLD.data), "main@3", "moved.xml", "t1", "t2", "CrashLoop", 2).value)
+
+
+def test_going_back_to_an_older_definition_is_an_entry_of_its_own():
+    history = applied(applied((VALUE,), NEW, "InSync", "t2", 20), OLD, "InSync", "t3", 20)
+    assert [(e["number"], e["hash"]) for e in history] == [
+        (1, digest(OLD.data)), (2, digest(NEW.data)), (3, digest(OLD.data))]
+
+
+def test_of_more_entries_than_are_kept_the_oldest_go_and_numbers_go_on():
+    history = (VALUE,)
+    for number in range(5):
+        history = applied(history, StoredDefinition(str(number)), "InSync", "t", 3)
+    assert [e["number"] for e in history] == [4, 5, 6]
+
+
+def test_a_definition_is_named_by_its_bytes():
+    assert digest(b"<domain/>") == "sha256:060eb14b1cfb"
+    odd = StoredDefinition(b"\xff".decode(errors="surrogateescape"))
+    assert odd.data == b"\xff"

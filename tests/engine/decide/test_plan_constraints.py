@@ -163,9 +163,9 @@ def test_pain_6_every_field_is_listed_on_each_pass_and_none_that_was_reverted():
         return paths
 
     kernel = {"boot": replace(old.boot, kernel="/other")}
-    assert pending(memory=256 << 20, vcpus=4, **kernel) == ["memory", "vcpus", "kernel"]
-    assert pending(vcpus=4, **kernel) == ["vcpus", "kernel"]
-    assert pending(**kernel) == ["kernel"]
+    assert pending(memory=256 << 20, vcpus=4, **kernel) == ["memory", "vcpu", "os/kernel"]
+    assert pending(vcpus=4, **kernel) == ["vcpu", "os/kernel"]
+    assert pending(**kernel) == ["os/kernel"]
     assert pending() == []
 
 

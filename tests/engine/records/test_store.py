@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as some
 
-from reconciler.domain.model import Place
+from reconciler.domain.place import Place
 from reconciler.engine.decide.inputs import Attempts, Exit, ExitKind, Hold, RetryState
 from reconciler.engine.decide.state import DomainRecord, StoredDefinition
 from reconciler.engine.records.store import Store

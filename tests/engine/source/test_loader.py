@@ -210,7 +210,7 @@ def test_where_one_domain_of_a_file_conflicts_the_others_are_accepted(loader):
 def test_several_domains_cannot_share_one_uuid(loader):
     found = take(loader, a=with_uuid(counted(2)))
     assert found.accepted == {}
-    assert "so write {index} into it" in found.rejected[0].message
+    assert "so use {index} in it" in found.rejected[0].message
     found = take(loader, {UUID: "a.xml"}, a=with_uuid(counted(3)))
     assert list(found.accepted) == ["a.xml#0"]
 
