@@ -10,7 +10,7 @@ from tests.engine.control.host import is_up, shown, up
 from tests.engine.making import state_of, until
 
 
-async def test_pain_8_a_kill_for_want_of_memory_is_a_kind_of_its_own(host):
+async def test_pain_8_an_out_of_memory_kill_is_a_kind_of_its_own(host):
     host.drop("a")
     async with up(host) as daemon:
         for count, for_memory in enumerate((True, False), 1):
