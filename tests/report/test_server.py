@@ -177,7 +177,7 @@ async def real(tmp_path):
     place.drop("web1")
     async with running(place) as reconciler:
         await until(reconciler, settled(reconciler, 1))
-        yield reconciler.settings.api_socket
+        yield place.path / "run" / "api.sock"
 
 
 async def test_what_a_reconciler_answers(tmp_path):
@@ -198,10 +198,10 @@ async def test_what_a_reconciler_answers(tmp_path):
     ("GET", "/", 404, "no such request: GET /"),
     ("DELETE", "/api/v1/status", 405, "method not allowed: DELETE /api/v1/status"),
     ("GET", "/api/v1/domains/web2/explain", 404, "no domain 'web2'; did you mean 'web1'?"),
-    ("POST", "/api/v1/domains/web1/restart", 409, "the file of 'web1' wants it stopped"),
+    ("POST", "/api/v1/domains/web1/restart", 409, "'web1' is stopped by its file"),
     ("POST", "/api/v1/domains/web1/hold?for=soon", 409, "'soon' is no duration"),
     ("POST", "/api/v1/approvals", 409, "nothing waits"),
-    ("POST", "/api/v1/approvals/p-1", 409, "nothing waits under 'p-1'"),
+    ("POST", "/api/v1/approvals/p-1", 409, "nothing waits for approval under 'p-1'"),
     ("POST", "/api/v1/sync?wait=soon", 409, "wait='soon'; accepted: seconds"),
     ("POST", "/api/v1/sync?wait=nan", 409, "wait='nan'; accepted: seconds"),
     ("POST", "/api/v1/sync?wait=-1", 409, "wait='-1'; accepted: seconds")])
@@ -298,11 +298,11 @@ async def test_a_webhook_triggers_a_read_of_the_source(tmp_path):
                             "source: {webhook_secret_file: secret}\n")
     (tmp_path / "secret").write_text("s\n")
     async with running(place) as reconciler:
-        port, before = reconciler.server.port, reconciler.sync.handled
+        port, before = reconciler.server.port, reconciler.source.state.handled
         assert (await over_tcp(port, "POST", "/hooks/git", b"{}", x_gitlab_token="no"))[0] == 401
-        assert reconciler.sync.handled == before
+        assert reconciler.source.state.handled == before
         assert (await over_tcp(port, "POST", "/hooks/git", b"{}", x_gitlab_token="s"))[0] == 200
-        await until(reconciler, lambda: reconciler.sync.handled > before)
+        await until(reconciler, lambda: reconciler.source.state.handled > before)
         assert place.told("hook.received")
         assert (await over_tcp(port, "GET", "/livez"))[0] == 200
         assert (await over_tcp(port, "GET", "/api/v1/status"))[0] == 200
@@ -311,7 +311,7 @@ async def test_a_webhook_triggers_a_read_of_the_source(tmp_path):
 
 
 @pytest.mark.parametrize(("text", "mode", "said"), [
-    (None, 0, "No such file"), ("s\n", 0o644, "everybody on this host may use"),
+    (None, 0, "No such file"), ("s\n", 0o644, "every user of this host can read this secret"),
     (" \n", 0o600, "is empty"), ("s\n", 0o600, None)])
 async def test_an_unusable_secret_is_reported_at_the_start(tmp_path, text, mode, said):
     place = Place(tmp_path, "http: {listen: '127.0.0.1:0'}\n"
@@ -336,8 +336,8 @@ async def test_a_port_in_use_is_reported_and_the_reconciler_goes_on(tmp_path, ha
 async def test_another_method_does_nothing(tmp_path):
     place = Place(tmp_path)
     async with running(place) as reconciler:
-        status, _ = await ask(reconciler.settings.api_socket, "PUT", "/api/v1/hold")
-        assert (status, reconciler.context.store.hold) == (405, None)
+        status, _ = await ask(place.path / "run" / "api.sock", "PUT", "/api/v1/hold")
+        assert (status, reconciler.environment.store.hold) == (405, None)
 
 
 async def test_a_client_that_does_not_read_is_disconnected(tmp_path, monkeypatch):
