@@ -55,7 +55,7 @@ def _text(value: dict[str, Any]) -> str:
         lines.append(f"  expanded  from {value['expandedFrom']}")
     if "definition" in value:
         lines.append(paint("\nDefinition, with all defaults", "bold"))
-        lines += _tree(value["definition"], 1)
+        lines += [f"  {path}: {shown}" for path, shown in value["definition"].items()]
         lines.append(paint("\nFilled in, and why", "bold"))
         lines += [f"  {f['what']}: {f['value']}  {paint(f['why'], 'dim')}"
                   for f in value["filledIn"]] or ["  nothing"]
@@ -103,21 +103,6 @@ def _places(tree: dict[str, Any]) -> list[str]:
         for number, what in functions.items():
             port = f"{what['rootPort']} → " if "rootPort" in what else ""
             lines.append(f"      {number}  {port}{what['device'] or 'empty'}")
-    return lines
-
-
-def _tree(value: Any, depth: int) -> list[str]:
-    pad = "  " * depth
-    lines: list[str] = []
-    for key, item in value.items():
-        if isinstance(item, dict):
-            lines += [f"{pad}{key}:", *_tree(item, depth + 1)]
-        elif isinstance(item, list) and item and isinstance(item[0], dict):
-            for entry in item:
-                shown = " ".join(f"{k}={v}" for k, v in entry.items() if k != "kind")
-                lines.append(f"{pad}{entry.get('kind', key)}: {shown}")
-        else:
-            lines.append(f"{pad}{key}: {item}")
     return lines
 
 

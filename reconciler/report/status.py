@@ -51,7 +51,7 @@ def summary(domains: list[dict[str, Any]]) -> dict[str, Any]:
 
 def write(directory: Path, value: Mapping[str, Any]) -> None:
     """Replace status.json atomically."""
-    write_whole(directory / STATUS, _text(value).encode())
+    write_whole(directory / STATUS, _text(value).encode(), durable=False)
 
 
 def _text(value: Mapping[str, Any]) -> str:
@@ -68,4 +68,5 @@ def _list(items: Iterable[Any]) -> str:
 def beat(directory: Path, at: str, pid: int, every: float) -> None:
     """Write the heartbeat: the reconciler is alive and the last status still current."""
     write_whole(directory / HEARTBEAT, json.dumps(
-        {"at": at, "pid": pid, "heartbeatEvery": f"{every:g}s"}).encode() + b"\n")
+        {"at": at, "pid": pid, "heartbeatEvery": f"{every:g}s"}).encode() + b"\n",
+                durable=False)

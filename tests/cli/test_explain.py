@@ -32,7 +32,8 @@ def test_people_read_the_story_the_definition_and_the_places(shared):
 def test_the_places_are_a_tree(shared):
     lines = shared.verb("explain", "a").stdout.splitlines()
     at = lines.index("  pcie.0")
-    assert lines[at + 1:at + 3] == ["    slot 0x01", "      0x0  pcie.1 → virtio-serial:0"]
+    assert lines[at + 1:at + 3] == ["    slot 0x01",
+                                    "      0x0  pcie.1 → controller[virtio-serial0]"]
     assert any(line.endswith("→ empty") for line in lines[at:])
 
 
@@ -53,8 +54,8 @@ def test_a_place_of_its_own_on_pcie_0_is_in_the_tree():
     devices = DISK + disk(inner=at(0, 9))
     found = explain_domain(read(devices=devices), text(devices=devices), {}, 1, ["stratovirt"],
                            Path("/run/a"), Policy())
-    assert found["tree"]["0x09"] == {"0x0": {"device": "disk:vdb"}}
-    assert found["tree"]["0x01"]["0x0"] == {"rootPort": "pcie.1", "device": "disk:vda"}
+    assert found["tree"]["0x09"] == {"0x0": {"device": "disk[vdb]"}}
+    assert found["tree"]["0x01"]["0x0"] == {"rootPort": "pcie.1", "device": "disk[vda]"}
     micro = explain_domain(read(os=MICROVM), text(os=MICROVM), {}, 1, ["stratovirt"],
                            Path("/run/a"), Policy())
     assert micro["tree"] == {}
@@ -67,6 +68,8 @@ def test_without_a_reconciler_a_file_is_explained(idle):
     assert "Definition, with all defaults" in done.stdout
     value = json.loads(idle.verb("explain", "a", "-o", "json").stdout)
     assert value["definition"]["name"] == "a"
+    assert value["definition"]["disk[vda]/target/@dev"] == "vda"
+    assert value["definition"]["reconcile/@state"] == "running"
     assert value["commandLine"][-1] == "chardev=people,id=people,mode=control"
 
 

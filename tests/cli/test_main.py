@@ -135,4 +135,4 @@ def test_a_wrong_duration_is_an_error_of_usage(capsys, words):
     with pytest.raises(SystemExit) as caught:
         main([*words, "--timeout", "1x"])
     assert caught.value.code == 2
-    assert "'1x' is no duration (accepted: 500ms, 10s, 5m, 1h, 2d)" in capsys.readouterr().err
+    assert "'1x' is not a duration (accepted: 500ms, 10s, 5m, 1h, 2d)" in capsys.readouterr().err

@@ -164,7 +164,7 @@ def test_expanded_files_are_planned_the_same_without_a_reconciler(idle):
     running = json.loads(idle.verb("explain", "a-1", "-o", "json").stdout)
     for name in ("expandedFrom", "definition", "filledIn", "commandLine", "xml"):
         assert running[name] == offline[name]
-    assert "disk[vda]/alias" in [f["what"] for f in running["filledIn"]]
+    assert "disk[vda]/alias/@name" in [f["what"] for f in running["filledIn"]]
     assert plans(idle) == (code, value)
     assert "b.xml: assigned to another host (placement/@host)" in idle.verb("status").stdout
     # A change that comes from the defaults is told with their line.
@@ -175,7 +175,7 @@ def test_expanded_files_are_planned_the_same_without_a_reconciler(idle):
                              b"'urn:stratovirt-reconciler:1'><r:update policy='manual'/>"
                              b"</r:reconcile></metadata></domain>")
     idle.until(lambda v: any(d["pending"] for d in v["domains"]))
-    assert "defaults.xml:4  vcpus: 3 → 4" in idle.verb("plan", "a-0").stdout
+    assert "defaults.xml:4  vcpu: 3 → 4" in idle.verb("plan", "a-0").stdout
 
 
 def test_while_the_defaults_are_written_nobody_can_tell(idle):

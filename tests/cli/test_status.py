@@ -79,11 +79,14 @@ def test_watch_shows_it_again_when_it_changes(site):
     with subprocess.Popen([sys.executable, "-u", "-m", "reconciler", "-c", str(site.config),
                            "status", "--watch", "-o", "name"], cwd=ROOT, text=True,
                           stdout=subprocess.PIPE) as watch:
-        assert watch.stdout.readline() == "a\n"
-        site.drop("b", "stopped")
-        assert [watch.stdout.readline() for _ in range(2)] == ["a\n", "b\n"]
-        watch.send_signal(signal.SIGINT)
-        assert watch.wait(10) == 130
+        try:
+            assert watch.stdout.readline() == "a\n"
+            site.drop("b", "stopped")
+            assert [watch.stdout.readline() for _ in range(2)] == ["a\n", "b\n"]
+            watch.send_signal(signal.SIGINT)
+            assert watch.wait(10) == 130
+        finally:
+            watch.kill()  # else leaving the block would wait for it
 
 
 def test_never_run_is_2(idle):

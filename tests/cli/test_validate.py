@@ -146,7 +146,7 @@ def test_a_file_is_expanded_as_it_will_be(idle):
     done = idle.verb("validate", str(web))
     assert done.returncode == 1
     assert f"{web}:4: error: domain: writable disk" in done.stdout
-    assert f"is also the writable disk of {web}#0:4; accepted: each once on a host, so write " in (
+    assert f"is also the writable disk of {web}#0:4; accepted: one domain per host, so use " in (
         done.stdout)
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import select
+import socket
 from contextlib import asynccontextmanager
 
 import pytest
@@ -40,6 +42,13 @@ async def ask(path, method: str, target: str, body: bytes = b"") -> tuple[int, o
     answer = await raw(path, head.encode() + body)
     status, _, rest = answer.partition(b"\r\n\r\n")
     return int(status.split()[1]), json.loads(rest)
+
+
+def hung_up(client: socket.socket) -> None:
+    """Wait, without reading anything, until the server closes the connection."""
+    poll = select.poll()
+    poll.register(client, select.POLLRDHUP)
+    assert poll.poll(LIMIT * 1000), "the connection is still open"
 
 
 class Handler:
@@ -175,9 +184,9 @@ async def test_the_socket_is_private_and_replaces_that_of_a_killed_reconciler(tm
 async def real(tmp_path):
     place = Place(tmp_path)
     place.drop("web1")
-    async with running(place) as reconciler:
-        await until(reconciler, settled(reconciler, 1))
-        yield place.path / "run" / "api.sock"
+    async with running(place) as daemon:
+        await until(daemon, settled(daemon, 1))
+        yield daemon.environment.settings.api_socket
 
 
 async def test_what_a_reconciler_answers(tmp_path):
@@ -198,8 +207,9 @@ async def test_what_a_reconciler_answers(tmp_path):
     ("GET", "/", 404, "no such request: GET /"),
     ("DELETE", "/api/v1/status", 405, "method not allowed: DELETE /api/v1/status"),
     ("GET", "/api/v1/domains/web2/explain", 404, "no domain 'web2'; did you mean 'web1'?"),
-    ("POST", "/api/v1/domains/web1/restart", 409, "'web1' is stopped by its file"),
-    ("POST", "/api/v1/domains/web1/hold?for=soon", 409, "'soon' is no duration"),
+    ("POST", "/api/v1/domains/web1/restart",
+     409, "'web1' is stopped by its file (state='stopped')"),
+    ("POST", "/api/v1/domains/web1/hold?for=soon", 409, "'soon' is not a duration"),
     ("POST", "/api/v1/approvals", 409, "nothing waits"),
     ("POST", "/api/v1/approvals/p-1", 409, "nothing waits for approval under 'p-1'"),
     ("POST", "/api/v1/sync?wait=soon", 409, "wait='soon'; accepted: seconds"),
@@ -297,13 +307,13 @@ async def test_a_webhook_triggers_a_read_of_the_source(tmp_path):
     place = Place(tmp_path, "http: {listen: '127.0.0.1:0'}\n"
                             "source: {webhook_secret_file: secret}\n")
     (tmp_path / "secret").write_text("s\n")
-    async with running(place) as reconciler:
-        port, before = reconciler.server.port, reconciler.source.state.handled
+    async with running(place) as daemon:
+        port, before = daemon.server.port, daemon.source.state.handled
         assert (await over_tcp(port, "POST", "/hooks/git", b"{}", x_gitlab_token="no"))[0] == 401
-        assert reconciler.source.state.handled == before
+        assert daemon.source.state.handled == before
         assert (await over_tcp(port, "POST", "/hooks/git", b"{}", x_gitlab_token="s"))[0] == 200
-        await until(reconciler, lambda: reconciler.source.state.handled > before)
-        assert place.told("hook.received")
+        await until(daemon, lambda: daemon.source.state.handled > before)
+        assert place.reported("hook.received")
         assert (await over_tcp(port, "GET", "/livez"))[0] == 200
         assert (await over_tcp(port, "GET", "/api/v1/status"))[0] == 200
         (tmp_path / "secret").write_text("another\n")  # changed without a restart
@@ -320,7 +330,7 @@ async def test_an_unusable_secret_is_reported_at_the_start(tmp_path, text, mode,
         (tmp_path / "secret").write_text(text)
         (tmp_path / "secret").chmod(mode)
     async with running(place):
-        told = place.told("http.remarked")
+        told = place.reported("http.remarked")
     assert [said in event["message"] for event in told] == ([True] if said else [])
 
 
@@ -328,29 +338,28 @@ async def test_a_port_in_use_is_reported_and_the_reconciler_goes_on(tmp_path, ha
     async with listening(tmp_path, handler, Authorization(loopback=True)) as port:
         (tmp_path / "place").mkdir()
         place = Place(tmp_path / "place", f"http: {{listen: '127.0.0.1:{port}'}}\n")
-        async with running(place) as reconciler:
-            assert reconciler.server.port is None
-            assert place.told("http.failed")
+        async with running(place) as daemon:
+            assert daemon.server.port is None
+            assert place.reported("http.failed")
 
 
 async def test_another_method_does_nothing(tmp_path):
     place = Place(tmp_path)
-    async with running(place) as reconciler:
-        status, _ = await ask(place.path / "run" / "api.sock", "PUT", "/api/v1/hold")
-        assert (status, reconciler.environment.store.hold) == (405, None)
+    async with running(place) as daemon:
+        status, _ = await ask(daemon.environment.settings.api_socket, "PUT", "/api/v1/hold")
+        assert (status, daemon.environment.store.hold) == (405, None)
 
 
 async def test_a_client_that_does_not_read_is_disconnected(tmp_path, monkeypatch):
     monkeypatch.setattr(server_module, "PATIENCE", 0.2)
-    async with serving(tmp_path) as (path, handler, server):
-        _, writer = await asyncio.open_unix_connection(path)
-        writer.write(b"GET /api/v1/plan?do=large HTTP/1.1\r\nhost: x\r\n\r\n")
-        await handler.entered.wait()
-        served, = server._clients
-        async with asyncio.timeout(LIMIT):
-            await asyncio.wait({served})
-        writer.close()
-        monkeypatch.undo()  # a slow machine takes longer to read it
+    async with serving(tmp_path) as (path, _, _):
+        with socket.socket(socket.AF_UNIX) as client:
+            client.connect(str(path))
+            client.sendall(b"GET /api/v1/plan?do=large HTTP/1.1\r\nhost: x\r\n\r\n")
+            closed = select.poll()
+            closed.register(client, 0)  # only that the other end is closed
+            assert await asyncio.to_thread(closed.poll, LIMIT * 1000)
+        monkeypatch.undo()  # a slow machine takes longer to read the answer
         status, value = await ask(path, "GET", "/api/v1/plan?do=large")
         assert (status, len(value)) == (200, 16 << 20)
 
