@@ -40,6 +40,7 @@ from reconciler.engine.watches import UnmanagedWatch, watch_monitors
 from reconciler.host.cgroup import OomKills
 from reconciler.host.notify import Notifier
 from reconciler.host.ports import free_on_host
+from reconciler.report.metrics import Metrics
 from reconciler.report.server import Server
 from reconciler.sources.kinds import KINDS
 from reconciler.stratovirt import process, vm
@@ -103,12 +104,15 @@ class Daemon:
                             self.coordinator.wake_waiting))
         self.announcer = Announcer(settings, journal, self.source.source.where, self._announced)
         self.revisions = Revisions(settings.state, self.announcer.announce)
+        self.metrics = Metrics()
+        journal.subscribe(self.metrics.note)
         self._unmanaged = UnmanagedWatch(self.domains, self.vms, binary.program)
         self.publisher = StatusPublisher(Reported(
             self.environment, binary, self.domains, self.source, self.coordinator,
             self.revisions, lambda: self._unmanaged.found))
         self.server = Server(settings.api_socket, Handlers(
-            self.environment, self.domains, self.source, self.publisher), self._request_fault)
+            self.environment, self.domains, self.source, self.publisher, self.queue,
+            self.metrics), self._request_fault)
 
     # The host
 

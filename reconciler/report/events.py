@@ -38,6 +38,7 @@ class Journal:
         if _torn(path):
             self._file.write("\n")
         self._last: dict[str, tuple[dict[str, Any], int]] = {}
+        self._listeners: list[Callable[[dict[str, Any]], None]] = []
         self.full = ""  # the error while the journal cannot be written
 
     def write(self, event: str, *, severity: str = "info", durable: bool = False,
@@ -61,6 +62,12 @@ class Journal:
         except OSError as error:
             self.full = f"{self._path}: {error.strerror}"
         self._show(line)
+        for listener in self._listeners:
+            listener(line)
+
+    def subscribe(self, listener: Callable[[dict[str, Any]], None]) -> None:
+        """Call this with each event from now on, as it is written."""
+        self._listeners.append(listener)
 
     def close(self) -> None:
         """Close the journal."""

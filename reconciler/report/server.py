@@ -20,7 +20,7 @@ from urllib.parse import parse_qsl, unquote, urlsplit
 import h11
 
 from reconciler.errors import ReconcilerError, UsageError
-from reconciler.report.requests import Call, Request, Unmatched, match
+from reconciler.report.requests import Call, PlainText, Request, Unmatched, match
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -124,8 +124,8 @@ class Server:
         status, value = (refusal.status, {
             "error": refusal.message, "reason": "NotAllowed", "hint": refusal.hint}) if (
             refusal is not None) else await self._answer(call)
-        body = json.dumps(value, default=str).encode() + b"\n"
-        headers = [("content-type", "application/json"), ("content-length", str(len(body))),
+        content_type, body = _body(value)
+        headers = [("content-type", content_type), ("content-length", str(len(body))),
                    ("connection", "close")]
         if status == HTTPStatus.METHOD_NOT_ALLOWED and isinstance(call, Unmatched):
             headers.append(("allow", ", ".join(call.allowed)))
@@ -157,6 +157,13 @@ class Server:
             return HTTPStatus.INTERNAL_SERVER_ERROR, {
                 "error": f"internal error: {error!r}", "reason": "InternalError",
                 "hint": "the traceback is in `reconciler events`; please report it"}
+
+
+def _body(value: object) -> tuple[str, bytes]:
+    """The content type of an answer, and its bytes."""
+    if isinstance(value, PlainText):
+        return value.content_type, value.text.encode()
+    return "application/json", json.dumps(value, default=str).encode() + b"\n"
 
 
 def _refusal(error: ReconcilerError) -> dict[str, Any]:
