@@ -33,12 +33,13 @@ def domain(state: DesiredState = DesiredState.RUNNING, memory: int = 128,
                   file="a.xml")
 
 
-def inputs(wanted: Domain | None = None, state: VmState = VmState.ABSENT, **values: object) -> Inputs:
-    """A Inputs in which all was well before, unless told otherwise."""
+def inputs(wanted: Domain | None = None, state: VmState = VmState.ABSENT,
+           **values: object) -> Inputs:
+    """Inputs of a domain that is as it should be, except for `values`."""
     wanted = domain() if wanted is None else wanted
     pid = None if state is VmState.ABSENT else 42
     return replace(Inputs(wanted, Vm(state, pid), generation=1,
-                        running=None if pid is None else wanted), **values)
+                          running=None if pid is None else wanted), **values)
 
 
 NOW = Now(1000.0, 1_800_000_000.0)

@@ -78,7 +78,7 @@ class Daemon:
         self._locks = take_locks(settings)
         self._unlocked = process.find_unlocked(self.vms)
         self._notifier = Notifier()
-        self._oom_kills = OomKills()
+        self.oom_kills = OomKills()
         self._tasks = Tasks(self._task_fault)
         self._over = asyncio.Event()
         limits = Limits(settings.max_unavailable,
@@ -121,7 +121,7 @@ class Daemon:
         limits = self._settings.reconcile
         return VirtualMachine(self.vms / name, uuid, listener, self._notifier,
                               vm.Limits(limits.qmp_timeout, limits.start_timeout),
-                              self._oom_kills, self._tasks.spawn, self._unlocked.pop(name, None))
+                              self.oom_kills, self._tasks.spawn, self._unlocked.pop(name, None))
 
     # Running
 

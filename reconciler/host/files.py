@@ -13,19 +13,20 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
     from pathlib import Path
 
-    from reconciler.domain.model import Need
+    from reconciler.domain.model import RequiredFile
 
 _KINDS = {"file": stat.S_ISREG, "block": stat.S_ISBLK, "character": stat.S_ISCHR}
+_NAMES = {"file": "regular file", "block": "block device", "character": "character device"}
 
 
-def check(needs: Iterable[Need]) -> None:
+def check(needs: Iterable[RequiredFile]) -> None:
     """Raise HostError(MissingFile) with every file that is missing or of another kind."""
     problems = [problem for need in needs if (problem := _problem(need))]
     if problems:
         raise HostError("; ".join(problems), hint="retried as soon as that changes")
 
 
-def make_variables(needs: Iterable[Need]) -> None:
+def make_variables(needs: Iterable[RequiredFile]) -> None:
     """Create each missing file that has a template (nvram), as a copy; raises HostError."""
     for need in needs:
         if need.template is None or os.path.exists(need.path):
@@ -40,7 +41,7 @@ def make_variables(needs: Iterable[Need]) -> None:
             raise HostError(message) from error
 
 
-def signature(needs: Iterable[Need]) -> tuple[tuple[object, ...], ...]:
+def signature(needs: Iterable[RequiredFile]) -> tuple[tuple[object, ...], ...]:
     """A value that changes when one of these files is created, deleted, replaced or modified."""
     return tuple(_seen(path) for need in needs for path in (need.path, need.template) if path)
 
@@ -53,7 +54,7 @@ def _seen(path: str) -> tuple[object, ...]:
     return (path, found.st_ino, found.st_mtime_ns, found.st_mode)
 
 
-def _problem(need: Need) -> str:
+def _problem(need: RequiredFile) -> str:
     path = need.path
     if need.template is not None and not os.path.exists(path):
         path = need.template
@@ -63,7 +64,7 @@ def _problem(need: Need) -> str:
         return f"{path}: {(error.strerror or 'not accessible').lower()}"
     accepted = need.kind.split("-or-")
     if not any(_KINDS[kind](mode) for kind in accepted):
-        return f"{path}: accepted: a {' or '.join(accepted)} (device)"
+        return f"{path}: not a {' or '.join(_NAMES[kind] for kind in accepted)}"
     if not os.access(path, os.R_OK | (os.W_OK if need.writable and path == need.path else 0)):
         return f"{path}: permission denied"
     return ""

@@ -11,8 +11,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from reconciler.domain.devices import RootPort
-from reconciler.domain.model import Device, Domain, MachineType, Place
+from reconciler.domain.model import Device, Domain, MachineType
 from reconciler.domain.numbers import identity
+from reconciler.domain.place import Place
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from reconciler.domain.devices import KINDS, Disk, controller
 from reconciler.domain.model import Backing, Boot, Device, Domain, MachineType, Topology
-from reconciler.domain.options import ImportContext, Left, Option, Options
+from reconciler.domain.options import ImportContext, Option, Options, Unrecognised
 from reconciler.domain.reader import NAMESPACE
 from reconciler.domain.table import NAME
 from reconciler.errors import UsageError
@@ -36,7 +36,7 @@ class Recognised:
     """A command line's domain, and its options without an equivalent in a domain file."""
 
     domain: Domain
-    left: tuple[Left, ...]
+    left: tuple[Unrecognised, ...]
     monitors: tuple[str, ...]  # socket paths; that of the second monitor last
     paused: bool  # whether it was started paused; it may be running now
 
@@ -62,7 +62,7 @@ def recognise(argv: Sequence[str], around: ImportContext) -> Recognised:
         name=name, uuid=uuid, machine=machine, memory=_memory(options), vcpus=count,
         current_vcpus=now, topology=shape, backing=_backing(options, shared=shared), boot=boot,
         gic=gic, iothreads=threads, devices=tuple(sorted(devices, key=Device.sort_key)))
-    return Recognised(domain, options.left(), monitors, paused)
+    return Recognised(domain, options.unrecognised(), monitors, paused)
 
 
 def _monitors(options: Options) -> tuple[str, ...]:
@@ -87,19 +87,20 @@ def _identity(options: Options) -> tuple[str, str]:
         if option.text("type") == "1":
             shown = option.text("uuid")
         else:
-            option.note("it is not taken over")
+            option.note("not supported")
     given = options.one("-uuid")
     text = given.whole() if given is not None else shown
     if text is not None:
         try:
             return name, str(uuids.UUID(text))
         except ValueError:
-            options.tell(f"-uuid {text}", "not a uuid; one derived from the name is written")
+            options.add_unrecognised(f"-uuid {text}",
+                                     "not a uuid; one derived from the name is written")
     return name, str(uuids.uuid5(NAMESPACE, name))
 
 
 def _name(options: Options) -> str:
-    option, default = options.one("-name"), options.around.name
+    option, default = options.one("-name"), options.context.name
     if option is None:
         return default
     option.skip("debug-threads", "process")
@@ -119,7 +120,7 @@ def _machine(options: Options) -> tuple[MachineType, bool, bool]:
         return MachineType.MICROVM, False, False  # StratoVirt's own default
     option.skip("accel", "usb")
     if option.truth("dump-guest-core") is False:
-        option.note("dump-guest-core=off: not taken over")
+        option.note("dump-guest-core=off: not supported")
     name = (option.kind or option.text("type") or "").lower()
     if name not in list(MachineType):
         raise UsageError(f"machine '{name}' does not run a VM",
@@ -156,9 +157,9 @@ def _backing(options: Options, *, shared: bool) -> Backing:
     prealloc, option = bool(options.take("-mem-prealloc")), options.one("-mem-path")
     if option is None:
         return Backing(prealloc, shared)
-    page = options.around.page_of(option.whole())
+    page = options.context.page_of(option.whole())
     if page is None:
-        option.note("not on a hugetlbfs: not taken over")
+        option.note("not on a hugetlbfs: not supported")
         return Backing(prealloc, shared)
     if not prealloc:
         option.note("without -mem-prealloc: a domain file always preallocates huge pages")
@@ -210,7 +211,7 @@ def _boot(options: Options) -> Boot:
     readonly = True
     for drive in [o for o in options.every if o.flag == "-drive" and o.text("if") == "pflash"]:
         unit, file = drive.number("unit"), options.path(drive.text("file"))
-        options.claim(drive)
+        options.take_one(drive)
         if unit:
             values["nvram"] = file
         else:

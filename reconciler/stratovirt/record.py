@@ -11,7 +11,7 @@ import json
 from dataclasses import asdict, dataclass, field, fields
 from typing import TYPE_CHECKING, Any
 
-from reconciler.domain.model import Place
+from reconciler.domain.place import Place
 from reconciler.host.files import write_whole
 
 if TYPE_CHECKING:

@@ -131,7 +131,7 @@ def test_rule_1_a_holder_that_somebody_ended_is_replaced(site):
     ("<devices><rng model='virtio'><backend model='random'>/dev/urandom</backend></rng></devices>",
      "rng[rng0]: none → "),
     ("<metadata><r:reconcile xmlns:r='urn:stratovirt-reconciler:1' state='paused'/></metadata>",
-     "policy/state: running → paused"),
+     "reconcile/@state: running → paused"),
     ("<vcpuu/>", "defaults.xml has errors")])
 def test_what_the_defaults_would_make_another_vm_is_not_adopted(idle, inside, said):
     idle.put("defaults.xml", f"<domain>{inside}</domain>".encode())

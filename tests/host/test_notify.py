@@ -1,4 +1,4 @@
-"""Wake-ups from the kernel for single files."""
+"""Notifications for single files."""
 
 import asyncio
 from contextlib import asynccontextmanager, suppress

@@ -113,7 +113,7 @@ def test_a_guest_without_a_balloon_driver_is_waited_for(live):
     site = live()
     site.write(head=HALF)
     found = site.domain(lambda d: d["pending"] and ready(d))
-    assert found["pending"][0]["path"] == "current_memory"
+    assert found["pending"][0]["path"] == "currentMemory"
     assert found["pending"][0]["blockedBy"].startswith("guest:")
     assert not condition(found, "RestartRequired")
     assert site.verb("plan").returncode == 0

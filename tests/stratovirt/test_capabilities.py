@@ -1,4 +1,4 @@
-"""What a StratoVirt was built with, asked of the simulator as of a real one."""
+"""Build features, found by trial starts of the simulator, or of a real StratoVirt."""
 
 from __future__ import annotations
 

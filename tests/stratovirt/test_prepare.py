@@ -1,4 +1,4 @@
-"""What a start makes on the host: all or nothing, and given back."""
+"""Host resources of a start: all or none, and released."""
 
 from __future__ import annotations
 

@@ -113,7 +113,8 @@ class Environment:
 
     def signature(self, domain: Domain) -> tuple[object, ...]:
         """Changes with the files that the domain needs, StratoVirt's own among them."""
-        return (*files.signature(domain.needs()), program_identity(self.program_of(domain)))
+        return (*files.signature(domain.required_files()),
+                program_identity(self.program_of(domain)))
 
     def save(self, record: DomainRecord) -> bool:
         """Keep it; whether it is on disk. A full disk stops no VM, and is reported."""

@@ -29,7 +29,8 @@ from reconciler.engine.decide.inputs import (
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from reconciler.domain.model import Domain, Health, Place
+    from reconciler.domain.model import Domain, Health
+    from reconciler.domain.place import Place
     from reconciler.windows import Window
 
 EXPANDED = "expanded"  # key of `read_with`: what the text was made from besides its own file
