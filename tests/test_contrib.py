@@ -163,4 +163,4 @@ def test_the_hook_needs_the_program(repository):
     git("add", "-A")
     done = git("commit", "-m", "x", check=False)
     assert done.returncode != 0
-    assert "no program" in done.stderr
+    assert "not found; install it" in done.stderr

@@ -1,4 +1,4 @@
-"""Talks to the running reconciler over its command socket."""
+"""Sends requests to the running reconciler over its command socket."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 class Unreachable(ReconcilerError):
-    """No reconciler runs on these directories."""
+    """No reconciler answers on the command socket."""
 
     reason = "Unreachable"
 
@@ -51,14 +51,14 @@ def ask(settings: Settings, request: Request, *arguments: str, limit: float = 30
         answer = connection.getresponse()
         value = json.loads(answer.read())
     except (FileNotFoundError, ConnectionRefusedError) as error:
-        raise Unreachable(f"no reconciler runs on {settings.runtime}",
-                          hint="start one: `reconciler run`") from error
+        raise Unreachable(f"no reconciler is running on {settings.runtime}",
+                          hint="start it with `reconciler run`") from error
     except PermissionError as error:
         raise Unreachable(f"{settings.api_socket}: permission denied",
-                          hint="ask as the user that runs the reconciler") from error
+                          hint="use the account that runs the reconciler") from error
     except TimeoutError as error:
-        raise Unreachable(f"the reconciler does not answer within {limit:g} s",
-                          hint="`reconciler events` shows what it did last") from error
+        raise Unreachable(f"the reconciler did not answer within {limit:g} s",
+                          hint="`reconciler events` shows its last actions") from error
     except (OSError, ValueError, http.client.HTTPException) as error:
         raise Unreachable(f"{settings.api_socket}: {error}") from error
     finally:

@@ -18,7 +18,7 @@ from reconciler.engine.decide.state import DecisionConfig
 from reconciler.engine.source.loader import Loader
 from reconciler.host import memory
 from reconciler.host.secret_file import read_secret
-from reconciler.report.authorization import Gate
+from reconciler.report.authorization import Authorization
 from reconciler.sources.listing import DEFAULTS
 
 if TYPE_CHECKING:
@@ -105,13 +105,13 @@ def memory_limit(settings: Settings, *, simulated: bool) -> int | None:
     return None if there is None else int(there * wanted)
 
 
-def gate_of(settings: Settings, host: str) -> Gate:
+def gate_of(settings: Settings, host: str) -> Authorization:
     """Which clients may do what over TCP, on a server at `host`; secrets as they are now."""
     try:
         loopback = ipaddress.ip_address(host).is_loopback
     except ValueError:
         loopback = host == "localhost"
-    return Gate(loopback, _secret(settings, settings.http.token_file),
+    return Authorization(loopback, _secret(settings, settings.http.token_file),
                 _secret(settings, settings.source.webhook_secret_file))
 
 

@@ -40,6 +40,7 @@ from reconciler.engine.watches import UnmanagedWatch, watch_monitors
 from reconciler.host.cgroup import OomKills
 from reconciler.host.notify import Notifier
 from reconciler.host.ports import free_on_host
+from reconciler.report.metrics import Metrics
 from reconciler.report.server import Server
 from reconciler.sources.kinds import KINDS
 from reconciler.stratovirt import process, vm
@@ -78,7 +79,7 @@ class Daemon:
         self._locks = take_locks(settings)
         self._unlocked = process.find_unlocked(self.vms)
         self._notifier = Notifier()
-        self._oom_kills = OomKills()
+        self.oom_kills = OomKills()
         self._tasks = Tasks(self._task_fault)
         self._over = asyncio.Event()
         limits = Limits(settings.max_unavailable,
@@ -103,12 +104,15 @@ class Daemon:
                             self.coordinator.wake_waiting))
         self.announcer = Announcer(settings, journal, self.source.source.where, self._announced)
         self.revisions = Revisions(settings.state, self.announcer.announce)
+        self.metrics = Metrics()
+        journal.subscribe(self.metrics.note)
         self._unmanaged = UnmanagedWatch(self.domains, self.vms, binary.program)
         self.publisher = StatusPublisher(Reported(
             self.environment, binary, self.domains, self.source, self.coordinator,
             self.revisions, lambda: self._unmanaged.found))
         self.server = Server(settings.api_socket, Handlers(
-            self.environment, self.domains, self.source, self.publisher), self._request_fault)
+            self.environment, self.domains, self.source, self.publisher, self.queue,
+            self.metrics), self._request_fault)
 
     # The host
 
@@ -121,7 +125,7 @@ class Daemon:
         limits = self._settings.reconcile
         return VirtualMachine(self.vms / name, uuid, listener, self._notifier,
                               vm.Limits(limits.qmp_timeout, limits.start_timeout),
-                              self._oom_kills, self._tasks.spawn, self._unlocked.pop(name, None))
+                              self.oom_kills, self._tasks.spawn, self._unlocked.pop(name, None))
 
     # Running
 

@@ -21,12 +21,12 @@ if TYPE_CHECKING:
 
 DRIVER = "vfio-pci"
 SYSTEM = Path("/sys/bus/pci")
-_BRIDGE = "0x0604"  # the class of a PCI bridge, which may share a group with what is behind it
+_BRIDGE = "0x0604"  # class of PCI bridges, which may share a group with the devices behind them
 
 
 @dataclass(frozen=True, slots=True)
 class HostDevice:
-    """A device as the host has it. `group` are all devices of its IOMMU group, with drivers."""
+    """A PCI device of the host. `group`: all devices of its IOMMU group, with their drivers."""
 
     address: str
     driver: str | None
@@ -34,11 +34,11 @@ class HostDevice:
 
 
 def inspect(address: str, system: Path = SYSTEM) -> HostDevice:
-    """What the kernel says of a device; raises HostError when there is none."""
+    """Read a device from sysfs; raises HostError if it does not exist."""
     place = system / "devices" / address
     if not place.exists():
-        message = f"host device {address}: this host has no such device"
-        raise HostError(message, hint="`lspci -D` lists those that there are")
+        message = f"host device {address}: does not exist on this host"
+        raise HostError(message, hint="`lspci -D` lists all PCI devices")
     members = place / "iommu_group" / "devices"
     group = tuple((name, _driver(system / "devices" / name)) for name in sorted(os.listdir(members))
                   if not _is_bridge(system / "devices" / name)) if members.exists() else None
@@ -46,22 +46,22 @@ def inspect(address: str, system: Path = SYSTEM) -> HostDevice:
 
 
 def problem(device: HostDevice, *, managed: bool, mine: Sequence[str]) -> str:
-    """Why it cannot be given to a guest; empty when it can. `mine`: all that the VM takes."""
+    """Why the device cannot be passed to a guest; empty if it can. `mine`: all of that VM."""
     if device.group is None:
-        return f"host device {device.address} is in no IOMMU group: switch the IOMMU on"
+        return f"host device {device.address} is not in an IOMMU group: enable the IOMMU"
     if not managed and device.driver != DRIVER:
-        return (f"host device {device.address} is {device.driver or 'nobody'}'s: bind it to "
-                f"{DRIVER}, or write managed='yes'")
+        return (f"host device {device.address} is bound to {device.driver or 'no driver'}: "
+                f"bind it to {DRIVER}, or set managed='yes'")
     others = [f"{name} ({driver})" for name, driver in device.group
               if name not in mine and driver not in (None, DRIVER)]
     if others:
         return (f"host device {device.address} shares its IOMMU group with {', '.join(others)}: "
-                "they must be free, or the guest's, too")
+                f"bind them to {DRIVER}, or pass them to the same guest")
     return ""
 
 
 def bind_writes(device: HostDevice) -> tuple[tuple[str, str], ...]:
-    """What binds it: files below /sys/bus/pci, and what is written there."""
+    """The writes that bind it to vfio-pci: paths below /sys/bus/pci, and data."""
     if device.driver == DRIVER:
         return ()
     override = f"devices/{device.address}/driver_override"
@@ -70,13 +70,13 @@ def bind_writes(device: HostDevice) -> tuple[tuple[str, str], ...]:
 
 
 def unbind_writes(address: str) -> tuple[tuple[str, str], ...]:
-    """What gives it back to the driver that would have it by itself."""
+    """The writes that unbind a device from vfio-pci and let the kernel choose its driver."""
     return ((f"devices/{address}/driver_override", "\n"),
             (f"drivers/{DRIVER}/unbind", address), ("drivers_probe", address))
 
 
 def bind(devices: Sequence[Hostdev], system: Path = SYSTEM) -> tuple[str, ...]:
-    """Bind all that are managed; those that were bound here. All or none; raises HostError."""
+    """Bind the managed devices, all or none; returns those bound now. Raises HostError."""
     check(devices, system)
     taken: list[str] = []
     try:
@@ -93,7 +93,7 @@ def bind(devices: Sequence[Hostdev], system: Path = SYSTEM) -> tuple[str, ...]:
 
 
 def check(devices: Sequence[Hostdev], system: Path = SYSTEM) -> None:
-    """Whether all of them can be given; raises HostError with every reason."""
+    """Raise HostError with all reasons if any of them cannot be passed to a guest."""
     mine = [device.host for device in devices]
     found = [problem(inspect(device.host, system), managed=device.managed, mine=mine)
              for device in devices]
@@ -102,9 +102,9 @@ def check(devices: Sequence[Hostdev], system: Path = SYSTEM) -> None:
 
 
 def unbind(address: str, system: Path = SYSTEM) -> None:
-    """To its own driver; what cannot be given back stays with vfio-pci."""
+    """Rebind a device to its own driver; on errors it stays with vfio-pci."""
     for write in unbind_writes(address):
-        with suppress(OSError):  # each may be done already
+        with suppress(OSError):  # for example not bound any more
             _write((write,), system)
 
 
@@ -115,8 +115,8 @@ def _bind(address: str, writes: Sequence[tuple[str, str]], system: Path) -> None
         message = f"host device {address}: {error.filename}: {error.strerror}"
         raise HostError(message) from error
     if inspect(address, system).driver != DRIVER:
-        message = f"host device {address}: {DRIVER} did not take it"
-        raise HostError(message, hint=f"modprobe {DRIVER}; dmesg tells more")
+        message = f"host device {address}: {DRIVER} did not bind to it"
+        raise HostError(message, hint=f"run `modprobe {DRIVER}`; the kernel log has the cause")
 
 
 def _write(writes: Sequence[tuple[str, str]], system: Path) -> None:

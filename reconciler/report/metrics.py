@@ -1,8 +1,8 @@
 """Metrics for Prometheus, `GET /metrics`: the table of what is measured, and the counters.
 
 Counters are counted from the events of the journal, gauges are read from the states when the page
-is asked for (engine/status/gauges.py). A new metric is a row here, and for a gauge its values there;
-docs/how-to/add-a-metric.md shows how.
+is asked for (engine/status/gauges.py). A new metric is a row here, and for a gauge its values
+there; docs/how-to/add-a-metric.md shows how.
 """
 
 from __future__ import annotations
@@ -123,10 +123,11 @@ class Metrics:
             families.append(family)
         registry = CollectorRegistry()
         registry.register(_Collected(families))
-        return generate_latest(registry).decode()
+        page: bytes = generate_latest(registry)
+        return page.decode()
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class _Collected:
     """As prometheus_client wants it: something that has `collect`."""
 

@@ -32,6 +32,7 @@ class Request(Enum):
 
     LIVE = ("GET", "/livez", Right.OPEN)
     READY = ("GET", "/readyz", Right.OPEN)
+    METRICS = ("GET", "/metrics", Right.READ)
     STATUS = ("GET", "/api/v1/status", Right.READ)
     PLAN = ("GET", "/api/v1/plan", Right.READ)
     EXPLAIN = ("GET", "/api/v1/domains/{name}/explain", Right.READ)
@@ -80,6 +81,14 @@ class Call:
     request: Request
     arguments: Mapping[str, str]  # placeholder in the path -> value
     query: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class PlainText:
+    """An answer that is not JSON."""
+
+    content_type: str
+    text: str
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,15 +13,15 @@ from typing import TYPE_CHECKING, Protocol
 
 from reconciler.errors import GuestUnwilling, QmpRefused
 from reconciler.host import taps
-from reconciler.host.files import write_whole
+from reconciler.stratovirt import record
 from reconciler.stratovirt.prepare import make_tap
-from reconciler.stratovirt.record import DEFINITION, Record
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from reconciler.domain.hot_change import Adjustment
     from reconciler.domain.model import Command
+    from reconciler.stratovirt.record import Record
 
 UNPLUG_PATIENCE = 10.0  # seconds; a guest that releases a device takes one or two
 
@@ -131,17 +131,17 @@ class HotplugClient:
         return False
 
     async def _add_tap(self, change: Adjustment) -> None:
-        card, record = change.card, self._machine.record
-        if card is None or record is None or not self._manage_taps:
+        card, kept = change.card, self._machine.record
+        if card is None or kept is None or not self._manage_taps:
             return
         if await asyncio.to_thread(make_tap, card, str(self._machine.home)):
-            self._machine.update_record(taps=(*record.taps, card.tap))
+            self._machine.update_record(taps=(*kept.taps, card.tap))
 
     async def _remove_tap(self, tap: str) -> None:
-        record = self._machine.record
-        if record is not None and tap in record.taps:
+        kept = self._machine.record
+        if kept is not None and tap in kept.taps:
             await asyncio.to_thread(taps.remove, tap)
-            self._machine.update_record(taps=tuple(t for t in record.taps if t != tap))
+            self._machine.update_record(taps=tuple(t for t in kept.taps if t != tap))
 
 
 def save_definition(machine: LiveVm, text: bytes) -> None:
@@ -151,7 +151,7 @@ def save_definition(machine: LiveVm, text: bytes) -> None:
     next reconciler; this one knows them.
     """
     try:
-        write_whole(machine.home / DEFINITION, text)
+        record.save_definition(machine.home, text)
     except OSError:
         if machine.record is not None:
             machine.record = replace(machine.record, uncertain=False)

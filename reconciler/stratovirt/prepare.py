@@ -48,7 +48,7 @@ class HostResources:
 
 def check(domain: Domain, *, simulated: bool) -> None:
     """Raise HostError unless the host has everything that a start needs (blocking)."""
-    needs = [n for n in domain.needs() if not simulated or n.kind != "character"]
+    needs = [n for n in domain.required_files() if not simulated or n.kind != "character"]
     files.check(needs)
     if simulated:
         return
@@ -64,7 +64,7 @@ def check(domain: Domain, *, simulated: bool) -> None:
 def prepare(request: StartRequest, owner: str) -> HostResources:
     """Create the resources (blocking); after a HostError, none are left. `owner` marks the taps."""
     domain = request.domain
-    files.make_variables(domain.needs())
+    files.make_variables(domain.required_files())
     if request.simulated:
         return HostResources()
     pages = domain.backing.hugepages

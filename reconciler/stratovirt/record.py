@@ -11,7 +11,7 @@ import json
 from dataclasses import asdict, dataclass, field, fields
 from typing import TYPE_CHECKING, Any
 
-from reconciler.domain.model import Place
+from reconciler.domain.place import Place
 from reconciler.host.files import write_whole
 
 if TYPE_CHECKING:
@@ -90,8 +90,17 @@ def decode(value: dict[str, Any]) -> Record:
 
 
 def save(home: Path, record: Record) -> None:
-    """Replace the record of this VM; raises OSError."""
-    write_whole(home / RECORD, json.dumps(encode(record)).encode())
+    """Replace the record of this VM; raises OSError.
+
+    It describes a process, which does not survive a crash of the host either, and is written just
+    before that process starts: hence not synced to disk.
+    """
+    write_whole(home / RECORD, json.dumps(encode(record)).encode(), durable=False)
+
+
+def save_definition(home: Path, text: bytes) -> None:
+    """Replace the definition of the running VM; raises OSError. Not synced either, see `save`."""
+    write_whole(home / DEFINITION, text, durable=False)
 
 
 def load(home: Path) -> Record | None:

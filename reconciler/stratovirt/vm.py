@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from reconciler.domain.model import StopMode
 from reconciler.errors import HostError, NameTaken, QmpError, StartFailed, StopFailed
-from reconciler.host import files
 from reconciler.stratovirt import agent, process, record
 from reconciler.stratovirt.command_line import Start, arguments
 from reconciler.stratovirt.exit_evidence import EvidenceCollector
@@ -198,7 +197,7 @@ class VirtualMachine:
                              ports={port.index: port.place for port in request.layout.ports
                                     if port.place is not None},
                              vcpus=domain.current_vcpus or domain.vcpus)
-        files.write_whole(self.home / record.DEFINITION, request.text)
+        record.save_definition(self.home, request.text)
         record.save(self.home, kept)
         argv = [*request.program,
                 *arguments(domain, Start(self.home, request.layout, request.paused,

@@ -57,8 +57,7 @@ def test_rule_1_its_lock_is_held_for_exactly_as_long_as_it_lives(idle):
         assert process.locked(home(idle))
         child.send_signal(signal.SIGKILL)
         child.wait()
-        while process.locked(home(idle)):
-            os.sched_yield()
+        idle.waits(lambda: not process.locked(home(idle)), "the lock to be free")
 
 
 @pytest.mark.parametrize("end", [signal.SIGKILL, signal.SIGTERM])
@@ -121,8 +120,7 @@ def test_rule_1_a_holder_that_somebody_ended_is_replaced(site):
                    and str(child.pid) in process.command_line(int(entry))[-2:-1]]
         site.kill()
         os.kill(holders[0], signal.SIGKILL)
-        while process.locked(home(site)):
-            os.sched_yield()
+        site.waits(lambda: not process.locked(home(site)), "the lock to be free")
         site.start()
         assert site.settled("paused", "web9")["observed"]["pid"] == child.pid
         assert process.locked(home(site))
@@ -133,7 +131,7 @@ def test_rule_1_a_holder_that_somebody_ended_is_replaced(site):
     ("<devices><rng model='virtio'><backend model='random'>/dev/urandom</backend></rng></devices>",
      "rng[rng0]: none → "),
     ("<metadata><r:reconcile xmlns:r='urn:stratovirt-reconciler:1' state='paused'/></metadata>",
-     "policy/state: running → paused"),
+     "reconcile/@state: running → paused"),
     ("<vcpuu/>", "defaults.xml has errors")])
 def test_what_the_defaults_would_make_another_vm_is_not_adopted(idle, inside, said):
     idle.put("defaults.xml", f"<domain>{inside}</domain>".encode())

@@ -13,12 +13,13 @@ import subprocess
 import sys
 import threading
 import time
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import yaml
 
+from reconciler.errors import SourceError
 from reconciler.settings import load
 from reconciler.sources.git import Git
 
@@ -87,7 +88,7 @@ class Site:
             "paths": {"state": "state", "runtime": "run"}, "reconcile": {"jitter": "0%"}}))
         return Git(load(self.path / "config.yaml", {}))
 
-    def _wake(self, _delay: float) -> None:
+    def wake(self, _delay: float) -> None:
         self.wakes += 1
         self._woken.set()
 
@@ -95,12 +96,12 @@ class Site:
     async def running(self, url: str | list[str], **source: object):
         found = self.make(url, **source)
         self._woken = asyncio.Event()
-        found.start(self._wake)
+        found.start(self.wake)
         task = asyncio.create_task(found.run())
         try:
-            await self.until(lambda: found._last_attempt, found)
+            await self.until(lambda: found.describe()["lastAttempt"], found)
             found.ask()
-            await self.until(lambda: not _busy(found), found)
+            await self.until(lambda: answered(found), found)
             yield found
         finally:
             task.cancel()
@@ -116,7 +117,7 @@ class Site:
     async def asked(self, source: Git):
         """What the look after an `ask` gives: a Listing."""
         source.ask()
-        await self.until(lambda: source._answered == source._asked, source)
+        await self.until(lambda: answered(source), source)
         return source.look()
 
     async def once(self, url: str | list[str], **source: object) -> Git:
@@ -126,8 +127,11 @@ class Site:
         return found
 
 
-def _busy(source: Git) -> bool:
-    return source._answered < source._asked
+def answered(source: Git) -> bool:
+    """Whether a look has delivered what was asked for last."""
+    with suppress(SourceError):
+        source.look()
+    return not source.busy
 
 
 def free_port() -> int:

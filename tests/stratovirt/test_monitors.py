@@ -1,4 +1,4 @@
-"""A connect to the monitor for people shows in its socket's access time, as the kernel keeps it."""
+"""A connect to the second monitor updates the access time of its socket."""
 
 import os
 import socket

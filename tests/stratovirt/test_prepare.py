@@ -1,4 +1,4 @@
-"""What a start makes on the host: all or nothing, and given back."""
+"""Host resources of a start: all or none, and released."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def test_taps_are_made_and_given_back():
 def test_pain_16_what_was_made_before_a_failure_is_taken_away_again():
     def test():
         devices = CARD.format(n=1, bridge="br0") + CARD.format(n=2, bridge="br9")
-        with pytest.raises(HostError, match="no such bridge"):
+        with pytest.raises(HostError, match="does not exist on this host"):
             prepare(order(devices), "/run/r/vms/a")
         assert not taps.exists("tap-1")
 
@@ -73,6 +73,6 @@ def test_pain_16_what_is_missing_is_told_before_anything_is_made(tmp_path):
     Path(tmp_path / "a").touch()
     passed = ("<hostdev mode='subsystem' type='pci'><source><address bus='0xff' slot='0x1f' "
               "function='7'/></source></hostdev>")
-    with pytest.raises(HostError, match="no such device"):
+    with pytest.raises(HostError, match="does not exist on this host"):
         check(read(devices=disk + passed), simulated=False)
     check(read(devices=disk + passed), simulated=True)

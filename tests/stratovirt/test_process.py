@@ -1,4 +1,4 @@
-"""The process of a VM: its lock, finding it again, its end, its last words."""
+"""The process of a VM: its lock, finding it again, its end, its error message."""
 
 from __future__ import annotations
 

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from reconciler.domain.model import Place
+from reconciler.domain.place import Place
 from reconciler.stratovirt.record import RECORD, Record, decode, encode, load, save
 
 FULL = Record(

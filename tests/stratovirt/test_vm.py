@@ -40,7 +40,7 @@ class Owner:
     def __init__(self, home):
         self.ended = asyncio.get_running_loop().create_future()
         self.failures = []
-        self.vm = VirtualMachine(home, self, Notifier(), Limits(), OomKills(home), self.spawn)
+        self.vm = VirtualMachine(home, "u", self, Notifier(), Limits(), OomKills(home), self.spawn)
 
     def spawn(self, work, name):
         task = asyncio.create_task(work, name=name)

@@ -19,7 +19,6 @@ from reconciler.domain.numbers import identity
 from reconciler.engine.adopt.recognise_running import TakenOver, changed_by_defaults, take_over
 from reconciler.engine.composition import given, reading_host
 from reconciler.errors import UsageError
-from reconciler.host.files import write_whole
 from reconciler.report.events import timestamp
 from reconciler.sources.directory import Directory
 from reconciler.sources.kinds import configured_class
@@ -79,7 +78,7 @@ def adopt(settings: Settings, pid: int, found: TakenOver) -> None:
     holder = process.start_lock_holder(process.Process(pid, started), home)
     try:
         _name_monitors(home, found.monitors)
-        write_whole(home / record.DEFINITION, found.text.encode())
+        record.save_definition(home, found.text.encode())
         record.save(home, _record(settings, found.domain, pid, started))
     except OSError:
         process.send_signal(holder, signal.SIGTERM)

@@ -18,10 +18,11 @@ from typing import TYPE_CHECKING
 from reconciler.domain.difference import differences
 from reconciler.domain.expand import expand
 from reconciler.domain.model import DesiredState, Impact, InvalidDomain, Problem
-from reconciler.domain.options import ImportContext, Left
+from reconciler.domain.options import ImportContext, Unrecognised
 from reconciler.domain.reader import read_domain
 from reconciler.domain.substitute import literal
 from reconciler.domain.writer import write
+from reconciler.domain.xml_paths import STATE
 from reconciler.engine.composition import given_in, reading_host
 from reconciler.errors import QmpError, UsageError
 from reconciler.host import hugepages, taps
@@ -51,7 +52,7 @@ class TakenOver:
     monitors: tuple[str, ...]
     answers: bool  # whether the last of them does; one that another client uses does not
     text: str
-    left: tuple[Left, ...]
+    left: tuple[Unrecognised, ...]
     problems: tuple[Problem, ...]
 
     @property
@@ -112,7 +113,7 @@ def _is_block(path: str) -> bool:
         return False
 
 
-async def _state(found: Recognised) -> tuple[DesiredState, tuple[Left, ...]]:
+async def _state(found: Recognised) -> tuple[DesiredState, tuple[Unrecognised, ...]]:
     """Ask its last monitor: with -S, libvirt starts every VM, and lets it run afterwards."""
     started = DesiredState.PAUSED if found.paused else DesiredState.RUNNING
     if not found.monitors:
@@ -126,14 +127,14 @@ async def _state(found: Recognised) -> tuple[DesiredState, tuple[Left, ...]]:
             qmp.close()
         running = bool(answer["running"])
     except (QmpError, OSError, KeyError, TypeError) as error:
-        return DesiredState.RUNNING, (Left(
+        return DesiredState.RUNNING, (Unrecognised(
             f"monitor {monitor}", f"whether it runs or is paused is not known ({error}): "
                                   "state='running' is meant"),)
     return (DesiredState.RUNNING if running else DesiredState.PAUSED), ()
 
 
 def _emulator(settings: Settings, pid: int, words: list[str],
-              host: ReadingHost) -> tuple[str | None, tuple[Left, ...]]:
+              host: ReadingHost) -> tuple[str | None, tuple[Unrecognised, ...]]:
     """The program, where it is another than the configured one and may be named."""
     usual, program = binary.find(settings), words[0]
     if usual.simulated and usual.path in words:
@@ -145,18 +146,18 @@ def _emulator(settings: Settings, pid: int, words: list[str],
     same = [name for name in host.emulators if os.path.realpath(name) == program]
     if same:
         return same[0], ()
-    return None, (Left(f"program {program}", f"the next start is by {usual.path}; "
+    return None, (Unrecognised(f"program {program}", f"the next start is by {usual.path}; "
                                              "hypervisor.allowed has no such program"),)
 
 
 def _read_again(settings: Settings, text: str, domain: Domain,
-                pid: int) -> tuple[tuple[Problem, ...], tuple[Left, ...]]:
+                pid: int) -> tuple[tuple[Problem, ...], tuple[Unrecognised, ...]]:
     """What the reconciler will make of the file: its errors, or all that comes out otherwise."""
     try:
         again = read_domain(text.encode(), f"process {pid}", reading_host(settings))
     except InvalidDomain as error:
         return error.problems, ()
-    return (), tuple(Left(change.path, f"will be {change.new} instead of {change.old}")
+    return (), tuple(Unrecognised(change.path, f"will be {change.new} instead of {change.old}")
                      for change in differences(domain, again))
 
 
@@ -167,4 +168,4 @@ def changed_by_defaults(settings: Settings, text: str) -> tuple[Change, ...]:
     found, = expand(data, "", host, given_in(settings, settings.domains, host)).definitions
     return tuple(
         change for change in differences(read_domain(text.encode(), "", host), found.domain)
-        if change.impact is not Impact.NONE or change.path == "policy/state")
+        if change.impact is not Impact.NONE or change.path == STATE)

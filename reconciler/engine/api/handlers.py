@@ -17,18 +17,22 @@ from reconciler.engine.decide.inputs import Hold, Removal
 from reconciler.engine.decide.state import EXPANDED
 from reconciler.engine.dryrun.plan_view import expanded_from, explain_domain, plan_value, summary
 from reconciler.engine.rollout.revision_status import unsettled
+from reconciler.engine.status.gauges import gauges
 from reconciler.errors import ReconcilerError, UsageError
-from reconciler.report.requests import Request
+from reconciler.report.metrics import CONTENT_TYPE
+from reconciler.report.requests import PlainText, Request
 from reconciler.units import nearest, seconds
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Mapping
 
     from reconciler.engine.control.environment import Environment
+    from reconciler.engine.control.work_queue import WorkQueue
     from reconciler.engine.decide.state import DomainState
     from reconciler.engine.domains import Domains
     from reconciler.engine.source.source_sync import SourceSync
     from reconciler.engine.status.publisher import StatusPublisher
+    from reconciler.report.metrics import Metrics
     from reconciler.report.requests import Call
 
 LONGEST_WAIT = 600.0  # seconds
@@ -58,6 +62,8 @@ class Handlers:
     domains: Domains
     source: SourceSync
     publisher: StatusPublisher
+    queue: WorkQueue
+    metrics: Metrics
 
     async def handle(self, call: Call) -> object:
         """One request; raises ReconcilerError."""
@@ -90,6 +96,11 @@ class Handlers:
     async def _consoles(self, call: Call) -> object:
         controller = self.domains.known(self._state(call).uuid)
         return {"consoles": await controller.machine.consoles()}
+
+    @_handles(Request.METRICS)
+    async def _metrics(self, _call: Call) -> object:
+        samples = gauges((c.state for c in self.domains), self.queue.depth, self.source.state)
+        return PlainText(CONTENT_TYPE, self.metrics.page(samples))
 
     @_handles(Request.STATUS)
     async def _status(self, call: Call) -> dict[str, Any]:

@@ -259,8 +259,9 @@ class DomainController:
         """Take note of what became of a step; whether it was done."""
         if event is None:
             return False
+        self._wishes_at = None  # its own outcome does not interrupt the plan
         self.apply(event)
-        self._wishes_at = self._wishes()  # its own outcome does not interrupt the plan
+        self._wishes_at = self._wishes()
         return not isinstance(event, events.ActionFailed)
 
     async def _check(self, verb: Verb) -> bool:

@@ -13,7 +13,7 @@ from reconciler.engine.control.work_queue import PrioritySemaphore
 from reconciler.engine.decide.inputs import Now
 from reconciler.engine.decide.state import NUMBERS
 from reconciler.host import files
-from reconciler.stratovirt.capabilities import Capabilities, identity
+from reconciler.stratovirt.capabilities import Capabilities, program_identity
 from reconciler.stratovirt.prepare import check
 
 if TYPE_CHECKING:
@@ -113,7 +113,8 @@ class Environment:
 
     def signature(self, domain: Domain) -> tuple[object, ...]:
         """Changes with the files that the domain needs, StratoVirt's own among them."""
-        return (*files.signature(domain.needs()), identity(self.program_of(domain)))
+        return (*files.signature(domain.required_files()),
+                program_identity(self.program_of(domain)))
 
     def save(self, record: DomainRecord) -> bool:
         """Keep it; whether it is on disk. A full disk stops no VM, and is reported."""

@@ -28,7 +28,8 @@ from reconciler.errors import HypervisorError, QmpInactive
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from reconciler.domain.model import Domain, Place
+    from reconciler.domain.model import Domain
+    from reconciler.domain.place import Place
     from reconciler.engine.control.environment import Environment
     from reconciler.engine.decide.events import Event
     from reconciler.engine.decide.inputs import Pending

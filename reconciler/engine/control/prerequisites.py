@@ -25,7 +25,7 @@ class PrerequisiteWatch:
         if not wanted or domain is None:
             self.close()
         elif self._seen is None:
-            paths = {path for need in domain.needs()
+            paths = {path for need in domain.required_files()
                      for path in (need.path, need.template) if path}
             paths |= {word for word in self._environment.program_of(domain)
                       if word.startswith("/")}

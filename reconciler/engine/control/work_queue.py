@@ -70,6 +70,11 @@ class WorkQueue:
         """Whether no pass runs."""
         return not self._running
 
+    @property
+    def depth(self) -> int:
+        """Domains whose pass is running, and those that are to be looked at after it."""
+        return len(self._running) + len(self._again)
+
     async def rest(self) -> None:
         """Wait until no pass runs."""
         while self._running:

@@ -9,16 +9,17 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from reconciler.domain.devices import RootPort
 from reconciler.domain.difference import Change, differences
 from reconciler.domain.hot_change import as_started, free_ports, possible
 from reconciler.domain.model import DesiredState, Domain, Impact, UpdatePolicy
+from reconciler.domain.xml_paths import CURRENT_MEMORY, CURRENT_VCPUS, STATE
 from reconciler.engine.decide.inputs import Inputs, Now, Pending, VmState, WaitsFor
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-_ALWAYS_LIVE = ("current_memory", "current_vcpus")  # the guest has to take part in these
-_IMPLICIT_PORTS = "root-port["  # implicit root ports are not reported
+_ALWAYS_LIVE = (CURRENT_MEMORY, CURRENT_VCPUS)  # the guest has to take part in these
 UNCERTAIN = Change("devices", "unknown", "as in the file", Impact.RECREATE)
 
 
@@ -58,8 +59,9 @@ def without_effect(inputs: Inputs, domain: Domain) -> tuple[Change, ...]:
     if inputs.running is None or inputs.attempts.observed_generation == inputs.generation:
         return ()
     return tuple(change for change in differences(inputs.running, domain)
-                 if change.impact is Impact.NONE and change.path != "policy/state"
-                 and not change.path.startswith(_IMPLICIT_PORTS))
+                 if change.impact is Impact.NONE and change.path != STATE
+                 # Root ports without an element in the file are not reported.
+                 and (change.device is None or change.device[0] != RootPort.KIND))
 
 
 def needs_new_process(changes: Sequence[Pending], policy: UpdatePolicy) -> bool:

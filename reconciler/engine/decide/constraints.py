@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from reconciler.domain.model import DesiredState, Domain, Met
+from reconciler.domain.model import DependencyCondition, DesiredState, Domain
 from reconciler.engine.decide.inputs import Surroundings, VmState
 from reconciler.units import show_bytes
 
@@ -100,7 +100,7 @@ def _unmet(domain: Domain, others: Mapping[str, DomainSummary]) -> tuple[str, ..
                  if (why := _why_unmet(wanted.domain, wanted.condition, other)))
 
 
-def _why_unmet(name: str, condition: Met, other: DomainSummary | None) -> str:
+def _why_unmet(name: str, condition: DependencyCondition, other: DomainSummary | None) -> str:
     if other is None or other.domain is None:
         return f"depends on '{name}', and no domain has this name"
     if other.domain.policy.state is DesiredState.STOPPED:
@@ -108,7 +108,7 @@ def _why_unmet(name: str, condition: Met, other: DomainSummary | None) -> str:
     paused = other.domain.policy.state is DesiredState.PAUSED
     if other.state is not VmState.RUNNING and not (paused and other.state is VmState.PAUSED):
         return f"depends on '{name}', which is {other.state}"
-    if condition is Met.HEALTHY and not other.ready:
+    if condition is DependencyCondition.HEALTHY and not other.ready:
         return f"depends on '{name}', which is not healthy yet"
     return ""
 

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from reconciler.domain.model import Domain, Place
+    from reconciler.domain.model import Domain
+    from reconciler.domain.place import Place
     from reconciler.engine.decide.inputs import (
         Hold,
         Now,

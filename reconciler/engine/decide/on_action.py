@@ -70,6 +70,7 @@ def _planned(state: DomainState, event: Planned) -> Next:
     news = tuple(report(state, e.event, severity=e.severity, reason=e.reason, message=e.message)
                  for e in events_of(state.condition_since, decided.conditions))
     state = replace(state, plan=decided, planned_for=state.removal,
+                    planned_definition=state.record.definition,
                     condition_since=since_of(state.condition_since, decided.conditions, at))
     if state.domain is None or not (decided.is_ready or decided.stalled):
         return state, news

@@ -29,7 +29,8 @@ from reconciler.engine.decide.inputs import (
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from reconciler.domain.model import Domain, Health, Place
+    from reconciler.domain.model import Domain, Health
+    from reconciler.domain.place import Place
     from reconciler.windows import Window
 
 EXPANDED = "expanded"  # key of `read_with`: what the text was made from besides its own file
@@ -156,6 +157,7 @@ class DomainState:
     unhealthy_counted: bool = False  # this process's being unhealthy was counted as an exit
     plan: Plan = Plan()
     planned_for: Removal = Removal.NONE  # what was believed of its file when the plan was made
+    planned_definition: StoredDefinition | None = None  # record.definition when it was made
     executing: tuple[Step, ...] = ()  # the plan that is being carried out
     condition_since: Mapping[str, tuple[str, str]] = field(default_factory=dict)
     last_action: LastAction | None = None

@@ -40,7 +40,7 @@ def clashes(domains: Mapping[str, Domain]) -> dict[str, tuple[Problem, ...]]:
 def audit(directory: Path, include: tuple[str, ...],
           domains: Mapping[str, Domain]) -> tuple[Problem, ...]:
     """The warnings that concern several files, or ignored ones; sorted by file."""
-    used = {need.path for domain in domains.values() for need in domain.needs()}
+    used = {need.path for domain in domains.values() for need in domain.required_files()}
     found = (*_never_met(domains), *_unused(directory, include, used))
     return tuple(sorted(found, key=lambda problem: problem.file))
 

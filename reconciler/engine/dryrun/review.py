@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from reconciler.domain.difference import differences
 from reconciler.domain.model import DesiredState, Impact
+from reconciler.domain.xml_paths import STATE
 from reconciler.engine.composition import decision_config, loader_of, memory_limit
 from reconciler.engine.decide import prune_evidence
 from reconciler.engine.decide.constraints import DomainSummary, Limits, surroundings
@@ -169,7 +170,7 @@ def _with_next_start(kept: Domain | None, state: DomainState) -> Iterator[Change
     if state.vm.state is not VmState.ABSENT or kept is None or state.domain is None:
         return
     for change in differences(kept, state.domain):
-        if change.path != "policy/state":  # the steps of the plan show that
+        if change.path != STATE:  # the steps of the plan show that
             yield replace(change, impact=Impact.NONE)
 
 

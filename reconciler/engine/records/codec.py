@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import Any
 
-from reconciler.domain.model import Place
+from reconciler.domain.place import Place
 from reconciler.engine.decide.attempts import Attempts, RetryState
 from reconciler.engine.decide.inputs import Exit, ExitKind, Hold
 from reconciler.engine.decide.state import DomainRecord, StoredDefinition

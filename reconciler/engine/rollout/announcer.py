@@ -55,7 +55,7 @@ class Announcer:
             for way, announce in (("command", self._run), ("webhook", self._send)):
                 try:
                     await announce(outcome)
-                except webhook_sender.PostFailed as error:
+                except webhook_sender.SendFailed as error:
                     self._journal.write("notification.failed", severity="warning", target=way,
                                         revision=outcome.revision, reason="NotificationFailed",
                                         error=str(error))

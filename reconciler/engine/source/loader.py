@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from reconciler.domain.admission import Admission, admit
 from reconciler.domain.cross_file_checks import conflicts
-from reconciler.domain.expand import Definition, Given, Reading
+from reconciler.domain.expand import Definition, Expansion, Given
 from reconciler.domain.merge import Defaults, read_defaults
 from reconciler.domain.model import Domain, InvalidDomain, Problem, ReadingHost
 from reconciler.domain.numbers import chosen, complete, numbers_of
@@ -76,7 +76,7 @@ class _Known:
 
     data: bytes
     given: Given
-    value: Reading | InvalidDomain
+    value: Expansion | InvalidDomain
 
     def still(self, data: bytes, given: Given) -> bool:
         """Whether reading it again would give the same: only what it uses counts."""
@@ -85,7 +85,7 @@ class _Known:
         if self.given.variables == given.variables:
             return True
         values = dict(given.variables.values)
-        return isinstance(self.value, Reading) and (
+        return isinstance(self.value, Expansion) and (
             self.given.variables.strict == given.variables.strict) and all(
             values.get(name) == value for name, value in self.value.used)
 
@@ -97,10 +97,9 @@ class Loader:
     host: ReadingHost
     admission: Admission
     hostname: str
-    read: Callable[[bytes, str, ReadingHost, Given], Reading]
+    read: Callable[[bytes, str, ReadingHost, Given], Expansion]
     free: Callable[[str, int], bool] = lambda claim, number: True
     variables: Variables = Variables()
-    parses: int = 0  # how many files were parsed at all; tests hold it down
     _cache: dict[str, _Known] = field(default_factory=dict)
     _defaults: tuple[bytes, Variables, Defaults | InvalidDomain] | None = None
 
@@ -172,10 +171,11 @@ class Loader:
         given: dict[str, Numbers] = {}
         if all(device.automatic() is None for d in found.values() for device in d.devices):
             return given
-        has = {uuid: {**dict(numbers_of(domain.claims())), **kept.get(uuid, {})}
+        has = {uuid: {**dict(numbers_of(domain.exclusive_resources())), **kept.get(uuid, {})}
                for uuid, domain in held.items()}
         has |= {uuid: dict(own) for uuid, own in kept.items() if uuid not in has}
-        written = {number for domain in found.values() for number in numbers_of(domain.claims())}
+        written = {number for domain in found.values()
+                   for number in numbers_of(domain.exclusive_resources())}
         for key, domain in found.items():
             taken = written | {item for uuid, own in has.items() if uuid != domain.uuid
                                for item in own.items()}
@@ -185,12 +185,11 @@ class Loader:
                 has[domain.uuid] = given[key]
         return given
 
-    def _parsed(self, file: str, data: bytes, given: Given) -> Reading | InvalidDomain:
+    def _parsed(self, file: str, data: bytes, given: Given) -> Expansion | InvalidDomain:
         known = self._cache.get(file)
         if known is not None and known.still(data, given):
             return known.value
-        self.parses += 1
-        value: Reading | InvalidDomain
+        value: Expansion | InvalidDomain
         try:
             value = self.read(data, file, self.host, given)
         except InvalidDomain as error:

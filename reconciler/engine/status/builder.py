@@ -65,10 +65,10 @@ def domain_status(state: DomainState, dependencies: list[dict[str, object]],
 
 def _applied_revision(state: DomainState) -> str | None:
     """What is in force on the host; the source may be further."""
-    record = state.record
-    if state.plan.is_ready and not state.plan.pending and not state.invalid and (
-            record.definition is not None):
-        return record.definition.revision
+    record, planned = state.record, state.planned_definition
+    # Not record.definition: one that was accepted after the plan was made is not in force yet.
+    if state.plan.is_ready and not state.plan.pending and not state.invalid and planned is not None:
+        return planned.revision
     stored = state.running.stored if state.running is not None else None
     alive = state.vm.state is not VmState.ABSENT
     running = stored.revision if alive and stored is not None else ""

@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from reconciler.domain.model import Policy
-from reconciler.engine.decide import attempts as attempts
+from reconciler.engine.decide import attempts
 from reconciler.engine.decide.attempts import BackoffPolicy
 from reconciler.engine.decide.inputs import Attempts, Exit, ExitKind
 from tests.domain.making import read

@@ -8,7 +8,8 @@ import pytest
 
 from reconciler.domain.devices import Disk, Interface, RootPort, ScsiDisk
 from reconciler.domain.devices.interface import Vlan
-from reconciler.domain.model import DesiredState, Impact, Place, UpdatePolicy
+from reconciler.domain.model import DesiredState, Impact, UpdatePolicy
+from reconciler.domain.place import Place
 from reconciler.engine.decide.inputs import Attempts, DeferredChange, Truth, Verb, Vm, VmState
 from reconciler.engine.decide.plan import plan
 from tests.values import NOW, domain, inputs
@@ -67,7 +68,8 @@ def test_a_live_change_that_failed_takes_a_new_process():
     waiting = decided(with_disk(UpdatePolicy.LIVE), attempts=Attempts(needs_restart_generation=2))
     assert verbs(waiting) == []
     assert waiting.condition("RestartRequired") is not None
-    assert verbs(decided(with_disk(), attempts=Attempts(needs_restart_generation=1))) == [Verb.UPDATE]
+    older = Attempts(needs_restart_generation=1)
+    assert verbs(decided(with_disk(), attempts=older)) == [Verb.UPDATE]
 
 
 def test_rule_9_a_change_whose_end_nobody_saw_takes_a_new_process():
@@ -77,7 +79,7 @@ def test_rule_9_a_change_whose_end_nobody_saw_takes_a_new_process():
 
 def test_a_guest_that_cannot_yet_is_asked_later_and_is_ready_meanwhile():
     wanted = replace(domain(), current_memory=64 << 20)
-    waits = (DeferredChange("current_memory", "no driver", NOW.clock + 5),)
+    waits = (DeferredChange("currentMemory", "no driver", NOW.clock + 5),)
     found = decided(wanted, deferred_changes=waits)
     assert found.steps == ()
     assert found.pending[0].blocked_by == "guest: no driver"
@@ -121,7 +123,7 @@ def test_processors_of_the_start_take_a_new_process():
 def test_what_costs_nothing_is_told_until_it_is_in_force():
     wanted = replace(domain(), title="new", policy=replace(domain().policy, stop_timeout=5.0))
     found = decided(wanted)
-    assert {c.path for c in found.no_effect} == {"title", "policy/stop_timeout"}
+    assert {c.path for c in found.no_effect} == {"title", "reconcile/stop/@timeout"}
     assert found.steps == ()
     assert not found.changes_anything
     assert decided(wanted, attempts=Attempts(observed_generation=2)).no_effect == ()
@@ -142,11 +144,12 @@ def test_rule_4_what_no_start_has_is_never_a_reason_for_another_start(policy):
     fresh = Vm(VmState.RUNNING, 42, generation=2)
     assert verbs(decided(wanted, vm=fresh)) == [Verb.UPDATE]
     refused = decided(wanted, vm=fresh, deferred_changes=(
-        DeferredChange("current_memory", "it was refused", NOW.clock + 5),))
+        DeferredChange("currentMemory", "it was refused", NOW.clock + 5),))
     assert refused.steps == ()
     assert refused.pending[0].waits_for_guest
     assert refused.look_again_at == NOW.clock + 5  # it is asked again, and again
-    assert verbs(decided(wanted, vm=fresh, attempts=Attempts(needs_restart_generation=2))) == [Verb.UPDATE]
+    failed = Attempts(needs_restart_generation=2)
+    assert verbs(decided(wanted, vm=fresh, attempts=failed)) == [Verb.UPDATE]
 
 
 def test_with_the_policy_manual_it_waits_for_the_restart_that_brings_it():
@@ -185,7 +188,7 @@ def test_an_isolation_that_is_taken_away_takes_a_new_process():
 
 
 def test_a_refused_change_makes_nobody_look_all_the_time():
-    waits = (DeferredChange("current_memory", "no driver", NOW.clock - 5),)
+    waits = (DeferredChange("currentMemory", "no driver", NOW.clock - 5),)
     wanted = replace(domain(), current_memory=HALF)
     found = decided(wanted, deferred_changes=waits, attempts=Attempts(needs_restart_generation=2))
     assert found.look_again_at is None

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from reconciler.domain.model import Dependency, DesiredState, Met
+from reconciler.domain.model import Dependency, DependencyCondition, DesiredState
 from reconciler.engine.decide.constraints import DomainSummary, Limits, surroundings
 from reconciler.engine.decide.inputs import Surroundings, VmState
 from tests.values import domain
@@ -13,20 +13,20 @@ FREE = Limits(2, None)
 STOPPED, PAUSED = DesiredState.STOPPED, DesiredState.PAUSED
 
 
-def needs(*names, condition=Met.STARTED, **more):
+def needs(*names, condition=DependencyCondition.STARTED, **more):
     return domain(depends_on=tuple(Dependency(name, condition) for name in names), **more)
 
 
 def other(wanted=None, state=VmState.RUNNING, **values):
     found = DomainSummary(wanted or domain(), state, ready=True, at_rest=True, waits=False,
-                      failing=False, leaving=False, recreating=False, wants_recreate=False,
-                      memory=128 << 20)
+                          failing=False, leaving=False, recreating=False, wants_recreate=False,
+                          memory=128 << 20)
     return replace(found, **values)
 
 
 def of(wanted, limits=FREE, **others):
     return surroundings("a", wanted, others, limits, start_allowed=True, home="a",
-                  needed=wanted.memory if wanted is not None else 0)
+                        needed=wanted.memory if wanted is not None else 0)
 
 
 def test_alone_nothing_is_in_the_way():
@@ -37,20 +37,21 @@ def test_alone_nothing_is_in_the_way():
 
 @pytest.mark.parametrize(("db", "says"), [
     (other(), ""), (other(ready=False), ""),
-    (None, "no such domain"), (other(None, domain=None), "no such domain"),
+    (None, "no domain has this name"),
+    (other(None, domain=None), "no domain has this name"),
     (other(state=VmState.ABSENT), "which is absent"),
     (other(state=VmState.UNKNOWN), "which is unknown"),
     (other(state=VmState.PAUSED), "which is paused"),
     (other(domain(PAUSED), state=VmState.PAUSED), ""),
-    (other(domain(STOPPED), state=VmState.ABSENT), "wanted stopped")])
+    (other(domain(STOPPED), state=VmState.ABSENT), "whose file says state='stopped'")])
 def test_a_dependency_is_met_when_it_runs(db, says):
     found = of(needs("db"), **({"db": db} if db else {})).unmet
     assert (says in found[0]) if says else found == ()
 
 
 def test_a_dependency_on_its_health_waits_for_ready():
-    assert of(needs("db", condition=Met.HEALTHY), db=other()).unmet == ()
-    found, = of(needs("db", condition=Met.HEALTHY), db=other(ready=False)).unmet
+    assert of(needs("db", condition=DependencyCondition.HEALTHY), db=other()).unmet == ()
+    found, = of(needs("db", condition=DependencyCondition.HEALTHY), db=other(ready=False)).unmet
     assert "not healthy yet" in found
 
 
@@ -66,13 +67,15 @@ def test_those_that_depend_on_it_stop_before():
 def test_only_so_many_are_recreated_at_once():
     b, c = other(recreating=True), other(recreating=True)
     assert of(domain(), b=b, c=other()).recreate_blocked_by == ""
-    assert "b, c are being recreated (reconcile.max_unavailable: 2)" in of(domain(), b=b, c=c).recreate_blocked_by
+    assert of(domain(), b=b, c=c).recreate_blocked_by == (
+        "b, c are being recreated (reconcile.max_unavailable: 2)")
     assert "b is being" in of(domain(), Limits(1, None), b=b).recreate_blocked_by
 
 
 def test_what_it_depends_on_is_recreated_first():
-    assert "db goes first" in of(needs("db"), db=other(wants_recreate=True)).recreate_blocked_by
-    assert "db goes first" in of(needs("db"), db=other(recreating=True)).recreate_blocked_by
+    waits = "waiting for its dependency db to be recreated"
+    assert of(needs("db"), db=other(wants_recreate=True)).recreate_blocked_by == waits
+    assert of(needs("db"), db=other(recreating=True)).recreate_blocked_by == waits
     assert of(needs("db"), db=other(wants_recreate=True, failing=True)).recreate_blocked_by == ""
     assert of(domain(), db=other(wants_recreate=True)).recreate_blocked_by == ""
 
@@ -114,7 +117,7 @@ def test_pain_14_memory_is_never_promised_twice():
     assert of(domain(memory=128), limits, b=other()).memory_shortage == ""
     assert of(domain(memory=172), limits, b=other()).memory_shortage == ""
     found = of(domain(memory=173), limits, b=other()).memory_shortage
-    assert found == ("it needs 173 MiB of memory, and 172 MiB of 300 MiB are free "
+    assert found == ("needs 173 MiB of memory, and 172 MiB of 300 MiB are free "
                      "(admission.total_memory)")
     # Its own, of the VM that it replaces, does not count.
     assert of(domain(memory=300), limits, a=other(memory=300 << 20)).memory_shortage == ""

@@ -14,7 +14,8 @@ from reconciler.engine.decide.plan import plan
 from tests.values import NOW, domain, inputs
 
 AGENT = Channel(alias="channel0", name="org.qemu.guest_agent.0", number=0)
-CUT = "ends for good, cut off: nothing can ask the guest"
+NO_SHUTDOWN = "without a clean shutdown (no agent, no ACPI)"
+REMOVED = f"removed permanently, {NO_SHUTDOWN}"
 RUNNING, ABSENT = VmState.RUNNING, VmState.ABSENT
 
 
@@ -24,18 +25,19 @@ def weight(found, arch="x86_64"):
 
 def changed(wanted, **applied):
     """A VM that runs with less memory than its new file has."""
-    return inputs(wanted, RUNNING, generation=2, vm=replace(inputs(wanted, RUNNING).vm, generation=1),
-                running=replace(wanted, memory=64 << 20, **applied))
+    return inputs(wanted, RUNNING, generation=2,
+                  vm=replace(inputs(wanted, RUNNING).vm, generation=1),
+                  running=replace(wanted, memory=64 << 20, **applied))
 
 
 @pytest.mark.parametrize(("policy", "agent", "arch", "machine", "down", "text"), [
     ({}, True, "x86_64", MachineType.Q35, 31.0, "down about 31 s"),
     ({"stop_timeout": 120.0}, True, "x86_64", MachineType.Q35, 121.0, "down about 2 min"),
     ({}, False, "x86_64", MachineType.Q35, 1.0,
-     "down about 1 s, cut off: nothing can ask the guest"),
+     f"down about 1 s, {NO_SHUTDOWN}"),
     ({}, False, "aarch64", MachineType.VIRT, 31.0, "down about 31 s"),
     ({}, False, "aarch64", MachineType.MICROVM, 1.0,
-     "down about 1 s, cut off: nothing can ask the guest"),
+     f"down about 1 s, {NO_SHUTDOWN}"),
     ({"stop": StopMode.FORCE}, True, "x86_64", MachineType.Q35, 1.0, "down about 1 s, by force")])
 def test_a_recreate_is_down_for_the_stop_and_the_start(policy, agent, arch, machine, down, text):
     wanted = replace(domain(**policy), machine=machine)
@@ -75,10 +77,10 @@ def test_a_live_change_costs_nothing_unless_the_policy_wants_a_new_process():
 
 
 @pytest.mark.parametrize(("removal", "prune", "state", "action", "waits", "text"), [
-    (Removal.PROVEN, "destroy", RUNNING, "destroy", False, CUT),
+    (Removal.PROVEN, "destroy", RUNNING, "destroy", False, REMOVED),
     (Removal.PROVEN, "destroy", ABSENT, "destroy", False, "nothing runs"),
-    (Removal.HELD, "destroy", RUNNING, "destroy", True, CUT),
-    (Removal.PROVEN, "confirm", RUNNING, "destroy", True, CUT),
+    (Removal.HELD, "destroy", RUNNING, "destroy", True, REMOVED),
+    (Removal.PROVEN, "confirm", RUNNING, "destroy", True, REMOVED),
     (Removal.PROVEN, "keep", RUNNING, "none", False, "")])
 def test_a_removal(removal, prune, state, action, waits, text):
     found = weight(inputs(domain(prune=PrunePolicy(prune)), state, removal=removal))
@@ -88,7 +90,7 @@ def test_a_removal(removal, prune, state, action, waits, text):
 def test_a_guest_that_can_be_asked_has_its_time_before_it_is_destroyed():
     wanted = replace(domain(), devices=(AGENT,))
     found = weight(inputs(wanted, RUNNING, removal=Removal.PROVEN))
-    assert found.cost.text == "ends for good, within about 30 s"
+    assert found.cost.text == "removed permanently, after up to 30 s of shutdown"
 
 
 def test_what_is_stopped_first_and_destroyed_later_is_destroyed():

@@ -148,7 +148,8 @@ def test_a_failed_action_waits_and_stalls_after_three_tries():
     stalled = plan(inputs(attempts=Attempts(failures=replace(waiting, count=3))), NOW)
     assert stalled.condition("Stalled").reason == "StartFailed"
     assert "no firmware" in stalled.ready.message
-    assert verbs(plan(inputs(attempts=Attempts(failures=waiting)), Now(1001.0, 0.0))) == [Verb.START]
+    later = Now(1001.0, 0.0)
+    assert verbs(plan(inputs(attempts=Attempts(failures=waiting)), later)) == [Verb.START]
 
 
 def test_a_crash_loop_is_slow_and_said():
@@ -165,7 +166,8 @@ def test_pain_7_a_drift_fight_is_damped_and_said():
     decided = plan(inputs(state=VmState.PAUSED, attempts=attempts), NOW)
     assert verbs(decided) == []
     assert decided.condition("Contested").status is Truth.TRUE
-    assert verbs(plan(inputs(state=VmState.PAUSED, attempts=attempts), Now(1002.0, 0.0))) == [Verb.RESUME]
+    later = Now(1002.0, 0.0)
+    assert verbs(plan(inputs(state=VmState.PAUSED, attempts=attempts), later)) == [Verb.RESUME]
     # What the file wants newly is no drift, and waits for nothing.
     fresh = replace(attempts, observed_generation=0)
     assert verbs(plan(inputs(state=VmState.PAUSED, attempts=fresh), NOW)) == [Verb.RESUME]
@@ -177,11 +179,12 @@ def test_rule_7_what_did_not_come_up_is_rolled_back_and_takes_a_fix_at_once():
     decided = plan(inputs(bad, last_known_good=good, attempts=attempts), NOW)
     assert decided.steps == (Step(Verb.START, rollback=True),)
     assert decided.cause is Cause.ROLLBACK
-    back = plan(inputs(bad, VmState.RUNNING, running=good, last_known_good=good, attempts=attempts), NOW)
+    back = plan(inputs(bad, VmState.RUNNING, running=good, last_known_good=good,
+                       attempts=attempts), NOW)
     assert verbs(back) == []
     assert back.condition("Stalled").reason == "RolledBack"
     fixed = plan(inputs(domain(memory=512), VmState.RUNNING, running=good, last_known_good=good,
-                      generation=2, attempts=attempts), NOW)
+                        generation=2, attempts=attempts), NOW)
     assert verbs(fixed) == [Verb.CHECK, Verb.STOP, Verb.START]
 
 
@@ -189,8 +192,8 @@ def test_pain_8_a_guest_that_powered_off_stays_off_where_the_file_says_so():
     decided = plan(inputs(attempts=Attempts(down_reason="PoweredOff")), NOW)
     assert verbs(decided) == []
     assert decided.ready.reason == "PoweredOff"
-    assert verbs(plan(inputs(attempts=Attempts(down_reason="PoweredOff"), restart_asked=True), NOW)) == [
-        Verb.START]
+    asked = inputs(attempts=Attempts(down_reason="PoweredOff"), restart_asked=True)
+    assert verbs(plan(asked, NOW)) == [Verb.START]
 
 
 def test_pain_8_a_guest_that_rebooted_is_ended_where_the_file_says_so():
@@ -201,8 +204,8 @@ def test_pain_8_a_guest_that_rebooted_is_ended_where_the_file_says_so():
     assert verbs(plan(inputs(wanted, VmState.RUNNING), NOW)) == []
 
 
-def test_rule_9_a_try_says_what_became_of_the_one_before():
+def test_rule_9_an_attempt_names_the_error_of_the_one_before():
     failed = Attempts(failures=RetryState((1.0,), 2, 0.0, "MissingFile", "a.img: no such file"))
     decided = plan(inputs(state=VmState.ABSENT, attempts=failed), NOW)
     assert verbs(decided) == [Verb.START]
-    assert decided.ready.message == "try 3; before: a.img: no such file"
+    assert decided.ready.message == "attempt 3; last error: a.img: no such file"

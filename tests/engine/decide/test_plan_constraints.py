@@ -68,14 +68,18 @@ def test_rule_4_nothing_waits_where_nothing_is_to_be_done(around):
 
 
 def test_a_recreate_waits_for_its_turn_and_for_memory_but_not_for_what_a_start_waits_for():
-    assert plan(changed(surroundings=Surroundings(recreate_blocked_by="b is")), NOW).ready.reason == "WaitingForSlot"
-    assert plan(changed(surroundings=Surroundings(memory_shortage="no")), NOW).ready.reason == "WaitingForMemory"
-    assert verbs(plan(changed(surroundings=Surroundings(start_allowed=False, wave_ready=False, unmet=("db",),
-                                            dependents=("web",))), NOW)) == RECREATE
+    def decided(**around):
+        return plan(changed(surroundings=Surroundings(**around)), NOW)
+
+    assert decided(recreate_blocked_by="b is").ready.reason == "WaitingForSlot"
+    assert decided(memory_shortage="no").ready.reason == "WaitingForMemory"
+    assert verbs(decided(start_allowed=False, wave_ready=False, unmet=("db",),
+                         dependents=("web",))) == RECREATE
 
 
 def test_a_restart_by_hand_does_not_wait_for_its_turn():
-    decided = plan(changed(surroundings=Surroundings(recreate_blocked_by="b is"), restart_asked=True), NOW)
+    around = Surroundings(recreate_blocked_by="b is")
+    decided = plan(changed(surroundings=around, restart_asked=True), NOW)
     assert verbs(decided) == RECREATE
 
 
@@ -86,7 +90,7 @@ def test_a_stop_waits_for_those_that_depend_on_it():
         decided = plan(found, NOW)
         assert verbs(decided) == []
         assert decided.ready.reason == "WaitingForDependency"
-        assert "first stops web, worker" in decided.ready.message
+        assert "waiting for web, worker to stop first" in decided.ready.message
     # Nothing is to be stopped any more: it goes.
     assert verbs(plan(inputs(state=VmState.ABSENT, surroundings=around, removal=Removal.PROVEN),
                       NOW)) == [Verb.FORGET]
@@ -159,9 +163,9 @@ def test_pain_6_every_field_is_listed_on_each_pass_and_none_that_was_reverted():
         return paths
 
     kernel = {"boot": replace(old.boot, kernel="/other")}
-    assert pending(memory=256 << 20, vcpus=4, **kernel) == ["memory", "vcpus", "kernel"]
-    assert pending(vcpus=4, **kernel) == ["vcpus", "kernel"]
-    assert pending(**kernel) == ["kernel"]
+    assert pending(memory=256 << 20, vcpus=4, **kernel) == ["memory", "vcpu", "os/kernel"]
+    assert pending(vcpus=4, **kernel) == ["vcpu", "os/kernel"]
+    assert pending(**kernel) == ["os/kernel"]
     assert pending() == []
 
 
@@ -221,8 +225,8 @@ def test_rule_7_a_new_definition_that_is_not_healthy_goes_back():
     assert decided.condition("Stalled").reason == "RolledBack"
     assert decided.condition("Healthy").status is Truth.TRUE
     # And a fix is taken at once.
-    fix = inputs(domain(memory=192, health=HEALTH), VmState.RUNNING, running=old, last_known_good=old,
-               generation=2, attempts=attempts)
+    fix = inputs(domain(memory=192, health=HEALTH), VmState.RUNNING, running=old,
+                 last_known_good=old, generation=2, attempts=attempts)
     assert verbs(plan(fix, NOW)) == RECREATE
 
 

@@ -8,7 +8,8 @@ import pytest
 
 from reconciler.domain.devices import Interface, RootPort
 from reconciler.domain.difference import Change
-from reconciler.domain.model import DesiredState, Health, Impact, Place, Probe, UpdatePolicy
+from reconciler.domain.model import DesiredState, Health, Impact, Probe, UpdatePolicy
+from reconciler.domain.place import Place
 from reconciler.engine.decide.inputs import (
     STOP,
     Attempts,

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from reconciler.domain.model import Place
+from reconciler.domain.place import Place
 from reconciler.engine.decide.events import (
     ChangeBegun,
     ChangeDeferred,

@@ -6,7 +6,8 @@ from dataclasses import replace
 
 import pytest
 
-from reconciler.domain.model import DesiredState, Health, Place, Probe
+from reconciler.domain.model import DesiredState, Health, Probe
+from reconciler.domain.place import Place
 from reconciler.engine.decide.events import (
     Adopted,
     ConsolesFound,

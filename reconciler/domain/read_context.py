@@ -1,4 +1,4 @@
-"""What readers share: the host a file is read against, paths, PCI addresses, aliases."""
+"""Shared by the readers of devices: the host that a file is read for, paths, PCI addresses."""
 
 from __future__ import annotations
 
@@ -7,19 +7,11 @@ import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from reconciler.domain.model import MachineType, Place, ReadingHost
-from reconciler.domain.rules import (
-    ALIAS,
-    Attribute,
-    choice,
-    element,
-    hexadecimal,
-    number,
-    quiet,
-    silent,
-)
+from reconciler.domain.place import Place
+from reconciler.domain.rules import ALIAS, Attribute, choice, element, hexadecimal, ignore, number
 
 if TYPE_CHECKING:
+    from reconciler.domain.model import MachineType, ReadingHost
     from reconciler.domain.xml import Node
 
 _UNIT = number(0, 16383)
@@ -29,30 +21,30 @@ ADDRESS = element(
     Attribute("domain", hexadecimal(0)), Attribute("bus", hexadecimal(0xFF)),
     Attribute("slot", hexadecimal(0x1F)), Attribute("function", hexadecimal(7)),
     *(Attribute(name, _UNIT) for name in ("controller", "target", "unit", "port")),
-    *quiet("multifunction"),
-    *quiet("base", "cssid", "ssid", "devno", "reg"),  # of other buses, whose type is an error
+    *ignore("@multifunction"),
+    *ignore("@base", "@cssid", "@ssid", "@devno", "@reg"),  # of other types, which are errors
     Attribute("iobase", choice("0x3f8")), Attribute("irq", choice("4", "0x4")),  # COM1
-    *silent("zpci"))
+    *ignore("zpci"))
 
 
 @dataclass(frozen=True, slots=True)
-class Reading:
-    """One file's reading: who the domain is and what it is read against."""
+class ReadContext:
+    """The domain that is being read, and the host that it is read for."""
 
     host: ReadingHost
     uuid: str
     machine: MachineType
 
 
-def path(reading: Reading, text: str | None) -> str | None:
-    """A path of the file's, absolute: relative ones are below the configured images."""
+def path(context: ReadContext, text: str | None) -> str | None:
+    """A path from the file as an absolute one, relative to the configured paths.images."""
     if not text:
         return None
-    return os.path.normpath(os.path.join(reading.host.images, text))
+    return os.path.normpath(os.path.join(context.host.images, text))
 
 
 def place(node: Node) -> Place | None:
-    """The PCI place that a device gives."""
+    """The PCI address that a device's element gives."""
     if node.text("address/@type") != "pci":
         return None
     bus, slot = node.number("address/@bus"), node.number("address/@slot")
@@ -60,13 +52,13 @@ def place(node: Node) -> Place | None:
     return Place(bus or 0, slot or 0, function or 0)
 
 
-def digest(reading: Reading, key: str) -> str:
-    """Hex digits that are always the same for this domain and key."""
-    return hashlib.sha256(f"{reading.uuid}/{key}".encode()).hexdigest()
+def digest(context: ReadContext, key: str) -> str:
+    """Hexadecimal digits that depend on the domain's uuid and the key only."""
+    return hashlib.sha256(f"{context.uuid}/{key}".encode()).hexdigest()
 
 
 def at(place_: Place | None) -> str:
-    """A place as StratoVirt's options; nothing on a machine without PCI."""
+    """A PCI address as StratoVirt's options; empty on a machine without PCI."""
     if place_ is None:
         return ""
     function = f".{place_.function:#x}" if place_.function else ""
@@ -75,5 +67,5 @@ def at(place_: Place | None) -> str:
 
 
 def driver(name: str, place_: Place | None) -> str:
-    """A virtio device's driver: -pci at a place, else microvm's -device form."""
+    """A virtio device's driver: -pci at a PCI address, else -device for microvm."""
     return f"{name}-{'device' if place_ is None else 'pci'}"
