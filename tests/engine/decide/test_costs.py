@@ -31,8 +31,8 @@ from reconciler.engine.decide.inputs import (
 )
 from tests.values import domain, inputs
 
-OURS = Channel(alias="channel0", name=AGENT, socket="agent.sock")
-OTHER = Channel(alias="channel1", name="org.example", socket="other.sock")
+OURS = Channel(alias="channel0", name=AGENT, number=1)
+OTHER = Channel(alias="channel1", name="org.example", number=2)
 ASKED = replace(domain(), devices=(OTHER, OURS))
 START, CHECK, FORGET = Step(Verb.START), Step(Verb.CHECK), Step(Verb.FORGET)
 MEMORY = Pending(Change("memory", "1", "2", Impact.RECREATE))

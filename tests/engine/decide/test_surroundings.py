@@ -172,8 +172,8 @@ def test_several_dependencies_are_named_in_their_order():
 
 
 @pytest.mark.parametrize(("needed", "shortage"), [
-    (256, ""), (257, "needs 257 MiB of memory, and 256 MiB of 1 GiB are free "
-                     "(admission.total_memory)")])
+    (256, ""), (257, ("needs 257 MiB of memory, and 256 MiB of 1 GiB are free "
+                      "(admission.total_memory)"))])
 def test_memory_is_that_of_all_others_together(needed, shortage):
     others = {"b": other(memory=512 << 20), "c": other(memory=256 << 20)}
     found = around(limits=Limits(1, 1 << 30), needed=needed << 20, **others)
