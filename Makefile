@@ -3,7 +3,7 @@ BIN := .venv/bin
 # Tests run on this many processors.
 JOBS ?= 2
 
-.PHONY: setup run test check unit hypervisor bench clean
+.PHONY: setup run test check unit lowest hypervisor bench clean
 
 setup: .venv/ready
 
@@ -27,6 +27,19 @@ check: setup
 unit: setup
 	$(BIN)/pytest -n $(JOBS) --dist worksteal
 
+# The tests of what uses other packages, with the oldest versions that pyproject.toml allows.
+lowest: .venv-lowest/ready
+	.venv-lowest/bin/python -m pytest -n $(JOBS) tests/sources tests/engine tests/report \
+		tests/settings tests/host tests/domain/test_xml.py tests/domain/test_schema.py \
+		tests/cli/test_main.py tests/cli/test_schema.py tests/simulated/test_life.py
+
+.venv-lowest/ready: pyproject.toml
+	rm -rf .venv-lowest
+	$(PYTHON) -m venv .venv-lowest
+	.venv-lowest/bin/python tests/lowest.py pyproject.toml > .venv-lowest/requirements
+	.venv-lowest/bin/pip install -q --disable-pip-version-check -r .venv-lowest/requirements
+	touch $@
+
 # The same tests against a real StratoVirt: STRATOVIRT_REAL names its program.
 hypervisor: setup
 	$(BIN)/pytest tests/hypervisor tests/simulator
@@ -35,4 +48,4 @@ bench: setup
 	$(BIN)/python -m bench.start
 
 clean:
-	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache
+	rm -rf .venv .venv-lowest .mypy_cache .ruff_cache .pytest_cache

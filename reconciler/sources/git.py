@@ -118,7 +118,7 @@ class Git(Source):
             await self._repository.compact()
             failures = failures + 1 if self._trouble is not None else 0
             with suppress(TimeoutError):
-                async with asyncio.timeout(self._pause(failures)):
+                async with asyncio.timeout(self.pause(failures)):
                     await self._call.wait()
 
     async def refresh(self) -> None:
@@ -157,7 +157,7 @@ class Git(Source):
         """Some intervals without a success."""
         return STALE_INTERVALS * self._interval
 
-    def _pause(self, failures: int) -> float:
+    def pause(self, failures: int) -> float:
         """Seconds until the next attempt."""
         jitter = random.uniform(1 - self._jitter, 1 + self._jitter)  # noqa: S311  # spreads load, keeps no secret
         return self._backoff.delay(failures, jitter) if failures else self._interval * jitter

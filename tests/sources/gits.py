@@ -13,12 +13,13 @@ import subprocess
 import sys
 import threading
 import time
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import yaml
 
+from reconciler.errors import SourceError
 from reconciler.settings import load
 from reconciler.sources.git import Git
 
@@ -87,20 +88,20 @@ class Site:
             "paths": {"state": "state", "runtime": "run"}, "reconcile": {"jitter": "0%"}}))
         return Git(load(self.path / "config.yaml", {}))
 
-    def _wake(self, _delay: float) -> None:
+    def wake(self, _delay: float) -> None:
         self.wakes += 1
         self._woken.set()
 
     @asynccontextmanager
     async def running(self, url: str | list[str], **source: object):
         found = self.make(url, **source)
-        self._woken = asyncio.Event()
-        found.start(self._wake)
+        self.wakes, self._woken = 0, asyncio.Event()
+        found.start(self.wake)
         task = asyncio.create_task(found.run())
         try:
-            await self.until(lambda: found._last_attempt, found)
+            await self.until(lambda: self.wakes, found)
             found.ask()
-            await self.until(lambda: not _busy(found), found)
+            await self.until(lambda: delivered(found), found)
             yield found
         finally:
             task.cancel()
@@ -114,9 +115,9 @@ class Site:
                 self._woken.clear()
 
     async def asked(self, source: Git):
-        """What the look after an `ask` gives: a Listing."""
+        """The listing with the outcome of an `ask`."""
         source.ask()
-        await self.until(lambda: source._answered == source._asked, source)
+        await self.until(lambda: delivered(source), source)
         return source.look()
 
     async def once(self, url: str | list[str], **source: object) -> Git:
@@ -126,8 +127,11 @@ class Site:
         return found
 
 
-def _busy(source: Git) -> bool:
-    return source._answered < source._asked
+def delivered(source: Git) -> bool:
+    """Look, as the engine does when it is woken: whether this was the outcome of the last `ask`."""
+    with suppress(SourceError):
+        source.look()
+    return not source.busy
 
 
 def free_port() -> int:

@@ -52,11 +52,11 @@ async def test_an_unchanged_tip_costs_no_fetch_and_no_new_listing(site, upstream
 
 async def test_attempts_that_nobody_asked_for_and_that_bring_nothing_wake_nobody(site, upstream):
     async with site.running(upstream.url, interval="10ms") as source:
-        wakes, seen = site.wakes, {source._last_attempt}
+        wakes, seen = site.wakes, {source.describe()["lastAttempt"]}
         async with asyncio.timeout(LIMIT):
             while len(seen) < 4:
                 await asyncio.sleep(0.005)
-                seen.add(source._last_attempt)
+                seen.add(source.describe()["lastAttempt"])
         assert site.wakes == wakes
 
 
@@ -69,10 +69,11 @@ async def test_a_look_runs_nothing(site, upstream, monkeypatch):
 
 async def test_busy_until_what_was_asked_for_is_looked_at(site, upstream):
     async with site.running(upstream.url) as source:
+        wakes = site.wakes
         source.ask()
         source.look()  # the outcome is not known yet
         assert source.busy
-        await site.until(lambda: source._answered == source._asked, source)
+        await site.until(lambda: site.wakes > wakes, source)
         assert source.busy
         source.look()
         assert not source.busy

@@ -20,9 +20,12 @@ async def test_rule_3_a_restart_without_a_network(site, upstream):
     await site.once(upstream.url)
     upstream.path.rename(upstream.path.with_name("away"))
     source = site.make(upstream.url)
-    await source._load()  # what `run` does first
-    assert source.look().files == {"a.xml": b"A"}
-    assert source.look().trouble is None
+    source.start(site.wake)
+    task = asyncio.create_task(source.run())
+    await site.until(lambda: source.look() is not None, source)
+    assert (source.look().files, source.look().trouble) == ({"a.xml": b"A"}, None)
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
     found = (await site.once(upstream.url)).look()
     assert found.files == {"a.xml": b"A"}
     assert found.trouble.reason == "FetchFailed"
@@ -32,11 +35,11 @@ async def test_the_accepted_set_is_delivered_before_the_server_answers(site, ups
     await site.once(upstream.url)
     with silent() as port:
         source = site.make([f"git://127.0.0.1:{port}/x", upstream.url])
-        source.start(site._wake)
+        source.start(site.wake)
         task = asyncio.create_task(source.run())
         await site.until(lambda: source.look() is not None, source)
         assert source.look().files == {"a.xml": b"A"}
-        assert source._last_success == ""
+        assert source.describe()["lastSuccess"] == ""
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
 
@@ -110,7 +113,7 @@ async def test_a_healed_copy_of_a_server_that_gives_no_single_commit(site, upstr
     for n in range(60):
         upstream.commit({"README": str(n)})
     monkeypatch.setattr(git_repository.Access, "reaching", older(git_repository.Access.reaching))
-    monkeypatch.setattr("reconciler.sources.git_clone._EVERYTHING", "+refs/none/*:refs/x/*")
+    monkeypatch.setattr("reconciler.sources.git_clone.EVERYTHING", "+refs/none/*:refs/x/*")
     found = (await site.once(upstream.url)).look()
     assert (found.trouble, found.commit) == (None, f"main@sha1:{upstream.tip}")
 

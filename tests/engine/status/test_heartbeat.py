@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import json
+import threading
+
+import pytest
+from watchdog.observers.api import BaseObserver
 
 from reconciler.report.status import HEARTBEAT
 from tests.engine.making import LIMIT, Place, running
@@ -19,14 +23,15 @@ async def beats(place, reconciler, number):
     return max(seen)
 
 
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
 async def test_pain_13_the_heart_beats_only_while_changes_are_heard(tmp_path):
     place = Place(tmp_path, "reconcile: {heartbeat: 50ms, resync: 300ms}\n")
     async with running(place) as reconciler:
         await beats(place, reconciler, 3)
         assert not place.told("source.failed")
-        reader = reconciler.sync.source._watch._observer._reader
-        reader.stop()
-        reader.join()
+        observer, = (one for one in threading.enumerate() if isinstance(one, BaseObserver))
+        observer.event_queue.put("not an event")
+        observer.join(LIMIT)
         async with asyncio.timeout(LIMIT):
             while not place.told("source.failed"):
                 await asyncio.sleep(0.01)
