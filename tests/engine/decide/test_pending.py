@@ -220,7 +220,8 @@ LITTLE = Pending(replace(UNCERTAIN, impact=Impact.LIVE))
 
 @pytest.mark.parametrize(("changes", "policy", "needs"), [
     ([], RECREATE, False), ([BIG], AUTO, True), ([LITTLE], AUTO, False),
-    ([LITTLE, BIG], LIVE, True), ([LITTLE], RECREATE, True), ([replace(LITTLE, late=True)], RECREATE, False),
+    ([LITTLE, BIG], LIVE, True), ([LITTLE], RECREATE, True), ([replace(LITTLE, late=True)],
+                                                              RECREATE, False),
     ([replace(BIG, late=True)], AUTO, True)])
 def test_whether_changes_take_a_new_process(changes, policy, needs):
     assert needs_new_process(changes, policy) is needs

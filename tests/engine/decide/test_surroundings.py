@@ -94,13 +94,17 @@ def test_what_waits_counts_while_all_that_it_depends_on_comes(chain, ready):
 
 @pytest.mark.parametrize(("db", "condition", "unmet"), [
     (None, DependencyCondition.STARTED, "depends on 'db', and no domain has this name"),
-    (replace(other(), domain=None), DependencyCondition.STARTED, "depends on 'db', and no domain has this name"),
-    (other(domain(STOPPED)), DependencyCondition.STARTED, "depends on 'db', whose file says state='stopped'"),
+    (replace(other(), domain=None), DependencyCondition.STARTED,
+     "depends on 'db', and no domain has this name"),
+    (other(domain(STOPPED)), DependencyCondition.STARTED,
+     "depends on 'db', whose file says state='stopped'"),
     (other(state=VmState.ABSENT), DependencyCondition.STARTED, "depends on 'db', which is absent"),
     (other(state=VmState.PAUSED), DependencyCondition.STARTED, "depends on 'db', which is paused"),
     (other(domain(PAUSED), VmState.PAUSED), DependencyCondition.STARTED, ""),
-    (other(domain(PAUSED), VmState.ABSENT), DependencyCondition.STARTED, "depends on 'db', which is absent"),
-    (other(domain(PAUSED)), DependencyCondition.STARTED, ""), (other(ready=False), DependencyCondition.STARTED, ""),
+    (other(domain(PAUSED), VmState.ABSENT), DependencyCondition.STARTED,
+     "depends on 'db', which is absent"),
+    (other(domain(PAUSED)), DependencyCondition.STARTED, ""), (other(ready=False),
+                                                               DependencyCondition.STARTED, ""),
     (other(ready=False), DependencyCondition.HEALTHY, "depends on 'db', which is not healthy yet"),
     (other(), DependencyCondition.HEALTHY, "")])
 def test_a_dependency_that_is_not_met_says_why(db, condition, unmet):
