@@ -60,8 +60,11 @@ class AbsenceTracker:
             self._looked = True
             self._absences = replace(self._absences, held=frozenset(
                 uuid for uuid in absent if states[uuid].record.prune_held))
-        verdicts, self._absences = prune_evidence.judge(
-            self._absences, states.keys(), self._rules, now.clock)
+        before = self._absences
+        verdicts, after = prune_evidence.judge(before, states.keys(), self._rules, now.clock)
+        # An uncertain look decides nothing new: it holds no removal, and obeys none.
+        self._absences = replace(after, obeyed=after.obeyed - (uncertain - before.obeyed),
+                                 held=after.held - (uncertain - before.held))
         for controller in self._domains:
             controller.apply(PruneHeld(now, controller.uuid in self._absences.held))
             if controller.uuid in uncertain:
@@ -77,7 +80,7 @@ class AbsenceTracker:
             if c.uuid in absent and self._rules.enabled and c.state.removal is Removal.NONE
             and (look.writing or self._absences.since[c.uuid] + self._rules.settle > now.clock))
         self.held = {uuid: states[uuid].name for uuid, verdict in verdicts.items()
-                     if verdict is Removal.HELD}
+                     if verdict is Removal.HELD and uuid in self._absences.held}
 
     def forget_evidence(self) -> None:
         """The source could not be read: absence has to be seen again."""
