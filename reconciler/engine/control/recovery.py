@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from reconciler.engine.control.running_definition import load
 from reconciler.engine.decide.attempts import was_up_at_reboot
 from reconciler.engine.decide.events import Adopted, ExitFound, RunningFound
-from reconciler.engine.decide.inputs import Exit, ExitKind, Now, VmState
+from reconciler.engine.decide.inputs import Exit, ExitKind, Now, Vm, VmState
 from reconciler.stratovirt.observation import classify
 
 if TYPE_CHECKING:

@@ -52,9 +52,10 @@ class Store:
             return None
 
     def save(self, record: DomainRecord, file_of: str = "") -> None:
-        """Replace one; raises OSError. `file_of`: the uuid that its file is named by until now, if another.
+        """Replace one; raises OSError.
 
-        First the contents, then the name: a domain that gets another uuid is never kept twice.
+        `file_of`: the uuid that its file is named by until now, if another. First the contents,
+        then the name: a domain that gets another uuid is never kept twice.
         """
         data, path = json.dumps(encode(record)).encode(), self._path(record.uuid)
         before = self._path(file_of or record.uuid)
