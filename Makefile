@@ -7,7 +7,7 @@ JOBS ?= $(shell echo $$((2 * $$(nproc))))
 TIMES ?= 10
 MINUTES ?= 30
 
-.PHONY: setup run test check unit repeat mutants hypervisor bench clean
+.PHONY: setup run test check unit repeat mutants lowest hypervisor bench clean
 
 setup: .venv/ready
 
@@ -46,6 +46,19 @@ repeat: setup
 mutants: .venv-mutation/ready
 	.venv-mutation/bin/python -m tests.mutants $(MINUTES)
 
+# The tests of what uses other packages, with the oldest versions that pyproject.toml allows.
+lowest: .venv-lowest/ready
+	.venv-lowest/bin/python -m pytest -n $(JOBS) tests/sources tests/engine tests/report \
+		tests/settings tests/host tests/domain/test_xml.py tests/domain/test_schema.py \
+		tests/cli/test_main.py tests/cli/test_schema.py tests/simulated/test_life.py
+
+.venv-lowest/ready: pyproject.toml
+	rm -rf .venv-lowest
+	$(PYTHON) -m venv .venv-lowest
+	.venv-lowest/bin/python tests/lowest.py pyproject.toml > .venv-lowest/requirements
+	.venv-lowest/bin/pip install -q --disable-pip-version-check -r .venv-lowest/requirements
+	touch $@
+
 # Runs the conformance tests against a real StratoVirt: STRATOVIRT_REAL=/usr/bin/stratovirt.
 hypervisor: setup
 	$(BIN)/pytest tests/hypervisor tests/simulator
@@ -54,4 +67,4 @@ bench: setup
 	$(BIN)/python -m bench.start
 
 clean:
-	rm -rf .venv .venv-mutation mutants .mypy_cache .ruff_cache .pytest_cache
+	rm -rf .venv .venv-mutation .venv-lowest mutants .mypy_cache .ruff_cache .pytest_cache

@@ -50,8 +50,8 @@ def exits(restarts: Mapping[str, Any]) -> list[tuple[str, str]]:
     found = []
     if kinds:
         counts = ", ".join(f"{kind} {count}" for kind, count in kinds.items())
-        again = (f"restarts {restarts['total']} ({restarts['inWindow']} of them count towards the "
-                 "crash-loop limit)")
+        again = (f"restarts {restarts['total']} (towards the crash-loop limit: "
+                 f"{restarts['inWindow']})")
         found.append(("exits", f"{counts}; {again}"))
     if end:
         at = f" at {end['at']}" if end.get("at") else ""

@@ -1,10 +1,10 @@
 """A watched directory as a source: complete listings, read only where something changed.
 
-A listing counts as evidence only if the directory itself was readable as a whole and is still the
-one that it was: an empty directory where another one was is an unmounted disk, not a removal
-(rule 3). Half-written files are left out of judgement until they are finished: closed, renamed
-into place, or at rest for `settle` seconds and open to no writer. What cannot be read as a file is
-told, and holds up no other one.
+A listing is evidence only if the directory could be read as a whole and is still the same one: an
+empty directory in the place of another means an unmounted disk, not a removal (rule 3). A file that
+is being written is `unfinished` until it is closed, renamed into place, or unchanged for `settle`
+seconds and not open for writing. An entry that cannot be read is reported, and does not hold up the
+other files.
 """
 
 from __future__ import annotations
@@ -25,13 +25,13 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 _ATTEMPTS = 3
-_LONGEST_WRITE = 60.0  # a file that somebody keeps open for writing is taken as it is after so long
-_SOON = 0.2  # until a file that is being written is looked at again, if no event comes first
+_LONGEST_WRITE = 60.0  # seconds after which a file is read although it is still open for writing
+_SOON = 0.2  # seconds until a file that is being written is looked at again without an event
 
 
 @dataclass(frozen=True, slots=True)
 class Signature:
-    """Changes whenever a file's contents do."""
+    """Changes whenever the contents of a file do."""
 
     inode: int
     modified: int  # nanoseconds
@@ -45,26 +45,26 @@ class Signature:
 
 @dataclass(frozen=True, slots=True)
 class Root:
-    """Which directory it was: a mount that goes away changes it."""
+    """The identity of a directory: unmounting what is there changes it."""
 
     device: int
     inode: int
 
 
-class _NoFileError(Exception):
-    """A directory, a FIFO, a device: whatever it is called, it holds no domain."""
+class _NotAFileError(Exception):
+    """A directory, a FIFO or a device, which cannot hold a domain."""
 
 
 class Directory:
-    """Reads `path`. `finished` is filled by the watch: files whose writer has closed them."""
+    """Reads `path`. The watch fills `finished`: files that were closed after writing."""
 
     def __init__(self, path: Path, include: tuple[str, ...], settle: float,
                  root: Root | None = None) -> None:
         self.path = path
         self.root = root
         self.finished: dict[str, Signature] = {}
-        # Files that an event spoke of since they were read: on older kernels two writes within one
-        # clock tick leave the same signature.
+        # Files with an event since they were read: on older kernels, two writes within one clock
+        # tick leave the same signature.
         self.touched: set[str] = set()
         self._include = include
         self._settle = settle
@@ -75,11 +75,11 @@ class Directory:
         return is_domain_file(name, self._include)
 
     def doubt(self) -> None:
-        """Read every file again at the next look: what happened to them was not heard."""
+        """Read every file again at the next look, because events were lost."""
         self.touched.update(self._seen)
 
     def listing(self) -> Listing:
-        """Every domain file; raises SourceError when any of it cannot be known."""
+        """Every domain file; raises SourceError if one cannot be read."""
         found = self.look()
         if not found.complete:
             file, why = next(iter(found.unreadable.items()))
@@ -87,7 +87,7 @@ class Directory:
         return found
 
     def look(self) -> Listing:
-        """As `listing`, but one file that cannot be read holds up no other: it is named instead."""
+        """As `listing`, but a file that cannot be read is named in the listing instead."""
         for _ in range(_ATTEMPTS):
             try:
                 return self._once()
@@ -95,11 +95,10 @@ class Directory:
                 if not self.path.is_dir():
                     raise SourceError(f"{self.path}: {error.strerror}", reason="Incomplete",
                                       hint="the VMs stay as they are until it is back") from error
-                continue  # a file went between the listing and its reading: look anew
+                continue  # a file was deleted between listing and reading: start again
             except OSError as error:
                 raise SourceError(f"{error.filename or self.path}: {error.strerror}") from error
-        message = f"{self.path}: it changes faster than it can be read"
-        raise SourceError(message)
+        raise SourceError(f"{self.path}: it changes faster than it can be read")
 
     def _once(self) -> Listing:
         handle = os.open(self.path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
@@ -113,11 +112,11 @@ class Directory:
             for name in sorted(filter(self.is_domain_file, os.listdir(handle))):
                 try:
                     rest = self._take(handle, name, found)
-                except _NoFileError:
+                except _NotAFileError:
                     unreadable[name] = "not a regular file"
                     continue
                 except OSError as error:
-                    os.stat(name, dir_fd=handle, follow_symlinks=False)  # gone: look anew at all
+                    os.stat(name, dir_fd=handle, follow_symlinks=False)  # deleted: start again
                     unreadable[name], complete = error.strerror or str(error), False
                     continue
                 if rest is not None:
@@ -134,12 +133,12 @@ class Directory:
 
     def _take(self, handle: int, name: str,
               found: dict[str, tuple[Signature, bytes]]) -> float | None:
-        """Read one file unless it is known; how long it must still rest when it is unfinished."""
+        """Read a file unless it is known; seconds until it may be finished, or None if it is."""
         again = name in self.touched
         self.touched.discard(name)
         status = os.stat(name, dir_fd=handle)
         if not stat.S_ISREG(status.st_mode):
-            raise _NoFileError
+            raise _NotAFileError
         signature, known = Signature.of(status), self._seen.get(name)
         if known is None or known[0] != signature or again:
             reader = os.open(name, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK, dir_fd=handle)
@@ -151,7 +150,7 @@ class Directory:
             rest = _SOON if written and age < _LONGEST_WRITE else self._settle - age
             unfinished = written or self.finished.get(name) != signature
             if unfinished and 0 < rest <= max(self._settle, _SOON):
-                found[name] = (Signature(0, 0, 0), known[1])  # not to be taken for known
+                found[name] = (Signature(0, 0, 0), known[1])  # so that it is read again
                 return rest
         found[name] = known
         return None
@@ -160,15 +159,16 @@ class Directory:
         if self.root is not None and here != self.root and not anything:
             raise SourceError(f"{self.path}: it is empty, and another directory than before; "
                               "is a disk not mounted?", reason="SourceChanged",
-                              hint="the VMs stay as they are; put a file there to say that it is "
-                                   "meant")
+                              hint="the VMs stay as they are; put a file there if the change is "
+                                   "intended")
         self.root = here
 
 
 def _open_for_writing(handle: int) -> bool:
-    """Whether somebody has this file open to write it; the kernel grants no lease on such a one."""
+    """Whether a process has the file open for writing; the kernel then refuses a read lease."""
     with suppress(OSError):  # another user's file, or a file system without leases
-        fcntl.fcntl(handle, fcntl.F_SETSIG, signal.SIGURG)  # who opens it meanwhile sends us this
+        # The signal if another process opens the file meanwhile: SIGURG is ignored.
+        fcntl.fcntl(handle, fcntl.F_SETSIG, signal.SIGURG)
         try:
             fcntl.fcntl(handle, fcntl.F_SETLEASE, fcntl.F_RDLCK)
         except BlockingIOError:

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 ACCEPTED = "refs/reconciler/accepted"
 CANDIDATE = "refs/reconciler/candidate"
-_EVERYTHING = "+refs/heads/*:refs/reconciler/heads/*"
+EVERYTHING = "+refs/heads/*:refs/reconciler/heads/*"
 _LEFT_BEHIND = ("*.lock", "refs/reconciler/*.lock", "objects/pack/tmp_*", "objects/??/tmp_obj_*")
 _UNADVERTISED = "unadvertised object"
 _HEALS = "the reconciler clones it again from the server"
@@ -70,7 +70,7 @@ class Clone:
         ran = await self._fetch(remote, f"+{what}:{into}", depth)
         if ran.code != 0 and _UNADVERTISED in ran.errors:
             # Protocol 0 does not serve a commit by its id: fetch all branches.
-            ran = await self._fetch(remote, _EVERYTHING, ())
+            ran = await self._fetch(remote, EVERYTHING, ())
             if ran.code == 0:
                 await self.point(into, what)
         if ran.code != 0:

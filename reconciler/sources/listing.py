@@ -1,4 +1,4 @@
-"""The value that a source delivers: every domain file that is finished, complete (rule 3)."""
+"""The value that a source delivers: all finished domain files, as one consistent set (rule 3)."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from reconciler.errors import SourceError
 
-LONGEST = 1 << 20  # a domain file has at most 1 MiB; of a longer one, enough to be refused is read
-# What the files of a directory need not say each (domain/merge.py): among them, and no domain file.
+LONGEST = 1 << 20  # bytes of a domain file; one byte more is read of a longer one, to refuse it
+# Defaults for all files of the directory (domain/merge.py); it lies among them, but is no domain.
 DEFAULTS = "defaults.xml"
 
 
 def is_domain_file(name: str, include: tuple[str, ...]) -> bool:
-    """What matches `include` and is no hidden, backup or temporary file of an editor.
+    """Whether a name matches `include` and is not a hidden, backup or temporary file of an editor.
 
-    The defaults always are, since the others mean nothing without them.
+    The defaults always count, because every other file is read with them.
     """
     return name == DEFAULTS or (name[0] not in ".#~" and not name.endswith("~") and any(
         fnmatch.fnmatchcase(name, pattern) for pattern in include))
@@ -27,23 +27,24 @@ def is_domain_file(name: str, include: tuple[str, ...]) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Listing:
-    """All files at one moment. `unfinished` are there, but somebody still writes them."""
+    """All files at one moment. Those in `unfinished` exist, but are still being written."""
 
     files: dict[str, bytes] = field(default_factory=dict)
     unfinished: frozenset[str] = frozenset()
-    # When the next look is due because something was unfinished; seconds from now.
+    # Seconds until the next look is due because a file was unfinished.
     again_in: float | None = None
-    # What has a domain file's name and is none, or cannot be read: why.
+    # The entries with a domain file's name that could not be read as a file, with the reason.
     unreadable: dict[str, str] = field(default_factory=dict)
-    complete: bool = True  # all was read: only then is what is missing evidence of a removal
-    commit: str = ""  # a revision that covers all files, such as main@sha1:…
-    # Why there is nothing newer: then this is the last set that was accepted, and stays in force.
+    # Whether the directory was read as a whole. Only then is a missing file evidence of a removal.
+    complete: bool = True
+    commit: str = ""  # the revision of the whole set, such as main@sha1:…
+    # Why there is nothing newer: this is the set that was accepted last, and it stays in force.
     trouble: SourceError | None = None
-    remark: str = ""  # what somebody should see to, although all could be read
+    remark: str = ""  # a warning for the status, although all could be read
 
     @property
     def name(self) -> str:
-        """A name for the whole of it: the same files give the same one."""
+        """A name of the whole set: the same files give the same name."""
         if self.commit:
             return self.commit
         parts = "".join(f"{file}\0{self.revision(file)}\0" for file in sorted(self.files))
@@ -51,13 +52,13 @@ class Listing:
 
     @property
     def domain_files(self) -> list[str]:
-        """The names of those that are of domains, sorted."""
+        """The names of the domain files, sorted: all but the defaults."""
         return sorted(self.files.keys() - {DEFAULTS})
 
     def revision(self, file: str) -> str:
-        """A name for the contents of one file: what covers all, else what is in it."""
+        """The revision of one file: that of the whole set, or else a hash of its contents."""
         return self.revision_of(self.files[file])
 
     def revision_of(self, data: bytes) -> str:
-        """The same for a text that was made of a file and more."""
+        """The same for a text that was generated from a file."""
         return self.commit or f"sha256:{hashlib.sha256(data).hexdigest()[:12]}"

@@ -1,8 +1,8 @@
-"""Whether git changes the watched directory just now: somebody pulls inside it.
+"""Whether a git command, such as a pull, is changing the watched directory right now.
 
 git holds index.lock from before its first change to a work tree until after its last. A listing
-made meanwhile would be half of one commit and half of another, so that it has to wait; but a lock
-that a git which was killed has left behind must not stop everything for ever.
+read in between would mix two commits, so it has to wait. A lock that a killed git command left
+behind is ignored after LONGEST_LOCK.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ _POINTER = b"gitdir: "
 
 
 def git_directory(path: Path) -> Path | None:
-    """Where git keeps the index of the work tree that this directory is in, if it is in one."""
+    """The git directory with the index of the work tree around `path`, if there is one."""
     real = Path(os.path.realpath(path))
     for place in (real, *real.parents):
         found = place / ".git"
@@ -44,21 +44,21 @@ def _pointed_at(file: Path) -> Path | None:
 
 @dataclass(frozen=True, slots=True)
 class Checkout:
-    """What git does there at one moment: the same before and after, nothing was changed between."""
+    """The state of the work tree: if it is equal before and after, no git command ran between."""
 
     locked: bool = False
-    stale: str = ""  # a lock that is left out of account
-    index: tuple[int, int] | None = None  # which one it is: inode, time of change
+    stale: str = ""  # a lock that is ignored because of its age
+    index: tuple[int, int] | None = None  # its inode and modification time
 
     @property
     def remark(self) -> str:
-        """For people, when something is wrong."""
-        return (f"{self.stale} is older than {LONGEST_LOCK:g} s and left out of account; "
-                "if no git runs there, delete it") if self.stale else ""
+        """A warning for the status, or nothing."""
+        return (f"{self.stale} is older than {LONGEST_LOCK:g} s and is ignored; "
+                "if no git command is running there, delete it") if self.stale else ""
 
 
 class WorkTree:
-    """Looks at the lock, and remembers since when the same one is there."""
+    """Looks at git's lock, and keeps how long the same lock has existed."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -66,7 +66,7 @@ class WorkTree:
         self._since = 0.0
 
     def look(self) -> Checkout:
-        """What git does there now."""
+        """The state now."""
         directory = git_directory(self._path)
         if directory is None:
             return Checkout()
@@ -83,7 +83,7 @@ class WorkTree:
 
 
 def is_lock(name: str) -> bool:
-    """Whether a file of git's directory is what a listing waits for."""
+    """Whether a file name in the git directory is that of the lock."""
     return name == _LOCK
 
 

@@ -93,7 +93,7 @@ def test_what_cannot_be_adopted_is_told_and_nothing_is_done(idle):
         idle.verb("import", str(child.pid), "-o", str(foreign_file))
         done = idle.verb("adopt", str(child.pid))
         assert done.returncode == 1
-        assert "mine.xml is of this domain already" in done.stderr
+        assert "mine.xml already defines this domain" in done.stderr
         held.unlink()
         assert idle.verb("adopt", str(child.pid), "--dry-run").stdout.startswith("<domain")
         assert not home(idle).exists()
@@ -107,7 +107,7 @@ def test_one_that_somebody_else_steers_is_left_alone(idle):
     with foreign(idle) as (child, _client):
         done = idle.verb("adopt", str(child.pid))
         assert done.returncode == 1
-        assert "somebody else talks" in done.stderr
+        assert "in use by another client" in done.stderr
         assert not home(idle).exists()
 
 

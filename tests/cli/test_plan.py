@@ -46,15 +46,15 @@ def test_pain_5_changes_are_1_and_the_same_without_a_reconciler(site):
         "memory", "128 MiB", "256 MiB", "recreate")
     shown = site.verb("plan", "a").stdout
     assert shown == (
-        "! a (a.xml): recreate, down about 1 s, cut off: nothing can ask the guest\n"
+        "! a (a.xml): recreate, down about 1 s, without a clean shutdown (no agent, no ACPI)\n"
         "    waits: running; 1 change waits for `reconciler restart a`\n"
-        "    a.xml:1  memory: 128 MiB → 256 MiB  recreate, down about 1 s, cut off: nothing can "
-        "ask the guest, waits for update-policy:manual\n"
+        "    a.xml:1  memory: 128 MiB → 256 MiB  recreate, down about 1 s, without a clean "
+        "shutdown (no agent, no ACPI), waits for update-policy:manual\n"
         "1 to recreate (down about 1 s); 1 of them waits\n")
     assert site.verb("diff", "a").stdout == (
         "--- a (current)\n+++ a (a.xml)\n"
-        "@@ a.xml:1 recreate, down about 1 s, cut off: nothing can ask the guest, waits for "
-        "update-policy:manual @@\n-memory: 128 MiB\n+memory: 256 MiB\n")
+        "@@ a.xml:1 recreate, down about 1 s, without a clean shutdown (no agent, no ACPI), "
+        "waits for update-policy:manual @@\n-memory: 128 MiB\n+memory: 256 MiB\n")
     for words, code in (((), 1), (("--disruptive-only",), 1), (("--exit-code=terraform",), 2)):
         assert site.verb("plan", *words).returncode == code
     site.kill(signal.SIGTERM)

@@ -107,8 +107,14 @@ def test_not_ready_is_1_and_says_why(site):
     done = site.verb("status")
     assert done.returncode == 1
     assert "a.img" in done.stdout
-    assert "a: not Ready " in done.stdout
     assert "x.xml:1: error" in done.stdout
+
+
+def test_a_domain_that_waits_is_described_as_not_ready(site):
+    site.drop("b", "stopped")
+    site.drop("a", inner="<r:depends-on domain='b'/>")
+    site.domain(lambda d: d["conditions"][0]["reason"] == "WaitingForDependency")
+    assert "a: not Ready WaitingForDependency: " in site.verb("status").stdout
 
 
 def test_a_held_domain_is_described_once_and_as_not_ready(site):

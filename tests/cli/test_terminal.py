@@ -7,10 +7,10 @@ from reconciler.cli.terminal import exits
 
 def test_people_read_the_counts_and_the_last_exit():
     end = {"at": "2026-01-02T03:04:05.678Z", "kind": "oom-killed", "code": None, "signal": 9,
-           "message": "the kernel killed it for want of memory"}
+           "message": "killed by the kernel (out of memory)"}
     value = {"total": 3, "inWindow": 1, "byKind": {"killed": 2, "oom-killed": 1}, "lastExit": end}
     assert exits(value) == [
-        ("exits", "killed 2, oom-killed 1; restarts 3, 1 within the window"),
+        ("exits", "killed 2, oom-killed 1; restarts 3 (towards the crash-loop limit: 1)"),
         ("last exit", f"oom-killed at {end['at']}: {end['message']}")]
     assert exits({"total": 0, "inWindow": 0, "byKind": {}, "lastExit": None}) == []
     # From before exits were counted by kind, and their time kept.

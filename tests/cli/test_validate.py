@@ -96,10 +96,10 @@ def test_all_of_a_repository_at_once(idle):
     (domains / "c.yaml").touch()
     done = idle.verb("validate", "--all")
     assert done.returncode == 0
-    assert "a.xml:5: warning: domain/metadata/reconcile/depends-on: it waits for 'none'" in (
+    assert "a.xml:5: warning: domain/metadata/reconcile/depends-on: " in (
         done.stdout)
     assert "valid, domain a (assigned to host h2)" in done.stdout
-    assert "c.yaml:1: warning: nobody reads it" in done.stdout
+    assert "c.yaml:1: warning: ignored: " in done.stdout
     assert done.stdout.endswith("2 valid, 0 invalid, 2 warnings\n")
     assert "c.yaml" not in idle.verb("validate").stdout
     assert idle.verb("validate", "--all", "--strict").returncode == 3

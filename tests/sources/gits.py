@@ -115,7 +115,7 @@ class Site:
                 self._woken.clear()
 
     async def asked(self, source: Git):
-        """What the look after an `ask` gives: a Listing."""
+        """The listing with the outcome of an `ask`."""
         source.ask()
         await self.until(lambda: answered(source), source)
         return source.look()

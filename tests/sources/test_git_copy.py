@@ -106,7 +106,7 @@ async def test_a_healed_copy_of_a_server_that_gives_no_single_commit(site, upstr
     for n in range(60):
         upstream.commit({"README": str(n)})
     monkeypatch.setattr(git_repository.Access, "reaching", older(git_repository.Access.reaching))
-    monkeypatch.setattr("reconciler.sources.git_clone._EVERYTHING", "+refs/none/*:refs/x/*")
+    monkeypatch.setattr("reconciler.sources.git_clone.EVERYTHING", "+refs/none/*:refs/x/*")
     found = (await site.once(upstream.url)).look()
     assert (found.trouble, found.commit) == (None, f"main@sha1:{upstream.tip}")
 

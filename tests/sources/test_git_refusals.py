@@ -56,7 +56,7 @@ async def test_rule_3_a_server_that_is_down_takes_nothing_away(site, upstream):
             assert set(source.look().files) == {"a.xml", "b.xml"}
 
 
-def test_failures_are_tried_again_ever_later(site, upstream):
+def test_the_pause_after_failures_grows_up_to_the_interval(site, upstream):
     source = site.make(upstream.url, interval="1h")
     assert [source.pause(n) for n in (0, 1, 2, 3, 9, 10, 99)] == [3600, 1, 2, 4, 256, 300, 300]
     source = site.make(upstream.url, interval="10s")

@@ -250,8 +250,10 @@ def paused(path):
 def deafen():
     """Let every thread go on, and read nothing more."""
     for emitter in threads(EventEmitter):
-        emitter.queue_events = lambda _timeout: time.sleep(0.001)
+        deaf = threading.Event()
+        emitter.queue_events = lambda _timeout, deaf=deaf: deaf.set() or time.sleep(0.001)
         wake_up(Path(emitter.watch.path))
+        assert deaf.wait(LIMIT)
 
 
 def test_pain_13_it_hears_of_its_probe_and_wakes_nobody_for_it(watched, path):

@@ -29,7 +29,7 @@ class Host(Place):
         return found
 
     def killed_for_memory(self, count):
-        """The kernel has killed so many processes of the group for want of memory."""
+        """The kernel has killed so many processes of the group: out of memory."""
         self.counts.write_text(f"oom_kill {count}\n")
 
     def drop(self, name, state="running", **values):

@@ -1,50 +1,94 @@
-"""VMs that ended while the reconciler was not running, or with the host."""
+"""What a controller finds of a process that ran before it."""
 
 from __future__ import annotations
 
-import json
-import os
-import signal
+from dataclasses import replace
 
-from tests.engine.control.host import is_up, shown, up
-from tests.engine.making import running, state_of, until
+import pytest
 
+from reconciler.domain.place import Place
+from reconciler.engine.control.recovery import first_look, running_found
+from reconciler.engine.decide.events import Adopted, ExitFound
+from reconciler.engine.decide.inputs import Exit, ExitKind, VmState
+from reconciler.stratovirt.record import Record
+from tests.engine.control.machines import BOOT
+from tests.engine.decide.states import ABSENT, RUNS, with_attempts
+from tests.values import NOW
 
-async def test_exits_while_no_reconciler_ran_are_told_apart_too(host):
-    host.drop("a")
-    host.killed_for_memory(3)
-    async with up(host) as daemon:
-        first = state_of(daemon).vm.pid
-    host.killed_for_memory(4)  # of another process in its group: the VM lives
-    async with up(host) as daemon:
-        assert state_of(daemon).vm.pid == first
-        assert shown(daemon) == {"total": 0, "inWindow": 0, "byKind": {}, "lastExit": None}
-    os.kill(first, signal.SIGKILL)
-    async with running(host) as daemon:
-        await until(daemon, lambda: is_up(daemon, 1))
-        assert shown(daemon)["byKind"] == {"killed": 1}
-        second = state_of(daemon).vm.pid
-    host.killed_for_memory(5)
-    os.kill(second, signal.SIGKILL)
-    async with running(host) as daemon:
-        await until(daemon, lambda: is_up(daemon, 2))
-        assert shown(daemon)["byKind"] == {"killed": 1, "oom-killed": 1}
+pytestmark = pytest.mark.simulated_time
+KILLED = Exit(ExitKind.KILLED, NOW.clock, None, 9, "the process was killed by signal 9", NOW.wall)
+REBOOTED = Exit(ExitKind.REBOOT, NOW.clock, message="the host was rebooted", wall=NOW.wall)
 
 
-async def test_pain_8_a_reboot_of_the_host_is_counted_once_for_a_vm_that_was_up(host):
-    host.drop("a")
-    async with up(host) as daemon:
-        record = host.path / "state" / "domains" / f"{state_of(daemon).uuid}.json"
-    host.close()
-    value = json.loads(record.read_text())
-    value["boot_id"] = "an earlier one"
-    record.write_text(json.dumps(value))
-    for file in (host.vms / "a").iterdir():  # the run-time directory is in memory
-        file.unlink()
-    (host.vms / "a").rmdir()
-    for _ in range(2):
-        async with up(host) as daemon:
-            found = shown(daemon)
-            assert (found["byKind"], found["total"]) == ({"host-reboot": 1}, 0)
-            assert found["lastExit"]["at"] is not None
-    assert [e["reason"] for e in host.reported("domain.exited")] == ["host-reboot"]
+async def found(site, vm, record, **attempts):
+    """What the first look says, and whether it cleaned up."""
+    controller = site.domain()
+    if record is not None:
+        site.hypervisor.records["a"] = replace(record, uuid=controller.uuid)
+    machine = site.machine("a", controller.uuid, controller)
+    state = replace(with_attempts(controller.state, **attempts), vm=vm)
+    event = first_look(state, machine, NOW)
+    return event, "mark-ended" in site.hypervisor.calls
+
+
+RECORD = Record("a", "", 1, BOOT, pid=42)
+
+
+async def test_a_process_that_runs_is_adopted_whatever_its_state(site):
+    assert await found(site, RUNS, RECORD) == (Adopted(NOW), False)
+    unknown = replace(RUNS, state=VmState.UNKNOWN)
+    assert await found(site, unknown, None) == (Adopted(NOW), False)
+
+
+async def test_a_lock_of_an_unknown_process_says_nothing_and_nothing_is_cleaned_up(site):
+    locked = replace(RUNS, state=VmState.UNKNOWN, pid=None)
+    assert await found(site, locked, RECORD) == (None, False)
+
+
+async def test_a_process_that_ended_meanwhile_is_an_exit_and_is_cleaned_up_after(site):
+    assert await found(site, ABSENT, RECORD) == (ExitFound(NOW, KILLED), True)
+
+
+@pytest.mark.parametrize("action", ["start", "stop"])
+async def test_a_process_that_was_being_started_or_stopped_is_not_an_exit(site, action):
+    assert await found(site, ABSENT, replace(RECORD, pending_action=action)) == (None, True)
+
+
+@pytest.mark.parametrize("action", ["", "stop"])
+async def test_a_process_of_another_boot_ended_with_the_host(site, action):
+    other = replace(RECORD, boot_id="another", pending_action=action)
+    assert await found(site, ABSENT, other) == (ExitFound(NOW, REBOOTED), True)
+
+
+async def test_a_record_of_a_process_that_was_cleaned_up_after_says_nothing(site):
+    ended = {"last_exit": Exit(ExitKind.REBOOT, 0.0), "last_settled_state": "running"}
+    assert await found(site, ABSENT, replace(RECORD, pid=None), **ended) == (None, False)
+
+
+async def test_where_the_record_went_with_the_host_what_was_up_ended_with_it(site):
+    ended = {"last_exit": Exit(ExitKind.REBOOT, 0.0), "last_settled_state": "running"}
+    assert await found(site, ABSENT, None, **ended) == (ExitFound(NOW, REBOOTED), False)
+    assert await found(site, ABSENT, None) == (None, False)
+
+
+async def test_the_record_beside_the_lock_says_which_places_and_which_generation(site, tmp_path):
+    controller = site.domain()
+    places = {"disk:vda": Place(1, 0)}
+    event = running_found(controller.state, controller.machine, site.environment, NOW)
+    assert (event.now, event.running, event.places, event.generation) == (NOW, None, {}, 0)
+    site.hypervisor.records["a"] = replace(
+        RECORD, uuid=controller.uuid, places=places, generation=7)
+    machine = site.machine("a", controller.uuid, controller)
+    event = running_found(controller.state, machine, site.environment, NOW)
+    assert (event.running, event.places, event.generation) == (None, places, 7)
+
+
+async def test_a_launch_that_was_not_kept_is_known_again_after_a_kill(site, tmp_path):
+    """The reconciler was killed after the launch, before its record was on disk."""
+    controller = await site.up()
+    state = controller.state
+    old = replace(state.record, generation=0, places={})
+    again = site.load(old)
+    assert again.state.record.generation == 1
+    assert again.state.record.places == state.record.places
+    assert again.state.running == state.running
