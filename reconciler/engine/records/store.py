@@ -54,8 +54,8 @@ class Store:
     def save(self, record: DomainRecord, file_of: str = "") -> None:
         """Replace one; raises OSError.
 
-        `file_of`: the uuid that its file is named by until now, if that is another one. First the
-        contents, then the name: a domain that gets another uuid is never kept twice.
+        `file_of`: the uuid that its file is named by until now, if another. First the contents,
+        then the name: a domain that gets another uuid is never kept twice.
         """
         data, path = json.dumps(encode(record)).encode(), self._path(record.uuid)
         before = self._path(file_of or record.uuid)

@@ -6,12 +6,8 @@ from contextlib import asynccontextmanager
 
 import pytest
 
-from reconciler.domain.reader import read_domain
-from reconciler.engine.composition import reading_host
 from reconciler.engine.decide.events import RestartAsked
 from reconciler.engine.decide.inputs import VmState
-from reconciler.report.events import Journal
-from reconciler.settings import load
 from reconciler.stratovirt.binary import Binary
 from reconciler.stratovirt.observation import ExitEvidence
 from tests.engine.making import Place, until
@@ -23,6 +19,8 @@ DEPENDS = "<r:depends-on domain='a'/>"
 
 
 class ModelPlace(Place):
+    kind = ModelDaemon
+
     def __init__(self, path) -> None:
         super().__init__(path, "source: {settle: 0s}\nprune: {settle: 0s}\n")
         (path / "images" / "more.img").touch()
@@ -30,10 +28,10 @@ class ModelPlace(Place):
 
     def make(self) -> ModelDaemon:
         ModelDaemon.world = self.world
-        settings = load(self.path / "config.yaml", {})
-        journal = Journal(settings.state / "events.jsonl", self.events.append)
-        return ModelDaemon(settings, Binary(("sim",), simulated=True), journal,
-                           reading_host(settings), read_domain)
+        return super().make()
+
+    def binary(self) -> Binary:
+        return Binary(("sim",), simulated=True)
 
     async def look(self, daemon) -> None:
         daemon.source.look()
@@ -63,7 +61,7 @@ async def test_a_restart_is_one_plan_from_the_stop_until_the_vm_is_up(tmp_path):
         controller.apply(RestartAsked(daemon.environment.now()))
         await until(daemon, lambda: controller.state.vm.pid not in (before, None)
                     and controller.state.plan.is_ready)
-        started = place.told("domain.started")[-1]
+        started = place.reported("domain.started")[-1]
         assert started["cause"] == "command"
         assert "durationMs" in started
         assert controller.state.last_action.cause == "command"
@@ -80,7 +78,7 @@ async def test_a_live_change_that_the_host_refuses_fails_and_is_attempted_again(
         place.world.faults = {"a": {"host"}}
         place.drop("a", "running", devices=DISK)
         await place.look(daemon)
-        failed, = place.told("action.failed")
+        failed, = place.reported("action.failed")
         assert (failed["error"], failed["action"], failed["reason"]) == (
             "the model's host has no such bridge", "update", "MissingFile")
         assert controller.state.plan.ready.reason == "BackOff"
