@@ -88,13 +88,13 @@ async def test_the_old_record_stays_while_the_new_one_cannot_be_written(kept, mo
     monkeypatch.setattr("reconciler.engine.records.store.write_whole", full)
     kept.accept(("a", "2", 128))
     assert [path.stem for path in directory.iterdir()] == ["1"]
-    assert kept.site.environment.unsaved == {"2"}
+    assert kept.site.environment.unsaved == {"2": "1"}  # the uuid that its file is named by
     event, = kept.site.told("state.unwritable")
     assert (event["domain"], event["severity"]) == ("a", "error")
     monkeypatch.undo()
     kept.domains.save_again()
-    assert kept.site.environment.unsaved == set()
-    assert records(kept)["2"] == "a"
+    assert kept.site.environment.unsaved == {}
+    assert records(kept) == {"2": "a"}
 
 
 async def test_a_domain_that_is_forgotten_is_gone_everywhere(kept):
@@ -111,7 +111,7 @@ async def test_a_domain_that_is_forgotten_is_gone_everywhere(kept):
     await kept.queue.rest()
     assert kept.passes == []
     assert await kept.domains.run_pass("1", Priority.FILE) is None
-    kept.site.environment.unsaved.add("1")
+    kept.site.environment.unsaved["1"] = "1"
     kept.domains.save_again()
     assert records(kept) == {}
 
