@@ -263,10 +263,17 @@ class Handlers:
     def _set_hold(self, state: DomainState, hold: Hold | None) -> None:
         """Raises ReconcilerError where it is not on disk."""
         self.domains.known(state.uuid).apply(HoldSet(self.environment.now(), hold))
-        if state.uuid in self.environment.unsaved:
+        if state.uuid in self.environment.unsaved or not self._synced():
             raise ReconcilerError(
                 f"'{state.name}': done, but not on disk: a restart of the reconciler would "
                 "forget it", reason="StateUnwritable", hint="make room in paths.state")
+
+    def _synced(self) -> bool:
+        try:
+            self.environment.store.sync()
+        except OSError:
+            return False
+        return True
 
     def _asked_hold(self, query: Mapping[str, str]) -> Hold:
         try:

@@ -13,7 +13,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from reconciler.engine.decide.definition_history import Entry, digest
-from reconciler.host.files import write_whole
+from reconciler.host.files import Sync, write_whole
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -37,7 +37,7 @@ class Archive:
         home.mkdir(parents=True, exist_ok=True, mode=0o700)
         path = home / _file(digest(definition.data))
         if not path.exists():
-            write_whole(path, definition.data)
+            write_whole(path, definition.data, Sync.CONTENT)
         wanted = {_file(entry["hash"]) for entry in history}
         for old in home.iterdir():
             if old.name not in wanted:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from reconciler.engine.decide.attempts import after_reboot
 from reconciler.engine.decide.inputs import Hold
 from reconciler.engine.records.codec import decode, encode
-from reconciler.host.files import write_whole
+from reconciler.host.files import Sync, sync_directory, write_whole
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -60,10 +60,14 @@ class Store:
         data, path = json.dumps(encode(record)).encode(), self._path(record.uuid)
         before = self._path(file_of or record.uuid)
         if before != path and before.exists():
-            write_whole(before, data)
+            write_whole(before, data, Sync.CONTENT)
             before.replace(path)
         else:
-            write_whole(path, data)
+            write_whole(path, data, Sync.CONTENT)
+
+    def sync(self) -> None:
+        """What was saved so far survives a crash of the host; raises OSError."""
+        sync_directory(self._directory)
 
     def load(self, path: Path, boot_id: str) -> DomainRecord | None:
         """One record as of this boot; None when it cannot be understood."""

@@ -51,7 +51,7 @@ def by(policy, memory=128, **values):
     return replace(domain(memory=memory, update=policy), **values)
 
 
-SMALL = {"currentMemory": 64 << 20}
+SMALL = {"current_memory": 64 << 20}
 
 
 def test_nothing_is_lacking_where_nothing_runs_or_it_is_not_known_what():
@@ -238,13 +238,13 @@ def quiet(wanted, running=None, **values):
 
 def test_what_a_new_file_changes_without_effect_is_named_until_it_has_settled():
     wanted = replace(domain(DesiredState.PAUSED, 256, stop_timeout=9.0), title="x")
-    assert quiet(wanted) == ["title", "policy/stop_timeout"]
+    assert quiet(wanted) == ["title", "reconcile/stop/@timeout"]
     assert quiet(wanted, attempts=Attempts(observed_generation=1)) == []
-    assert quiet(wanted, replace(domain(), devices=(PORT,))) == ["title", "policy/stop_timeout"]
+    assert quiet(wanted, replace(domain(), devices=(PORT,))) == ["title", "reconcile/stop/@timeout"]
     nothing = replace(inputs(wanted), running=None)
     assert without_effect(nothing, wanted) == ()
     assert [c.path for c in plan(inputs(wanted, VmState.RUNNING, running=domain()), NOW).no_effect
-            ] == ["title", "policy/stop_timeout"]
+            ] == ["title", "reconcile/stop/@timeout"]
 
 
 # When it is looked at again
