@@ -134,7 +134,7 @@ LATER = DeferredChange("currentMemory", "no driver", NOW.clock + 1)
 def test_a_change_that_the_guest_did_not_make_waits_until_it_is_asked_again():
     assert pending(by(AUTO, **SMALL), deferred_changes=(LATER,)) == [
         ("currentMemory", "live", "guest: no driver", WaitsFor.GUEST, True)]
-    for other in (replace(LATER, retry_at=NOW.clock), replace(LATER, path="current_vcpus")):
+    for other in (replace(LATER, retry_at=NOW.clock), replace(LATER, path="vcpu/@current")):
         assert pending(by(AUTO, **SMALL), deferred_changes=(other,))[0][3] is None
     assert pending(by(AUTO, 256), deferred_changes=(replace(LATER, path="memory"),))[0][3] is None
 
@@ -255,7 +255,7 @@ def again(wanted, **values):
 
 
 def test_a_deferred_change_is_asked_for_again_at_its_time():
-    other = DeferredChange("current_vcpus", "x", NOW.clock + 0.5)
+    other = DeferredChange("vcpu/@current", "x", NOW.clock + 0.5)
     over = DeferredChange("currentMemory", "x", NOW.clock)
     assert again(by(AUTO, **SMALL), deferred_changes=(LATER, other)) == NOW.clock + 1
     assert again(by(AUTO, **SMALL), deferred_changes=(LATER, over)) == NOW.clock + 1

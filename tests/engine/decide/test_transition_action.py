@@ -108,8 +108,8 @@ def test_a_generation_that_ends_ready_goes_into_the_history_and_the_archive_afte
     history = applied((), NEW, "InSync", AT, 20)
     assert state == replace(
         with_record(before, attempts=SETTLED, history=history, last_known_good=NEW, boot_id=BOOT),
-        plan=READY, planned_definition=NEW, condition_since={"Ready": ("True", AT)},
-        last_known_good=before.domain)
+        plan=READY, condition_since={"Ready": ("True", AT)}, last_known_good=before.domain,
+        planned_definition=NEW)
     assert effects == (
         report("domain.released", before, severity="info", reason="HoldRequested", message=""),
         Archive(NEW, history))
@@ -158,9 +158,9 @@ def test_what_still_lacks_a_change_is_not_known_good():
 
 
 def test_a_plan_that_says_the_same_again_writes_nothing():
-    before = known(vm=RUNS, attempts=SETTLED, condition_since={"Ready": ("True", "then")})
-    assert transition(before, Planned(NOW, READY)) == (
-        replace(before, plan=READY, planned_definition=NEW), ())
+    before = known(vm=RUNS, attempts=SETTLED, condition_since={"Ready": ("True", "then")},
+                   planned_definition=NEW)
+    assert transition(before, Planned(NOW, READY)) == (replace(before, plan=READY), ())
 
 
 def test_what_is_known_from_another_boot_is_kept_as_of_this_one():
