@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from reconciler.sources.git_program import Programs, Ran
 
-REGULAR = ("100644", "100755", "100664")  # 100664: early versions of git
+REGULAR = ("100644", "100755")  # git reports every other mode of a file as one of these
 MOST_BYTES = 256 << 20  # of domain files altogether; a small compressed blob may expand to more
 _LONGEST_HEADER = 100  # bytes that cat-file --batch writes beside the contents of an object
 _NOT_A_FILE = {"120000": "a symbolic link, which is not followed",
