@@ -27,7 +27,7 @@ def directory(path):
 
 
 def old(file, data=None, seconds=60.0):
-    """A file that nobody wrote to for a while."""
+    """A file that was not written to for a while."""
     if data is not None:
         file.write_bytes(data)
     then = time.time() - seconds
@@ -52,7 +52,7 @@ def test_every_domain_file_is_listed_with_what_is_in_it(directory, path):
 
 @pytest.mark.parametrize("name", [".a.xml", "#a.xml", "~a.xml", "a.xml~", ".a.xml.swp", "a.xml.new",
                                   "a.txt", "4913", "A.XML"])
-def test_pain_3_what_is_no_domain_file_is_passed_over(directory, path, name):
+def test_pain_3_what_is_not_a_domain_file_is_ignored(directory, path, name):
     old(path / name, b"x")
     assert directory.listing().files == {}
     assert directory.reads == 0
@@ -161,14 +161,14 @@ def test_the_next_look_is_due_when_the_last_of_the_unfinished_may_be_finished(di
     assert SETTLE / 2 < found.again_in <= SETTLE
 
 
-def test_of_a_huge_file_only_enough_to_refuse_it_is_read(directory, path):
+def test_a_huge_file_is_read_only_as_far_as_it_takes_to_refuse_it(directory, path):
     with (path / "a.xml").open("wb") as file:
         file.truncate(1 << 30)
     old(path / "a.xml")
     assert len(directory.listing().files["a.xml"]) == LONGEST + 1
 
 
-def test_pain_1_rule_3_a_directory_that_is_not_there_is_no_listing(directory, path):
+def test_pain_1_rule_3_a_directory_that_is_not_there_gives_no_listing(directory, path):
     path.rmdir()
     error = failed(directory)
     assert error.reason == "Incomplete"
