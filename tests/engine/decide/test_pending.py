@@ -7,7 +7,8 @@ from dataclasses import replace
 import pytest
 
 from reconciler.domain.devices import Interface, RootPort
-from reconciler.domain.model import DesiredState, Health, Impact, Place, Probe, UpdatePolicy
+from reconciler.domain.model import DesiredState, Health, Impact, Probe, UpdatePolicy
+from reconciler.domain.place import Place
 from reconciler.engine.decide.changes import (
     UNCERTAIN,
     needs_new_process,
@@ -105,35 +106,35 @@ def test_a_live_change_waits_for_a_window_only_where_it_recreates():
 @pytest.mark.parametrize("policy", [AUTO, LIVE, RECREATE])
 def test_a_change_that_each_start_lacks_is_late_and_waits_for_no_window(policy, values, waits):
     found = pending(by(policy, **SMALL), window=SHUT, **values)
-    assert found == [("current_memory", "live", "", waits, True)]
+    assert found == [("currentMemory", "live", "", waits, True)]
 
 
 def test_under_policy_manual_a_late_change_is_made_only_for_a_vm_of_this_generation():
     """A user restarted the VM with this definition: what each start lacks comes with it."""
     old = pending(by(MANUAL, **SMALL), generation=2, vm=Vm(VmState.RUNNING, 42, generation=1))
-    assert old == [("current_memory", "live", "update-policy:manual", WaitsFor.POLICY, True)]
+    assert old == [("currentMemory", "live", "update-policy:manual", WaitsFor.POLICY, True)]
     new = pending(by(MANUAL, **SMALL), generation=2, vm=Vm(VmState.RUNNING, 42, generation=2))
-    assert new == [("current_memory", "live", "", None, True)]
+    assert new == [("currentMemory", "live", "", None, True)]
     auto = pending(by(AUTO, **SMALL), generation=2, vm=Vm(VmState.RUNNING, 42, generation=1))
-    assert auto == [("current_memory", "live", "", None, True)]
+    assert auto == [("currentMemory", "live", "", None, True)]
 
 
 def test_a_definition_that_was_rolled_back_waits_for_another_file():
     rolled = Attempts(rolled_back_generation=1)
     assert pending(replace(by(AUTO, 256), **SMALL), attempts=rolled) == [
         ("memory", "recreate", "rolled-back", WaitsFor.ROLLBACK, False),
-        ("current_memory", "live", "rolled-back", WaitsFor.ROLLBACK, True)]
+        ("currentMemory", "live", "rolled-back", WaitsFor.ROLLBACK, True)]
 
 
 # The guest
 
-LATER = DeferredChange("current_memory", "no driver", NOW.clock + 1)
+LATER = DeferredChange("currentMemory", "no driver", NOW.clock + 1)
 
 
 def test_a_change_that_the_guest_did_not_make_waits_until_it_is_asked_again():
     assert pending(by(AUTO, **SMALL), deferred_changes=(LATER,)) == [
-        ("current_memory", "live", "guest: no driver", WaitsFor.GUEST, True)]
-    for other in (replace(LATER, retry_at=NOW.clock), replace(LATER, path="current_vcpus")):
+        ("currentMemory", "live", "guest: no driver", WaitsFor.GUEST, True)]
+    for other in (replace(LATER, retry_at=NOW.clock), replace(LATER, path="vcpu/@current")):
         assert pending(by(AUTO, **SMALL), deferred_changes=(other,))[0][3] is None
     assert pending(by(AUTO, 256), deferred_changes=(replace(LATER, path="memory"),))[0][3] is None
 
@@ -155,7 +156,7 @@ def test_the_balloon_is_the_guest_s_whatever_the_policy(policy):
 def test_a_paused_guest_takes_part_in_nothing_that_needs_it():
     paused = replace(domain(DesiredState.PAUSED), **SMALL)
     assert pending(paused, state=VmState.PAUSED) == [
-        ("current_memory", "live", "guest: it is paused", WaitsFor.GUEST, True)]
+        ("currentMemory", "live", "guest: it is paused", WaitsFor.GUEST, True)]
     running = replace(domain(), devices=(PORT, replace(CARD, place=Place(1, 0))))
     found = pending(domain(DesiredState.PAUSED), running, VmState.PAUSED)
     assert [p[3] for p in found if p[0] == "interface"] == [WaitsFor.GUEST]
@@ -237,13 +238,13 @@ def quiet(wanted, running=None, **values):
 
 def test_what_a_new_file_changes_without_effect_is_named_until_it_has_settled():
     wanted = replace(domain(DesiredState.PAUSED, 256, stop_timeout=9.0), title="x")
-    assert quiet(wanted) == ["title", "policy/stop_timeout"]
+    assert quiet(wanted) == ["title", "reconcile/stop/@timeout"]
     assert quiet(wanted, attempts=Attempts(observed_generation=1)) == []
-    assert quiet(wanted, replace(domain(), devices=(PORT,))) == ["title", "policy/stop_timeout"]
+    assert quiet(wanted, replace(domain(), devices=(PORT,))) == ["title", "reconcile/stop/@timeout"]
     nothing = replace(inputs(wanted), running=None)
     assert without_effect(nothing, wanted) == ()
     assert [c.path for c in plan(inputs(wanted, VmState.RUNNING, running=domain()), NOW).no_effect
-            ] == ["title", "policy/stop_timeout"]
+            ] == ["title", "reconcile/stop/@timeout"]
 
 
 # When it is looked at again
@@ -254,8 +255,8 @@ def again(wanted, **values):
 
 
 def test_a_deferred_change_is_asked_for_again_at_its_time():
-    other = DeferredChange("current_vcpus", "x", NOW.clock + 0.5)
-    over = DeferredChange("current_memory", "x", NOW.clock)
+    other = DeferredChange("vcpu/@current", "x", NOW.clock + 0.5)
+    over = DeferredChange("currentMemory", "x", NOW.clock)
     assert again(by(AUTO, **SMALL), deferred_changes=(LATER, other)) == NOW.clock + 1
     assert again(by(AUTO, **SMALL), deferred_changes=(LATER, over)) == NOW.clock + 1
     assert again(domain(), deferred_changes=(LATER,)) is None

@@ -85,7 +85,7 @@ def test_a_plan_is_known_with_what_was_believed_of_the_file_when_it_was_made():
     before = known(removal=Removal.HELD)
     plan = planned(START)
     assert transition(before, Planned(NOW, plan)) == (replace(
-        before, plan=plan, planned_for=Removal.HELD,
+        before, plan=plan, planned_for=Removal.HELD, planned_definition=NEW,
         condition_since={"Ready": ("Unknown", AT)}), ())
 
 
@@ -108,7 +108,8 @@ def test_a_generation_that_ends_ready_goes_into_the_history_and_the_archive_afte
     history = applied((), NEW, "InSync", AT, 20)
     assert state == replace(
         with_record(before, attempts=SETTLED, history=history, last_known_good=NEW, boot_id=BOOT),
-        plan=READY, condition_since={"Ready": ("True", AT)}, last_known_good=before.domain)
+        plan=READY, condition_since={"Ready": ("True", AT)}, last_known_good=before.domain,
+        planned_definition=NEW)
     assert effects == (
         report("domain.released", before, severity="info", reason="HoldRequested", message=""),
         Archive(NEW, history))
@@ -157,7 +158,8 @@ def test_what_still_lacks_a_change_is_not_known_good():
 
 
 def test_a_plan_that_says_the_same_again_writes_nothing():
-    before = known(vm=RUNS, attempts=SETTLED, condition_since={"Ready": ("True", "then")})
+    before = known(vm=RUNS, attempts=SETTLED, condition_since={"Ready": ("True", "then")},
+                   planned_definition=NEW)
     assert transition(before, Planned(NOW, READY)) == (replace(before, plan=READY), ())
 
 
