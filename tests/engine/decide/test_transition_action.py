@@ -404,6 +404,16 @@ def test_what_was_stopped_is_absent_and_the_event_names_its_process():
         (report("domain.stopped", before, action=Verb.STOP, cause=Cause.FILE, durationMs=12.5),))
 
 
+def test_a_restart_that_was_asked_for_lasts_from_the_stop_until_the_launch():
+    """A newer definition may interrupt it in between: it is still a user's restart."""
+    before = known(vm=RUNS, plan=planned(*RECREATE, cause=Cause.COMMAND), restart_asked=True)
+    state, _ = done(before, Verb.CHECK)
+    state, _ = done(state, Verb.STOP, 42)
+    assert state.restart_asked
+    state, _ = transition(state, PlanEnded(NOW, done=False))
+    assert state.restart_asked
+
+
 def test_what_was_forgotten_is_forgotten_and_its_event_has_no_duration():
     before = known(vm=ABSENT, plan=planned(Step(Verb.FORGET), cause=Cause.APPROVAL))
     assert done(before, Verb.FORGET) == (
