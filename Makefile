@@ -1,9 +1,13 @@
 PYTHON ?= python3
 BIN := .venv/bin
-# Tests run on this many processors.
-JOBS ?= 2
+# Tests run in this many processes. Many of them wait for other processes most of the time, so twice
+# the number of processors keeps these busy.
+JOBS ?= $(shell echo $$((2 * $$(nproc))))
+# For `make repeat`: how often. For `make mutants`: how many minutes at most.
+TIMES ?= 10
+MINUTES ?= 30
 
-.PHONY: setup run test check unit lowest hypervisor bench clean
+.PHONY: setup run test check unit repeat mutants lowest hypervisor bench clean
 
 setup: .venv/ready
 
@@ -27,6 +31,21 @@ check: setup
 unit: setup
 	$(BIN)/pytest -n $(JOBS) --dist worksteal
 
+# The whole suite several times over, to find tests that fail only now and then.
+repeat: setup
+	$(BIN)/python -m tests.repeat $(TIMES) -n $(JOBS) --dist worksteal
+
+.venv-mutation/ready: requirements.lock pyproject.toml
+	$(PYTHON) -m venv .venv-mutation
+	.venv-mutation/bin/pip install -q --disable-pip-version-check --require-hashes -r requirements.lock
+	.venv-mutation/bin/pip install -q --disable-pip-version-check \
+		"$$($(PYTHON) -c 'import tomllib; print(*tomllib.load(open("pyproject.toml", "rb"))["project"]["optional-dependencies"]["mutation"])')"
+	touch $@
+
+# What no test notices; see docs/how-to/run-mutation-tests.md.
+mutants: .venv-mutation/ready
+	.venv-mutation/bin/python -m tests.mutants $(MINUTES)
+
 # The tests of what uses other packages, with the oldest versions that pyproject.toml allows.
 lowest: .venv-lowest/ready
 	.venv-lowest/bin/python -m pytest -n $(JOBS) tests/sources tests/engine tests/report \
@@ -40,7 +59,7 @@ lowest: .venv-lowest/ready
 	.venv-lowest/bin/pip install -q --disable-pip-version-check -r .venv-lowest/requirements
 	touch $@
 
-# The same tests against a real StratoVirt: STRATOVIRT_REAL names its program.
+# Runs the conformance tests against a real StratoVirt: STRATOVIRT_REAL=/usr/bin/stratovirt.
 hypervisor: setup
 	$(BIN)/pytest tests/hypervisor tests/simulator
 
@@ -48,4 +67,4 @@ bench: setup
 	$(BIN)/python -m bench.start
 
 clean:
-	rm -rf .venv .venv-lowest .mypy_cache .ruff_cache .pytest_cache
+	rm -rf .venv .venv-mutation .venv-lowest mutants .mypy_cache .ruff_cache .pytest_cache

@@ -22,6 +22,7 @@ from pathlib import Path
 from reconciler import samples
 from reconciler.cli.client import ask
 from reconciler.errors import ReconcilerError
+from reconciler.report.requests import Request
 from reconciler.settings import load
 
 ROOT = Path(__file__).parents[1]
@@ -78,7 +79,7 @@ def reconciled(site: Path, monitor: Path, settings) -> float:
     answers(monitor)
     taken = time.perf_counter() - begun
     (site / "domains" / "bench.xml").unlink()
-    while ask(settings, "GET", "api", "v1", "status")["domains"]:
+    while ask(settings, Request.STATUS)["domains"]:
         time.sleep(0.01)
     return taken
 

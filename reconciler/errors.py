@@ -1,124 +1,126 @@
-"""Whose fault it was: the tree of exceptions that every layer raises and the engine sorts by.
+"""The exceptions of all layers, by cause; the engine decides by their class.
 
-Their fault (the operator's words or configuration), the source's, the file's, the host's, the
-hypervisor's. What is in none of these is a fault of ours and is reported as such.
+The cause is the user (command or configuration), the source, the file, the host or the hypervisor.
+Any other exception is a bug of the reconciler and is reported as one.
 """
 
 from __future__ import annotations
 
 
 class ReconcilerError(Exception):
-    """Anything that we raise on purpose; `reason` is a word of the vocabulary."""
+    """The base of all expected errors; `reason` is a reason of status and events."""
 
     reason = "InternalError"
 
     def __init__(self, message: str, *, reason: str | None = None, hint: str = "") -> None:
         super().__init__(message)
-        self.hint = hint  # what to do next, one sentence, for a person
+        self.hint = hint  # what the user can do, one sentence
         if reason is not None:
             self.reason = reason
 
     @property
     def advice(self) -> str:
-        """What was found and what to do next, in one line."""
+        """The message and the hint, in one line."""
         return f"{self}; {self.hint}" if self.hint else str(self)
 
 
 class UsageError(ReconcilerError):
-    """The operator's words: an unknown domain, a state that does not allow the verb."""
+    """The command is wrong: an unknown domain, or a state that does not allow the verb."""
 
     reason = "Usage"
 
 
 class ConfigError(ReconcilerError):
-    """The operator's configuration."""
+    """The configuration is wrong."""
 
     reason = "BadConfig"
 
 
 class AlreadyRunning(ReconcilerError):
-    """Another reconciler has these directories."""
+    """Another reconciler uses these directories."""
 
     reason = "AlreadyRunning"
 
 
 class SourceError(ReconcilerError):
-    """The source could not be read completely: no evidence of anything (rule 3)."""
+    """The source could not be read completely, which must not change anything (rule 3)."""
 
     reason = "Incomplete"
 
 
 class HostError(ReconcilerError):
-    """Something that a VM needs from the host is not there, or could not be made."""
+    """Something that a VM needs from the host does not exist, or could not be created."""
 
     reason = "MissingFile"
 
 
 class NameTaken(HostError):
-    """A domain was renamed to what another VM still runs as; it passes when that one has gone."""
+    """A domain was renamed to the name of another running VM; retried until that one has ended."""
 
     reason = "Conflict"
 
 
 class HypervisorError(ReconcilerError):
-    """StratoVirt did not do what it was asked."""
+    """A request to StratoVirt failed."""
 
     reason = "StartFailed"
 
 
 class StartFailed(HypervisorError):
-    """The process ended before it was up, or was never up in time; the message is its own."""
+    """The process ended during its start, or was not ready in time."""
 
     reason = "StartFailed"
 
 
 class LockTaken(StartFailed):
-    """Somebody holds the VM's lock already: nothing is said about its definition."""
+    """Another process holds the VM's lock; this says nothing about the definition."""
+
+    reason = "Conflict"
 
 
 class StopFailed(HypervisorError):
-    """The process does not end."""
+    """The process did not end in time."""
 
     reason = "StopFailed"
 
 
 class QmpError(HypervisorError):
-    """The QMP socket: the connection, the protocol, or a refusal."""
+    """An error of the QMP connection, of the protocol, or of a command."""
 
     reason = "QmpTimeout"
 
 
 class QmpRefused(QmpError):
-    """StratoVirt answered with an error."""
+    """StratoVirt returned an error for a command."""
 
     reason = "QmpRefused"
 
 
 class QmpThrottled(QmpRefused):
-    """More than 100 commands in a second; the command was not run and may be repeated."""
+    """More than 100 commands per second; the command was not executed and may be repeated."""
 
     reason = "QmpThrottled"
 
 
 class QmpInactive(QmpRefused):
-    """The guest has no driver for it yet; nothing was changed."""
+    """The guest has no driver for the device yet; nothing was changed."""
 
     reason = "GuestUnwilling"
 
 
 class GuestUnwilling(HypervisorError):
-    """The guest did not let a device go in time; it may yet."""
+    """The guest has not released a device in time; it may still do so."""
 
     reason = "GuestUnwilling"
 
 
 class QmpClosed(QmpError):
-    """The connection ended; whether the last command was run is unknown."""
+    """The connection was closed; whether the last command was executed is unknown."""
 
     reason = "QmpClosed"
 
 
 class QmpTimedOut(QmpError):
-    """No answer in time; whether the command was run is unknown."""
+    """No reply in time; whether the command was executed is unknown."""
 
     reason = "QmpTimeout"

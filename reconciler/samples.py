@@ -1,8 +1,8 @@
-"""Makes what the sample domains need: a firmware of 128 KiB and sparse disks, once.
+"""Creates the files of the sample domains: a firmware of 128 KiB and sparse disks.
 
-The firmware starts at its last 16 bytes (the reset vector), jumps back to code that prints a line
-on the serial port 0x3f8, and halts. 16-bit code, as the processor starts. It is a guest good enough
-to see VMs run, be paused and be stopped, on the real StratoVirt too.
+The firmware starts at its last 16 bytes (the reset vector), jumps to 16-bit code that prints a line
+on the serial port 0x3f8, and halts. This is enough to run, pause and stop VMs, also on the real
+StratoVirt.
 """
 
 from __future__ import annotations
@@ -12,14 +12,14 @@ from pathlib import Path
 
 from reconciler.settings import load
 
-SIZE = 128 << 10  # StratoVirt refuses 64 KiB
+SIZE = 128 << 10  # StratoVirt does not accept 64 KiB
 DISK = 64 << 20
 TEXT = b"hello from the sample firmware\r\n"
 DISKS = ("running", "paused", "stopped")
 
 
 def firmware() -> bytes:
-    """The image."""
+    """The firmware image."""
     start = 0xFF00
     code = bytes([
         0xBA, 0xF8, 0x03,        # mov dx, 0x3f8
@@ -39,7 +39,7 @@ def firmware() -> bytes:
 
 
 def make(images: Path) -> None:
-    """Make what is missing; what is there is never touched."""
+    """Create the missing files; existing ones are not touched."""
     images.mkdir(parents=True, exist_ok=True)
     file = images / "sample-firmware.fd"
     if not file.exists():

@@ -1,8 +1,8 @@
 """Maintenance windows: when disruptive steps are allowed. Pure.
 
-A span is written like a calendar event of systemd with an end: `Mon..Fri 22:00-05:00`,
-`*-12-24..26`, `Sat,Sun`. Its weekdays and its date are those of its beginning; it may last over
-midnight. No `allow` is always, and `deny` wins over `allow`. Times of day are seconds since 1970.
+A span is written like a systemd calendar event with an end: `Mon..Fri 22:00-05:00`, `*-12-24..26`,
+`Sat,Sun`. Weekdays and date are those of its beginning; it may extend past midnight. Without
+`allow` a window is always open, and `deny` takes precedence. Times are seconds since 1970.
 """
 
 from __future__ import annotations
@@ -23,15 +23,15 @@ _DATE = re.compile(r"(?:([0-9*/,.]+)-)?([0-9*/,.]+)-([0-9*/,.]+)")
 _TIME = re.compile(r"([0-9]{1,2}:[0-9]{2}(?::[0-9]{2})?)-([0-9]{1,2}:[0-9]{2}(?::[0-9]{2})?)")
 _ACCEPTED = "accepted: such as 'Mon..Fri 22:00-05:00', '*-12-24..26', 'Sat,Sun'"
 DAY = 86400
-_HORIZON = 4 * 366 + 1  # days; what does not come within these never does, as far as we say
+_HORIZON = 4 * 366 + 1  # days to search for the next opening
 _YEARS, _MONTHS, _DATES = (1970, 2199), (1, 12), (1, 31)
 
 
 @dataclass(frozen=True, slots=True)
 class Span:
-    """A piece of the calendar that comes again; None where anything matches.
+    """A recurring period; None matches any value.
 
-    `begin` and `end` are seconds since midnight; `end` is after `begin`, also over midnight.
+    `begin` and `end` are seconds since midnight; `end` is after `begin`, also past midnight.
     """
 
     weekdays: frozenset[int] | None = None
@@ -42,7 +42,7 @@ class Span:
     end: int = DAY
 
     def on(self, day: date, zone: zoneinfo.ZoneInfo | None) -> tuple[float, float] | None:
-        """From when to when it is, if it begins on this day."""
+        """Its begin and end, if it begins on this day."""
         wanted = ((self.weekdays, day.weekday()), (self.years, day.year),
                   (self.months, day.month), (self.days, day.day))
         if any(accepted is not None and value not in accepted for accepted, value in wanted):
@@ -52,19 +52,19 @@ class Span:
 
 @dataclass(frozen=True, slots=True)
 class Window:
-    """When something may be disrupted; `timezone` None is the host's own."""
+    """When disruption is allowed; `timezone` None is the host's."""
 
     allow: tuple[Span, ...] = ()
     deny: tuple[Span, ...] = ()
     timezone: str | None = None
 
     def open_at(self, wall: float) -> bool:
-        """Whether it is open at this time of day."""
+        """Whether it is open at this time."""
         return (not self.allow or self._within(self.allow, wall)) and not self._within(
             self.deny, wall)
 
     def opens(self, wall: float) -> float | None:
-        """When it is open next, from `wall` on; None when it is not within four years."""
+        """When it is open next, from `wall` on; None if not within four years."""
         if self.open_at(wall):
             return wall
         for moment in self._boundaries(wall):
@@ -72,13 +72,8 @@ class Window:
                 return moment
         return None
 
-    def closes(self, wall: float) -> float | None:
-        """When it ends, if it is open now; None if it never does."""
-        return next((moment for moment in self._boundaries(wall)
-                     if moment > wall and not self.open_at(moment)), None)
-
     def show(self, wall: float) -> str:
-        """A time of day in its own zone, for people."""
+        """A time in the window's zone, for messages."""
         moment = datetime.fromtimestamp(wall, self._zone)
         return (moment if self._zone else moment.astimezone()).strftime("%a %Y-%m-%d %H:%M %Z")
 
@@ -90,13 +85,13 @@ class Window:
                    for found in (span.on(day, zone),))
 
     def _boundaries(self, wall: float) -> Iterator[float]:
-        """Every moment at which something begins or ends, in order, from yesterday on."""
+        """The begins and ends of all spans, in order, from yesterday on."""
         zone, coming = self._zone, list[float]()
         first = datetime.fromtimestamp(wall, zone).date() - timedelta(1)
         for number in range(_HORIZON):
             day = first + timedelta(number)
             midnight = _moment(day, 0, zone)
-            while coming and coming[0] < midnight:  # what begins from now on is later
+            while coming and coming[0] < midnight:  # later spans begin after it
                 yield heapq.heappop(coming)
             for span in (*self.allow, *self.deny):
                 for moment in span.on(day, zone) or ():
@@ -108,7 +103,7 @@ class Window:
 
 
 def _moment(day: date, second: int, zone: zoneinfo.ZoneInfo | None) -> float:
-    """A time of a day's clock; 24:00 and later are on the next day."""
+    """A local time on a day, as seconds since 1970; 24:00 and later are on the next day."""
     day += timedelta(second // DAY)
     second %= DAY
     return datetime(day.year, day.month, day.day, second // 3600, second // 60 % 60, second % 60,
@@ -116,19 +111,19 @@ def _moment(day: date, second: int, zone: zoneinfo.ZoneInfo | None) -> float:
 
 
 def read_window(allow: tuple[str, ...], deny: tuple[str, ...], timezone: str | None) -> Window:
-    """From what the configuration says; raises ValueError."""
+    """Parse the spans of a configured window; raises ValueError."""
     if timezone is not None:
         try:
             zoneinfo.ZoneInfo(timezone)
         except (zoneinfo.ZoneInfoNotFoundError, ValueError, OSError):
-            message = (f"the time zone '{timezone}' is not known here; accepted: such as UTC, "
-                       "Europe/Amsterdam (of the system's tzdata)")
+            message = (f"unknown time zone '{timezone}'; accepted: a name of the system's "
+                       "tzdata, such as UTC, Europe/Amsterdam")
             raise ValueError(message) from None
     return Window(tuple(map(read_span, allow)), tuple(map(read_span, deny)), timezone)
 
 
 def read_span(text: str) -> Span:
-    """One span; raises ValueError."""
+    """Parse one span; raises ValueError."""
     words = text.split()
     weekdays = years = months = days = None
     begin, end = 0, DAY
@@ -143,7 +138,7 @@ def read_span(text: str) -> Span:
         begin, end = _seconds(match[1]), _seconds(match[2])
         end += DAY if end <= begin else 0
     if words or not text.strip():
-        message = f"'{text}' is no span of the calendar; {_ACCEPTED}"
+        message = f"'{text}' is not a valid calendar expression; {_ACCEPTED}"
         raise ValueError(message)
     return Span(weekdays, years, months, days, begin, end)
 
@@ -163,7 +158,7 @@ def _weekday(text: str) -> int:
         return DAYS.index(name)
     if name in _FULL:
         return _FULL.index(name)
-    message = f"'{text}' is no day of the week; accepted: Mon, Tue, Wed, Thu, Fri, Sat, Sun"
+    message = f"'{text}' is not a weekday; accepted: Mon, Tue, Wed, Thu, Fri, Sat, Sun"
     raise ValueError(message)
 
 
@@ -182,7 +177,7 @@ def _numbers(text: str, low: int, high: int) -> frozenset[int] | None:
         except ValueError:
             begin = end = each = -1
         if not low <= begin <= end <= high or each < 1:
-            message = f"'{part}' is no part of a date from {low} to {high}; {_ACCEPTED}"
+            message = f"'{part}' is not a valid part of a date ({low} to {high}); {_ACCEPTED}"
             raise ValueError(message)
         found |= set(range(begin, end + 1, each))
     return frozenset(found)
@@ -192,6 +187,6 @@ def _seconds(text: str) -> int:
     hours, minutes, seconds = (*map(int, text.split(":")), 0)[:3]
     found = hours * 3600 + minutes * 60 + seconds
     if minutes > 59 or seconds > 59 or found > DAY:
-        message = f"'{text}' is no time of a day; accepted: 00:00 to 24:00"
+        message = f"'{text}' is not a time of day; accepted: 00:00 to 24:00"
         raise ValueError(message)
     return found

@@ -44,7 +44,7 @@ def test_units_as_libvirt_has_them(unit, value):
 
 @pytest.mark.parametrize("unit", ["", "iB", "kbytes", "x", "Ki", "GiBs", " k", "k\n"])
 def test_what_is_no_unit_is_refused(unit):
-    with pytest.raises(ValueError, match="is no unit"):
+    with pytest.raises(ValueError, match="is not a unit"):
         unit_bytes(unit)
 
 

@@ -41,12 +41,10 @@ def test_a_span_is_open_and_shut(span, opened, shut):
 
 def test_without_allow_it_is_always_open_and_deny_wins():
     assert window().open_at(0.0)
-    assert window().closes(0.0) is None
     freeze = window("Mon..Sun 00:00-24:00", deny=["*-12-24..26"])
     assert freeze.open_at(at("2026-12-23 23:59"))
     assert not freeze.open_at(at("2026-12-24 00:00"))
     assert shown(freeze.opens(at("2026-12-24 10:00"))) == "2026-12-27 00:00"
-    assert shown(freeze.closes(at("2026-12-20 10:00"))) == "2026-12-24 00:00"
 
 
 def test_the_next_opening_is_named():
@@ -54,7 +52,8 @@ def test_the_next_opening_is_named():
     assert shown(nights.opens(at("2026-11-28 12:00"))) == "2026-11-30 22:00"
     assert shown(nights.opens(at("2026-11-25 12:00"))) == "2026-11-25 22:00"
     assert shown(nights.opens(at("2026-11-25 23:00"))) == "2026-11-25 23:00"
-    assert shown(nights.closes(at("2026-11-25 23:00"))) == "2026-11-26 05:00"
+    assert not nights.open_at(at("2026-11-26 05:00"))
+    assert nights.open_at(at("2026-11-26 04:59"))
     assert window("2020-1-1").opens(at("2026-01-01 00:00")) is None
     assert shown(window("*-2-29").opens(at("2026-03-01 00:00"))) == "2028-02-29 00:00"
 
@@ -66,7 +65,8 @@ def test_times_are_those_of_its_zone_also_in_summer():
     # On the night in which the clock goes forward, what is from 1 to 4 lasts two hours.
     short = window("01:00-04:00", zone="Europe/Amsterdam")
     begin = short.opens(at("2026-03-28 12:00"))
-    assert short.closes(begin) - begin == 2 * 3600
+    assert short.open_at(begin + 2 * 3600 - 1)
+    assert not short.open_at(begin + 2 * 3600)
 
 
 @pytest.mark.parametrize("text", [
@@ -93,12 +93,13 @@ SPANS = st.lists(st.builds(lambda day, time: day + time, DAYS, TIMES), max_size=
 @settings(deadline=None)
 @given(SPANS, SPANS, st.integers(1_700_000_000, 1_900_000_000),
        st.sampled_from(["UTC", "Europe/Amsterdam", "Australia/Lord_Howe"]))
-def test_nothing_changes_between_now_and_the_next_boundary(allow, deny, wall, zone):
+def test_a_closed_window_stays_closed_until_it_opens(allow, deny, wall, zone):
     found = window(*allow, deny=deny, zone=zone)
-    is_open = found.open_at(wall)
-    then = found.closes(wall) if is_open else found.opens(wall)
-    if then is not None:
+    then = found.opens(wall)
+    if found.open_at(wall):
+        assert then == wall
+    elif then is not None:
         assert then > wall
-        assert found.open_at(then) is not is_open
-        assert found.open_at((wall + then) / 2) is is_open
-        assert found.open_at(then - 0.5) is is_open
+        assert found.open_at(then)
+        assert not found.open_at((wall + then) / 2)
+        assert not found.open_at(then - 0.5)

@@ -9,7 +9,7 @@ from reconciler.domain.model import Boot, DesiredState, Domain, MachineType, Pol
 from reconciler.engine.decide.inputs import Inputs, Now, Vm, VmState
 
 HOST = ReadingHost("x86_64", Path("/images"), Path("/state/nvram"))
-XML = """<domain type='kvm'><name>{name}</name><memory unit='MiB'>{memory}</memory>
+XML = """<domain type='kvm'><name>{name}</name><memory unit='MiB'>{memory}</memory>{head}
 <os><type arch='x86_64' machine='q35'>hvm</type>
 <loader type='pflash' readonly='yes'>fw.fd</loader></os>
 <devices><disk type='file'><source file='{name}.img'/><target dev='vda' bus='virtio'/></disk>
@@ -19,10 +19,10 @@ XML = """<domain type='kvm'><name>{name}</name><memory unit='MiB'>{memory}</memo
 
 
 def xml(name: str = "a", state: str = "running", memory: int = 128, inner: str = "",
-        devices: str = "") -> bytes:
-    """A small domain file."""
+        devices: str = "", head: str = "") -> bytes:
+    """A small domain file; `head` is what stands beside its memory."""
     return XML.format(name=name, state=state, memory=memory, inner=inner,
-                      devices=devices).encode()
+                      devices=devices, head=head).encode()
 
 
 def domain(state: DesiredState = DesiredState.RUNNING, memory: int = 128,
@@ -33,12 +33,13 @@ def domain(state: DesiredState = DesiredState.RUNNING, memory: int = 128,
                   file="a.xml")
 
 
-def case(wanted: Domain | None = None, state: VmState = VmState.ABSENT, **values: object) -> Inputs:
-    """A Inputs in which all was well before, unless told otherwise."""
+def inputs(wanted: Domain | None = None, state: VmState = VmState.ABSENT,
+           **values: object) -> Inputs:
+    """Inputs of a domain that is as it should be, except for `values`."""
     wanted = domain() if wanted is None else wanted
     pid = None if state is VmState.ABSENT else 42
     return replace(Inputs(wanted, Vm(state, pid), generation=1,
-                        applied=None if pid is None else wanted), **values)
+                          running=None if pid is None else wanted), **values)
 
 
 NOW = Now(1000.0, 1_800_000_000.0)

@@ -1,1 +1,1 @@
-"""The command line: arguments in, text out, no decisions. One file a group of verbs."""
+"""The command line: arguments in, text out, no decisions. One file for each group of verbs."""

@@ -1,4 +1,4 @@
-"""`adopt`: a StratoVirt that somebody else started becomes a domain, and notices nothing."""
+"""`adopt`: takes over a StratoVirt process that another tool started; the VM keeps running."""
 
 from __future__ import annotations
 
@@ -14,12 +14,13 @@ if TYPE_CHECKING:
 
     from reconciler.settings import Settings
 
-INCOMPLETE = STALE  # exit status 3: adopted, but its next start will lack something
+INCOMPLETE = STALE  # exit status 3: adopted, but parts of the VM are lost at its next start
 
 
 def _arguments(parser: ArgumentParser) -> None:
-    parser.add_argument("pid", metavar="PID", type=int, help="the process of a running VM")
-    parser.add_argument("--dry-run", action="store_true", help="only say what would be adopted")
+    parser.add_argument("pid", metavar="PID", type=int,
+                        help="process ID of a running StratoVirt VM")
+    parser.add_argument("--dry-run", action="store_true", help="only print the domain file")
 
 
 def _run(options: Namespace, settings: Settings) -> int:
@@ -28,27 +29,27 @@ def _run(options: Namespace, settings: Settings) -> int:
 
     found = prepare(settings, options.pid)
     for left in found.left:
-        print(paint(f"its next start will be without: {left}", "yellow", sys.stderr),
-              file=sys.stderr)
+        print(paint(f"not kept by the domain file, lost at the next start: {left}", "yellow",
+                    sys.stderr), file=sys.stderr)
     file = settings.domains / f"{found.domain.name}.xml"
     if options.dry_run:
         print(found.for_a_file, end="")
         return INCOMPLETE if found.left else OK
     if file.exists():
-        raise UsageError(f"{file} is there already, and of another domain", reason="Conflict")
+        raise UsageError(f"{file} already exists, and defines another domain", reason="Conflict")
     try:
         adopt(settings, options.pid, found)
         put(file, found.for_a_file.encode())
     except OSError as error:
         raise UsageError(f"{error.filename or file}: {error.strerror}") from error
-    print(f"{found.domain.name}: adopted, process {options.pid}; its file is {file}")
+    print(f"{found.domain.name}: adopted (process {options.pid}), {file} written")
     return INCOMPLETE if found.left else OK
 
 
-VERBS = (Verb("adopt", "make a StratoVirt that somebody else started a domain of ours", _run,
+VERBS = (Verb("adopt", "take over a StratoVirt process started by another tool", _run,
               _arguments,
               "  reconciler adopt 4711 --dry-run\n  reconciler adopt 4711\n"
-              "the VM runs on, and is only asked for its status; its file is written into the "
-              "watched directory\n"
-              "exit: 0 all of it, 1 it cannot be, 3 its next start will lack what stderr says\n"
+              "The VM keeps running; its domain file is written into the watched directory.\n"
+              "exit: 0 complete, 1 cannot be adopted, 3 parts are lost at the next start "
+              "(see stderr)\n"
               ),)

@@ -1,7 +1,8 @@
-"""`apply --plan FILE`: carries out exactly what a plan says, or nothing.
+"""`apply --plan FILE`: applies a saved plan exactly, or refuses if anything has changed since.
 
-A plan of the source itself carries out what waits for a person; a plan of another directory or of a
-revision writes those files into the watched directory, and the reconciler does the rest.
+A plan of the source itself triggers the restarts and removals that need a confirmation. A plan of
+another directory or revision copies those files into the watched directory; the reconciler does
+the rest.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from reconciler.cli.terminal import complain, paint, progress
 from reconciler.cli.verb import FILES, NO, OK, Verb, with_timeout
 from reconciler.errors import ReconcilerError, UsageError
+from reconciler.report.requests import Request
 
 if TYPE_CHECKING:
     from argparse import ArgumentParser, Namespace
@@ -24,9 +26,9 @@ if TYPE_CHECKING:
 
 def _arguments(parser: ArgumentParser) -> None:
     action = parser.add_argument("--plan", type=Path, required=True, metavar="FILE",
-                                 help="what `reconciler plan --out FILE` has written")
-    action.complete = FILES  # type: ignore[attr-defined]  # shtab reads it off the action
-    parser.add_argument("--no-wait", action="store_true", help="do not wait for the outcome")
+                                 help="a plan that was saved with `reconciler plan --out FILE`")
+    action.complete = FILES  # type: ignore[attr-defined]  # shtab reads this attribute
+    parser.add_argument("--no-wait", action="store_true", help="do not wait for the result")
     with_timeout(parser, "5m")
 
 
@@ -50,8 +52,8 @@ def _run(options: Namespace, settings: Settings) -> int:
     if differences:
         for line in differences:
             print(paint(line, "red"), file=sys.stderr)
-        complain("refused: the world is not as it was when this was planned",
-                 "plan anew, and look at what is different")
+        complain("refused: things have changed since this plan was made",
+                 "make a new plan and review it")
         return NO
     if edits:
         _write(settings, drawn, fresh)
@@ -65,15 +67,15 @@ def _read(path: Path) -> dict[str, Any]:
     except OSError as error:
         raise ReconcilerError(f"{path}: {error.strerror}") from error
     except ValueError as error:
-        raise ReconcilerError(f"{path}: no JSON: {error}",
-                              hint="`reconciler plan --out FILE` writes a plan") from error
+        raise ReconcilerError(f"{path}: not JSON: {error}",
+                              hint="`reconciler plan --out FILE` saves a plan") from error
     if not isinstance(value, dict):
-        raise UsageError(f"{path}: it is no plan")
+        raise UsageError(f"{path}: not a plan file")
     return value
 
 
 def _write(settings: Settings, drawn: Drawn, plan: dict[str, Any]) -> None:
-    """New files first: a domain that moves to another file is at no time without one."""
+    """Write before removing: a domain that moves to another file always has one."""
     from reconciler.cli.files import put
 
     files = drawn.listing.files if drawn.listing is not None else {}
@@ -86,37 +88,37 @@ def _write(settings: Settings, drawn: Drawn, plan: dict[str, Any]) -> None:
             print(f"{settings.domains / name} removed")
     except OSError as error:
         raise ReconcilerError(f"{error.filename}: {error.strerror}",
-                              hint="what is told above was done, and nothing else") from error
+                              hint="the actions listed above were carried out; the rest were "
+                                   "not") from error
 
 
 def _by_command(options: Namespace, settings: Settings, plan: dict[str, Any], wait: float) -> int:
-    """What waits for a person, by the words of `restart` and `approve`."""
+    """Restart and approve, with the same requests as the verbs of these names."""
     from reconciler.cli.client import ask
 
     if not plan["restart"] and not plan["approve"]:
-        print("nothing in it waits for a person; the reconciler does the rest by itself")
+        print("nothing in this plan needs a confirmation; the reconciler does the rest by itself")
         return OK
     for entry in plan["restart"]:
-        ask(settings, "POST", "api", "v1", "domains", entry["uuid"], "restart",
+        ask(settings, Request.RESTART, entry["uuid"],
             query={"generation": str(entry["generation"])})
         print(f"{entry['domain']}: restarting")
     for entry in plan["approve"]:
-        approved = ask(settings, "POST", "api", "v1", "approvals", entry["token"])["approved"]
+        approved = ask(settings, Request.APPROVE, entry["token"])["approved"]
         print(f"approved: {', '.join(approved)} will be destroyed (disks and nvram are kept)")
     return OK if options.no_wait else _outcome(settings, wait)
 
 
 def _outcome(settings: Settings, wait: float) -> int:
-    """As `sync --wait`; what the breaker holds is told, and who has it waits for a word."""
+    """Wait as `sync --wait` does, and list the removals that are held for an approval."""
     from reconciler.cli.client import Unreachable, ask
 
     try:
-        with progress("waiting until all is ready"):
-            value = ask(settings, "POST", "api", "v1", "sync", limit=wait + 30,
-                        query={"wait": str(wait)})
-        status = ask(settings, "GET", "api", "v1", "status")
+        with progress("waiting for all domains to be ready"):
+            value = ask(settings, Request.SYNC, limit=wait + 30, query={"wait": str(wait)})
+        status = ask(settings, Request.STATUS)
     except Unreachable as error:
-        complain(f"{error}; it takes effect when one does", error.hint)
+        complain(f"{error}; the change takes effect when it runs", error.hint)
         return OK
     for approval in status["approvals"]:
         print(f"held: {', '.join(approval['domains'])}; `reconciler approve {approval['token']}` "
@@ -131,7 +133,8 @@ def _outcome(settings: Settings, wait: float) -> int:
     return OK
 
 
-VERBS = (Verb("apply", "carry out exactly what a plan says, or nothing", _run, _arguments,
-              "  reconciler plan --out plan.json      # what waits for a person\n"
+VERBS = (Verb("apply", "apply a saved plan exactly", _run, _arguments,
+              "  reconciler plan --out plan.json\n"
               "  reconciler apply --plan plan.json\n"
-              "exit: 0 done, 1 refused or not ready, 2 an error\n"),)
+              "Refuses if anything has changed since the plan was made.\n"
+              "exit: 0 applied, 1 refused or not ready, 2 error\n"),)

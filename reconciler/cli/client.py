@@ -1,4 +1,4 @@
-"""Talks to the running reconciler over its command socket."""
+"""Sends requests to the running reconciler over its command socket."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import http.client
 import json
 import socket
 from typing import TYPE_CHECKING, Any
-from urllib.parse import quote, urlencode
+from urllib.parse import urlencode
 
 from reconciler.errors import ReconcilerError, UsageError
 
@@ -14,11 +14,12 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
+    from reconciler.report.requests import Request
     from reconciler.settings import Settings
 
 
 class Unreachable(ReconcilerError):
-    """No reconciler runs on these directories."""
+    """No reconciler answers on the command socket."""
 
     reason = "Unreachable"
 
@@ -34,26 +35,30 @@ class _Connection(http.client.HTTPConnection):
         self.sock.connect(str(self._path))
 
 
-def ask(settings: Settings, method: str, *path: str, limit: float = 30.0,
+def ask(settings: Settings, request: Request, *arguments: str, limit: float = 30.0,
         query: Mapping[str, str] | None = None) -> Any:
-    """One request's answer; raises Unreachable, or UsageError with the reconciler's own words."""
-    target = "/" + "/".join(quote(step, safe="") for step in path)
+    """The reconciler's answer; `arguments` fill the placeholders of the request's path.
+
+    Raises Unreachable, or UsageError with the reconciler's own message if it refuses. `limit` in
+    seconds.
+    """
+    target = request.path(*arguments)
     if query:
         target += f"?{urlencode(query)}"
     connection = _Connection(settings.api_socket, limit)
     try:
-        connection.request(method, target)
+        connection.request(request.method, target)
         answer = connection.getresponse()
         value = json.loads(answer.read())
     except (FileNotFoundError, ConnectionRefusedError) as error:
-        raise Unreachable(f"no reconciler runs on {settings.runtime}",
-                          hint="start one: `reconciler run`") from error
+        raise Unreachable(f"no reconciler is running on {settings.runtime}",
+                          hint="start it with `reconciler run`") from error
     except PermissionError as error:
         raise Unreachable(f"{settings.api_socket}: permission denied",
-                          hint="ask as the user that runs the reconciler") from error
+                          hint="use the account that runs the reconciler") from error
     except TimeoutError as error:
-        raise Unreachable(f"the reconciler does not answer within {limit:g} s",
-                          hint="`reconciler events` shows what it did last") from error
+        raise Unreachable(f"the reconciler did not answer within {limit:g} s",
+                          hint="`reconciler events` shows its last actions") from error
     except (OSError, ValueError, http.client.HTTPException) as error:
         raise Unreachable(f"{settings.api_socket}: {error}") from error
     finally:

@@ -1,4 +1,7 @@
-"""`completion`: a script that completes verbs, options, files and domain names in a shell."""
+"""`completion`: a script with which a shell completes verbs, options, files and domain names.
+
+main.py puts the whole parser into the options, so that this module does not import it.
+"""
 
 from __future__ import annotations
 
@@ -31,15 +34,13 @@ def _arguments(parser: ArgumentParser) -> None:
     parser.add_argument("shell", choices=("bash", "zsh"))
 
 
-def _run(options: Namespace, settings: Settings) -> int:
+def _run(options: Namespace, _settings: Settings) -> int:
     import shtab
 
-    from reconciler.cli.main import parser
-
-    print(shtab.complete(parser(), shell=options.shell, preamble=_PREAMBLE[options.shell]))
+    print(shtab.complete(options.parser, shell=options.shell, preamble=_PREAMBLE[options.shell]))
     return OK
 
 
-VERBS = (Verb("completion", "print a completion script for a shell", _run, _arguments,
+VERBS = (Verb("completion", "print a shell completion script", _run, _arguments,
               "  reconciler completion bash > /etc/bash_completion.d/reconciler\n"
               '  eval "$(reconciler completion zsh)"\n'),)

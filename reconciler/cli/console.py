@@ -1,4 +1,4 @@
-"""`console`: a person at the VM's pty; ends with Ctrl-]. In a pipe it copies until either end."""
+"""`console`: connects the terminal to a VM's pty; Ctrl-] leaves. In a pipe it copies until EOF."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from reconciler.cli.verb import OK, Verb, with_name
 from reconciler.errors import UsageError
+from reconciler.report.requests import Request
 
 if TYPE_CHECKING:
     from argparse import ArgumentParser, Namespace
@@ -19,15 +20,18 @@ if TYPE_CHECKING:
     from reconciler.settings import Settings
 
 ESCAPE = b"\x1d"  # Ctrl-]
-_LINGER = 0.5  # after the end of piped input, for what the guest still answers
-_SERIAL = "serial_chardev"
+_PREFIX = "char"  # of a console's label, before its alias
+_LINGER = 0.5  # seconds after the end of piped input in which the guest may still answer
 
 
 def _arguments(parser: ArgumentParser) -> None:
     with_name(parser)
-    parser.add_argument("--serial", action="store_true", help="the serial port, not the console")
-    parser.add_argument("--device", metavar="ALIAS", help="this console, such as console1")
-    parser.add_argument("--force", action="store_true", help="although somebody else is on it")
+    parser.add_argument("--serial", action="store_true", help="connect to the serial port")
+    parser.add_argument("--device", metavar="ALIAS",
+                        help="connect to this console, for example console1")
+    parser.add_argument("--force", action="store_true",
+                        help="connect even if the console is in use; its output is then split "
+                             "at random between the sessions")
 
 
 def _run(options: Namespace, settings: Settings) -> int:
@@ -35,17 +39,20 @@ def _run(options: Namespace, settings: Settings) -> int:
     try:
         handle = os.open(path, os.O_RDWR | os.O_NOCTTY | os.O_NONBLOCK)
     except OSError as error:
-        raise UsageError(f"{path}: {error.strerror}", hint="consoles belong to the user that runs "
+        raise UsageError(f"{path}: {error.strerror}", hint="consoles belong to the user who runs "
                                                            "the VM") from error
     try:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         if not options.force:
-            raise UsageError(f"somebody is on the console of '{options.name}'",
-                             hint="--force joins them") from None
+            raise UsageError(f"the console of '{options.name}' is in use",
+                             hint="--force connects anyway; its output is then split at random "
+                                  "between the sessions") from None
+        print("warning: another session uses this console; each receives only part of the output",
+              file=sys.stderr)
     try:
         if sys.stdin.isatty():
-            print(f"Connected to {options.name} ({path}); Ctrl-] ends.", file=sys.stderr)
+            print(f"Connected to {options.name} ({path}); Ctrl-] leaves.", file=sys.stderr)
         _copy(handle)
     finally:
         os.close(handle)
@@ -54,22 +61,29 @@ def _run(options: Namespace, settings: Settings) -> int:
 
 def _path(options: Namespace, settings: Settings) -> str:
     from reconciler.cli.client import ask
+    from reconciler.stratovirt.observation import SERIAL, main_console
 
-    found: dict[str, str] = ask(settings, "GET", "api", "v1", "domains", options.name,
-                                "console")["consoles"]
+    found: dict[str, str] = ask(settings, Request.CONSOLES, options.name)["consoles"]
     if options.device is not None:
-        chosen = found.get(f"char{options.device}")
+        chosen = found.get(f"{_PREFIX}{options.device.removeprefix(_PREFIX)}")
     elif options.serial:
-        chosen = found.get(_SERIAL)
+        chosen = found.get(SERIAL)
     else:
-        virtio = sorted(label for label in found if label != _SERIAL)
-        chosen = found[virtio[0]] if virtio else found.get(_SERIAL)
+        chosen = main_console(found)
     if chosen is None:
-        there = ", ".join(sorted(found)) or "none"
-        raise UsageError(f"'{options.name}' has no such pty console (there: {there})",
-                         hint="<console type='pty'><target type='virtio'/></console> in its file "
-                              "makes one")
+        there = ", ".join(sorted(_option(label) for label in found)) or "none"
+        element = "serial type='pty'/" if options.serial else (
+            "console type='pty'><target type='virtio'/></console")
+        raise UsageError(f"'{options.name}' has no such pty console (available: {there})",
+                         hint=f"<{element}> in its file adds one")
     return chosen
+
+
+def _option(label: str) -> str:
+    """The option that selects this console."""
+    from reconciler.stratovirt.observation import SERIAL
+
+    return "--serial" if label == SERIAL else f"--device {label.removeprefix(_PREFIX)}"
 
 
 def _copy(handle: int) -> None:
@@ -93,24 +107,24 @@ def _copy(handle: int) -> None:
                 else:
                     sources.remove(source)
             if handle in ready:
-                data = _read(handle)
-                if not data:
+                output = _read(handle)
+                if output is None:
                     return
-                _write(sink, data)
+                _write(sink, output)
     finally:
         if saved is not None:
             termios.tcsetattr(source, termios.TCSADRAIN, saved)
             print(file=sys.stderr)
 
 
-def _read(handle: int) -> bytes:
-    """What the guest wrote; nothing when the VM has gone (a pty says so by an error)."""
+def _read(handle: int) -> bytes | None:
+    """The guest's output; empty if another session has read it first, None if the VM has exited."""
     try:
-        return os.read(handle, 4096)
+        return os.read(handle, 4096) or None
     except BlockingIOError:
         return b""
-    except OSError:
-        return b""
+    except OSError:  # how a pty reports that its other end was closed
+        return None
 
 
 def _write(handle: int, data: bytes) -> None:
@@ -121,5 +135,6 @@ def _write(handle: int, data: bytes) -> None:
             select.select([], [handle], [])
 
 
-VERBS = (Verb("console", "the VM's console; Ctrl-] ends it", _run, _arguments,
-              "  reconciler console web1\n  echo uptime | reconciler console web1\n"),)
+VERBS = (Verb("console", "connect to a VM's console; Ctrl-] leaves", _run, _arguments,
+              "  reconciler console web1\n  reconciler console web1 --serial\n"
+              "  echo uptime | reconciler console web1\n"),)

@@ -1,4 +1,4 @@
-"""`events`: the journal, as people read it or as it is; `-f` goes on as events come."""
+"""`events`: prints the journal as text or as the JSON lines it holds; -f follows it."""
 
 from __future__ import annotations
 
@@ -6,7 +6,8 @@ import json
 import os
 import select
 import sys
-from typing import TYPE_CHECKING, Any
+from contextlib import suppress
+from typing import TYPE_CHECKING, BinaryIO
 
 from reconciler.cli.terminal import complain, paint
 from reconciler.cli.verb import ERROR, NO, OK, Verb
@@ -20,63 +21,81 @@ if TYPE_CHECKING:
     from reconciler.settings import Settings
 
 _COLOURS = {"warning": "yellow", "error": "red"}
-_TICK = 0.25  # a journal that another user writes cannot always be watched; a look costs a stat
+_TICK = 0.25  # seconds; inotify may not be allowed on another user's journal, a stat is
 
 
 def _arguments(parser: ArgumentParser) -> None:
-    parser.add_argument("name", nargs="?", metavar="NAME", help="only this domain")
-    parser.add_argument("-f", "--follow", action="store_true", help="go on as events come")
+    parser.add_argument("name", nargs="?", metavar="NAME", help="show events of this domain only")
+    parser.add_argument("-f", "--follow", action="store_true", help="keep printing new events")
     parser.add_argument("-n", "--lines", type=int, default=None, metavar="N",
-                        help="only the last N (with -f: 10)")
+                        help="show only the last N events (with -f: 10)")
     parser.add_argument("-o", "--output", default="auto", choices=("auto", "text", "json"),
-                        help="auto: text on a terminal, else JSON lines")
+                        help="auto: text on a terminal, otherwise JSON lines")
 
 
 def _run(options: Namespace, settings: Settings) -> int:
     path = settings.state / "events.jsonl"
     if not path.exists():
-        complain(f"no journal in {settings.state}: the reconciler has not run here",
-                 "start it: `reconciler run`")
+        complain(f"no journal in {settings.state}: the reconciler has never run here",
+                 "start it with `reconciler run`")
         return ERROR
     as_text = options.output == "text" or (options.output == "auto" and sys.stdout.isatty())
-    with path.open(encoding="utf-8", errors="replace") as file:
-        lines = [line for line in file if _wanted(line, options.name)]
+    with path.open("rb") as file:
+        lines = [line for line in _lines(file) if _wanted(line, options.name)]
         most = options.lines if options.lines is not None else 10 if options.follow else len(lines)
         for line in lines[max(0, len(lines) - most):]:
             _print(line, as_text=as_text)
         if not options.follow:
             if options.name is not None and not lines:
-                complain(f"nothing is told of a domain '{options.name}'",
+                complain(f"no events about '{options.name}'",
                          "`reconciler status` lists the domains")
                 return NO
             return OK
         sys.stdout.flush()
-        for line in _follow(path, file):
+        for line in follow(path, file):
             if _wanted(line, options.name):
                 _print(line, as_text=as_text)
                 sys.stdout.flush()
     return OK
 
 
-def _follow(path: Path, file: Any) -> Iterator[str]:
-    """New whole lines, also across a rotation."""
-    part = ""
+def follow(path: Path, file: BinaryIO) -> Iterator[str]:
+    """Complete lines as they are appended, from where `file` stands and across rotations.
+
+    Takes over `file`: it is closed at the end, or when the journal was rotated.
+    """
+    try:
+        while True:
+            # Asked before the read: a file that is rotated by then gets no more lines.
+            rotated = _rotated(path, file)
+            yield from _lines(file)
+            if not rotated:
+                select.select([], [], [], _TICK)
+                continue
+            with suppress(FileNotFoundError):  # rotated once more just now
+                fresh = path.open("rb")
+                file.close()
+                file = fresh
+    finally:
+        file.close()
+
+
+def _lines(file: BinaryIO) -> Iterator[str]:
+    """The complete lines there are; half a line is left for the next time."""
     while True:
-        piece = file.readline()
-        if piece:
-            part += piece
-            if part.endswith("\n"):
-                yield part
-                part = ""
-            continue
-        try:
-            rotated = os.stat(path).st_ino != os.fstat(file.fileno()).st_ino
-        except FileNotFoundError:
-            rotated = False
-        if rotated:
-            file = path.open(encoding="utf-8", errors="replace")
-            continue
-        select.select([], [], [], _TICK)
+        position = file.tell()
+        line = file.readline()
+        if not line.endswith(b"\n"):
+            file.seek(position)
+            return
+        yield line.decode(errors="replace")
+
+
+def _rotated(path: Path, file: BinaryIO) -> bool:
+    try:
+        return os.stat(path).st_ino != os.fstat(file.fileno()).st_ino
+    except FileNotFoundError:  # between the two renames of a rotation
+        return False
 
 
 def _wanted(line: str, name: str | None) -> bool:
@@ -102,7 +121,7 @@ def _print(line: str, *, as_text: bool) -> None:
     moment = value.pop("time", "")[:23].replace("T", " ")
     event, severity = value.pop("event", "?"), value.pop("severity", "info")
     domain = value.pop("domain", "")
-    told = value.pop("error", "") or value.pop("message", "")
+    text = value.pop("error", "") or value.pop("message", "")
     for unread in ("seq", "uuid", "message", "traceback"):
         value.pop(unread, None)
     if "revision" in value:
@@ -110,9 +129,9 @@ def _print(line: str, *, as_text: bool) -> None:
     rest = " ".join(f"{key}={item}" for key, item in value.items())
     colour = _COLOURS.get(severity)
     name = paint(f"{event:<20}", colour) if colour else f"{event:<20}"
-    print(f"{paint(moment, 'dim')} {name} {paint(domain, 'bold')} {told} {paint(rest, 'dim')}")
+    print(f"{paint(moment, 'dim')} {name} {paint(domain, 'bold')} {text} {paint(rest, 'dim')}")
 
 
-VERBS = (Verb("events", "what happened, from the journal", _run, _arguments,
+VERBS = (Verb("events", "show what happened, from the journal", _run, _arguments,
               "  reconciler events -f\n  reconciler events web1 -n 20 -o text\n"
               "  reconciler events -o json | jq 'select(.severity != \"info\")'\n"),)

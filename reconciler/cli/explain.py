@@ -1,4 +1,4 @@
-"""`explain`: why a domain is as it is, and all that was filled in."""
+"""`explain`: why a domain is in its current state, and everything that was filled in."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from reconciler.cli.terminal import exits, paint
 from reconciler.cli.verb import NO, OK, Verb, with_name
 from reconciler.errors import UsageError
+from reconciler.report.requests import Request
 from reconciler.units import show_revision, show_seconds
 
 if TYPE_CHECKING:
@@ -19,22 +20,25 @@ if TYPE_CHECKING:
 
 def _arguments(parser: ArgumentParser) -> None:
     with_name(parser)
-    parser.add_argument("-o", "--output", default="text", choices=("text", "json"))
-    parser.add_argument("--xml", action="store_true", help="only the completed domain file")
+    parser.add_argument("-o", "--output", default="text", choices=("text", "json"),
+                        help="output format (default: %(default)s)")
+    parser.add_argument("--xml", action="store_true", help="print only the completed domain file")
 
 
 def _run(options: Namespace, settings: Settings) -> int:
     from reconciler.cli.client import Unreachable, ask
 
     try:
-        value = ask(settings, "GET", "api", "v1", "domains", options.name, "explain")
+        value = ask(settings, Request.EXPLAIN, options.name)
     except Unreachable:
+        import asyncio
+
         from reconciler.engine.dryrun.entry import explain
 
-        value = explain(settings, options.name)
+        value = asyncio.run(explain(settings, options.name))
         if value is None:
-            raise UsageError(f"no valid file is of domain '{options.name}'", reason="NotFound",
-                             hint="`reconciler validate` checks the watched files") from None
+            raise UsageError(f"no valid file defines domain '{options.name}'", reason="NotFound",
+                             hint="`reconciler validate` shows the errors in files") from None
     if options.xml:
         print(value.get("xml", ""), end="")
         return OK if "xml" in value else NO
@@ -50,12 +54,12 @@ def _text(value: dict[str, Any]) -> str:
     if "expandedFrom" in value:
         lines.append(f"  expanded  from {value['expandedFrom']}")
     if "definition" in value:
-        lines.append(paint("\nDefinition, with every default", "bold"))
-        lines += _tree(value["definition"], 1)
+        lines.append(paint("\nDefinition, with all defaults", "bold"))
+        lines += [f"  {path}: {shown}" for path, shown in value["definition"].items()]
         lines.append(paint("\nFilled in, and why", "bold"))
         lines += [f"  {f['what']}: {f['value']}  {paint(f['why'], 'dim')}"
                   for f in value["filledIn"]] or ["  nothing"]
-        lines.append(paint("\nPlaces", "bold"))
+        lines.append(paint("\nPCI addresses", "bold"))
         lines += _places(value["tree"])
         free = ", ".join(f"pcie.{n}" for n in value["rootPorts"]["freeForHotPlug"]) or "none"
         lines.append(f"  free for hot plug: {free}")
@@ -75,15 +79,15 @@ def _story(value: dict[str, Any]) -> list[str]:
     lines += [f"  {c['type']:<16} {c['status']:<8} {c['reason']}"
               f"{': ' + c['message'] if c['message'] else ''}" for c in plan["conditions"]]
     steps = ", ".join(step["verb"] for step in plan["steps"]) or "nothing"
-    lines.append(f"  decision  {steps}, because of {plan['cause']}" if plan["steps"]
+    lines.append(f"  decision  {steps} (cause: {plan['cause']})" if plan["steps"]
                  else "  decision  nothing to do now")
     if plan["blocked"]:
-        lines.append("  held back " + ", ".join(step["verb"] for step in plan["blocked"]))
+        lines.append("  blocked   " + ", ".join(step["verb"] for step in plan["blocked"]))
     if plan["blocked"] and value["nextLook"] is None:
-        lines.append("  next try  as soon as that changes")
+        lines.append("  next try  when that changes")
     if value["nextLook"] is not None:
         lines.append(f"  next try  in {show_seconds(value['nextLook'])}")
-    lines += [f"  {what:<9} {told}" for what, told in exits(status["restarts"])]
+    lines += [f"  {what:<9} {text}" for what, text in exits(status["restarts"])]
     action = status["lastAction"]
     if action:
         lines.append(f"  last act  {action['name']} at {action['at']}: {action['result']}"
@@ -92,35 +96,20 @@ def _story(value: dict[str, Any]) -> list[str]:
 
 
 def _places(tree: dict[str, Any]) -> list[str]:
-    """pcie.0, its slots, their functions, and what is behind each root port."""
-    lines = ["  pcie.0"] if tree else ["  no PCI: StratoVirt counts the devices"]
+    """pcie.0 with its slots and functions, and the device behind each root port."""
+    lines = ["  pcie.0"] if tree else ["  no PCI: StratoVirt numbers the devices"]
     for slot, functions in tree.items():
         lines.append(f"    slot {slot}")
         for number, what in functions.items():
             port = f"{what['rootPort']} → " if "rootPort" in what else ""
-            lines.append(f"      {number}  {port}{what['device'] or 'nothing'}")
+            lines.append(f"      {number}  {port}{what['device'] or 'empty'}")
     return lines
 
 
-def _tree(value: Any, depth: int) -> list[str]:
-    pad = "  " * depth
+def _command(arguments: list[str]) -> str:
+    """The command line quoted for a shell, with one option and its value on each line."""
     lines: list[str] = []
-    for key, item in value.items():
-        if isinstance(item, dict):
-            lines += [f"{pad}{key}:", *_tree(item, depth + 1)]
-        elif isinstance(item, list) and item and isinstance(item[0], dict):
-            for entry in item:
-                shown = " ".join(f"{k}={v}" for k, v in entry.items() if k != "kind")
-                lines.append(f"{pad}{entry.get('kind', key)}: {shown}")
-        else:
-            lines.append(f"{pad}{key}: {item}")
-    return lines
-
-
-def _command(words: list[str]) -> str:
-    """An option and its value on a line, as a shell takes it."""
-    lines: list[str] = []
-    for word in words:
+    for word in arguments:
         quoted = shlex.quote(word)
         if word.startswith("-") or not lines or " " in lines[-1].strip():
             lines.append(f"  {quoted}")
@@ -129,7 +118,7 @@ def _command(words: list[str]) -> str:
     return " \\\n".join(lines)
 
 
-VERBS = (Verb("explain", "why a domain is as it is, and everything that was filled in", _run,
+VERBS = (Verb("explain", "show why a domain is in its current state", _run,
               _arguments, "  reconciler explain web1\n  reconciler explain web1 -o json | jq "
                           ".commandLine\n  reconciler explain web1 --xml "
-                          "      # the file with all that was filled in, to commit it\n"),)
+                          "      # the file with all values filled in\n"),)

@@ -1,7 +1,7 @@
-"""virsh's verbs, as edits of the watched files: the files stay the truth.
+"""virsh's verbs as edits of the watched files: create, destroy, suspend, resume, start, stop.
 
-Only the state is touched, as text, so that a comment, a quote or an indent of somebody's never
-changes. Then, if a reconciler runs, its word on the outcome is waited for.
+The state is edited as text, so that comments, quotes and indentation of the file are kept. If a
+reconciler is running, the verb then waits for the result.
 """
 
 from __future__ import annotations
@@ -13,9 +13,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from reconciler.cli.terminal import complain, progress
+from reconciler.cli.terminal import SHOWN, complain, progress
 from reconciler.cli.verb import FILES, NO, OK, Verb, with_name, with_timeout
 from reconciler.errors import UsageError
+from reconciler.report.requests import Request
 from reconciler.units import nearest
 
 if TYPE_CHECKING:
@@ -24,7 +25,6 @@ if TYPE_CHECKING:
     from reconciler.domain.model import Domain
     from reconciler.settings import Settings
 
-URN = "urn:stratovirt-reconciler:1"
 STATES = {"suspend": "paused", "resume": "running", "start": "running", "stop": "stopped"}
 _NEEDED = {"suspend": "running", "resume": "paused"}
 _TAG = re.compile(r"<(?:[\w.-]+:)?reconcile\b[^>]*?(/?)>", re.DOTALL)
@@ -33,8 +33,8 @@ _STATE = re.compile(r"(\sstate\s*=\s*)(['\"])[^'\"]*\2")
 
 
 def edited(text: str, state: str) -> str:
-    """The file with another desired state, and nothing else changed."""
-    bare = _COMMENT.sub(lambda found: " " * len(found[0]), text)  # as long, and says nothing
+    """The file's text with another desired state and nothing else changed."""
+    bare = _COMMENT.sub(lambda found: " " * len(found[0]), text)  # same length, no content
     tag = _TAG.search(bare)
     if tag is not None:
         found = _STATE.search(tag[0])
@@ -44,6 +44,8 @@ def edited(text: str, state: str) -> str:
             end = len(tag[0]) - len(tag[1]) - 1
             fresh = f"{tag[0][:end].rstrip()} state='{state}'{tag[0][end:]}"
         return text[:tag.start()] + fresh + text[tag.end():]
+    from reconciler.domain.metadata import URN
+
     element = f"<r:reconcile xmlns:r='{URN}' state='{state}'/>"
     for closing, addition in (("</metadata>", f"  {element}\n  "),
                               ("</domain>", f"  <metadata>\n    {element}\n  </metadata>\n")):
@@ -54,7 +56,7 @@ def edited(text: str, state: str) -> str:
 
 
 def put(path: Path, data: bytes) -> None:
-    """Replace a file whole: no watcher ever sees half of it."""
+    """Replace a file atomically; it is on disk afterwards."""
     fresh = path.with_name(f".{path.name}.new")
     with fresh.open("wb") as file:
         file.write(data)
@@ -66,7 +68,7 @@ def put(path: Path, data: bytes) -> None:
 
 
 def refuse_read_only(settings: Settings, instead: str) -> None:
-    """Raise UsageError if the source's files are not ours to write; `instead`: what to do."""
+    """Refuse to edit files if the source is only read here; `instead` says what to do."""
     from reconciler.sources.kinds import configured_class
 
     source = configured_class(settings)
@@ -77,22 +79,22 @@ def refuse_read_only(settings: Settings, instead: str) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Owner:
-    """A file of the watched directory, and the domains that it is."""
+    """A file of the watched directory, and the domains that it defines."""
 
     path: Path
     domains: tuple[Domain, ...]
 
     def one(self, name: str, wanted: str) -> Domain:
-        """Its only domain; what would be done to one of several is refused."""
+        """Its only domain; raises UsageError with the hint `wanted` if it defines several."""
         if len(self.domains) > 1:
             shown = next(d.name for d in self.domains if name in (d.name, d.uuid))
-            raise UsageError(f"{self.path} keeps {len(self.domains)} domains, of which '{shown}' "
-                             "is one (count)", reason="Refused", hint=wanted)
+            raise UsageError(f"{self.path} defines {len(self.domains)} domains (count), '{shown}' "
+                             "is one of them", reason="Refused", hint=wanted)
         return self.domains[0]
 
 
 class Watched:
-    """The watched directory, and what a file in it means."""
+    """The watched directory and the domains in its files."""
 
     def __init__(self, settings: Settings) -> None:
         from reconciler.domain.model import InvalidDomain
@@ -107,18 +109,18 @@ class Watched:
             self._given = given(settings, self._listing.files.get(DEFAULTS), DEFAULTS, self._host)
         except InvalidDomain as error:
             raise UsageError(f"{settings.domains / DEFAULTS} has errors:\n{error}",
-                             reason=error.reason, hint="mend it first: every other file is read "
-                                                       "with it") from None
+                             reason=error.reason, hint="correct it first: every other file is "
+                                                       "read with it") from None
 
     def read(self, data: bytes, file: str) -> tuple[Domain, ...]:
-        """The domains of a file, as the reconciler would read it here."""
+        """The domains of a file, as the reconciler would read it in this directory."""
         from reconciler.domain.expand import expand
 
         found = expand(data, file, self._host, self._given)
         return tuple(definition.domain for definition in found.definitions)
 
     def owners(self) -> dict[str, Owner]:
-        """The file of each domain that has a valid one, by name and by uuid."""
+        """The valid files, by the names and uuids of their domains."""
         from reconciler.domain.model import InvalidDomain
 
         found: dict[str, Owner] = {}
@@ -135,18 +137,18 @@ class Watched:
 def _owner_of(watched: Watched, name: str) -> Owner:
     owners = watched.owners()
     if name not in owners:
-        raise UsageError(f"no valid file in {watched.path} is of domain '{name}'"
+        raise UsageError(f"no valid file in {watched.path} defines domain '{name}'"
                          f"{nearest(name, owners)}", reason="NotFound",
-                         hint="`reconciler status` lists the domains, `reconciler validate` the "
-                              "errors of a file")
+                         hint="`reconciler status` lists the domains, `reconciler validate` shows "
+                              "the errors in files")
     return owners[name]
 
 
 def _create(options: Namespace, settings: Settings) -> int:
     from reconciler.domain.model import InvalidDomain
 
-    refuse_read_only(settings, f"commit {options.file} there; `reconciler validate` checks it "
-                               "before")
+    refuse_read_only(settings, f"commit {options.file} there; check it with `reconciler validate` "
+                               "first")
     try:
         data = sys.stdin.buffer.read() if options.file == Path("-") else options.file.read_bytes()
     except OSError as error:
@@ -156,7 +158,8 @@ def _create(options: Namespace, settings: Settings) -> int:
         domains = watched.read(data, str(options.file))
     except InvalidDomain as error:
         print(error, file=sys.stderr)
-        complain(f"{options.file} was not taken: it has the errors above")
+        source = "standard input" if options.file == Path("-") else options.file
+        complain(f"{source}: not added, see the errors above")
         return NO
     owners, target = watched.owners(), settings.domains / _name_for(options.file, domains)
     for domain in domains:
@@ -173,7 +176,7 @@ def _create(options: Namespace, settings: Settings) -> int:
 
 
 def _name_for(file: Path, domains: tuple[Domain, ...]) -> str:
-    """What a new file is called in the watched directory: as its domain, or as it was."""
+    """The file's name in the watched directory: that of its domain, or the old one for several."""
     several = len(domains) > 1 and file.suffix == ".xml"
     return file.name if several else f"{domains[0].name}.xml"
 
@@ -181,8 +184,8 @@ def _name_for(file: Path, domains: tuple[Domain, ...]) -> str:
 def _destroy(options: Namespace, settings: Settings) -> int:
     refuse_read_only(settings, f"remove the file of '{options.name}' there")
     owner = _owner_of(Watched(settings), options.name)
-    name = owner.one(options.name, f"lower its count, or remove {owner.path.name} and with it all "
-                                   "of them").name
+    name = owner.one(options.name, f"lower its count, or remove {owner.path.name} with all of its "
+                                   "domains").name
     owner.path.unlink()
     print(f"{name}: {owner.path} removed (disks and nvram are kept)")
     return outcome(options, settings, name)
@@ -191,36 +194,37 @@ def _destroy(options: Namespace, settings: Settings) -> int:
 def _set_state(options: Namespace, settings: Settings) -> int:
     refuse_read_only(
         settings, f"commit state='{STATES[options.verb]}' in the reconcile element of "
-        f"'{options.name}'; `reconciler hold {options.name}` leaves it alone meanwhile")
+        f"'{options.name}'; `reconciler hold {options.name}` suspends reconciliation meanwhile")
     watched, verb = Watched(settings), options.verb
     owner = _owner_of(watched, options.name)
     path = owner.path
-    before = owner.one(options.name, f"state in {path.name} is that of all of them; `reconciler "
+    before = owner.one(options.name, f"state in {path.name} applies to all of them; `reconciler "
                                      f"{'restart' if verb == 'start' else 'hold'} NAME` is for one")
     data = path.read_bytes()
     try:
-        text = data.decode()  # line ends as they are
+        text = data.decode()  # keeps the line endings
     except UnicodeDecodeError:
-        raise UsageError(f"{path}: it is not UTF-8", hint="set state by hand") from None
+        raise UsageError(f"{path}: not UTF-8", hint="edit state by hand") from None
     state = STATES[verb]
     needed = _NEEDED.get(verb)
     if before.policy.state not in (state, needed or before.policy.state):
-        raise UsageError(f"'{before.name}' is wanted {before.policy.state}, not {needed}",
+        raise UsageError(f"the desired state of '{before.name}' is {before.policy.state}, "
+                         f"not {needed}",
                          hint=f"`reconciler start {before.name}` starts it")
     if before.policy.state == state:
-        print(f"{before.name}: its file says {state} already")
+        print(f"{before.name}: already {state} in {path}")
     else:
         fresh = edited(text, state)
         if [domain.policy.state for domain in watched.read(fresh.encode(), path.name)] != [state]:
-            raise UsageError(f"{path}: its state cannot be edited safely",
-                             hint="set state in its reconcile element by hand")
+            raise UsageError(f"{path}: cannot edit the state safely",
+                             hint="edit state in its reconcile element by hand")
         put(path, fresh.encode())
-        print(f"{before.name}: {path} says {state} now")
+        print(f"{before.name}: set to {state} in {path}")
     return outcome(options, settings, before.name, start=verb == "start")
 
 
 def outcome(options: Namespace, settings: Settings, name: str, *, start: bool = False) -> int:
-    """What came of it, from the reconciler that runs, if one does."""
+    """Wait for the result and print it, if a reconciler is running; returns the exit status."""
     from reconciler.cli.client import Unreachable, ask
 
     if options.no_wait:
@@ -228,35 +232,37 @@ def outcome(options: Namespace, settings: Settings, name: str, *, start: bool = 
     wait = options.timeout
     try:
         with progress(name):
-            value = ask(settings, "POST", "api", "v1", "sync", limit=wait + 30,
+            value = ask(settings, Request.SYNC, limit=wait + 30,
                         query={"wait": str(wait), "name": name})
             if start:
-                ask(settings, "POST", "api", "v1", "domains", name, "start")
-                value = ask(settings, "POST", "api", "v1", "sync", limit=wait + 30,
+                ask(settings, Request.START, name)
+                value = ask(settings, Request.SYNC, limit=wait + 30,
                             query={"wait": str(wait), "name": name})
-        domains = ask(settings, "GET", "api", "v1", "status")["domains"]
+        domains = ask(settings, Request.STATUS)["domains"]
     except Unreachable as error:
-        complain(f"{error}; it takes effect when one does", error.hint)
+        complain(f"{error}; the change takes effect when it runs", error.hint)
         return OK
     found = next((d for d in domains if d["name"] == name), None)
     if found is None:
-        print(f"{name}: no such VM any more")
+        print(f"{name}: gone")
         return OK
     ready = found["conditions"][0]
-    print(f"{name}: {found['observed']['state']}, {ready['reason']}"
+    state = SHOWN.get(found["observed"]["state"], found["observed"]["state"])
+    print(f"{name}: {state}, {ready['reason']}"
           f"{': ' + ready['message'] if ready['message'] else ''}")
     return OK if ready["status"] == "True" and not value["waitingFor"] else NO
 
 
 def waiting(parser: ArgumentParser) -> None:
-    """Whether and how long to wait for the outcome."""
-    parser.add_argument("--no-wait", action="store_true", help="do not wait for the outcome")
+    """Add the options on whether and how long to wait for the result."""
+    parser.add_argument("--no-wait", action="store_true", help="do not wait for the result")
     with_timeout(parser, "1m")
 
 
 def _create_arguments(parser: ArgumentParser) -> None:
-    action = parser.add_argument("file", type=Path, metavar="FILE", help="a domain file, or -")
-    action.complete = FILES  # type: ignore[attr-defined]  # shtab reads it off the action
+    action = parser.add_argument("file", type=Path, metavar="FILE",
+                                 help="a domain file, or - for standard input")
+    action.complete = FILES  # type: ignore[attr-defined]  # shtab reads this attribute
     waiting(parser)
 
 
@@ -266,17 +272,19 @@ def _name_arguments(parser: ArgumentParser) -> None:
 
 
 VERBS = (
-    Verb("create", "check a domain file and put it into the watched directory", _create,
-         _create_arguments, "  reconciler create web1.xml\n  virsh dumpxml web1 | reconciler "
-                            "create -\n"),
-    Verb("destroy", "take the domain's file away, and with it the VM", _destroy, _name_arguments,
-         "  reconciler destroy web1\n"),
-    Verb("suspend", "pause the VM: write state paused into its file", _set_state, _name_arguments,
+    Verb("create", "validate a domain file and add it", _create,
+         _create_arguments, "  reconciler create web1.xml\n"
+                            "  virsh dumpxml web1 | reconciler create -\n"
+                            "Copies the file into the watched directory.\n"),
+    Verb("destroy", "remove a domain and stop its VM; disks are kept", _destroy, _name_arguments,
+         "  reconciler destroy web1\n"
+         "Deletes the domain's file; a copy is kept in removed/ of the state directory.\n"),
+    Verb("suspend", "pause a VM (sets state='paused' in its file)", _set_state, _name_arguments,
          "  reconciler suspend web1\n"),
-    Verb("resume", "let the VM go on: write state running into its file", _set_state,
+    Verb("resume", "resume a paused VM (sets state='running' in its file)", _set_state,
          _name_arguments, "  reconciler resume web1\n"),
-    Verb("start", "start the VM: write state running into its file", _set_state, _name_arguments,
+    Verb("start", "start a VM (sets state='running' in its file)", _set_state, _name_arguments,
          "  reconciler start web1\n"),
-    Verb("stop", "shut the VM down: write state stopped into its file", _set_state,
+    Verb("stop", "shut down a VM (sets state='stopped' in its file)", _set_state,
          _name_arguments, "  reconciler stop web1 --timeout 2m\n"),
 )

@@ -1,4 +1,4 @@
-"""`history` and `rollback`: definitions that were applied, and the way back to one of them."""
+"""`history` and `rollback`: list the definitions that were applied, and restore one of them."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from reconciler.units import nearest, show_revision
 if TYPE_CHECKING:
     from argparse import ArgumentParser, Namespace
 
-    from reconciler.engine.records.history import Entry
-    from reconciler.engine.records.store import DomainRecord
+    from reconciler.engine.decide.definition_history import Entry
+    from reconciler.engine.decide.state import DomainRecord
     from reconciler.settings import Settings
 
 
@@ -30,12 +30,12 @@ def _history(options: Namespace, settings: Settings) -> int:
         rows = [[str(e.number), e.result, str(e.count), _when(e.first), _when(e.last),
                  show_revision(e.revision), e.file] for e in reversed(entries)]
         print(table(["N", "RESULT", "TIMES", "FIRST APPLIED", "LAST APPLIED", "REVISION", "FILE"],
-                    rows) if rows else "nothing was applied yet")
+                    rows) if rows else "no definition was applied yet")
     return OK
 
 
 def _when(moment: str) -> str:
-    """Without the milliseconds, for a table."""
+    """A time for a table, without milliseconds."""
     return f"{moment[:10]} {moment[11:19]}Z" if moment else "-"
 
 
@@ -53,15 +53,15 @@ def _rollback(options: Namespace, settings: Settings) -> int:
     data, file = _text(settings, memory, entry), memory.definition.file if memory.definition else ""
     target = settings.domains / (file or entry.file)
     if memory.definition is not None and memory.definition.data == data:
-        raise UsageError(f"'{memory.name}' has definition {entry.number} already",
+        raise UsageError(f"'{memory.name}' is at definition {entry.number} already",
                          hint=f"`reconciler history {memory.name}` lists the others")
     put(target, data)
-    print(f"{memory.name}: {target} is definition {entry.number} of {entry.first} now")
+    print(f"{memory.name}: definition {entry.number} of {_when(entry.first)} restored in {target}")
     return outcome(options, settings, memory.name)
 
 
 def _load(settings: Settings, name: str) -> tuple[DomainRecord, list[Entry]]:
-    from reconciler.engine.records.history import Entry
+    from reconciler.engine.decide.definition_history import Entry
     from reconciler.engine.records.store import Store
     from reconciler.stratovirt.record import boot_id
 
@@ -74,33 +74,34 @@ def _load(settings: Settings, name: str) -> tuple[DomainRecord, list[Entry]]:
 
 
 def _chosen(entries: list[Entry], number: int | None, name: str) -> Entry:
-    """The one of this number; without, the last that was well before the newest."""
+    """The definition of this number; by default the last healthy one before the newest."""
     if number is None:
         earlier = [e for e in entries[:-1] if e.result in ("InSync", "ChangesDeferred")]
         if not earlier:
-            raise UsageError(f"'{name}' has no earlier definition that was well",
-                             hint=f"`reconciler history {name}` lists what there is")
+            raise UsageError(f"'{name}' has no earlier definition that was healthy",
+                             hint=f"`reconciler history {name}` lists its definitions")
         return earlier[-1]
     found = next((entry for entry in entries if entry.number == number), None)
     if found is None:
         there = ", ".join(str(entry.number) for entry in entries) or "none"
-        raise UsageError(f"'{name}' has no definition {number} (there: {there})")
+        raise UsageError(f"'{name}' has no definition {number} (available: {there})")
     return found
 
 
 def _text(settings: Settings, memory: DomainRecord, entry: Entry) -> bytes:
-    from reconciler.engine.records.history import Archive
+    from reconciler.engine.records.archive import Archive
 
     data = Archive(settings.state).read(memory.uuid, entry)
     if data is None:
-        raise UsageError(f"definition {entry.number} of '{memory.name}' is not kept any more")
+        raise UsageError(f"definition {entry.number} of '{memory.name}' is no longer kept")
     return data
 
 
 def _history_arguments(parser: ArgumentParser) -> None:
     with_name(parser)
     parser.add_argument("--show", type=int, metavar="N", help="print this definition")
-    parser.add_argument("-o", "--output", default="table", choices=("table", "json"))
+    parser.add_argument("-o", "--output", default="table", choices=("table", "json"),
+                        help="output format (default: %(default)s)")
 
 
 def _rollback_arguments(parser: ArgumentParser) -> None:
@@ -108,13 +109,15 @@ def _rollback_arguments(parser: ArgumentParser) -> None:
 
     with_name(parser)
     parser.add_argument("--to", type=int, metavar="N",
-                        help="a number from `history` (default: the last that was well before)")
+                        help="a number from `history` (default: the last healthy one before "
+                             "the newest)")
     waiting(parser)
 
 
 VERBS = (
-    Verb("history", "the definitions that were applied to a domain", _history, _history_arguments,
+    Verb("history", "list the definitions that were applied to a domain", _history,
+         _history_arguments,
          "  reconciler history web1\n  reconciler history web1 --show 3\n"),
-    Verb("rollback", "write an earlier definition as the domain's new file", _rollback,
+    Verb("rollback", "restore an earlier definition of a domain in its file", _rollback,
          _rollback_arguments, "  reconciler rollback web1\n  reconciler rollback web1 --to 3\n"),
 )

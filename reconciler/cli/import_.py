@@ -1,4 +1,4 @@
-"""`import`: the domain file of a StratoVirt that somebody else started."""
+"""`import`: writes a domain file for a StratoVirt process that another tool started."""
 
 from __future__ import annotations
 
@@ -15,13 +15,14 @@ if TYPE_CHECKING:
 
     from reconciler.settings import Settings
 
-INCOMPLETE = STALE  # exit status 3: written, but something of the VM is not in it
+INCOMPLETE = STALE  # exit status 3: written, but parts of the VM are not in the file
 
 
 def _arguments(parser: ArgumentParser) -> None:
-    parser.add_argument("pid", metavar="PID", type=int, help="the process of a running VM")
+    parser.add_argument("pid", metavar="PID", type=int,
+                        help="process ID of a running StratoVirt VM")
     parser.add_argument("-o", "--output", type=Path, metavar="FILE",
-                        help="write it there (default: standard output)")
+                        help="write to this file (default: standard output)")
 
 
 def _run(options: Namespace, settings: Settings) -> int:
@@ -32,7 +33,7 @@ def _run(options: Namespace, settings: Settings) -> int:
     if options.output is None:
         print(found.for_a_file, end="")
     elif options.output.exists():
-        raise UsageError(f"{options.output} is there already", hint="name another file")
+        raise UsageError(f"{options.output} already exists", hint="choose another file")
     else:
         try:
             put(options.output, found.for_a_file.encode())
@@ -47,9 +48,11 @@ def _run(options: Namespace, settings: Settings) -> int:
     return INCOMPLETE if found.left else OK
 
 
-VERBS = (Verb("import", "the domain file of a StratoVirt that somebody else started", _run,
+VERBS = (Verb("import", "write a domain file for a VM started by another tool", _run,
               _arguments,
-              "  reconciler import 4711 -o domains/web1.xml\n"
-              "what was plugged in since its start stands on no command line, and is not in it\n"
-              "exit: 0 all of it, 1 no valid file or no such VM, 3 not all can be said in a file\n"
+              "  reconciler import 4711 -o web1.xml\n"
+              "The file is made from the command line of the process: devices that were\n"
+              "hot-plugged later are not in it. `reconciler adopt` takes the VM over.\n"
+              "exit: 0 complete, 1 no valid file or no such VM, 3 parts cannot be expressed "
+              "(see stderr)\n"
               ),)

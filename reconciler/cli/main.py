@@ -1,6 +1,6 @@
-"""Finds the verb and runs it; exit statuses are in the README.
+"""Parses the command line and runs the verb; the exit statuses are in the README.
 
-Imports are kept small: --help and status must answer at once.
+What a verb needs is imported when it runs, so that --help and status answer at once.
 """
 
 from __future__ import annotations
@@ -39,35 +39,35 @@ if TYPE_CHECKING:
 
     from reconciler.cli.verb import Verb
 
-# Adding a file of verbs is one entry here.
+# A new file of verbs is added here; --help lists the verbs in this order.
 VERBS: tuple[Verb, ...] = (
     *run.VERBS, *status.VERBS, *plan.VERBS, *apply.VERBS, *validate.VERBS, *explain.VERBS,
     *events.VERBS, *files.VERBS, *import_.VERBS, *adopt.VERBS, *control.VERBS, *wait.VERBS,
     *history.VERBS, *console.VERBS, *schema.VERBS, *completion.VERBS)
 INTERRUPTED = 130
 EXAMPLES = """examples:
-  reconciler run                       keep every VM as its file says
-  reconciler status --watch            what is true, as it changes
-  reconciler plan                      what would be done, and why
-  reconciler create web1.xml           check a file and put it into the watched directory
-  reconciler explain web1              why it is as it is
+  reconciler run                       run the reconciler in the foreground
+  reconciler status --watch            show the state of every domain as it changes
+  reconciler plan                      show what would change, and why
+  reconciler create web1.xml           validate a domain file and add it
+  reconciler explain web1              show why a domain is in its current state
   curl --unix-socket RUNTIME/api.sock http://localhost/api/v1/status
 
-`reconciler VERB --help` has examples for each verb.
+Use `reconciler VERB --help` for the options and examples of a verb.
 """
 
 
 def parser() -> argparse.ArgumentParser:
-    """The command line's grammar."""
+    """The parser of the command line, with every verb."""
     found = argparse.ArgumentParser(
         prog="reconciler", epilog=EXAMPLES, allow_abbrev=False,
-        description="Keeps StratoVirt virtual machines as their domain files say.",
+        description="Reconciles StratoVirt virtual machines with their domain files.",
         formatter_class=argparse.RawDescriptionHelpFormatter)
     found.add_argument("--version", action="version", version=f"reconciler {__version__}")
     found.add_argument("-c", "--config", type=Path, metavar="FILE",
                        default=Path(os.environ.get("RECONCILER_CONFIG", "config.yaml")),
-                       help="the configuration (default: %(default)s, or $RECONCILER_CONFIG)")
-    verbs = found.add_subparsers(dest="verb", metavar="VERB", required=True, title="verbs")
+                       help="configuration file (default: $RECONCILER_CONFIG or config.yaml)")
+    verbs = found.add_subparsers(dest="verb", metavar="VERB", title="verbs")
     for verb in VERBS:
         made = verbs.add_parser(
             verb.name, help=verb.help, description=f"{verb.help[0].upper()}{verb.help[1:]}.",
@@ -75,12 +75,16 @@ def parser() -> argparse.ArgumentParser:
             formatter_class=argparse.RawDescriptionHelpFormatter)
         verb.arguments(made)
         made.set_defaults(run=verb.run, configured=verb.configured)
+    found.set_defaults(parser=found)
     return found
 
 
-def main(words: Sequence[str] | None = None) -> int:
+def main(arguments: Sequence[str] | None = None) -> int:
     """Run one verb; returns the exit status."""
-    options = parser().parse_args(words)
+    options = parser().parse_args(arguments)
+    if options.verb is None:
+        options.parser.print_help(sys.stderr)
+        return ERROR
     from reconciler.settings import Settings, load
 
     try:
@@ -98,6 +102,6 @@ def main(words: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         return INTERRUPTED
     except BrokenPipeError:
-        # Whoever read our output has enough of it.
+        # The reader of our output, such as `head`, has closed it.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0

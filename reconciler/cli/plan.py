@@ -1,7 +1,7 @@
-"""`plan` and `diff`: the very value that the engine executes, printed; for the source or another.
+"""`plan` and `diff`: print what the reconciler would do.
 
-For the source the reconciler that runs is asked, if one does; without one, for another directory or
-for a branch, the same function decides here on the same facts.
+The plan of the source comes from the running reconciler. If none is running, and for another
+directory or revision, the same function makes the plan in this process.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from reconciler.cli.terminal import complain
 from reconciler.cli.verb import DOMAINS, ERROR, NO, OK, Verb
 from reconciler.errors import ReconcilerError, UsageError
+from reconciler.report.requests import Request
 
 if TYPE_CHECKING:
     from argparse import ArgumentParser, Namespace
@@ -21,28 +22,29 @@ if TYPE_CHECKING:
     from reconciler.settings import Settings
 
 _DISRUPTIVE = ("recreate", "destroy")
-_STATUSES = {"default": (OK, NO, ERROR), "terraform": (0, 2, 1)}  # nothing, changes, an error
+_STATUSES = {"default": (OK, NO, ERROR), "terraform": (0, 2, 1)}  # no changes, changes, error
 
 
 def _common(parser: ArgumentParser) -> None:
-    name = parser.add_argument("name", nargs="?", metavar="NAME", help="only this domain")
-    name.complete = DOMAINS  # type: ignore[attr-defined]  # shtab reads it off the action
+    name = parser.add_argument("name", nargs="?", metavar="NAME", help="plan for this domain only")
+    name.complete = DOMAINS  # type: ignore[attr-defined]  # shtab reads this attribute
     other = parser.add_mutually_exclusive_group()
     other.add_argument("--dir", type=Path, metavar="PATH",
-                       help="as if this directory were the source")
+                       help="plan for the files of this directory instead")
     other.add_argument("--ref", metavar="REF",
-                       help="as if this branch, tag or commit of the source's repository were it")
+                       help="plan for this branch, tag or commit instead")
     parser.add_argument("--disruptive-only", action="store_true",
-                        help="exit 1 only where a VM is recreated or destroyed, now or later")
+                        help="exit with 1 only if a VM is recreated or destroyed, now or later")
     parser.add_argument("--exit-code", choices=tuple(_STATUSES), default="default",
-                        help="terraform: 0 nothing, 2 changes, 1 an error")
+                        help="terraform: 0 no changes, 2 changes, 1 error")
 
 
 def _plan_arguments(parser: ArgumentParser) -> None:
     _common(parser)
-    parser.add_argument("-o", "--output", default="text", choices=("text", "json", "markdown"))
+    parser.add_argument("-o", "--output", default="text", choices=("text", "json", "markdown"),
+                        help="output format (default: %(default)s)")
     parser.add_argument("--out", type=Path, metavar="FILE",
-                        help="keep it in a file, for `apply --plan FILE`")
+                        help="save the plan for `apply --plan FILE`")
 
 
 def _plan(options: Namespace, settings: Settings) -> int:
@@ -57,16 +59,16 @@ def _plan(options: Namespace, settings: Settings) -> int:
 
         return text(value)
 
-    return _told(options, settings, show, options.out)
+    return _report(options, settings, show, options.out)
 
 
 def _diff(options: Namespace, settings: Settings) -> int:
     from reconciler.cli.plan_text import diff
 
-    return _told(options, settings, diff, None)
+    return _report(options, settings, diff, None)
 
 
-def _told(options: Namespace, settings: Settings, show: Any, out: Path | None) -> int:
+def _report(options: Namespace, settings: Settings, show: Any, out: Path | None) -> int:
     nothing, changes, wrong = _STATUSES[options.exit_code]
     try:
         value = _value(options, settings, out)
@@ -78,10 +80,10 @@ def _told(options: Namespace, settings: Settings, show: Any, out: Path | None) -
         print(shown)
     if value["sourceError"] or value["invalid"]:
         if out is not None:
-            complain(f"{out} was not written: what is invalid is corrected first")
+            complain(f"{out} was not written: correct the errors first")
         return wrong
     if options.name and not value["plans"]:
-        complain(f"no domain '{options.name}'", "`reconciler status` lists those that there are")
+        complain(f"no domain '{options.name}'", "`reconciler status` lists the domains")
         return wrong
     if options.disruptive_only:
         return changes if any(p["action"] in _DISRUPTIVE for p in value["plans"]) else nothing
@@ -90,7 +92,7 @@ def _told(options: Namespace, settings: Settings, show: Any, out: Path | None) -
 
 def _value(options: Namespace, settings: Settings, out: Path | None) -> dict[str, Any]:
     if out is not None and options.name:
-        raise UsageError("a plan in a file is of all domains", hint="leave NAME out")
+        raise UsageError("--out saves the plan of all domains", hint="leave NAME out")
     target = _target(options)
     if out is None and target is None:
         return plans(settings, options.name)
@@ -129,12 +131,12 @@ def _keep(out: Path, value: dict[str, Any]) -> None:
 
 
 def plans(settings: Settings, name: str | None) -> dict[str, Any]:
-    """Every plan, from the reconciler that runs, else made here by the same function."""
+    """The plans of all domains or one, from the running reconciler or made in this process."""
     from reconciler.cli.client import Unreachable, ask
 
     query = {"name": name} if name else {}
     try:
-        value: dict[str, Any] = ask(settings, "GET", "api", "v1", "plan", query=query)
+        value: dict[str, Any] = ask(settings, Request.PLAN, query=query)
     except Unreachable:
         import asyncio
 
@@ -145,12 +147,13 @@ def plans(settings: Settings, name: str | None) -> dict[str, Any]:
 
 
 VERBS = (
-    Verb("plan", "what would be done, why, and what it costs the guests", _plan, _plan_arguments,
+    Verb("plan", "show what would change, and why", _plan, _plan_arguments,
          "  reconciler plan\n  reconciler plan web1 -o json\n"
-         "  reconciler plan --ref origin/change          # of the repository of the files\n"
+         "  reconciler plan --ref origin/change\n"
          "  reconciler plan --dir checkout/domains -o markdown --disruptive-only\n"
-         "  reconciler plan --ref change --out plan.json && reconciler apply --plan plan.json\n"
-         "exit: 0 nothing to do, 1 changes, 2 an error or an invalid file\n"),
-    Verb("diff", "the same, as a diff of fields", _diff, _common,
+         "  reconciler plan --ref change --out plan.json    # then, once reviewed:\n"
+         "  reconciler apply --plan plan.json\n"
+         "exit: 0 no changes, 1 changes, 2 an error or an invalid file\n"),
+    Verb("diff", "show what would change, field by field", _diff, _common,
          "  reconciler diff web1\n  reconciler diff web1 --ref origin/change\n"
-         "exit: as of `plan`\n"))
+         "exit: 0 no changes, 1 changes, 2 an error or an invalid file\n"))

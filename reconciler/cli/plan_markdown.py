@@ -1,7 +1,7 @@
-"""A plan's value as Markdown, for the comment of a CI job on a change that is under review.
+"""Formats a plan as Markdown, for the comment of a CI job on a change under review.
 
-The order is fixed and nothing counts, so that two runs on the same world give the same text; what
-comes from files is escaped, so that it says nothing but itself.
+The order is fixed and there are no counters, so that two runs on the same state give the same
+text. Text from domain files is escaped.
 """
 
 from __future__ import annotations
@@ -15,13 +15,13 @@ from reconciler.cli.plan_text import cost, eventful, place, summary, what, why_n
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-MARK = "<!-- reconciler plan -->"  # by which a job finds its own comment again
+MARK = "<!-- reconciler plan -->"  # by which a job finds its own comment
 _SPECIAL = re.compile(r"([\\`*_{}\[\]()#+!|~^-])")
-_LONGEST, _LONGEST_ERROR = 200, 1000  # signs of one value: a table is read, not scrolled
+_LONGEST, _LONGEST_ERROR = 200, 1000  # characters of one value, so that the table stays readable
 
 
 def markdown(value: dict[str, Any]) -> str:
-    """All of it."""
+    """The plan as Markdown."""
     lines = [MARK, f"**Plan:** {escaped(summary(value))}", ""]
     if value["sourceError"]:
         lines += [f"**The source cannot be read:** {escaped(value['sourceError'])}", ""]
@@ -46,7 +46,7 @@ def markdown(value: dict[str, Any]) -> str:
                   *_table(("Where", "Domain", "Field", "Change", "Class and cost"), changes),
                   "</details>", ""]
     for file in sorted(value.get("elsewhere", [])):
-        lines.append(f"{escaped(file)}: kept by another host  ")
+        lines.append(f"{escaped(file)}: assigned to another host  ")
     return "\n".join(lines).rstrip() + "\n"
 
 
@@ -56,7 +56,7 @@ def _table(heads: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> list[str]
 
 
 def escaped(text: str, longest: int = _LONGEST) -> str:
-    """As it is, in a cell: no markup, no mention of anybody, no link, one line."""
+    """Text for a table cell, as it is: no markup, no mention of a user, no link, one line."""
     text = " ".join(text.split())
     if len(text) > longest:
         text = f"{text[:longest]}…"

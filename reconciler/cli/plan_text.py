@@ -1,4 +1,4 @@
-"""A plan's value as text: for people, and as a diff. Nothing is decided here, only said."""
+"""Formats a plan as text and as a diff."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ _SIGNS = {"start": "+", "stop": "-", "destroy": "-", "recreate": "!", "pause": "
           "update": "~"}
 _PAINTS = {"+": "green", "-": "red", "!": "red", "~": "yellow"}
 _BECOMES = {"stop": "stopped", "pause": "paused", "resume": "running"}
-# Their messages count tries and seconds.
+# Reasons whose messages have counters, which would differ in every run.
 COUNTING = ("BackOff", "CrashLoop", "DriftFight", "QmpTimeout")
 
 
 def text(value: dict[str, Any]) -> str:
-    """For people."""
+    """The plan as text."""
     lines = [paint(f"source: {value['sourceError']}", "red")] if value["sourceError"] else []
     for entry in value["invalid"]:
         lines += [paint(error, "red") for error in entry["errors"]]
@@ -27,17 +27,17 @@ def text(value: dict[str, Any]) -> str:
         if eventful(plan):
             lines += _one(plan)
     for file in value.get("elsewhere", []):
-        lines.append(paint(f"{file}: kept by another host (placement/@host)", "dim"))
+        lines.append(paint(f"{file}: assigned to another host (placement/@host)", "dim"))
     return "\n".join([*lines, summary(value)])
 
 
 def eventful(plan: dict[str, Any]) -> bool:
-    """Whether there is anything to say of it."""
+    """Whether the plan of a domain is worth a line."""
     return bool(plan["changesAnything"] or plan["changes"] or plan["action"] != "none")
 
 
 def summary(value: dict[str, Any]) -> str:
-    """Such as: 2 to start, 1 to recreate (down about 31 s), 9 unchanged; 1 of them waits."""
+    """For example: 2 to start, 1 to recreate (down about 31 s), 9 unchanged; 1 of them waits."""
     counts = dict(value["summary"])
     waiting, same = counts.pop("waiting"), counts.pop("unchanged")
     parts = [f"{count} to {action}{_longest(value) if action == 'recreate' else ''}"
@@ -55,15 +55,15 @@ def _longest(value: dict[str, Any]) -> str:
 
 
 def what(plan: dict[str, Any]) -> str:
-    """What is done to it, and what that costs."""
+    """The action on a domain and its effect on the guest."""
     if plan["action"] == "none":
-        return plan["conditions"][0]["reason"] if plan["conditions"] else "nothing"
+        return plan["conditions"][0]["reason"] if plan["conditions"] else "no changes"
     cost = f", {plan['cost']}" if plan["cost"] else ""
     return f"{plan['action']}{cost}"
 
 
 def why_not_now(plan: dict[str, Any]) -> str:
-    """What it waits for; without what counts."""
+    """What the action waits for, without counters."""
     if not plan["waits"]:
         return ""
     by_type = {c["type"]: c for c in plan["conditions"]}
@@ -76,12 +76,12 @@ def why_not_now(plan: dict[str, Any]) -> str:
 
 
 def cost(change: dict[str, Any]) -> str:
-    """A change's class, and what it costs the guest."""
+    """A change's class and its effect on the guest."""
     return change["cost"] if change["class"] == "none" else f"{change['class']}, {change['cost']}"
 
 
 def place(plan: dict[str, Any], change: dict[str, Any]) -> str:
-    """Where it is written: file:line."""
+    """Where the change is written: file:line."""
     file = change.get("file") or plan["file"] or ""
     return f"{file}:{change['line']}" if change["line"] else file
 
@@ -89,14 +89,14 @@ def place(plan: dict[str, Any], change: dict[str, Any]) -> str:
 def _one(plan: dict[str, Any]) -> Iterator[str]:
     sign = _SIGNS.get(plan["action"], " ")
     file = f" ({plan['file']})" if plan["file"] else " (no file)"
-    cause = f", because of {plan['cause']}" if plan["steps"] else ""
+    cause = f" (cause: {plan['cause']})" if plan["steps"] else ""
     yield (f"{paint(sign, _PAINTS.get(sign, 'dim'))} {paint(plan['name'], 'bold')}{file}: "
            f"{what(plan)}{cause}")
     waits = why_not_now(plan)
     if waits:
         yield paint(f"    waits: {waits}", "yellow")
     if any(step.get("rollback") for step in plan["steps"]):
-        yield "    with the last definition that came up"
+        yield "    with the last known good definition"
     for change in plan["changes"]:
         blocked = f", waits for {change['blockedBy']}" if change["blockedBy"] else ""
         yield (f"    {place(plan, change)}  {change['path']}: {change['from']} → {change['to']}  "
@@ -104,14 +104,13 @@ def _one(plan: dict[str, Any]) -> Iterator[str]:
 
 
 def diff(value: dict[str, Any]) -> str:
-    """Unified, a hunk a field; a state that changes is a field, too."""
+    """A unified diff with a hunk for each field; a change of state is a field too."""
     return "\n".join(line for plan in value["plans"] if eventful(plan) for line in _hunks(plan))
 
 
 def _hunks(plan: dict[str, Any]) -> Iterator[str]:
-    yield paint(f"--- {plan['name']} as it is", "bold")
-    says = f"as {plan['file']} says" if plan["file"] else "without a file"
-    yield paint(f"+++ {plan['name']} {says}", "bold")
+    yield paint(f"--- {plan['name']} (current)", "bold")
+    yield paint(f"+++ {plan['name']} ({plan['file'] or 'no file'})", "bold")
     if plan["action"] not in ("none", "update", "recreate"):
         waits = why_not_now(plan)
         yield paint(f"@@ {what(plan)}{f', waits: {waits}' if waits else ''} @@", "blue")

@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
+import sys
+from contextlib import contextmanager
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TextIO
 
 from reconciler.cli.verb import NO, OK, Verb
+from reconciler.errors import ConfigError
 
 MANY_FILES = 65536
 
 if TYPE_CHECKING:
     from argparse import ArgumentParser, Namespace
+    from collections.abc import Iterator
 
     from reconciler.settings import Settings
 
 
 def _arguments(parser: ArgumentParser) -> None:
     parser.add_argument("--once", action="store_true",
-                        help="converge once and leave: exit 0 when all is as it should be")
+                        help="reconcile once and exit, with status 0 if all domains are as defined")
 
 
 def _run(options: Namespace, settings: Settings) -> int:
@@ -27,7 +31,7 @@ def _run(options: Namespace, settings: Settings) -> int:
     from reconciler.engine.composition import reading_host
     from reconciler.engine.daemon import Daemon
     from reconciler.report.events import Journal
-    from reconciler.report.log import shower
+    from reconciler.report.log import event_log
     from reconciler.stratovirt import binary
 
     _allow_many_files()
@@ -36,23 +40,38 @@ def _run(options: Namespace, settings: Settings) -> int:
         found = binary.find(settings)
         found = replace(found, version=await binary.version(found))
         settings.state.mkdir(parents=True, exist_ok=True, mode=0o700)
-        log = settings.log
-        journal = Journal(settings.state / "events.jsonl", shower(
-            log.format, log.level, settings.base / log.file if log.file else None))
-        try:
-            reconciler = Daemon(settings, found, journal, reading_host(settings), read_domain)
-            if options.once:
-                return OK if await reconciler.once() else NO
-            await reconciler.run()
-            return OK
-        finally:
-            journal.close()
+        with _log_stream(settings) as stream:
+            journal = Journal(settings.state / "events.jsonl",
+                              event_log(settings.log.format, settings.log.level, stream))
+            try:
+                daemon = Daemon(settings, found, journal, reading_host(settings), read_domain)
+                if options.once:
+                    return OK if await daemon.once() else NO
+                await daemon.run()
+                return OK
+            finally:
+                journal.close()
 
     return asyncio.run(work())
 
 
+@contextmanager
+def _log_stream(settings: Settings) -> Iterator[TextIO]:
+    """The log's file, or standard error; raises ConfigError if the file cannot be opened."""
+    if settings.log.file is None:
+        yield sys.stderr
+        return
+    path = settings.base / settings.log.file
+    try:
+        file = path.open("a", encoding="utf-8")
+    except OSError as error:
+        raise ConfigError(f"log.file: {path}: {error.strerror}") from error
+    with file:
+        yield file
+
+
 def _allow_many_files() -> None:
-    """A VM costs us two descriptors; the usual limit of 1024 is for programs that use select."""
+    """Raise the soft limit, usually 1024 for the sake of select(); a VM takes two descriptors."""
     import resource
 
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
@@ -64,5 +83,5 @@ def _allow_many_files() -> None:
 _EXAMPLES = """  reconciler run
   reconciler -c /etc/stratovirt-reconciler/config.yaml run --once    # in CI, or from cron
 """
-VERBS = (Verb("run", "watch the domain files and keep every VM as its file says", _run,
+VERBS = (Verb("run", "run the reconciler", _run,
               _arguments, _EXAMPLES),)

@@ -1,4 +1,4 @@
-"""`schema`: what a file may hold, for editors and for programs that check."""
+"""`schema`: the schemas of the file formats, for editors and validators."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ if TYPE_CHECKING:
 
 def _arguments(parser: ArgumentParser) -> None:
     parser.add_argument("kind", choices=tuple(_KINDS),
-                        help="xml: domain files, as RELAX NG; xml-compact: the same for Emacs; "
-                             "status, config: status.json, config.yaml, as JSON Schema")
+                        help="xml: domain files, RELAX NG; xml-compact: the same for Emacs; "
+                             "status: status.json, JSON Schema; config: config.yaml, JSON Schema")
 
 
 def _run(options: Namespace, settings: Settings) -> int:
@@ -51,7 +51,7 @@ def _config() -> str:
 
 
 _KINDS = {"xml": _xml, "xml-compact": _compact, "status": _status, "config": _config}
-VERBS = (Verb("schema", "print the schema of a kind of file", _run, _arguments,
+VERBS = (Verb("schema", "print the schema of a file format", _run, _arguments,
               "  reconciler schema xml > domain.rng       # for an editor, jing, xmllint\n"
               "  reconciler schema config > config.schema.json\n"
-              "docs/how-to/edit-with-a-schema.md says how editors use it\n", configured=False),)
+              "docs/how-to/edit-with-a-schema.md shows how to set up editors\n", configured=False),)

@@ -1,6 +1,6 @@
-"""`status`: the last known truth; it says when no reconciler stands behind it.
+"""`status`: the state of every domain, from the running reconciler or its last status.json.
 
-From the reconciler that runs, else from the status.json that it left.
+A status that no running reconciler stands behind is marked as stale.
 """
 
 from __future__ import annotations
@@ -11,9 +11,10 @@ import time
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from reconciler.cli.terminal import complain, exits, paint, table
+from reconciler.cli.terminal import SHOWN, complain, exits, paint, table
 from reconciler.cli.verb import DOMAINS, ERROR, NO, OK, STALE, Verb
 from reconciler.errors import UsageError
+from reconciler.report.requests import Request
 from reconciler.units import nearest, show_bytes, show_revision, show_seconds
 
 if TYPE_CHECKING:
@@ -22,20 +23,23 @@ if TYPE_CHECKING:
 
     from reconciler.settings import Settings
 
-_WORDS = {"absent": "shut off"}
 _COLOURS = {"Current": "green", "InProgress": "yellow", "Failed": "red", "Unknown": "yellow",
             "Terminating": "yellow"}
-PATIENCE = 3.0  # seconds for the reconciler to answer; then its file says what it last knew
-_POLL = 0.5  # for --watch: a file that is replaced, by a process that may be another user's
+PATIENCE = 3.0  # seconds for the reconciler to answer; then status.json is read
+_POLL = 0.5  # seconds between two reads with --watch
 
 
 def _arguments(parser: ArgumentParser) -> None:
-    name = parser.add_argument("name", nargs="?", metavar="NAME", help="only this domain")
-    name.complete = DOMAINS  # type: ignore[attr-defined]  # shtab reads it off the action
+    name = parser.add_argument("name", nargs="?", metavar="NAME",
+                               help="show this domain only, in detail")
+    name.complete = DOMAINS  # type: ignore[attr-defined]  # shtab reads this attribute
     parser.add_argument("-o", "--output", default="table",
-                        choices=("table", "wide", "json", "yaml", "name"))
-    parser.add_argument("-w", "--watch", action="store_true", help="show it anew as it changes")
-    parser.add_argument("-q", "--quiet", action="store_true", help="only the exit status")
+                        choices=("table", "wide", "json", "yaml", "name"),
+                        help="output format (default: %(default)s)")
+    parser.add_argument("-w", "--watch", action="store_true",
+                        help="keep showing it as it changes")
+    parser.add_argument("-q", "--quiet", action="store_true",
+                        help="print nothing, only set the exit status")
 
 
 def _run(options: Namespace, settings: Settings) -> int:
@@ -63,8 +67,8 @@ def _show(options: Namespace, settings: Settings) -> int:
 def _text(options: Namespace, settings: Settings) -> tuple[str, int]:
     value = _ask(settings) or _load(settings.state / "status.json")
     if value is None:
-        complain(f"no status in {settings.state}: the reconciler has not run here",
-                 "start it: `reconciler run`")
+        complain(f"no status in {settings.state}: the reconciler has never run here",
+                 "start it with `reconciler run`")
         return "", ERROR
     stale = _stale(settings.state, value)
     domains = value["domains"]
@@ -107,8 +111,7 @@ def _table(value: dict[str, Any], domains: list[dict[str, Any]], stale: str, *, 
         lines.append(paint(f"STALE: {stale}", "red"))
     hypervisor = value["host"]["hypervisor"]
     if hypervisor["simulated"]:
-        lines.append(paint("SIMULATED: no stratovirt on PATH; a simulator stands in, and no guest "
-                           "really runs", "yellow"))
+        lines.append(paint("SIMULATED: no stratovirt on PATH, so no guest really runs", "yellow"))
     if wide and not details:
         lines.append(_from(value["source"]))
     source = value["source"]["conditions"][0]
@@ -126,40 +129,40 @@ def _table(value: dict[str, Any], domains: list[dict[str, Any]], stale: str, *, 
         lines += _remarks(domain, details=details)
     if not details:
         lines += _invalid(value)
-        lines += [f"{key}: kept by another host (placement/@host)"
+        lines += [f"{key}: assigned to another host (placement/@host)"
                   for key in value["source"]["elsewhere"]]
     if wide:
         lines += [f"unmanaged: process {other['pid']} {other['name']}: {other['reason']}"
                   for other in value.get("unmanaged", ())]
-    lines += [paint(text, "yellow") for text in _for_somebody(value)]
+    lines += [paint(text, "yellow") for text in _for_the_user(value)]
     return "\n".join(lines)
 
 
 def _from(source: dict[str, Any]) -> str:
-    """Where the files are from, what of it is in force, who signed it, when it was read."""
+    """The source, its revision, who signed it, and when it was read."""
     revision = f" at {show_revision(source['revision'])}" if source["revision"] else ""
     name = (source.get("verified") or {}).get("name")
     signed = f", signed by {name}" if name else ""
     age = _age(source["lastSuccess"]) if source.get("lastSuccess") else ""
-    seen = f", read {age}{'' if age == 'now' else ' ago'}" if age else ""
+    seen = f", last read {'just now' if age == 'now' else f'{age} ago'}" if age else ""
     return f"files: {source.get('url') or source.get('path')}{revision}{signed}{seen}"
 
 
-def _for_somebody(value: dict[str, Any]) -> list[str]:
-    """What waits for a person."""
+def _for_the_user(value: dict[str, Any]) -> list[str]:
+    """What needs an action of the user."""
     found = [f"source: {value['source']['remark']}"] if value["source"].get("remark") else []
     for approval in value.get("approvals", []):
-        what = (f"revision {approval['revision']} does not come after the accepted one"
+        what = (f"revision {approval['revision']} does not follow the accepted one"
                 if approval["kind"] == "NotFastForward"
                 else f"{', '.join(approval['domains'])} would be destroyed")
-        back = "" if approval["kind"] == "NotFastForward" else ", or bring the files back"
+        back = "" if approval["kind"] == "NotFastForward" else ", or restore the files"
         found.append(f"held: {what}; `reconciler approve {approval['token']}`{back}")
     return found
 
 
 def _row(domain: dict[str, Any], *, wide: bool) -> list[str]:
     ready, seen = domain["conditions"][0], domain["observed"]
-    state = _WORDS.get(seen["state"], seen["state"])
+    state = SHOWN.get(seen["state"], seen["state"])
     row = [domain["name"], state, domain["desired"]["state"] or "-", ready["status"],
            ready["reason"], _age(ready["lastTransitionTime"])]
     if wide:
@@ -171,35 +174,41 @@ def _row(domain: dict[str, Any], *, wide: bool) -> list[str]:
 
 
 def _remarks(domain: dict[str, Any], *, details: bool) -> list[str]:
-    """What is not as it should be, below the table; all there is for a single domain."""
-    found = []
-    for condition in domain["conditions"]:
-        wrong = condition["status"] != "True" if condition["type"] in ("Ready", "Valid") else True
-        told = condition["message"] and condition["type"] not in ("Reconciling", "Valid")
-        if told and (wrong or details):
-            colour = "red" if condition["type"] == "Stalled" else "yellow"
-            found.append(f"{paint(domain['name'], colour)}: {condition['type']} "
-                         f"{condition['reason']}: {condition['message']}")
-    ready = domain["conditions"][0]
-    if ready["reason"] == "HealthCheckFailed":
-        found = [line for line in found if ": Healthy " not in line]
-    found = list(dict.fromkeys(found))
-    if any(": Stalled " in line for line in found):
-        found = [line for line in found if ": Ready " not in line]
-    for change in domain["pending"]:
-        found.append(f"{domain['name']}: waits: {change['path']}: {change['from']} → "
-                     f"{change['to']} ({change['class']}"
-                     f"{', ' + change['blockedBy'] if change['blockedBy'] else ''})")
+    """Lines below the table: what is wrong, or with `details` everything about the domain."""
+    found = [f"{paint(domain['name'], 'red' if c['type'] == 'Stalled' else 'yellow')}: "
+             f"{_condition(c)} {c['reason']}: {c['message']}"
+             for c in _worth_a_line(domain["conditions"], details=details)]
+    found += [f"{domain['name']}: waits: {change['path']}: {change['from']} → {change['to']} "
+              f"({change['class']}{', ' + change['blockedBy'] if change['blockedBy'] else ''})"
+              for change in domain["pending"]]
     if details:
         found += [f"{domain['file']}:{w['line']}: warning: {w['message']}"
                   for w in domain["warnings"]]
         found += [f"depends on {d['domain']} ({d['condition']}): "
                   f"{'met' if d['met'] else 'not met'}" for d in domain.get("dependsOn", ())]
-        found += [f"{what}: {told}" for what, told in exits(domain["restarts"])]
+        found += [f"{what}: {text}" for what, text in exits(domain["restarts"])]
         revision = show_revision(domain["revision"] or "-")
         found.append(f"generation {domain['generation']}, observed {domain['observedGeneration']}"
                      f"; revision {revision}; uuid {domain['uuid']}")
     return found
+
+
+def _worth_a_line(conditions: list[dict[str, Any]], *, details: bool) -> list[dict[str, Any]]:
+    """The conditions that are wrong, or all with a message; none that repeats another."""
+    found = [c for c in conditions if c["message"] and c["type"] not in ("Reconciling", "Valid")
+             and (details or c["type"] != "Ready" or c["status"] != "True")]
+    ready = conditions[0]
+    if ready["reason"] == "HealthCheckFailed":
+        found = [c for c in found if c["type"] != "Healthy"]
+    others = [c for c in found if c is not ready]
+    repeated = any((c["reason"], c["message"]) == (ready["reason"], ready["message"])
+                   for c in others)
+    return others if repeated or any(c["type"] == "Stalled" for c in others) else found
+
+
+def _condition(condition: dict[str, Any]) -> str:
+    kind: str = condition["type"]
+    return {"True": kind, "False": f"not {kind}"}.get(condition["status"], f"{kind} unknown")
 
 
 def _invalid(value: dict[str, Any]) -> list[str]:
@@ -221,13 +230,13 @@ def _age(moment: str) -> str:
 
 
 def _ask(settings: Settings) -> dict[str, Any] | None:
-    """From the reconciler itself, where one runs and lets us: its file may be on a full disk."""
+    """The status from the running reconciler: status.json may be outdated on a full disk."""
     if not settings.api_socket.exists():
         return None
     from reconciler.cli.client import Unreachable, ask
 
     try:
-        value: dict[str, Any] = ask(settings, "GET", "api", "v1", "status", limit=PATIENCE)
+        value: dict[str, Any] = ask(settings, Request.STATUS, limit=PATIENCE)
     except (Unreachable, UsageError):
         return None
     return value
@@ -242,17 +251,18 @@ def _load(path: Path) -> dict[str, Any] | None:
 
 
 def _stale(state: Path, value: dict[str, Any]) -> str:
-    """Why it must not be believed; empty when a living reconciler stands behind it."""
+    """Why the status may be outdated; empty while the reconciler is alive."""
     beat = _load(state / "heartbeat.json") or {}
     newest = max(value["generatedAt"], beat.get("at", ""))
     every = float(str(value["reconciler"]["heartbeatEvery"]).removesuffix("s"))
     age = (datetime.now(UTC) - datetime.fromisoformat(newest)).total_seconds()
     if not _alive(int(value["reconciler"]["pid"])):
-        return (f"the reconciler (process {value['reconciler']['pid']}) does not run; last word "
-                f"{show_seconds(max(age, 0))} ago. The VMs run on without it.")
+        return (f"the reconciler (process {value['reconciler']['pid']}) is not running; last "
+                f"status {show_seconds(max(age, 0))} ago. VMs do not depend on it; what they do "
+                "now is not known.")
     if age > 3 * every:
-        return (f"no sign of life from the reconciler for {show_seconds(age)}: it hangs, or cannot "
-                f"write into {state} (its log says so)")
+        return (f"no heartbeat for {show_seconds(age)}: the reconciler may be hung, or it cannot "
+                f"write to {state} (see its log)")
     return ""
 
 
@@ -262,8 +272,9 @@ def _alive(pid: int) -> bool:
     return Path(f"/proc/{pid}").exists()
 
 
-VERBS = (Verb("status", "the last known truth about every domain", _run, _arguments,
+VERBS = (Verb("status", "show the state of every domain", _run, _arguments,
               "  reconciler status\n  reconciler status web1 -o json | jq .conditions\n"
-              "  reconciler status -o wide --watch\n  reconciler status -q && echo all is well\n"
-              "exit: 0 all ready, 1 not all, 2 no status, 3 stale (no reconciler alive)\n"),)
+              "  reconciler status -o wide --watch\n  reconciler status -q && echo all ready\n"
+              "exit: 0 all ready, 1 not all ready, 2 no status, 3 stale (reconciler not "
+              "running)\n"),)
 

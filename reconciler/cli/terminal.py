@@ -1,4 +1,4 @@
-"""How text is shown: tables, colours only on a terminal, errors that say what to do next."""
+"""Output to a terminal or a pipe: tables, colours on a terminal only, errors with a hint."""
 
 from __future__ import annotations
 
@@ -13,23 +13,24 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
 _COLOURS = {"green": "32", "yellow": "33", "red": "31", "blue": "34", "dim": "2", "bold": "1"}
-SLOW = 1.0  # seconds after which somebody wants to know what takes so long
+SHOWN = {"absent": "shut off"}  # observed states whose name differs for users
+SLOW = 1.0  # seconds after which the user is shown what takes so long
 
 
 def coloured(stream: TextIO | None = None) -> bool:
-    """Whether colours help here; NO_COLOR is honoured."""
+    """Whether to use colours; NO_COLOR is honoured."""
     return (stream or sys.stdout).isatty() and not os.environ.get("NO_COLOR") and (
         os.environ.get("TERM") != "dumb")
 
 
 def paint(text: str, colour: str, stream: TextIO | None = None) -> str:
-    """The text in a colour, on a terminal."""
+    """The text, in a colour if the stream is a terminal."""
     return f"\033[{_COLOURS[colour]}m{text}\033[0m" if coloured(stream) else text
 
 
 def table(heads: Sequence[str], rows: Sequence[Sequence[str]],
           colours: Sequence[Sequence[str | None]] = ()) -> str:
-    """Columns as wide as they need to be; the last one takes what is left."""
+    """A table with columns as wide as their content; the last one is not padded."""
     widths = [max(len(row[i]) for row in (heads, *rows)) for i in range(len(heads))]
     lines = [paint("  ".join(h.ljust(w) for h, w in zip(heads, widths, strict=True)).rstrip(),
                    "bold")]
@@ -44,12 +45,13 @@ def table(heads: Sequence[str], rows: Sequence[Sequence[str]],
 
 
 def exits(restarts: Mapping[str, Any]) -> list[tuple[str, str]]:
-    """How often a VM ended in which way, and how it did the last time; nothing if it never did."""
+    """How often a VM has exited in which way, and its last exit; empty if it never has."""
     end, kinds = restarts["lastExit"], restarts.get("byKind", {})
     found = []
     if kinds:
         counts = ", ".join(f"{kind} {count}" for kind, count in kinds.items())
-        again = f"restarts {restarts['total']}, {restarts['inWindow']} within the window"
+        again = (f"restarts {restarts['total']} (towards the crash-loop limit: "
+                 f"{restarts['inWindow']})")
         found.append(("exits", f"{counts}; {again}"))
     if end:
         at = f" at {end['at']}" if end.get("at") else ""
@@ -58,7 +60,7 @@ def exits(restarts: Mapping[str, Any]) -> list[tuple[str, str]]:
 
 
 def complain(message: str, hint: str = "") -> None:
-    """An error, and what to do next."""
+    """Print an error and, if there is one, what to do about it."""
     print(f"{paint('reconciler:', 'red', sys.stderr)} {message}", file=sys.stderr)
     if hint:
         print(f"  {hint}", file=sys.stderr)
@@ -66,7 +68,7 @@ def complain(message: str, hint: str = "") -> None:
 
 @contextmanager
 def progress(what: str) -> Iterator[None]:
-    """Say what is waited for once it takes longer than a second; only on a terminal."""
+    """Show what is being waited for after a second; on a terminal only."""
     if not sys.stderr.isatty():
         yield
         return
@@ -80,10 +82,10 @@ def progress(what: str) -> Iterator[None]:
         if time.monotonic() - begun >= SLOW:
             print("\r\033[K", end="", file=sys.stderr, flush=True)
 
-    teller = threading.Thread(target=turn, daemon=True)
-    teller.start()
+    thread = threading.Thread(target=turn, daemon=True)
+    thread.start()
     try:
         yield
     finally:
         over.set()
-        teller.join()
+        thread.join()

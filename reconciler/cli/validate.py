@@ -1,4 +1,4 @@
-"""`validate`: all the errors and warnings of domain files, without a reconciler."""
+"""`validate`: every error and warning in domain files; needs no running reconciler."""
 
 from __future__ import annotations
 
@@ -19,20 +19,23 @@ if TYPE_CHECKING:
     from reconciler.domain.model import Domain, InvalidDomain, Problem, ReadingHost
     from reconciler.settings import Settings
 
-WARNED = STALE  # exit status 3: valid, but --strict wants no warnings
+WARNED = STALE  # exit status 3: valid with warnings, with --strict
 
 
 def _arguments(parser: ArgumentParser) -> None:
     action = parser.add_argument("files", nargs="*", type=Path, metavar="FILE",
-                                 help="domain files or directories (default: the watched one)")
-    action.complete = FILES  # type: ignore[attr-defined]  # shtab reads it off the action
+                                 help="domain files or directories (default: the watched "
+                                      "directory)")
+    action.complete = FILES  # type: ignore[attr-defined]  # shtab reads this attribute
     parser.add_argument("--all", action="store_true",
-                        help="of whole directories also: dependencies, and files that nobody reads")
-    parser.add_argument("--strict", action="store_true", help="warnings count too: exit 3")
-    parser.add_argument("--lenient", action="store_true", help="unknown names are warnings")
+                        help="check directories as a whole: also dependencies and ignored files")
+    parser.add_argument("--strict", action="store_true", help="exit with 3 if there are warnings")
+    parser.add_argument("--lenient", action="store_true",
+                        help="report unknown elements as warnings")
     parser.add_argument("--arch", choices=("x86_64", "aarch64"),
-                        help="as on a host of this architecture (default: this host's)")
-    parser.add_argument("-o", "--output", default="text", choices=("text", "json"))
+                        help="validate for this architecture (default: that of this host)")
+    parser.add_argument("-o", "--output", default="text", choices=("text", "json"),
+                        help="output format (default: %(default)s)")
 
 
 def _run(options: Namespace, settings: Settings) -> int:
@@ -51,11 +54,11 @@ def _run(options: Namespace, settings: Settings) -> int:
         return ERROR
     paths = options.files or [settings.domains]
     if options.all and not all(path.is_dir() for path in paths):
-        complain("--all is for directories", "leave it out to check single files")
+        complain("--all takes directories only", "leave it out to check single files")
         return ERROR
     files = _files(paths, settings)
     if not files:
-        _say_nothing_is_there(options, settings, paths)
+        _report_no_files(options, settings, paths)
     for path in files:
         try:
             found.read(path)
@@ -73,7 +76,7 @@ def _run(options: Namespace, settings: Settings) -> int:
 
 
 class _Found:
-    """What is in the files: their domains, their texts, and what is wrong with each file."""
+    """The domains, the text and the problems of each file."""
 
     def __init__(self, settings: Settings, host: ReadingHost) -> None:
         self.settings = settings
@@ -84,7 +87,7 @@ class _Found:
         self._given: dict[Path, Given | InvalidDomain] = {}
 
     def read(self, path: Path) -> None:
-        """One file; raises OSError."""
+        """Read one file; raises OSError."""
         from reconciler.domain.admission import admit
         from reconciler.domain.expand import expand
         from reconciler.domain.model import InvalidDomain
@@ -124,7 +127,7 @@ class _Found:
         return self._given[directory]
 
     def compare(self) -> None:
-        """All of them against each other."""
+        """Check the domains against each other."""
         from reconciler.engine.dryrun.repository_audit import clashes
 
         every = self._by_key()
@@ -132,7 +135,7 @@ class _Found:
             self.problems[every[key].file] += more
 
     def audit(self, directories: list[Path]) -> None:
-        """Add what only shows when all of a directory is looked at."""
+        """Add the problems that show only in a directory as a whole."""
         from reconciler.engine.dryrun.repository_audit import audit
 
         for directory in directories:
@@ -147,13 +150,13 @@ class _Found:
                 for file, domains in self.domains.items() for index, domain in enumerate(domains)}
 
     def reads(self, file: str) -> bool:
-        """Whether it is a file of domains or of their defaults; others lie beside them."""
+        """Whether the file holds domains or their defaults."""
         from reconciler.sources.listing import DEFAULTS
 
         return file in self.domains or Path(file).name == DEFAULTS
 
     def summary(self) -> str:
-        """In one line."""
+        """The counts in one line."""
         every = [problem for found in self.problems.values() for problem in found]
         invalid = sum(any(not p.warning for p in found) for found in self.problems.values())
         warnings = sum(problem.warning for problem in every)
@@ -170,24 +173,24 @@ def _beside(file: str, error: InvalidDomain) -> InvalidDomain:
                                   reason=error.reason),))
 
 
-def _say_nothing_is_there(options: Namespace, settings: Settings, paths: list[Path]) -> None:
-    """An empty directory is well, and most often a mistake in its name."""
+def _report_no_files(options: Namespace, settings: Settings, paths: list[Path]) -> None:
+    """An empty directory is valid, but most often its name was mistyped."""
     for path in paths:
-        print(f"{path}: nothing to validate, no file matches "
+        print(f"{path}: nothing to validate: no file matches "
               f"{', '.join(settings.source.include)}",
               file=sys.stderr if options.output == "json" else sys.stdout)
 
 
 def apologise(faults: Iterable[str]) -> None:
-    """Say that a disagreement is ours."""
+    """Report a bug of ours: reader and schema disagree about a file."""
     for fault in faults:
         complain(f"reader and schema disagree about {fault}",
-                 "that is a fault of the reconciler, not of the file: please report it, with the "
+                 "this is a bug in the reconciler, not in the file; please report it with the "
                  "file")
 
 
 def status(faults: Iterable[str], problems: Iterable[Problem], *, strict: bool) -> int:
-    """The exit status: where reader and schema disagree, nobody can tell."""
+    """The exit status; an error if reader and schema disagree."""
     if list(faults):
         return ERROR
     every = list(problems)
@@ -231,20 +234,19 @@ def _print(options: Namespace, found: _Found) -> None:
 
 
 def _what(domains: tuple[Domain, ...]) -> str:
-    """What a valid file is, and of which another host is meant."""
+    """The domains of a valid file, and the hosts to which they are assigned."""
     import platform
 
     if not domains:
-        return "defaults of the other files beside it"
+        return "defaults for the other files in this directory"
     names = [domain.name if domain.policy.host in (None, platform.node()) else
-             f"{domain.name} (kept by the host {domain.policy.host})" for domain in domains]
+             f"{domain.name} (assigned to host {domain.policy.host})" for domain in domains]
     return f"domain{'s' if len(names) > 1 else ''} {', '.join(names)}"
 
 
-VERBS = (Verb("validate", "check domain files: every error at once, with its line", _run,
+VERBS = (Verb("validate", "check domain files", _run,
               _arguments,
-              "  reconciler validate                     # all of the watched directory\n"
+              "  reconciler validate                    # the watched directory\n"
               "  reconciler validate web1.xml --strict\n"
-              "  reconciler validate --all domains      # a whole repository, in CI or before a "
-              "commit\n"
-              "exit: 0 valid, 1 invalid, 2 cannot tell, 3 warnings with --strict\n"),)
+              "  reconciler validate --all domains      # a checkout, in CI or in a git hook\n"
+              "exit: 0 valid, 1 invalid, 2 could not be checked, 3 warnings with --strict\n"),)

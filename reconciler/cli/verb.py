@@ -1,4 +1,4 @@
-"""What a verb is. A file of verbs has a tuple VERBS of these; main.py lists the files."""
+"""The definition of a verb. A file of verbs has a tuple VERBS of these; main.py lists the files."""
 
 from __future__ import annotations
 
@@ -19,25 +19,25 @@ OK, NO, ERROR, STALE = 0, 1, 2, 3
 
 @dataclass(frozen=True, slots=True)
 class Verb:
-    """One verb: its words, its arguments, and what runs it and gives the exit status."""
+    """A verb: its name and help, its arguments, and the function that runs it."""
 
     name: str
     help: str
-    run: Callable[[Namespace, Settings], int]
+    run: Callable[[Namespace, Settings], int]  # returns the exit status
     arguments: Callable[[ArgumentParser], None] = lambda parser: None
-    examples: str = ""
-    configured: bool = True  # whether it wants a configuration file; without: the defaults
+    examples: str = ""  # lines of --help below the options, ending in those on exit statuses
+    configured: bool = True  # reads the configuration file; otherwise it gets the defaults
 
 
 def with_name(parser: ArgumentParser, *, optional: bool = False) -> None:
-    """The argument NAME, which the shell completes with the domains."""
+    """Add the argument NAME, which the shell completes with the domains' names."""
     action = parser.add_argument("name", metavar="NAME", nargs="?" if optional else None,
-                                 help="the domain's name or uuid")
-    action.complete = DOMAINS  # type: ignore[attr-defined]  # shtab reads it off the action
+                                 help="name or UUID of the domain")
+    action.complete = DOMAINS  # type: ignore[attr-defined]  # shtab reads this attribute
 
 
 def with_timeout(parser: ArgumentParser, default: str) -> None:
-    """The option --timeout, in seconds."""
+    """Add the option --timeout; its value is in seconds."""
     parser.add_argument("--timeout", type=_duration, default=default, metavar="DURATION",
                         help="how long to wait (default: %(default)s)")
 

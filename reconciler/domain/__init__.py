@@ -1,1 +1,1 @@
-"""What a domain file means: from bytes to a frozen Domain, or to all of its errors at once."""
+"""The meaning of domain files: from bytes to a frozen Domain, or to all of its errors at once."""

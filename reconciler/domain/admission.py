@@ -1,4 +1,7 @@
-"""What a file may ask of this host. Pure and lexical; an empty rule allows all but host devices."""
+"""What files may use on this host: the section `admission` of the configuration.
+
+Pure and lexical. An empty rule allows everything, except host devices.
+"""
 
 from __future__ import annotations
 
@@ -15,29 +18,26 @@ from reconciler.units import nearest, show_bytes
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-# Devices that every process may use: no path of somebody's data.
+# Devices that every VM may use, since they hold no data.
 _COMMON = ("/dev/random", "/dev/urandom", "/dev/vhost-vsock", "/dev/vhost-net")
 
 
 @dataclass(frozen=True, slots=True)
 class Admission:
-    """The configuration's section `admission`.
-
-    `own` is a directory of ours, for files that no domain file names: always allowed.
-    """
+    """The rules. `own`: the reconciler's own directory of nvram files, which is always allowed."""
 
     paths: tuple[str, ...] = ()
     max_memory: int | None = None
     max_vcpus: int | None = None
     bridges: tuple[str, ...] = ()
-    host_devices: tuple[str, ...] = ()  # these alone; patterns such as 0000:03:*
+    host_devices: tuple[str, ...] = ()  # patterns such as 0000:03:*; no others are allowed
     require_labels: tuple[str, ...] = ()
     own: str | None = None
-    windows: tuple[str, ...] = ()  # those that there are
+    windows: tuple[str, ...] = ()  # names of the configured windows
 
 
 def admit(domain: Domain, rules: Admission) -> tuple[Problem, ...]:
-    """Everything that this host does not allow; each problem has the reason NotAllowed."""
+    """Everything that the rules do not allow, with the reason NotAllowed."""
     return tuple(_problems(domain, rules))
 
 
@@ -51,11 +51,11 @@ def _problems(domain: Domain, rules: Admission) -> Iterator[Problem]:
         yield problem(lines.get("memory", 0), f"memory {show_bytes(domain.memory)}; accepted: up "
                       f"to {show_bytes(rules.max_memory)} (admission.max_memory)")
     if rules.max_vcpus is not None and domain.vcpus > rules.max_vcpus:
-        yield problem(lines.get("vcpus", 0), f"{domain.vcpus} processors; accepted: up to "
+        yield problem(lines.get("vcpus", 0), f"{domain.vcpus} vcpus; accepted: up to "
                       f"{rules.max_vcpus} (admission.max_vcpus)")
     window = domain.policy.window
     if window is not None and window not in rules.windows:
-        accepted = ", ".join(rules.windows) or "none, since the configuration has no windows"
+        accepted = ", ".join(rules.windows) or "none (the configuration has no windows)"
         yield Problem(domain.file, lines.get("policy", 1), "domain/metadata/reconcile/update",
                       f"window='{window}'{nearest(window, rules.windows)}; accepted: {accepted}")
     yield from _outside(domain, rules, problem)
@@ -68,7 +68,7 @@ def _problems(domain: Domain, rules: Admission) -> Iterator[Problem]:
 
 def _outside(domain: Domain, rules: Admission,
              problem: Callable[[int, str], Problem]) -> Iterator[Problem]:
-    """Files and bridges of the host that are not this domain's to use."""
+    """Files, bridges and devices of the host that the rules do not allow."""
     if rules.paths:
         allowed = (*rules.paths, *((rules.own,) if rules.own else ()))
         for path, line in _paths(domain).items():
@@ -88,13 +88,13 @@ def _outside(domain: Domain, rules: Admission,
 
 
 def _paths(domain: Domain) -> dict[str, int]:
-    """Every path of the host that the VM reads, writes or listens at, with its line."""
+    """Every path on the host that the VM reads, writes or listens on, with its line."""
     found: dict[str, int] = {}
-    for need in domain.needs():
+    for need in domain.required_files():
         for path in filter(None, (need.path, need.template)):
             if need.kind != "character" or path not in _COMMON:
                 found.setdefault(path, need.line)
-    for device in domain.devices:  # a log or a socket is made, not needed
+    for device in domain.devices:  # logs and sockets are created, so they are not required files
         own = getattr(device, "path", None)
         if isinstance(own, str) and own not in _COMMON:
             found.setdefault(own, device.line)

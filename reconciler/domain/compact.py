@@ -1,8 +1,8 @@
-"""The domain file's schema in RELAX NG's compact syntax, which is the one that Emacs reads.
+"""The schema of the domain file in RELAX NG's compact syntax, which Emacs needs.
 
     python -m reconciler.domain.compact > contrib/domain.rnc
 
-It is written from the same tree as the XML syntax, and only what that tree contains is known here.
+It is written from the tree of the XML syntax, and supports only what that tree contains.
 """
 
 from __future__ import annotations
@@ -36,13 +36,13 @@ def text() -> str:
 
 
 class _Writer:
-    """Patterns as text, each on a line of its own, indented by its depth."""
+    """Writes patterns as text, one per line, indented by their depth."""
 
     def __init__(self, prefixes: dict[str, str]) -> None:
-        self.prefixes = prefixes  # of a namespace, as they stand before a name
+        self.prefixes = prefixes  # by namespace
 
     def inside(self, parent: etree._Element, depth: int, between: str = ", ") -> str:
-        """The patterns inside an element, one after the other."""
+        """The patterns inside an element."""
         found = [self.pattern(child, depth) for child in parent.iterchildren(f"{{{RELAXNG}}}*")
                  if _tag(child) not in ("anyName", "param")]
         return f"{between.rstrip()}\n".join(found)
@@ -76,7 +76,7 @@ class _Writer:
 
 
 def _bracketed(inner: str, pad: str) -> str:
-    """In brackets, and on one line if they fit there."""
+    """In brackets, on one line if it fits."""
     line = " ".join(word.strip() for word in inner.splitlines())
     if "{" in inner or len(line) > _WIDTH:
         return f"{pad}(\n{inner}\n{pad})"
@@ -89,7 +89,7 @@ def _note(node: etree._Element, pad: str) -> str:
 
 
 def _quoted(words: str) -> str:
-    """A literal, in which a backslash stands for itself."""
+    """A literal, in which backslashes need no escape."""
     quote = "'" if '"' in words else '"'
     return quote + words.replace("\x7f", r"\x{7F}") + quote
 

@@ -1,4 +1,4 @@
-"""What takes several devices of one domain to see: places, names, what they refer to."""
+"""Checks across the devices of one domain: addresses, names, references."""
 
 from __future__ import annotations
 
@@ -20,42 +20,44 @@ from reconciler.domain.devices import (
     VirtioSerial,
 )
 from reconciler.domain.devices.character import AGENT
-from reconciler.domain.model import Claim, Device, Domain, MachineType, Place, Probe
+from reconciler.domain.model import Device, Domain, ExclusiveResource, MachineType, Probe
+from reconciler.domain.place import Place
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
     from reconciler.domain.xml import Node
 
-_PORTS = 31  # of a virtio-serial controller, where the file does not say
-_OPEN_SLOTS = 30  # of pcie.0, where root ports go: all but the host bridge's and the LPC bridge's
-_LPC = Place(0, 0x1F)  # the bridge that every q35 has
+_PORTS = 31  # of a virtio-serial controller without ports='…'
+_OPEN_SLOTS = 30  # of pcie.0 for root ports: all but the host bridge's and the LPC bridge's
+_LPC = Place(0, 0x1F)  # the LPC bridge of every q35
 
 
 def check(node: Node, domain: Domain) -> Domain:
-    """Report every clash within the domain, which is returned with its functions 0 marked."""
-    report = node.report
+    """Report every conflict within the domain; returns it with `multifunction` set."""
     devices = domain.devices
     where = f"{node.path}/devices"
 
-    def say(device: Device, message: str) -> None:
-        report.add(device.line or node.line, f"{where}/{device.KIND}", message)
+    def report(device: Device, message: str) -> None:
+        node.report.add(device.line or node.line, f"{where}/{device.element}", message)
 
     disks = [d for d in devices if isinstance(d, Disk)]
     ports = [d for d in devices if isinstance(d, RootPort)]
-    told = [*_unique(disks, lambda d: d.target, "target", say),  # these give the alias, too
-            *_unique(ports, lambda d: d.index, "index", say)]
-    told += _unique([d for d in disks if isinstance(d, ScsiDisk) and d not in told],
-                    lambda d: f"{d.bus} {d.scsi_target}:{d.unit}", "drive address", say)
-    _unique([d for d in devices if d not in told], lambda d: d.alias, "alias", say)
-    _unique(disks, lambda d: d.boot, "boot order", say)
-    _unique([d for d in devices if isinstance(d, Interface)], lambda d: d.mac, "MAC address", say)
-    _unique([d for d in devices if isinstance(d, Interface)], lambda d: d.tap, "tap", say)
-    _unique([d for d in devices if isinstance(d, Console)], lambda d: d.number, "port", say)
-    _unique([d for d in devices if isinstance(d, Channel)], lambda d: d.name, "name", say)
-    _unique([d for d in devices if isinstance(d, VirtioSerial)], lambda d: d.KIND, "kind", say)
-    _unique([d for d in devices if isinstance(d, Channel)], lambda d: d.number, "port", say)
-    _unique([d for d in devices if isinstance(d, Hostdev)], lambda d: d.host, "host device", say)
+    # The alias follows from target and index: report a device for one of the two only.
+    reported = [*_unique(disks, lambda d: d.target, "target", report),
+                *_unique(ports, lambda d: d.index, "index", report)]
+    reported += _unique([d for d in disks if isinstance(d, ScsiDisk) and d not in reported],
+                        lambda d: f"{d.bus} {d.scsi_target}:{d.unit}", "drive address", report)
+    _unique([d for d in devices if d not in reported], lambda d: d.alias, "alias", report)
+    _unique(disks, lambda d: d.boot, "boot order", report)
+    _unique([d for d in devices if isinstance(d, Interface)], lambda d: d.mac, "MAC address",
+            report)
+    _unique([d for d in devices if isinstance(d, Interface)], lambda d: d.tap, "tap", report)
+    _unique([d for d in devices if isinstance(d, Console)], lambda d: d.number, "port", report)
+    _unique([d for d in devices if isinstance(d, Channel)], lambda d: d.name, "name", report)
+    _unique([d for d in devices if isinstance(d, VirtioSerial)], lambda d: d.KIND, "kind", report)
+    _unique([d for d in devices if isinstance(d, Channel)], lambda d: d.number, "port", report)
+    _unique([d for d in devices if isinstance(d, Hostdev)], lambda d: d.host, "host device", report)
     if domain.current_memory is not None and not any(isinstance(d, Balloon) for d in devices):
         node.at("currentMemory").error("less than <memory> without a balloon; accepted: with "
                                        "<memballoon model='virtio'/>")
@@ -64,10 +66,10 @@ def check(node: Node, domain: Domain) -> Domain:
             continue
         if d.iothread is not None and d.iothread not in domain.iothreads:
             accepted = ", ".join(map(str, domain.iothreads)) or "none is defined: <iothreads>1</…>"
-            say(d, f"iothread='{d.iothread}'; accepted: {accepted}")
-    _ports(domain, say)
+            report(d, f"iothread='{d.iothread}'; accepted: {accepted}")
+    _ports(domain, report)
     _shared(node, domain)
-    _places(domain, say)
+    _places(domain, report)
     _room(node, domain)
     _starts(node, domain, disks)
     _health(node, domain)
@@ -75,7 +77,7 @@ def check(node: Node, domain: Domain) -> Domain:
 
 
 def _health(node: Node, domain: Domain) -> None:
-    """A probe needs what it asks by."""
+    """A probe needs a device to talk to."""
     health = domain.policy.health
     if health is None:
         return
@@ -92,36 +94,36 @@ def _health(node: Node, domain: Domain) -> None:
 
 
 def _unique(devices: Iterable[Device], key: Callable[..., object], what: str,
-            say: Callable[[Device, str], None]) -> list[Device]:
-    """Report what a line before has, too; the devices that were reported."""
+            report: Callable[[Device, str], None]) -> list[Device]:
+    """Report values that an earlier line has, too; returns the reported devices."""
     seen: dict[object, Device] = {}
-    told: list[Device] = []
+    reported: list[Device] = []
     for device in sorted(devices, key=lambda d: d.line):
         value = key(device)
         if value is None:
             continue
         if value in seen:
-            say(device, f"{what} '{value}' is also that of line {seen[value].line}; accepted: "
-                        "each once")
-            told.append(device)
+            report(device, f"{what} '{value}' is also that of line {seen[value].line}; accepted: "
+                   "one device each")
+            reported.append(device)
         seen.setdefault(value, device)
-    return told
+    return reported
 
 
 def _shared(node: Node, domain: Domain) -> None:
-    """One file has one writer: StratoVirt would refuse to start, or two would write one file."""
-    seen: dict[str, Claim] = {}
-    files = [claim for claim in domain.claims() if claim.value.startswith("/")]
-    for claim in sorted(files, key=lambda claim: claim.line):
-        other = seen.setdefault(claim.value, claim)
-        if other is not claim and {claim.kind, other.kind} != {READ}:
-            node.report.add(claim.line, node.path, f"{claim.kind} {claim.value} is also the "
-                            f"{other.kind} of line {other.line}; accepted: twice only where both "
-                            "are <readonly/>")
+    """A file has one writer: otherwise StratoVirt does not start, or two devices write it."""
+    seen: dict[str, ExclusiveResource] = {}
+    files = [found for found in domain.exclusive_resources() if found.value.startswith("/")]
+    for found in sorted(files, key=lambda found: found.line):
+        other = seen.setdefault(found.value, found)
+        if other is not found and {found.kind, other.kind} != {READ}:
+            node.report.add(found.line, node.path, f"{found.kind} {found.value} is also the "
+                            f"{other.kind} of line {other.line}; accepted: twice only if both are "
+                            "<readonly/>")
 
 
-def _ports(domain: Domain, say: Callable[[Device, str], None]) -> None:
-    """What plugs into the virtio-serial controller finds a port there."""
+def _ports(domain: Domain, report: Callable[[Device, str], None]) -> None:
+    """Consoles and channels need a port of the virtio-serial controller."""
     given = next((d.ports for d in domain.devices if isinstance(d, VirtioSerial)), None)
     micro = domain.machine is MachineType.MICROVM
     count = 1 if micro else given or _PORTS
@@ -129,13 +131,13 @@ def _ports(domain: Domain, say: Callable[[Device, str], None]) -> None:
         port = (device.port if isinstance(device, Console) else
                 device.number if isinstance(device, Channel) else -1)
         if port >= count:
-            say(device, "microvm has room for one console, of port 0, and no channel" if micro else
-                f"port {port} of a controller with ports='{count}'; accepted: ports='{port + 1}' "
-                "or more")
+            report(device, "microvm supports one console, with port 0, and no channels" if micro
+                   else f"port {port}, but the controller has ports='{count}'; accepted: "
+                   f"ports='{port + 1}' or more")
 
 
 def _marked(devices: Iterable[Device]) -> Iterator[Device]:
-    """Function 0 of a slot must say that there are more, or StratoVirt refuses the others."""
+    """Function 0 of a slot must announce the others, or StratoVirt rejects these."""
     devices = list(devices)
     slots = {(d.place.bus, d.place.slot) for d in devices if d.place and d.place.function}
     for device in devices:
@@ -146,36 +148,36 @@ def _marked(devices: Iterable[Device]) -> Iterator[Device]:
             yield device
 
 
-def _places(domain: Domain, say: Callable[[Device, str], None]) -> None:
+def _places(domain: Domain, report: Callable[[Device, str], None]) -> None:
     placed = sorted(((d.place, d) for d in domain.devices if d.place is not None),
                     key=lambda pair: pair[1].line)
     if domain.machine is MachineType.MICROVM:
         for _, device in placed:
-            say(device, "an address; accepted: none (microvm has no PCI)")
-        _without_pci(domain, say)
+            report(device, "an address; accepted: none (microvm has no PCI)")
+        _without_pci(domain, report)
         return
     seen: dict[Place, Device] = {}
     for place, device in placed:
         if place in seen:
-            say(device, f"PCI address {place} is also that of line {seen[place].line}; accepted: "
-                        "each once")
+            report(device, f"PCI address {place} is also that of line {seen[place].line}; "
+                   "accepted: one device each")
             continue
         seen[place] = device
-        _one_place(place, device, say)
+        _one_place(place, device, report)
     for place, device in seen.items():
         if place.function and Place(place.bus, place.slot) not in seen:
-            say(device, f"function {place.function:#x} without a function 0 in slot "
+            report(device, f"function {place.function:#x} without a function 0 in slot "
                         f"{place.slot:#x}: the guest would not see it")
 
 
 def _room(node: Node, domain: Domain) -> None:
-    """Every device sits behind a root port of its own, and pcie.0 has eight of those a slot."""
+    """Every device needs a root port of its own, and pcie.0 has eight functions per slot."""
     if domain.machine is MachineType.MICROVM:
         return
     ports = {d.index: d for d in domain.devices if isinstance(d, RootPort)}
     used = {d.place for d in domain.devices if d.place is not None}
     bare = sum(d.PLUGGED and d.place is None for d in domain.devices)
-    # A device without a place takes a port that the file has and nobody uses, else a new one.
+    # A device without an address takes an unused root port of the file, else a new one.
     idle = len(ports.keys() - {place.bus for place in used})
     needed = len(ports.keys() | {place.bus for place in used if place.bus}) + max(bare - idle, 0)
     placed = sum(port.place is not None for port in ports.values())
@@ -184,31 +186,31 @@ def _room(node: Node, domain: Domain) -> None:
         node.at("devices").error(f"{needed} PCI root ports are needed; accepted: up to {most}")
 
 
-def _without_pci(domain: Domain, say: Callable[[Device, str], None]) -> None:
-    """What microvm has not."""
+def _without_pci(domain: Domain, report: Callable[[Device, str], None]) -> None:
+    """Devices and values that microvm does not support."""
     for device in domain.devices:
         if isinstance(device, RootPort):
-            say(device, "a root port; accepted: none (microvm has no PCI)")
+            report(device, "a root port; accepted: none (microvm has no PCI)")
         elif isinstance(device, Interface) and not device.up:
-            say(device, "a link that is down; accepted: up (microvm cannot be told)")
+            report(device, "a link that is down; accepted: up (microvm cannot change it)")
         elif not device.MICROVM:
-            say(device, "accepted: none (microvm has no such device)")
+            report(device, "not supported by microvm; accepted: none")
 
 
-def _one_place(place: Place, device: Device, say: Callable[[Device, str], None]) -> None:
+def _one_place(place: Place, device: Device, report: Callable[[Device, str], None]) -> None:
     if isinstance(device, RootPort) and place.bus:
-        say(device, f"a root port on bus {place.bus:#x}; accepted: bus='0x00'")
+        report(device, f"a root port on bus {place.bus:#x}; accepted: bus='0x00'")
     elif place.bus and (place.slot or place.function):
-        say(device, f"slot {place.slot:#x} function {place.function:#x} behind a root port; "
-                    "accepted: slot='0x00' function='0x0' (the guest would not see another)")
+        report(device, f"slot {place.slot:#x} function {place.function:#x} behind a root port; "
+                    "accepted: slot='0x00' function='0x0' (the guest sees no other)")
     elif place.bus == 0 and place.slot == 0:
-        say(device, "slot 0 of bus 0 is the host bridge's; accepted: slot='0x01' to '0x1e'")
+        report(device, "slot 0 of bus 0 is the host bridge's; accepted: slot='0x01' to '0x1e'")
     elif place.bus == 0 and place.slot == _LPC.slot:
-        say(device, "slot 0x1f of bus 0 is the LPC bridge's; accepted: slot='0x01' to '0x1e'")
+        report(device, "slot 0x1f of bus 0 is the LPC bridge's; accepted: slot='0x01' to '0x1e'")
 
 
 def _starts(node: Node, domain: Domain, disks: list[Disk]) -> None:
-    """What StratoVirt refuses to start without."""
+    """What StratoVirt needs to start."""
     if domain.machine is MachineType.MICROVM:
         if domain.boot.kernel is None:
             node.at("os").error("microvm needs a kernel; accepted: <kernel>FILE</kernel>")
@@ -216,4 +218,4 @@ def _starts(node: Node, domain: Domain, disks: list[Disk]) -> None:
             node.at("os").error("microvm has no firmware; accepted: a <kernel> alone")
     elif domain.boot.initrd is None and not disks and all(
             problem.warning for problem in node.report.problems):
-        node.at("devices").error("nothing to start from; accepted: a <disk>, or an <initrd>")
+        node.at("devices").error("nothing to boot from; accepted: a <disk>, or an <initrd>")

@@ -1,8 +1,8 @@
-"""From a file to its definitions: several domains from one, and what files need not repeat.
+"""From a file to its definitions: applies defaults, variables and `count`. Pure.
 
-The order is: the directory's defaults, then the host's variables, then the index of a `count`. Each
-definition has a text of its own, complete, which is kept and read again for as long as it counts; a
-file that uses none of the three is its own text, to the byte (rule 4). Pure.
+In this order: the directory's defaults, the host's variables, the index of a `count`. Each
+definition has a complete text of its own, which is stored and read again as long as it is in use;
+the text of a file that uses none of the three is the file, byte for byte (rule 4).
 """
 
 from __future__ import annotations
@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING
 
 from lxml import etree
 
-from reconciler.domain.merge import Defaults, Merging
+from reconciler.domain.merge import Defaults, DefaultsMerge
 from reconciler.domain.metadata import RULE
 from reconciler.domain.model import Domain, InvalidDomain, Problem
 from reconciler.domain.reader import read_tree
-from reconciler.domain.substitute import Filling, Variables, has_index, path_of, set_index
+from reconciler.domain.substitute import Substitution, Variables, has_index, path_of, set_index
 from reconciler.domain.xml import LONGEST, Report, harm, line_of, parse
 
 if TYPE_CHECKING:
@@ -25,14 +25,14 @@ if TYPE_CHECKING:
 
     from reconciler.domain.model import ReadingHost
 
-MOST_TOGETHER = 50_000  # elements of all domains of a file: a second; more holds everything up
+MOST_TOGETHER = 50_000  # elements of all domains of a file, which take about a second
 _COUNT = RULE.by_attribute["count"]
-_LONGEST_SHOWN = 40  # of a variable's value, where somebody is told of it
+_LONGEST_SHOWN = 40  # of a variable's value in messages
 
 
 @dataclass(frozen=True, slots=True)
 class Given:
-    """What a file is read with, besides the host."""
+    """The inputs of a file besides the host."""
 
     variables: Variables = Variables()
     defaults: Defaults | None = None
@@ -40,24 +40,24 @@ class Given:
 
 @dataclass(frozen=True, slots=True)
 class Definition:
-    """One domain of a file, its own text, and in words what that was made with."""
+    """One domain of a file, its own text, and a note on how the text was made."""
 
     domain: Domain
     data: bytes
-    note: str = ""  # empty where the text is the file
+    note: str = ""  # empty where the text is the file itself
 
 
 @dataclass(frozen=True, slots=True)
-class Reading:
-    """All domains of a file, and the variables that it named, with their values then."""
+class Expansion:
+    """All domains of a file, and the variables that it uses, with their values."""
 
     definitions: tuple[Definition, ...]
     used: tuple[tuple[str, str | None], ...] = ()
 
 
 @dataclass(slots=True)
-class _Expansion:
-    """A file's tree on its way: completed, and not yet counted out."""
+class _Document:
+    """A file's tree with defaults and variables applied, but not `count`."""
 
     root: etree._Element
     report: Report
@@ -66,42 +66,46 @@ class _Expansion:
     used: tuple[tuple[str, str | None], ...] = ()
 
 
-def expand(data: bytes, file: str, host: ReadingHost, given: Given) -> Reading:
+def expand(data: bytes, file: str, host: ReadingHost, given: Given) -> Expansion:
     """Read a file; raises InvalidDomain with every problem of its first domain that has any."""
-    found = _completed(parse(data, file), file, given)
-    count = _count(found.root)
-    if count is None and not found.notes:
-        return Reading((Definition(read_tree(found.root, file, host, {}), data),), found.used)
-    definitions = tuple(_definition(found, file, host, index, count or 1)
-                        for index in _indices(found, count))
-    return Reading(definitions, found.used)
+    document = _completed(parse(data, file), file, given)
+    count = _count(document.root)
+    if count is None and not document.notes:
+        domain = read_tree(document.root, file, host, {})
+        return Expansion((Definition(domain, data),), document.used)
+    definitions = tuple(_definition(document, file, host, index, count or 1)
+                        for index in _indices(document, count))
+    return Expansion(definitions, document.used)
 
 
-def _completed(root: etree._Element, file: str, given: Given) -> _Expansion:
-    """With the defaults and the variables in it."""
+def _completed(root: etree._Element, file: str, given: Given) -> _Document:
+    """Apply the defaults and the variables."""
     origins: Mapping[etree._Element, str] = {}
     notes: tuple[str, ...] = ()
     if given.defaults is not None:
-        merging = Merging(given.defaults)
+        merging = DefaultsMerge(given.defaults)
         merging.merge(root)
         origins = merging.origins
         notes = (given.defaults.file,) if merging.taken else ()
     report = Report(file, origins=origins)
-    filling = Filling(given.variables, report)
+    filling = Substitution(given.variables, report)
     filling.fill(root)
-    _refuse(report)
+    _raise_errors(report)
     if filling.changed:
         notes += tuple(f"{name}={_shown(value)}" for name, value in filling.used.items()
                        if value is not None) or ("$${",)
     if notes:
         for line, problem in harm(root):
-            report.add(line, "", f"with what it is expanded by, {problem}")
-    _refuse(report)
-    return _Expansion(root, report, origins, notes, tuple(sorted(filling.used.items())))
+            report.add(line, "", f"after expansion, {problem}")
+    _raise_errors(report)
+    return _Document(root, report, origins, notes, tuple(sorted(filling.used.items())))
 
 
 def _count(root: etree._Element) -> int | None:
-    """How many domains the file is; None where it does not say, or wrongly, as the reader tells."""
+    """How many domains the file defines; None without a count, or with a wrong one.
+
+    The reader reports a wrong count.
+    """
     ours = root.find(f"metadata/{RULE.name}")
     written = None if ours is None else ours.get(_COUNT.name)
     try:
@@ -110,8 +114,8 @@ def _count(root: etree._Element) -> int | None:
         return None
 
 
-def _indices(found: _Expansion, count: int | None) -> Iterator[int | None]:
-    """Count them out; no more than can be looked at in time."""
+def _indices(found: _Document, count: int | None) -> Iterator[int | None]:
+    """The index of each domain, or a single None; raises InvalidDomain for too many."""
     if count is None:
         return iter((None,))
     root, report = found.root, found.report
@@ -121,17 +125,17 @@ def _indices(found: _Expansion, count: int | None) -> Iterator[int | None]:
         ours = root.find(f"metadata/{RULE.name}")
         assert ours is not None
         report.add(report.line_of(ours), path_of(ours, _COUNT.name),
-                   f"count='{count}' of {size} elements each; accepted: up to {MOST_TOGETHER} "
-                   "elements together")
+                   f"count='{count}' with {size} elements each; accepted: up to {MOST_TOGETHER} "
+                   "elements in total")
     elif count > 1 and name is not None and not has_index(name.text or ""):
         report.add(report.line_of(name), "domain/name",
                    f"found '{(name.text or '')[:_LONGEST_SHOWN]}' with count='{count}'; accepted: "
-                   "a name with {index}, which is the number of each, from 0")
-    _refuse(report)
+                   "a name with {index}, the number of each domain from 0")
+    _raise_errors(report)
     return iter(range(count))
 
 
-def _definition(found: _Expansion, file: str, host: ReadingHost, index: int | None,
+def _definition(found: _Document, file: str, host: ReadingHost, index: int | None,
                 count: int) -> Definition:
     root, origins, notes = found.root, found.origins, found.notes
     if index is not None:
@@ -144,12 +148,12 @@ def _definition(found: _Expansion, file: str, host: ReadingHost, index: int | No
         assert ours is not None
         del ours.attrib[_COUNT.name]
         set_index(root, index, report)
-        _refuse(report)
+        _raise_errors(report)
         notes += (f"index {index}",)
     text = etree.tostring(root, encoding="unicode").encode()
     if len(text) > LONGEST:
-        raise InvalidDomain((Problem(file, line_of(root), "", f"found {len(text)} bytes with what "
-                                     f"it is expanded by; accepted: up to {LONGEST}"),))
+        raise InvalidDomain((Problem(file, line_of(root), "", f"found {len(text)} bytes after "
+                                     f"expansion; accepted: up to {LONGEST}"),))
     try:
         domain = read_tree(root, file, host, origins)
     except InvalidDomain as error:
@@ -162,12 +166,12 @@ def _of_index(error: InvalidDomain, index: int) -> InvalidDomain:
                                for problem in error.problems))
 
 
-def _refuse(report: Report) -> None:
+def _raise_errors(report: Report) -> None:
     if report.problems:
         raise InvalidDomain(tuple(dict.fromkeys(report.problems)))
 
 
 def _shown(value: str) -> str:
-    """A variable's value, on a line."""
+    """A variable's value, on one line."""
     short = value if len(value) <= _LONGEST_SHOWN else f"{value[:_LONGEST_SHOWN]}…"
     return short if short.isprintable() else repr(short)

@@ -1,8 +1,8 @@
-"""Changes of a VM that runs: which of them it can be told, and what it is told. Pure.
+"""Live changes: which differences a running VM can take, and the commands for them. Pure.
 
-After the difference, before the engine. `applied` is what the process has got by now, complete with
-its root ports and the place of every device (see `as_started`); each Adjustment says what it has
-got afterwards, so that nothing is ever assumed.
+Between the difference and the engine. `applied` is the definition that the process has now,
+complete with its root ports and the address of every device (see `as_started`); each Adjustment
+contains the definition that it has afterwards.
 """
 
 from __future__ import annotations
@@ -11,8 +11,10 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from reconciler.domain.devices import Interface, RootPort
-from reconciler.domain.model import Command, Device, Domain, Impact, MachineType, Place
+from reconciler.domain.model import Command, Device, Domain, Impact, MachineType
 from reconciler.domain.numbers import identity
+from reconciler.domain.place import Place
+from reconciler.domain.xml_paths import CURRENT_MEMORY, CURRENT_VCPUS
 from reconciler.errors import HypervisorError
 
 if TYPE_CHECKING:
@@ -20,40 +22,40 @@ if TYPE_CHECKING:
 
     from reconciler.domain.difference import Change
 
-
-_RESIZED = "CPU_RESIZE"  # without it a second processor would overwrite the request for the first
+# Without waiting for this event, a second processor would overwrite the request for the first.
+_RESIZED = "CPU_RESIZE"
 
 
 @dataclass(frozen=True, slots=True)
 class Adjustment:
-    """One live change, whole: the host's part before, the commands, the host's part after.
+    """One live change: preparation on the host, commands, cleanup on the host.
 
-    `card`: a network card whose tap is made, or made as wanted, before. `tap`: one that is no
-    longer used afterwards.
+    `card`: the interface whose tap is created or updated before the commands. `tap`: the tap that
+    is no longer used after them.
     """
 
     commands: tuple[Command, ...]
     after: Domain
-    undo: tuple[Command, ...] = ()  # when a command after the first was refused
+    undo: tuple[Command, ...] = ()  # if a command after the first fails
     card: Interface | None = None
     tap: str = ""
 
 
 def as_started(domain: Domain) -> Domain:
-    """What a process has just after its start: all of its memory, and every cable in."""
+    """The state of a process just after its start: all of its memory, every link up."""
     devices = tuple(replace(d, up=True) if isinstance(d, Interface) else d for d in domain.devices)
     return replace(domain, current_memory=None, devices=devices)
 
 
 def placed(domain: Domain, ports: Iterable[RootPort], places: Mapping[str, Place]) -> Domain:
-    """The domain with all of its root ports, and its devices where they sit."""
+    """The domain with all of its root ports, and every device with its address."""
     devices = (replace(d, place=places.get(identity(d), d.place)) for d in domain.devices
                if not isinstance(d, RootPort))
     return replace(domain, devices=tuple(sorted((*ports, *devices), key=Device.sort_key)))
 
 
 def free_ports(applied: Domain) -> list[int]:
-    """Root ports with nothing behind them, the lowest first."""
+    """The root ports with nothing behind them, the lowest first."""
     used = {d.place.bus for d in applied.devices if d.place is not None and d.PLUGGED}
     return sorted(d.index for d in applied.devices
                   if isinstance(d, RootPort) and d.index not in used)
@@ -61,15 +63,16 @@ def free_ports(applied: Domain) -> list[int]:
 
 def possible(change: Change, applied: Domain, wanted: Domain, *, least_vcpus: int,
              ports: list[int]) -> bool:
-    """Whether the VM can be told this change of the impact LIVE.
+    """Whether this VM can take a change of the impact LIVE.
 
-    `ports` are those that are free; what the change takes or gives back is taken or given back.
+    `ports` are the free root ports; the change removes the one that it needs from the list, or
+    adds the one that it frees.
     """
-    if change.path == "current_memory":
+    if change.path == CURRENT_MEMORY:
         return True
     if applied.machine is MachineType.MICROVM:
         return False
-    if change.path == "current_vcpus":
+    if change.path == CURRENT_VCPUS:
         return applied.machine is MachineType.Q35 and (
             wanted.current_vcpus or wanted.vcpus) >= least_vcpus
     old, device = _find(applied, change), _find(wanted, change)
@@ -85,12 +88,12 @@ def possible(change: Change, applied: Domain, wanted: Domain, *, least_vcpus: in
 
 def adjustment(change: Change, applied: Domain, wanted: Domain,
                remembered: Mapping[str, Place]) -> Adjustment:
-    """What makes this change of the impact LIVE or HOST."""
-    if change.path == "current_memory":
+    """The adjustment that applies a change of the impact LIVE or HOST."""
+    if change.path == CURRENT_MEMORY:
         return Adjustment(
             (Command("balloon", {"value": wanted.current_memory or wanted.memory}),),
             replace(applied, current_memory=wanted.current_memory))
-    if change.path == "current_vcpus":
+    if change.path == CURRENT_VCPUS:
         return _vcpu(applied, wanted)
     old, new = _find(applied, change), _find(wanted, change)
     if new is None:
@@ -103,7 +106,7 @@ def adjustment(change: Change, applied: Domain, wanted: Domain,
 
 
 def _vcpu(applied: Domain, wanted: Domain) -> Adjustment:
-    """One processor more or less; the next one is a change of its own."""
+    """Add or remove one processor; the next one is a change of its own."""
     now, target = (d.current_vcpus or d.vcpus for d in (applied, wanted))
     if target > now:
         command = Command("device_add", {"id": f"vcpu{now}", "driver": "generic-x86-cpu",
@@ -121,7 +124,7 @@ def _plugged(new: Device, applied: Domain, remembered: Mapping[str, Place]) -> A
     bus = before.bus if before is not None and new.place is None and before.bus in ports else (
         _port(new, ports))
     if bus is None:
-        message = f"{identity(new)}: no root port is free for it"
+        message = f"{new.path_in_domain}: no free root port"
         raise HypervisorError(message, reason="NoRoom")
     place = Place(bus, 0)
     taken = {device.alias for device in applied.devices}
@@ -133,7 +136,7 @@ def _plugged(new: Device, applied: Domain, remembered: Mapping[str, Place]) -> A
 
 
 def _adjusted(old: Device, new: Device, applied: Domain) -> Adjustment:
-    """Only those fields that need no new process; others are changes of their own."""
+    """Change the fields that need no new process; others are changes of their own."""
     names = [name for name, impact in old.IMPACT.items() if impact in (Impact.LIVE, Impact.HOST)]
     fresh = replace(old, **{name: getattr(new, name) for name in names})
     return Adjustment(old.adjust(fresh), _with(_without(applied, old), fresh),
@@ -141,7 +144,7 @@ def _adjusted(old: Device, new: Device, applied: Domain) -> Adjustment:
 
 
 def _port(device: Device, ports: list[int]) -> int | None:
-    """A free root port for it: the one that its file gives, else the lowest."""
+    """A free root port for a device: the one that its file gives, else the lowest."""
     if device.place is not None:
         good = device.place.bus in ports and (device.place.slot, device.place.function) == (0, 0)
         return device.place.bus if good else None
@@ -149,7 +152,7 @@ def _port(device: Device, ports: list[int]) -> int | None:
 
 
 def _given_back(old: Device, ports: list[int]) -> bool:
-    """Whether it sits behind a root port, which is free again without it."""
+    """Whether the device is behind a root port, which then becomes free."""
     if old.place is None or not old.place.bus:
         return False
     ports.append(old.place.bus)

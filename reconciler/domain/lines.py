@@ -1,7 +1,7 @@
-"""Where something stands, when that may be another file than the domain's own.
+"""Line numbers that may belong to another file than the domain's own.
 
-Most lines are plain numbers, of the file that is read. What came from the directory's defaults has
-a `Line`, which goes through devices, claims and changes as a number does, and still knows its file.
+Most lines are plain numbers within the file that is read. Elements from the directory's defaults
+have a `Line`, which devices, resources and changes pass on like any number, with its file.
 """
 
 from __future__ import annotations
@@ -10,21 +10,21 @@ from typing import Self
 
 
 class Line(int):
-    """A line of another file than the one that is read."""
+    """A line number in another file than the one that is read."""
 
     file: str
 
     def __new__(cls, line: int, file: str) -> Self:
-        """A line as a number, and its file."""
+        """A line number and its file."""
         found = super().__new__(cls, line)
         found.file = file
         return found
 
     def __str__(self) -> str:
-        """As a message says it: of line 7 of defaults.xml."""
+        """As in a message: 7 of defaults.xml."""
         return f"{int(self)} of {self.file}"
 
 
 def located(file: str, line: int) -> tuple[str, int]:
-    """The file and the line: the line's own file, where it has one."""
+    """The file and the line; the line's own file where it has one."""
     return (line.file, int(line)) if isinstance(line, Line) else (file, line)

@@ -1,14 +1,14 @@
-"""The defaults of a directory: one file with what all the others need not say.
+"""The defaults of a directory: one file with values that all other files share.
 
-It is no domain itself. Merged into each parsed file before anything is replaced in it, by the
-reader's own tables, so that a new element needs nothing here. The file's own words always win:
+It does not define a domain itself. It is merged into each parsed file before variables are
+replaced, by the reader's tables, so that new elements need no code here. The file takes precedence:
 
 - an attribute or element that the file does not have is taken from the defaults;
-- an element that may occur once, and is in both, is merged in the same way, unless the file gives
-  it a text: a text and its attributes (2 and unit='GiB') are one value, and then the file's alone;
-- of an element that may be repeated the defaults count only where the file has none of its name
-  below the same parent: a file with a disk has its own disks;
-- our element in <metadata> likewise; its `health` is one probe with its times, so it is either's.
+- an element that may occur once and is in both is merged in the same way, unless the file gives it
+  a text: a text and its attributes (2 and unit='GiB') are one value;
+- an element that may be repeated is taken only if the file has none of that name below the same
+  parent: a file with a <disk> gets no disks from the defaults;
+- <reconcile> in <metadata> likewise, but its <health> (one probe with its times) is never merged.
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ from typing import TYPE_CHECKING
 
 from lxml import etree
 
-from reconciler.domain.metadata import RULE, URN, element
+from reconciler.domain.metadata import RULE, URN, reconcile_element
 from reconciler.domain.model import InvalidDomain
 from reconciler.domain.rules import Element, RowVerdict
-from reconciler.domain.substitute import Filling, set_index
+from reconciler.domain.substitute import Substitution, set_index
 from reconciler.domain.table import DOMAIN
 from reconciler.domain.xml import Node, Report, parse, walk
 
@@ -31,8 +31,8 @@ if TYPE_CHECKING:
 
 _IDENTITY = ("name", "uuid")
 _ALONE = f"{{{URN}}}health"
-_METADATA = Element("metadata", children=(RULE,))  # in its table: silent, and nobody's
-_UNIT = "unit"  # without its number, it must not become that of another one
+_METADATA = Element("metadata", children=(RULE,))  # the table ignores it
+_UNIT = "unit"  # it belongs to its number, and must not be combined with another one
 _SPACE = " \t\r\n"
 
 
@@ -46,15 +46,15 @@ class Defaults:
 
 
 @dataclass(slots=True)
-class Merging:
-    """Merges into one file. `origins`: what came from the defaults; `taken`: whether anything."""
+class DefaultsMerge:
+    """Merges into one file. `origins`: elements from the defaults; `taken`: if there are any."""
 
     defaults: Defaults
     origins: dict[etree._Element, str] = field(default_factory=dict)
     taken: bool = False
 
     def merge(self, root: etree._Element) -> None:
-        """Complete the tree of a file."""
+        """Add the defaults to the tree of a file."""
         self._merge(root, self.defaults.root, DOMAIN)
 
     def _merge(self, own: etree._Element, theirs: etree._Element, rule: Element) -> None:
@@ -85,9 +85,9 @@ class Merging:
 
 
 def _row(rule: Element, tag: str) -> Element | None:
-    """The row by which two elements become one; None where they do not."""
+    """The row of two elements that are merged; None if they are not."""
     row = _METADATA if rule is DOMAIN and tag == _METADATA.name else rule.by_name.get(tag)
-    return row if row is not None and not row.many and row.verdict is RowVerdict.READ else None
+    return row if row is not None and not row.many and row.verdict is RowVerdict.ACCEPT else None
 
 
 def _text(raw: etree._Element) -> str:
@@ -95,18 +95,18 @@ def _text(raw: etree._Element) -> str:
 
 
 def read_defaults(data: bytes, file: str, variables: Variables, *, lenient: bool) -> Defaults:
-    """Read and check them by themselves; raises InvalidDomain with every error."""
+    """Read and check the file of defaults; raises InvalidDomain with every error."""
     root = parse(data, file)
     report = Report(file, lenient)
     checked = deepcopy(root)
-    Filling(variables, report).fill(checked)
+    Substitution(variables, report).fill(checked)
     set_index(checked, 0, report)
     domain = Node(checked, DOMAIN, report, "domain")
     for child in checked.iterchildren(*_IDENTITY):
         report.add(report.line_of(child), f"domain/{child.tag}",
-                   f"<{child.tag}> in defaults; accepted: none (each file has its own)")
+                   f"<{child.tag}> in defaults; accepted: only in the file of each domain")
     walk(domain)
-    ours = element(domain)
+    ours = reconcile_element(domain)
     if ours is not None:
         walk(ours)
     errors = tuple(sorted((problem for problem in dict.fromkeys(report.problems)

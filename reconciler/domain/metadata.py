@@ -1,4 +1,4 @@
-"""The `reconcile` element and the on_ elements: what is wanted, and how it is looked after."""
+"""The `reconcile` element and libvirt's on_ elements: the policy of a domain."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 from reconciler.domain.model import (
     Dependency,
+    DependencyCondition,
     DesiredState,
     Health,
-    Met,
     Policy,
     Probe,
     PrunePolicy,
@@ -31,30 +31,30 @@ from reconciler.domain.rules import (
     matching,
     number,
 )
-from reconciler.domain.value_schema import DURATION as DURATION_FORM
-from reconciler.domain.value_schema import FREE, Form
+from reconciler.domain.value_schema import DURATION as DURATION_SCHEMA
+from reconciler.domain.value_schema import FREE, ValueSchema
 from reconciler.domain.xml import Node, walk
 from reconciler.units import seconds, write_seconds
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
-FAMILY = "urn:stratovirt-reconciler"  # of every version, also of those to come
+FAMILY = "urn:stratovirt-reconciler"  # all versions of the namespace
 URN = f"{FAMILY}:1"
 
 
-def _ours(name: str, *attributes: Attribute, many: bool = False,
-          children: tuple[Element, ...] = ()) -> Element:
+def _row(name: str, *attributes: Attribute, many: bool = False,
+         children: tuple[Element, ...] = ()) -> Element:
     return Element(f"{{{URN}}}{name}", attributes, children, many=many)
 
 
-# RFC 3339 with the zone that people forget; XML Schema and Python agree on the days of a month.
-_TIME = Form("[12][0-9]{3}-[0-9]{2}-[0-9]{2}T([01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9]"
-             r"(\.[0-9]{1,6})?(Z|[+\-](0[0-9]|1[0-3]):[0-5][0-9])", "dateTime")
+# RFC 3339 with a mandatory zone; XML Schema and Python agree on the days of a month.
+_TIME = ValueSchema("[12][0-9]{3}-[0-9]{2}-[0-9]{2}T([01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9]"
+                    r"(\.[0-9]{1,6})?(Z|[+\-](0[0-9]|1[0-3]):[0-5][0-9])", "dateTime")
 
 
 def _moment(text: str) -> str:
-    """RFC 3339, or a duration that counts from when the file was accepted."""
+    """RFC 3339, or a duration since the file was accepted."""
     with suppress(ValueError):
         seconds(text)
         return text
@@ -70,7 +70,7 @@ def _moment(text: str) -> str:
 
 
 def _pattern(text: str) -> str:
-    """What has to come on a console; a star stands for anything."""
+    """A text to wait for on a console; * matches anything."""
     if not text.strip("*"):
         raise ValueError(f"found '{text}'; accepted: a text, such as login: or ready in * seconds")
     return text
@@ -80,35 +80,36 @@ _NAME = matching(r"[A-Za-z_][A-Za-z0-9_]*", "letters, digits and _")
 _DOMAIN = matching(r"[A-Za-z0-9][A-Za-z0-9_.+\-]{0,63}", "a domain's name")
 _ADDRESS = matching(r"([A-Za-z0-9.\-]{1,253}|\[[0-9a-fA-F:.]{2,45}\]):[0-9]{1,5}",
                     "an address and a port, such as 10.0.0.5:80, [fd00::5]:80")
-_PATTERN = Type("a text; * stands for anything", _pattern, forms=(FREE,), exact=False)
+_PATTERN = Type("a text; * matches anything", _pattern, schemas=(FREE,), exact=False)
 RULE = Element(f"{{{URN}}}reconcile", (
     Attribute("state", choice(*DesiredState)), Attribute("hold", YES_NO),
     Attribute("count", number(1, 1000))), (
-    _ours("hold", Attribute("reason", TEXT),
-          Attribute("until", Type("a time such as 2026-12-24T18:00:00Z, or a duration", _moment,
-                             forms=(_TIME, DURATION_FORM)))),
-    _ours("update", Attribute("policy", choice(*UpdatePolicy)),
-          Attribute("window", TEXT),
-          Attribute("rollback", choice("last-good", "none"))),
-    _ours("prune", Attribute("policy", choice(*PrunePolicy)), Attribute("after", DURATION)),
-    _ours("stop", Attribute("mode", choice(*StopMode)), Attribute("timeout", DURATION)),
-    _ours("restart", Attribute("policy", choice("always", "on-failure", "never")),
-          Attribute("limit", number(1, 1000)), Attribute("window", DURATION),
-          Attribute("delay", DURATION), Attribute("max-delay", DURATION)),
-    _ours("start", Attribute("wave", number(0, 1000)), Attribute("delay", DURATION)),
-    _ours("ignore", Attribute("path", TEXT), many=True),
-    _ours("label", Attribute("name", _NAME), Attribute("value", TEXT), many=True),
-    _ours("placement", Attribute("host", TEXT), Attribute("require", TEXT, RowVerdict.LATER),
-          Attribute("failover", TEXT, RowVerdict.LATER)),
-    _ours("depends-on", Attribute("domain", _DOMAIN), Attribute("condition", choice(*Met)),
-          many=True),
-    _ours("health", Attribute("interval", DURATION), Attribute("timeout", DURATION),
-          Attribute("failures", number(1, 1000)), Attribute("start-period", DURATION),
-          Attribute("on-failure", choice("restart", "none")), children=(
-              _ours(Probe.TCP, Attribute("address", _ADDRESS)),
-              _ours(Probe.CONSOLE, Attribute("match", _PATTERN)), _ours(Probe.AGENT)))))
-# Where a value of ours goes: path in the element -> field of Policy and what makes its value.
-_FIELDS: tuple[tuple[str, str, Any], ...] = (
+    _row("hold", Attribute("reason", TEXT),
+         Attribute("until", Type("a time such as 2026-12-24T18:00:00Z, or a duration", _moment,
+                                 schemas=(_TIME, DURATION_SCHEMA)))),
+    _row("update", Attribute("policy", choice(*UpdatePolicy)),
+         Attribute("window", TEXT),
+         Attribute("rollback", choice("last-good", "none"))),
+    _row("prune", Attribute("policy", choice(*PrunePolicy)), Attribute("after", DURATION)),
+    _row("stop", Attribute("mode", choice(*StopMode)), Attribute("timeout", DURATION)),
+    _row("restart", Attribute("policy", choice("always", "on-failure", "never")),
+         Attribute("limit", number(1, 1000)), Attribute("window", DURATION),
+         Attribute("delay", DURATION), Attribute("max-delay", DURATION)),
+    _row("start", Attribute("wave", number(0, 1000)), Attribute("delay", DURATION)),
+    _row("ignore", Attribute("path", TEXT), many=True),
+    _row("label", Attribute("name", _NAME), Attribute("value", TEXT), many=True),
+    _row("placement", Attribute("host", TEXT), Attribute("require", TEXT, RowVerdict.NOT_YET),
+         Attribute("failover", TEXT, RowVerdict.NOT_YET)),
+    _row("depends-on", Attribute("domain", _DOMAIN),
+         Attribute("condition", choice(*DependencyCondition)),
+         many=True),
+    _row("health", Attribute("interval", DURATION), Attribute("timeout", DURATION),
+         Attribute("failures", number(1, 1000)), Attribute("start-period", DURATION),
+         Attribute("on-failure", choice("restart", "none")), children=(
+              _row(Probe.TCP, Attribute("address", _ADDRESS)),
+              _row(Probe.CONSOLE, Attribute("match", _PATTERN)), _row(Probe.AGENT)))))
+# Path within the element, field of Policy, and the conversion of the value.
+FIELDS: tuple[tuple[str, str, Any], ...] = (
     ("@state", "state", DesiredState), ("@hold", "hold", bool),
     ("hold/@reason", "hold_reason", str), ("hold/@until", "hold_until", str),
     ("update/@policy", "update", UpdatePolicy), ("update/@window", "window", str),
@@ -120,30 +121,47 @@ _FIELDS: tuple[tuple[str, str, Any], ...] = (
     ("restart/@max-delay", "restart_max_delay", float),
     ("start/@wave", "start_wave", int), ("start/@delay", "start_delay", float),
     ("placement/@host", "host", lambda text: None if text == "auto" else text))
-# A child element to be written: name, attributes, and the same of a child of its own.
+# A child element to write: name, attributes, and the same for a child of its own.
 Child = tuple[str, dict[str, str], tuple[str, dict[str, str]] | None]
 _TARGETS = {Probe.TCP: "address", Probe.CONSOLE: "match"}
 _RESTARTS = {"always": (True, True), "on-failure": (False, True), "never": (False, False)}
 
 
-def read_policy(domain: Node, defaults: Policy) -> Policy:
-    """The policy of a <domain>: the configuration's defaults, the on_ elements, our element."""
+def read_policy(domain: Node, defaults: Policy,
+                current_path: Callable[[str], str | None]) -> Policy:
+    """The policy of a <domain>: the configuration's defaults, the on_ elements, <reconcile>.
+
+    `current_path` returns the path that replaces an older form of it, else None.
+    """
     policy = _from_on(domain, defaults)
-    node = element(domain)
+    node = reconcile_element(domain)
     if node is None:
         return policy
     walk(node)
-    values = {name: make(found) for path, name, make in _FIELDS
+    values = {name: make(found) for path, name, make in FIELDS
               if (found := node.value(_qualified(path))) is not None}
     restart = node.text(_qualified("restart/@policy"))
     if restart is not None:
         values["restart_on_poweroff"], values["restart_on_failure"] = _RESTARTS[restart]
-    ignored = (_required(child, "path") for child in node.children(f"{{{URN}}}ignore"))
-    values["ignore"] = tuple(sorted({path for path in ignored if path}))
+    values["ignore"] = _ignored(node.children(f"{{{URN}}}ignore"), current_path)
     values["labels"] = _labels(node.children(f"{{{URN}}}label"))
     values["depends_on"] = _dependencies(domain, node.children(f"{{{URN}}}depends-on"))
     values["health"] = _health(node.child(f"{{{URN}}}health"))
     return replace(policy, **values)
+
+
+def _ignored(nodes: Iterable[Node],
+             current_path: Callable[[str], str | None]) -> tuple[str, ...]:
+    found: set[str] = set()
+    for node in nodes:
+        path = _required(node, "path")
+        if path:
+            current = current_path(path)
+            if current is not None:
+                node.warn(f"path='{path}' is an old name, which still works; write "
+                          f"path='{current}'")
+            found.add(current or path)
+    return tuple(sorted(found))
 
 
 def _dependencies(domain: Node, nodes: Iterable[Node]) -> tuple[Dependency, ...]:
@@ -151,11 +169,12 @@ def _dependencies(domain: Node, nodes: Iterable[Node]) -> tuple[Dependency, ...]
     for node in nodes:
         name = _required(node, "domain")
         if name in found:
-            node.error(f"a second depends-on of '{name}'; accepted: one of a domain")
+            node.error(f"a second depends-on '{name}'; accepted: one per domain")
         elif name and name == domain.text("name"):
-            node.error("it depends on itself; accepted: another domain")
+            node.error("the domain depends on itself; accepted: another domain")
         elif name:
-            found[name] = Dependency(name, Met(node.text("@condition") or Met.STARTED))
+            condition = node.text("@condition") or DependencyCondition.STARTED
+            found[name] = Dependency(name, DependencyCondition(condition))
     return tuple(sorted(found.values()))
 
 
@@ -175,7 +194,7 @@ def _health(node: Node | None) -> Health | None:
     found = Health(probe, target or "", restart=node.text("@on-failure") == "restart",
                    **{name: value for name, value in values.items() if value is not None})
     if not found.interval or not found.timeout:
-        node.error("an interval or a timeout of 0; accepted: longer ones")
+        node.error("found an interval or a timeout of 0; accepted: more than 0")
     return found
 
 
@@ -184,7 +203,7 @@ def _labels(nodes: Iterable[Node]) -> tuple[tuple[str, str], ...]:
     for node in nodes:
         name = _required(node, "name")
         if name in found:
-            node.error(f"a second label '{name}'; accepted: one of a name")
+            node.error(f"a second label '{name}'; accepted: one per name")
         if name:
             found[name] = node.text("@value") or ""
     return tuple(sorted(found.items()))
@@ -197,19 +216,19 @@ def _required(node: Node, attribute: str) -> str | None:
 
 
 def _qualified(path: str) -> str:
-    """A path of plain names as one of our namespace."""
+    """A path of local names in the namespace of <reconcile>."""
     steps, _, attribute = path.rpartition("@")
     return f"{{{URN}}}{steps}@{attribute}" if steps else path
 
 
-def element(domain: Node) -> Node | None:
-    """Our element; anything else of our namespace in <metadata> is an error, others' is theirs."""
+def reconcile_element(domain: Node) -> Node | None:
+    """The <reconcile> in <metadata>; other elements of its namespace there are errors."""
     found: Node | None = None
     for metadata in domain.raw.iterchildren("metadata"):
         for raw in metadata.iterchildren():
             tag = str(raw.tag)
             if tag.startswith("{") and not tag.startswith(f"{{{FAMILY}"):
-                continue  # somebody else's
+                continue  # another program's metadata
             node = Node(raw, RULE, domain.report,
                         f"{domain.path}/metadata/{tag.rpartition('}')[2]}")
             if tag != RULE.name:
@@ -223,12 +242,12 @@ def element(domain: Node) -> Node | None:
 
 
 def _from_on(domain: Node, defaults: Policy) -> Policy:
-    """Read libvirt's own elements, with libvirt's defaults for those that are not written."""
+    """Read libvirt's elements; if there is any, libvirt's defaults apply to the others."""
     off, crash = domain.text("on_poweroff"), domain.text("on_crash")
     reboot = domain.text("on_reboot")
     if reboot == "destroy":
-        domain.at("on_reboot").warn("destroy: the guest is already starting again when StratoVirt "
-                                    "tells of its reboot")
+        domain.at("on_reboot").warn("destroy: the guest is already rebooting when StratoVirt "
+                                    "reports it")
     policy = replace(defaults, destroy_on_reboot=reboot == "destroy")
     if off is None and crash is None:
         return policy
@@ -237,13 +256,13 @@ def _from_on(domain: Node, defaults: Policy) -> Policy:
 
 
 def written(policy: Policy, defaults: Policy) -> tuple[dict[str, dict[str, str]], bool]:
-    """What the `reconcile` element must say to make this policy of the defaults.
+    """The attributes of the `reconcile` element that turn the defaults into this policy.
 
-    Attributes by child element, those of its own under an empty name; and whether the on_ elements
-    must say something, since no word for it is in `restart/@policy`.
+    By child element; those of the element itself under an empty name. And whether the on_ elements
+    are needed, because no value of `restart/@policy` expresses the combination.
     """
     found: dict[str, dict[str, str]] = {}
-    for path, name, _ in _FIELDS:
+    for path, name, _ in FIELDS:
         value = getattr(policy, name)
         if value != getattr(defaults, name):
             steps, _, attribute = path.rpartition("@")
@@ -251,14 +270,14 @@ def written(policy: Policy, defaults: Policy) -> tuple[dict[str, dict[str, str]]
     exits = (policy.restart_on_poweroff, policy.restart_on_failure)
     if exits == (defaults.restart_on_poweroff, defaults.restart_on_failure):
         return found, False
-    word = next((word for word, pair in _RESTARTS.items() if pair == exits), None)
-    if word is not None:
-        found["restart"] = {"policy": word, **found.get("restart", {})}
-    return found, word is None
+    restarts = next((name for name, pair in _RESTARTS.items() if pair == exits), None)
+    if restarts is not None:
+        found["restart"] = {"policy": restarts, **found.get("restart", {})}
+    return found, restarts is None
 
 
 def nested(policy: Policy) -> tuple[Child, ...]:
-    """The children that may be many or have a child: name, attributes, that child's own."""
+    """The children that may be repeated or have a child: name, attributes, that child."""
     found: list[Child] = [("ignore", {"path": path}, None) for path in policy.ignore]
     found += [("label", {"name": name, "value": value}, None) for name, value in policy.labels]
     found += [("depends-on", {"domain": d.domain, "condition": str(d.condition)}, None)
@@ -275,7 +294,7 @@ def nested(policy: Policy) -> tuple[Child, ...]:
 
 
 def _text(name: str, value: object) -> str:
-    """A value as its attribute has it."""
+    """A value as its attribute writes it."""
     if name == "rollback":
         return "last-good" if value else "none"
     if name == "host" and value is None:

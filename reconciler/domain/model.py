@@ -1,7 +1,7 @@
-"""The values that a domain file becomes; everything after the reader works on these alone.
+"""The values that the reader makes from a domain file; all later code works on these alone.
 
 Two Domains are equal exactly when they mean the same (rule 4): lines, warnings and the file's name
-do not take part in comparison, every default is filled in, and devices are sorted by kind and key.
+are not compared, every default is filled in, and devices are sorted by kind and key.
 """
 
 from __future__ import annotations
@@ -16,11 +16,12 @@ from reconciler.errors import ReconcilerError
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from reconciler.domain.xml_builder import Tag
+    from reconciler.domain.place import Place
+    from reconciler.domain.xml_builder import XmlElement
 
 
 class DesiredState(StrEnum):
-    """What a file may ask for."""
+    """The state of the VM that a file asks for."""
 
     RUNNING = "running"
     PAUSED = "paused"
@@ -28,7 +29,7 @@ class DesiredState(StrEnum):
 
 
 class UpdatePolicy(StrEnum):
-    """What a changed definition may do to a VM that runs."""
+    """How a changed definition may be applied to a running VM."""
 
     AUTO = "auto"
     LIVE = "live"
@@ -37,7 +38,7 @@ class UpdatePolicy(StrEnum):
 
 
 class PrunePolicy(StrEnum):
-    """What happens to the VM when its file goes."""
+    """What happens to the VM when its file is removed."""
 
     DESTROY = "destroy"
     KEEP = "keep"
@@ -45,14 +46,14 @@ class PrunePolicy(StrEnum):
 
 
 class StopMode(StrEnum):
-    """Whether the guest is asked before its process is ended."""
+    """Whether the guest is asked to shut down before its process is ended."""
 
     GRACEFUL = "graceful"
     FORCE = "force"
 
 
 class MachineType(StrEnum):
-    """StratoVirt's machines."""
+    """StratoVirt's machine types."""
 
     Q35 = "q35"
     VIRT = "virt"
@@ -60,32 +61,19 @@ class MachineType(StrEnum):
 
 
 class Impact(StrEnum):
-    """What applying a change costs the guest."""
+    """How a change is applied, and what that costs the guest."""
 
-    NONE = "none"  # nothing on the host or in the guest changes
+    NONE = "none"  # nothing to apply to the running VM
     HOST = "host"  # the host side changes, the guest does not notice
-    LIVE = "live"  # the running guest gets it
+    LIVE = "live"  # the running VM is changed
     RECREATE = "recreate"  # needs a new process
 
 
-@dataclass(frozen=True, slots=True, order=True)
-class Place:
-    """A PCI place: bus 0 is pcie.0, bus N is the root port of index N."""
-
-    bus: int
-    slot: int
-    function: int = 0
-    multifunction: bool = field(default=False, compare=False)  # of function 0: there are more
-
-    def __str__(self) -> str:
-        return f"{self.bus:02x}:{self.slot:02x}.{self.function:x}"
-
-
 @dataclass(frozen=True, slots=True)
-class Need:
-    """A file that must be there before the start. `kind`: file, block, file-or-block, character.
+class RequiredFile:
+    """A file that must exist before the start. `kind`: file, block, file-or-block, character.
 
-    With `template`, a missing file is no error: it is copied from the template, once.
+    With `template` a missing file is not an error: it is copied from the template, once.
     """
 
     path: str
@@ -96,19 +84,19 @@ class Need:
 
 
 @dataclass(frozen=True, slots=True)
-class Claim:
-    """Something that no two domains of a host may both have."""
+class ExclusiveResource:
+    """Something that only one domain of a host may have, such as a MAC address."""
 
-    kind: str  # as in an error message: "MAC address", "writable disk", "tap"
+    kind: str  # as messages name it: "MAC address", "writable disk", "tap"
     value: str
     line: int = field(default=0, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
-class Number:
-    """A number of the host's that a file leaves to us: of which kind, and from where to where."""
+class AutomaticNumber:
+    """A number that the reconciler chooses where the file does not give one, and its range."""
 
-    claim: str  # as in Claim.kind
+    kind: str  # as in ExclusiveResource.kind
     lowest: int
     highest: int
 
@@ -117,8 +105,8 @@ class Number:
 class Command:
     """A QMP command of a live change.
 
-    `anyway`: a refusal only says that it is so already. `until`: the event by which StratoVirt
-    tells that the guest has agreed.
+    `anyway`: an error is expected where there is nothing to do, and is ignored. `until`: the event
+    that StratoVirt sends once the guest has carried the change out.
     """
 
     name: str
@@ -129,77 +117,112 @@ class Command:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Device:
-    """What all devices have. A device's module holds its class, its rules and its reader.
+    """The base of all devices. A device's module holds its class, its table rows and its reader.
 
-    `place` is the one that the file gives; a device without gets one (stratovirt/addresses.py).
+    `place` is the PCI address that the file gives; other devices get one when the VM is laid out
+    (stratovirt/addresses.py). `PATHS` says for every field where it is in the device's XML
+    element, `WORDS` which words the XML has for True and False where these are not yes and no.
     """
 
-    KIND: ClassVar[str]  # the XML tag, as shown in differences
-    RANK: ClassVar[int]  # the order among kinds, as libvirt assigns places
-    PLUGGED: ClassVar[bool] = True  # needs a PCI place
-    MICROVM: ClassVar[bool] = True  # whether microvm has it
-    HOTPLUG: ClassVar[bool] = False  # whether it can come and go while the VM runs
-    FEATURE: ClassVar[str] = ""  # of all of this kind, see `feature`
+    KIND: ClassVar[str]  # with `key` the identity of a device; kept on disk (numbers.identity)
+    ELEMENT: ClassVar[str] = ""  # its XML element, where that is not KIND
+    RANK: ClassVar[int]  # order among kinds, in which libvirt assigns PCI addresses
+    SINGLE: ClassVar[bool] = False  # a domain has one at most
+    PLUGGED: ClassVar[bool] = True  # needs a PCI address
+    MICROVM: ClassVar[bool] = True  # exists on the machine type microvm
+    HOTPLUG: ClassVar[bool] = False  # can be added to and removed from a running VM
+    FEATURE: ClassVar[str] = ""  # see `feature`; for devices that all need the same one
     IMPACT: ClassVar[dict[str, Impact]] = {}  # per field, where it is not RECREATE
+    PATHS: ClassVar[dict[str, str]] = {"alias": "alias/@name", "place": "address"}
+    WORDS: ClassVar[dict[str, tuple[str, str]]] = {}
 
     alias: str
     place: Place | None = None
     line: int = field(default=0, compare=False)
 
+    def __init_subclass__(cls) -> None:
+        """Raise TypeError for a field without a path, as soon as its module is imported."""
+        names = {name for base in cls.__mro__ for name, kind in getattr(
+            base, "__annotations__", {}).items() if not str(kind).startswith("ClassVar")}
+        unknown = names - {"line"} ^ cls.PATHS.keys()
+        if unknown:
+            message = f"{cls.__name__}.PATHS and its fields differ: {', '.join(sorted(unknown))}"
+            raise TypeError(message)
+
     @property
     def key(self) -> str:
-        """What this device is recognised by within its domain, whatever the order of the file."""
+        """Identifies the device within its domain, whatever the order of the file."""
         return self.alias
 
     @property
+    def element(self) -> str:
+        """Its XML element."""
+        return self.ELEMENT or self.KIND
+
+    @property
+    def label(self) -> str:
+        """The brackets of its path; empty for SINGLE devices, which need none."""
+        return "" if self.SINGLE else self.key
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """Everything that `ignore` accepts in the brackets."""
+        return self.label, self.alias
+
+    @property
+    def path_in_domain(self) -> str:
+        """Its path as users see it: disk[vda] (docs/decisions/0013-xml-paths.md)."""
+        return f"{self.element}[{self.label}]" if self.label else self.element
+
+    @property
     def feature(self) -> str:
-        """What StratoVirt must be built with for this one, by its driver's name."""
+        """The driver that StratoVirt must be built with for this device; empty for none."""
         return self.FEATURE
 
-    def needs(self) -> tuple[Need, ...]:
-        """The files that must be there."""
+    def required_files(self) -> tuple[RequiredFile, ...]:
+        """The files that must exist before the start."""
         return ()
 
-    def claims(self) -> tuple[Claim, ...]:
-        """What nobody else on this host may have."""
+    def exclusive_resources(self) -> tuple[ExclusiveResource, ...]:
+        """Everything of this device that no other domain on the host may have."""
         return ()
 
-    def automatic(self) -> Number | None:
-        """The number that is still to be chosen (domain/numbers.py), if there is one."""
+    def automatic(self) -> AutomaticNumber | None:
+        """The number that is still to be chosen (domain/numbers.py), if any."""
         return None
 
     def numbered(self, number: int) -> Self:
-        """The same with its automatic number."""
-        raise NotImplementedError  # only where `automatic` gives one
+        """The same device with its automatic number."""
+        raise NotImplementedError  # only devices with `automatic`
 
     def arguments(self, place: Place | None) -> tuple[str, ...]:
-        """Its part of StratoVirt's command line, at a place."""
-        raise NotImplementedError  # abstract; not an ABC because slots and ABCMeta clash with super
+        """Its part of StratoVirt's command line, at a PCI address."""
+        raise NotImplementedError  # abstract; not an ABC because slots and ABCMeta break super()
 
-    def tag(self) -> Tag:
-        """As an element of a domain file, at its place."""
+    def to_xml(self) -> XmlElement:
+        """Its element of a domain file."""
         raise NotImplementedError  # abstract, as `arguments` is
 
     def plug(self, place: Place) -> tuple[Command, ...]:
-        """What adds it to a VM that runs, behind a free root port."""
+        """The commands that add it to a running VM, behind a free root port."""
         raise NotImplementedError  # only with HOTPLUG
 
     def unplug(self) -> tuple[Command, ...]:
-        """What takes it from a VM that runs; the guest must agree."""
+        """The commands that remove it from a running VM; the guest has to cooperate."""
         raise NotImplementedError  # only with HOTPLUG
 
     def adjust(self, wanted: Self) -> tuple[Command, ...]:
-        """What makes it as `wanted`, where only fields of the impact LIVE differ."""
-        raise NotImplementedError  # only with such fields
+        """The commands that turn it into `wanted`; only fields of the impact LIVE differ."""
+        raise NotImplementedError  # only devices with such fields
 
     def sort_key(self) -> tuple[int, str]:
-        """By kind, then by key."""
+        """Order by kind, then by key."""
         return (self.RANK, self.key)
 
 
 @dataclass(frozen=True, slots=True)
 class Topology:
-    """How the processors are shown to the guest; the product is their number."""
+    """The processor topology that the guest sees; the product is the number of processors."""
 
     sockets: int = 1
     dies: int = 1
@@ -210,9 +233,9 @@ class Topology:
 
 @dataclass(frozen=True, slots=True)
 class Backing:
-    """Where the guest's memory comes from: all of it taken at once, shared with other processes.
+    """The host memory behind the guest's: allocated at the start, shared with other processes.
 
-    `hugepages`: the bytes of a page, 0 for the host's default size; None without huge pages.
+    `hugepages`: the size of a page in bytes, 0 for the host's default; None without huge pages.
     """
 
     prealloc: bool = False
@@ -222,7 +245,7 @@ class Backing:
 
 @dataclass(frozen=True, slots=True)
 class Boot:
-    """What the guest starts from; paths are absolute."""
+    """The guest's boot files; paths are absolute."""
 
     kernel: str | None = None
     initrd: str | None = None
@@ -233,8 +256,8 @@ class Boot:
     nvram_template: str | None = None
 
 
-class Met(StrEnum):
-    """When a dependency is met."""
+class DependencyCondition(StrEnum):
+    """When a dependency is satisfied."""
 
     STARTED = "started"
     HEALTHY = "healthy"
@@ -242,23 +265,23 @@ class Met(StrEnum):
 
 @dataclass(frozen=True, slots=True, order=True)
 class Dependency:
-    """Another domain, which this one starts after and stops before."""
+    """Another domain: this one starts after it and stops before it."""
 
-    domain: str  # by name
-    condition: Met = Met.STARTED
+    domain: str  # its name
+    condition: DependencyCondition = DependencyCondition.STARTED
 
 
 class Probe(StrEnum):
-    """How a guest is asked whether it is well."""
+    """How the health of a guest is checked."""
 
-    TCP = "tcp"  # whether something listens at an address
-    CONSOLE = "console"  # whether a text has come on its console since it was started
-    AGENT = "agent"  # whether the guest agent answers
+    TCP = "tcp"  # a TCP address accepts connections
+    CONSOLE = "console"  # a text has appeared on the console since the start
+    AGENT = "agent"  # the guest agent answers
 
 
 @dataclass(frozen=True, slots=True)
 class Health:
-    """What makes a guest healthy; durations in seconds. `target`: an address, or a pattern."""
+    """The health check of a guest; durations in seconds. `target`: an address, or a pattern."""
 
     probe: Probe
     target: str = ""
@@ -266,14 +289,14 @@ class Health:
     timeout: float = 3.0
     failures: int = 3
     start_period: float = 60.0
-    restart: bool = False  # an unhealthy one is started anew
+    restart: bool = False  # an unhealthy guest is restarted
 
 
 @dataclass(frozen=True, slots=True)
 class Policy:
-    """The `reconcile` metadata and the on_ elements: how the domain is looked after.
+    """How the domain is managed: the `reconcile` metadata and libvirt's on_ elements.
 
-    Durations in seconds. `hold_until` is RFC 3339 text.
+    Durations in seconds. `hold_until`: RFC 3339, or a duration.
     """
 
     state: DesiredState = DesiredState.RUNNING
@@ -298,14 +321,14 @@ class Policy:
     start_delay: float = 0.0
     ignore: tuple[str, ...] = ()
     labels: tuple[tuple[str, str], ...] = ()
-    host: str | None = None  # placement: the only host that keeps this domain
+    host: str | None = None  # placement: the only host that runs this domain
     depends_on: tuple[Dependency, ...] = ()  # sorted
     health: Health | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """An error or a warning: where it stands, what was found, what is accepted."""
+    """An error or a warning: where, what was found, what is accepted."""
 
     file: str
     line: int
@@ -315,22 +338,22 @@ class Problem:
     reason: str = "InvalidDefinition"
 
     def __str__(self) -> str:
-        word = "warning" if self.warning else "error"
+        severity = "warning" if self.warning else "error"
         where = f" {self.path}:" if self.path else ""
-        return f"{self.file}:{self.line}: {word}:{where} {self.message}"
+        return f"{self.file}:{self.line}: {severity}:{where} {self.message}"
 
 
 @dataclass(frozen=True, slots=True)
 class Domain:
-    """One file, complete: every default filled in."""
+    """The definition of one VM, with every default filled in."""
 
     name: str
     uuid: str
     machine: MachineType
     memory: int  # bytes, a multiple of one MiB
-    vcpus: int  # the most that there can be
-    current_memory: int | None = None  # bytes that the balloon leaves; None for all
-    current_vcpus: int | None = None  # how many are there at first; None for all
+    vcpus: int  # the maximum
+    current_memory: int | None = None  # bytes that the balloon leaves the guest; None: all
+    current_vcpus: int | None = None  # processors at the start; None: all
     topology: Topology | None = None
     backing: Backing = Backing()
     boot: Boot = Boot()
@@ -345,57 +368,58 @@ class Domain:
     warnings: tuple[Problem, ...] = field(default=(), compare=False)
     lines: tuple[tuple[str, int], ...] = field(default=(), compare=False)  # field name -> line
 
-    def needs(self) -> tuple[Need, ...]:
-        """Every file that must be there before the start."""
+    def required_files(self) -> tuple[RequiredFile, ...]:
+        """Every file that must exist before the start."""
         boot, lines = self.boot, dict(self.lines)
         plain = ((boot.kernel, "kernel"), (boot.initrd, "initrd"), (boot.loader, "loader"))
-        found = [Need(path, line=lines.get(name, 0)) for path, name in plain if path]
+        found = [RequiredFile(path, line=lines.get(name, 0)) for path, name in plain if path]
         if boot.nvram:
-            found.append(Need(boot.nvram, writable=True, template=boot.nvram_template,
-                              line=lines.get("nvram", 0)))
-        return (*found, *(need for device in self.devices for need in device.needs()))
+            found.append(RequiredFile(boot.nvram, writable=True, template=boot.nvram_template,
+                                      line=lines.get("nvram", 0)))
+        return (*found, *(need for device in self.devices for need in device.required_files()))
 
     def features(self) -> tuple[str, ...]:
-        """What StratoVirt must be built with, by the names of its drivers."""
+        """The drivers that StratoVirt must be built with."""
         return tuple(sorted({name for device in self.devices if (name := device.feature)}))
 
-    def claims(self) -> tuple[Claim, ...]:
-        """Everything that belongs to this domain alone."""
+    def exclusive_resources(self) -> tuple[ExclusiveResource, ...]:
+        """Everything that no other domain on the host may have."""
         lines = dict(self.lines)
-        own = [Claim("name", self.name, lines.get("name", 0)),
-               Claim("uuid", self.uuid, lines.get("uuid", 0))]
+        own = [ExclusiveResource("name", self.name, lines.get("name", 0)),
+               ExclusiveResource("uuid", self.uuid, lines.get("uuid", 0))]
         if self.boot.nvram:
-            own.append(Claim("nvram file", self.boot.nvram, lines.get("nvram", 0)))
+            own.append(ExclusiveResource("nvram file", self.boot.nvram, lines.get("nvram", 0)))
         if self.boot.loader and not self.boot.loader_readonly:
-            own.append(Claim("writable loader", self.boot.loader, lines.get("loader", 0)))
-        return (*own, *(claim for device in self.devices for claim in device.claims()))
+            own.append(ExclusiveResource("writable loader", self.boot.loader,
+                                         lines.get("loader", 0)))
+        return (*own, *(claim for device in self.devices for claim in device.exclusive_resources()))
 
 
 @dataclass(frozen=True, slots=True)
 class ReadingHost:
-    """What a file is read against: the host's architecture and the configuration's defaults."""
+    """The host that a file is read for: its architecture and the configuration's defaults."""
 
     arch: str  # x86_64 or aarch64
-    images: Path  # where relative paths start
-    nvram: Path  # where variables live whose file is not given
+    images: Path  # base of relative paths
+    nvram: Path  # directory of UEFI variable files that the file does not name
     defaults: Policy = Policy()
     emulators: tuple[str, ...] = ()  # programs that <emulator> may name
     lenient: bool = False  # unknown names are warnings
-    strict: bool = False  # every warning is an error
+    strict: bool = False  # warnings are errors
 
     def keep(self) -> dict[str, str]:
-        """What a recorded definition must be read with again, to mean the same."""
+        """The values that a stored definition must be read with again to mean the same."""
         return {"arch": self.arch, "images": str(self.images), "nvram": str(self.nvram)}
 
     def as_of(self, kept: dict[str, str]) -> Self:
-        """This host, with what was kept when a definition was applied."""
+        """This host, with the values that were kept when a definition was applied."""
         return type(self)(kept.get("arch", self.arch), Path(kept.get("images", self.images)),
                           Path(kept.get("nvram", self.nvram)), self.defaults, self.emulators,
                           lenient=True)
 
 
 class InvalidDomain(ReconcilerError):
-    """The file's fault: all of its errors at once."""
+    """The file is wrong: all of its errors at once."""
 
     reason = "InvalidDefinition"
 

@@ -1,7 +1,7 @@
-"""A StratoVirt command line, taken apart: what each part of a domain takes its own options from.
+"""A StratoVirt command line, split into options for the code that recognises a domain in it.
 
-Between the words of /proc/PID/cmdline and stratovirt/recognise.py. Whatever nobody takes, and every
-part of an option that nobody reads, is left over and told: nothing is dropped without a word.
+Between the arguments in /proc/PID/cmdline and stratovirt/recognise.py. Options that nothing takes,
+and fields of options that nothing reads, are reported as unrecognised: none is dropped silently.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import os
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from reconciler.domain.model import Place
+from reconciler.domain.place import Place
 from reconciler.domain.rules import ALIAS
 
 if TYPE_CHECKING:
@@ -21,8 +21,8 @@ _YES, _NO = ("true", "on", "yes", "unmap"), ("false", "off", "no", "ignore")
 
 
 @dataclass(frozen=True, slots=True)
-class Left:
-    """What the domain file does not say: the option, and why."""
+class Unrecognised:
+    """Something of a command line that the domain file cannot express, and why."""
 
     option: str
     reason: str
@@ -33,18 +33,18 @@ class Left:
 
 @dataclass(frozen=True, slots=True)
 class ImportContext:
-    """What a command line alone does not tell; tests give their own."""
+    """Facts about a VM that its command line does not contain."""
 
-    directory: Path  # where relative paths start
-    name: str = "imported"  # where it has none
-    own: str | None = None  # the VM's directory, where the reconciler started it
-    page_of: Callable[[str], int | None] = lambda path: None  # bytes of a hugetlbfs's pages
+    directory: Path  # base of relative paths
+    name: str = "imported"  # for a VM without a name
+    own: str | None = None  # the VM's directory, if the reconciler started it
+    page_of: Callable[[str], int | None] = lambda path: None  # page size of a hugetlbfs in bytes
     bridge_of: Callable[[str], str | None] = lambda tap: None
     is_block: Callable[[str], bool] = lambda path: path.startswith("/dev/")
 
 
 class Option:
-    """One option with its value: a leading word, and fields of which each is read or left over."""
+    """One option: its flag, the leading word of its value, and fields that are read or reported."""
 
     __slots__ = ("_fields", "_read", "flag", "kind", "problems", "value")
 
@@ -62,36 +62,36 @@ class Option:
         return f"{self.flag} {self.value}".strip()
 
     def text(self, name: str) -> str | None:
-        """A field's value."""
+        """The value of a field, or None."""
         self._read.add(name)
         return self._fields.get(name)
 
     def number(self, name: str) -> int | None:
-        """A number; one that is none is told."""
+        """A number; another value is reported."""
         return self._made(name, lambda found: int(found, 0))
 
     def truth(self, name: str) -> bool | None:
-        """A switch, in any of StratoVirt's spellings."""
+        """A bool, in any of StratoVirt's spellings; another value is reported."""
         found = self.text(name)
         if found is not None and found not in (*_YES, *_NO):
             self.problems.append(f"{name}={found} is neither on nor off")
         return None if found is None else found in _YES
 
     def whole(self) -> str:
-        """The value as it is: no list."""
+        """The whole value, which is not a list of fields."""
         self._fields.clear()
         return self.value
 
     def skip(self, *names: str) -> None:
-        """Fields that say nothing about the domain."""
+        """Mark fields as read that have no meaning for the domain."""
         self._read.update(names)
 
     def note(self, problem: str) -> None:
-        """What could not be taken over of this option."""
+        """Report a part of this option that the domain file cannot express."""
         self.problems.append(problem)
 
     def rest(self) -> Iterator[str]:
-        """All that nobody has read."""
+        """The fields that have not been read."""
         for name, value in self._fields.items():
             if name not in self._read:
                 yield f"{name}={value}" if value else name
@@ -103,59 +103,59 @@ class Option:
         try:
             return make(found)
         except ValueError:
-            self.problems.append(f"{name}={found} is no number")
+            self.problems.append(f"{name}={found} is not a number")
             return None
 
 
 @dataclass(slots=True)
 class Options:
-    """All options, and which of them were taken; root ports and I/O threads are known by id."""
+    """All options, and which of them are taken; `buses` and `iothreads` by id."""
 
-    around: ImportContext
+    context: ImportContext
     every: list[Option] = field(default_factory=list)
     buses: dict[str, int] = field(default_factory=lambda: {"pcie.0": 0})
     iothreads: dict[str, int] = field(default_factory=dict)
     _taken: list[Option] = field(default_factory=list)
-    _told: list[Left] = field(default_factory=list)
+    _unrecognised: list[Unrecognised] = field(default_factory=list)
 
     @classmethod
-    def of(cls, words: Iterable[str], around: ImportContext) -> Options:
-        """Each word with a dash begins an option; what follows is its value."""
+    def of(cls, arguments: Iterable[str], context: ImportContext) -> Options:
+        """Each argument with a leading dash begins an option; those that follow are its value."""
         found: list[list[str]] = []
-        for word in words:
-            if word.startswith("-"):
-                found.append([word])
+        for argument in arguments:
+            if argument.startswith("-"):
+                found.append([argument])
             elif found:
-                found[-1].append(word)
+                found[-1].append(argument)
             else:
-                found.append(["", word])
-        return cls(around, [Option(flag, " ".join(values)) for flag, *values in found])
+                found.append(["", argument])
+        return cls(context, [Option(flag, " ".join(values)) for flag, *values in found])
 
     def take(self, flag: str, *kinds: str) -> list[Option]:
-        """The options of this flag (and of these kinds), which are now spoken for."""
+        """Take the options of this flag (and of these kinds) that are not taken yet."""
         found = [option for option in self.every if option.flag == flag and (
             not kinds or option.kind in kinds) and option not in self._taken]
         self._taken += found
         return found
 
-    def tell(self, option: str, reason: str) -> None:
-        """Something that is not taken over."""
-        self._told.append(Left(option, reason))
+    def add_unrecognised(self, option: str, reason: str) -> None:
+        """Report something that the domain file cannot express."""
+        self._unrecognised.append(Unrecognised(option, reason))
 
-    def claim(self, option: Option) -> None:
-        """This one is spoken for."""
+    def take_one(self, option: Option) -> None:
+        """Take this option."""
         self._taken.append(option)
 
     def one(self, flag: str) -> Option | None:
-        """The only option of this flag."""
+        """Take the option of this flag, if there is one."""
         return next(iter(self.take(flag)), None)
 
     def backend(self, option: Option, flag: str, name: str) -> Option | None:
-        """The host's half of a device, which names it by id; a missing one is told."""
+        """Take the backend that a device names by id; a missing one is reported."""
         return self.named(option, flag, option.text(name))
 
     def named(self, option: Option, flag: str, wanted: str | None) -> Option | None:
-        """The option of this flag and id, for another one, which is told if there is none."""
+        """Take the option of this flag and id for another option; a missing one is reported."""
         for found in self.every:
             if found.flag == flag and found not in self._taken and found.text("id") == wanted:
                 self._taken.append(found)
@@ -164,7 +164,7 @@ class Options:
         return None
 
     def alias(self, option: Option, default: str) -> str:
-        """A device's id; one that a domain file cannot hold is told."""
+        """The id of a device; one that is not valid as an alias is reported."""
         found = option.text("id")
         if found is None:
             return default
@@ -176,8 +176,8 @@ class Options:
         return found
 
     def path(self, text: str | None) -> str | None:
-        """A path, absolute."""
-        return os.path.normpath(os.path.join(self.around.directory, text)) if text else None
+        """A path as an absolute one."""
+        return os.path.normpath(os.path.join(self.context.directory, text)) if text else None
 
     def iothread(self, option: Option, name: str = "iothread") -> int | None:
         """The number of the I/O thread that a device names."""
@@ -187,7 +187,7 @@ class Options:
         return None if found is None else self.iothreads.get(found)
 
     def place(self, option: Option) -> Place | None:
-        """Where a device sits; none on microvm, whose devices have no bus."""
+        """The PCI address of a device; None on microvm, whose devices have no bus."""
         bus, text = option.text("bus"), option.text("addr")
         more = option.truth("multifunction") or False
         if bus is None and text is None:
@@ -200,18 +200,18 @@ class Options:
             slot, _, function = (text or "").partition(".")
             return Place(index, int(slot, 0), int(function or "0", 0), more)
         except ValueError:
-            option.note(f"addr={text} is no place")
+            option.note(f"addr={text} is not a PCI address")
             return None
 
-    def left(self) -> tuple[Left, ...]:
-        """Everything that nobody took, and of what was taken all that nobody read."""
-        found = list(self._told)
+    def unrecognised(self) -> tuple[Unrecognised, ...]:
+        """Options that were not taken, and unread fields of those that were."""
+        found = list(self._unrecognised)
         for option in self.every:
             if option not in self._taken:
-                found.append(Left(str(option), "it is not taken over"))
+                found.append(Unrecognised(str(option), "not supported"))
                 continue
-            found += [Left(str(option), problem) for problem in option.problems]
+            found += [Unrecognised(str(option), problem) for problem in option.problems]
             rest = list(option.rest())
             if rest:
-                found.append(Left(str(option), f"{', '.join(rest)}: not taken over"))
+                found.append(Unrecognised(str(option), f"{', '.join(rest)}: not supported"))
         return tuple(found)

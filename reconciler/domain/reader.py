@@ -1,7 +1,7 @@
 """From the bytes of a file to a Domain, or to all of its errors at once.
 
-First one walk over the tables, which knows every name and every single value; then what takes
-several values to see. Nothing of a file is ever dropped without a word.
+First the walk over the tables checks every name and every single value, then the readers check
+what concerns several values. Nothing in a file is dropped without a message.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from reconciler.domain.model import (
     Problem,
     ReadingHost,
 )
-from reconciler.domain.reading import Reading, path
+from reconciler.domain.read_context import ReadContext, path
 from reconciler.domain.resources import (
     backing,
     current_memory,
@@ -35,15 +35,16 @@ from reconciler.domain.resources import (
 )
 from reconciler.domain.table import DOMAIN
 from reconciler.domain.xml import Node, Report, parse, walk
+from reconciler.domain.xml_paths import current_path
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from lxml import etree
 
-NAMESPACE = uuids.UUID("5d5f1d1e-4f0b-5b62-9b0e-7f5c2d0d4a10")  # of uuids that a file leaves to us
-_LONGEST_CMDLINE = 2047  # bytes that Linux keeps on x86_64 and aarch64
-_LONGEST_WORD = 255  # of the kernel's command line
+NAMESPACE = uuids.UUID("5d5f1d1e-4f0b-5b62-9b0e-7f5c2d0d4a10")  # of uuids that a file does not give
+_LONGEST_CMDLINE = 2047  # bytes; the limit of Linux on x86_64 and aarch64
+_LONGEST_ARGUMENT = 255  # bytes; of the kernel's command line
 _VERSIONED = re.compile(r"(?:pc-(?=q35-))?(q35|virt)(?:-[A-Za-z0-9.-]+)?")
 _MACHINES = {"x86_64": (MachineType.Q35, MachineType.MICROVM),
              "aarch64": (MachineType.VIRT, MachineType.MICROVM)}
@@ -58,7 +59,7 @@ def read_domain(data: bytes, file: str, host: ReadingHost) -> Domain:
 
 def read_tree(root: etree._Element, file: str, host: ReadingHost,
               origins: Mapping[etree._Element, str]) -> Domain:
-    """Read a tree: a parsed file, or what it was expanded to, with whatever came from elsewhere."""
+    """Read a parsed or expanded file. `origins`: the file of elements that are from another one."""
     report = Report(file, host.lenient, origins=origins)
     node = Node(root, DOMAIN, report, "domain")
     walk(node)
@@ -69,7 +70,7 @@ def read_tree(root: etree._Element, file: str, host: ReadingHost,
         problems = tuple(replace(problem, warning=False) for problem in problems)
     errors = tuple(problem for problem in problems if not problem.warning)
     if errors or domain is None:
-        raise InvalidDomain(errors or (Problem(file, 1, "domain", "it cannot be read"),))
+        raise InvalidDomain(errors or (Problem(file, 1, "domain", "cannot be read"),))
     return replace(domain, warnings=problems)
 
 
@@ -79,20 +80,21 @@ def _domain(node: Node, host: ReadingHost) -> Domain | None:
         node.error(f"type='{kind}'; accepted: kvm (StratoVirt needs it)")
     name = node.text("name") or ""
     if node.child("name") is None:
-        node.error("no <name>; accepted: one")
+        node.error("no <name>; accepted: <name>…</name>")
     uuid = _uuid(node, name)
     machine, count, size = _machine(node, host), vcpus(node), memory(node)
-    reading = Reading(host, uuid, machine)
-    devices = tuple(sorted(_devices(node, reading), key=Device.sort_key))
+    context = ReadContext(host, uuid, machine)
+    devices = tuple(sorted(_devices(node, context), key=Device.sort_key))
     domain = Domain(
         name=name, uuid=uuid, machine=machine, memory=size, vcpus=count,
         current_memory=current_memory(node, size), current_vcpus=current_vcpus(node, count),
         topology=topology(node, count), backing=backing(node, size),
-        boot=_boot(node, reading, name), gic=_gic(node, host), emulator=_emulator(node, host),
+        boot=_boot(node, context, name), gic=_gic(node, host), emulator=_emulator(node, host),
         iothreads=iothreads(node), devices=devices, title=node.text("title"),
-        description=node.text("description"), policy=read_policy(node, host.defaults),
+        description=node.text("description"),
+        policy=read_policy(node, host.defaults, lambda path: current_path(path, devices)),
         file=node.report.file, lines=tuple(_lines(node)))
-    _left_overs(node)
+    _warn_of_values(node)
     return check(node, domain)
 
 
@@ -115,7 +117,7 @@ def _lines(node: Node) -> Iterator[tuple[str, int]]:
         yield "policy", node.report.line_of(metadata)
 
 
-# The machine and what it starts from
+# The machine and its boot files
 
 
 def _machine(node: Node, host: ReadingHost) -> MachineType:
@@ -145,7 +147,7 @@ def _gic(node: Node, host: ReadingHost) -> bool:
     if gic is None:
         return False
     if host.arch != "aarch64":
-        gic.error("a gic is aarch64's; accepted: none on x86_64")
+        gic.error("a GIC exists on aarch64 only; accepted: no <gic> on x86_64")
     elif gic.text("@version") not in (None, "3"):
         gic.error(f"version='{gic.text('@version')}'; accepted: 3")
     return True
@@ -158,42 +160,43 @@ def _emulator(node: Node, host: ReadingHost) -> str | None:
         return None
     program = text.rpartition("/")[2]
     if "qemu" in program or program in ("kvm", "kvm-spice"):
-        child.warn("QEMU is ignored: the configured StratoVirt is used")
+        child.warn("QEMU is ignored: the configured StratoVirt is used instead")
         return None
     if text not in host.emulators:
-        accepted = ", ".join(host.emulators) or "none; the configured StratoVirt is used without it"
+        accepted = ", ".join(host.emulators) or (
+            "none; without <emulator> the configured StratoVirt is used")
         child.error(f"found '{text}'; accepted: {accepted} (hypervisor.allowed)", "NotAllowed")
     return text
 
 
-def _boot(node: Node, reading: Reading, name: str) -> Boot:
+def _boot(node: Node, context: ReadContext, name: str) -> Boot:
     os_ = node.child("os")
     if os_ is None:
         return Boot()
     cmdline, loader, nvram = os_.text("cmdline"), os_.child("loader"), os_.child("nvram")
     _check_boot(os_, loader, cmdline)
-    variables = _variables(nvram, reading, name) if nvram is not None else None
+    variables = _variables(nvram, context, name) if nvram is not None else None
     return Boot(
-        kernel=path(reading, os_.text("kernel")), initrd=path(reading, os_.text("initrd")),
-        cmdline=cmdline, loader=path(reading, os_.text("loader")),
+        kernel=path(context, os_.text("kernel")), initrd=path(context, os_.text("initrd")),
+        cmdline=cmdline, loader=path(context, os_.text("loader")),
         loader_readonly=loader is None or loader.flag("@readonly") is not False,
         nvram=variables,
-        nvram_template=path(reading, nvram.text("@template")) if nvram is not None else None)
+        nvram_template=path(context, nvram.text("@template")) if nvram is not None else None)
 
 
-def _variables(nvram: Node, reading: Reading, name: str) -> str:
-    """The file of <nvram>, as its text or, in newer files, its source."""
+def _variables(nvram: Node, context: ReadContext, name: str) -> str:
+    """The file of <nvram>: its text or, in newer files, its <source>."""
     given = nvram.text("") or nvram.text("source/@file")
     written = (nvram.raw.text or "").strip() or nvram.at("source").raw.get("file")
     if nvram.text("@type") not in (None, "file"):
         nvram.error(f"type='{nvram.text('@type')}'; accepted: file")
     elif nvram.raw.get("template") is None and not written:
-        nvram.error("neither a file nor a template; accepted: <nvram template='FILE'/>")
-    return path(reading, given) or str(reading.host.nvram / f"{name}_VARS.fd")
+        nvram.error("no file and no template; accepted: <nvram template='FILE'/>")
+    return path(context, given) or str(context.host.nvram / f"{name}_VARS.fd")
 
 
 def _check_boot(os_: Node, loader: Node | None, cmdline: str | None) -> None:
-    """Report what StratoVirt cannot start from."""
+    """Report what StratoVirt cannot boot from."""
     if cmdline:
         _check_cmdline(os_.at("cmdline"), cmdline)
     if os_.text("@firmware") is not None and (loader is None or not loader.text("")):
@@ -214,26 +217,27 @@ def _check_boot(os_: Node, loader: Node | None, cmdline: str | None) -> None:
 
 
 def _check_cmdline(node: Node, cmdline: str) -> None:
-    if any(len(word.encode()) > _LONGEST_WORD for word in cmdline.split()):
-        node.error(f"a word of over {_LONGEST_WORD} bytes; accepted: shorter ones")
+    if any(len(part.encode()) > _LONGEST_ARGUMENT for part in cmdline.split()):
+        node.error(f"an argument has over {_LONGEST_ARGUMENT} bytes; accepted: up to "
+                   f"{_LONGEST_ARGUMENT}")
     if len(cmdline.encode()) > _LONGEST_CMDLINE:
-        node.error(f"{len(cmdline.encode())} bytes; accepted: up to {_LONGEST_CMDLINE} (Linux cuts "
-                   "off the rest)")
+        node.error(f"found {len(cmdline.encode())} bytes; accepted: up to {_LONGEST_CMDLINE} "
+                   "(Linux ignores the rest)")
 
 
 # Devices
 
 
-def _devices(node: Node, reading: Reading) -> list[Device]:
+def _devices(node: Node, context: ReadContext) -> list[Device]:
     parent = node.child("devices")
     if parent is None:
         return [Balloon(alias="balloon0")]
-    found = [device for kind in KINDS for device in kind.read_all(parent, reading)]
+    found = [device for kind in KINDS for device in kind.read_all(parent, context)]
     return _boot_first(node, found)
 
 
 def _boot_first(node: Node, devices: list[Device]) -> list[Device]:
-    """<boot dev='hd'/>: the first disk, by target, unless disks have orders of their own."""
+    """<boot dev='hd'/> means the first disk by target, unless disks have a boot order."""
     wanted = any(boot.text("@dev") == "hd" for os_ in node.children("os")
                  for boot in os_.children("boot"))
     disks = [device for device in devices if isinstance(device, Disk)]
@@ -243,23 +247,23 @@ def _boot_first(node: Node, devices: list[Device]) -> list[Device]:
     return [replace(first, boot=1) if d is first else d for d in devices]
 
 
-def _left_overs(node: Node) -> None:
-    """What one value decides between harmless and not."""
+def _warn_of_values(node: Node) -> None:
+    """Warn of elements of which only some values can be ignored silently."""
     offset = node.text("clock/@offset")
     if offset not in (None, "utc"):
-        node.at("clock").warn(f"offset='{offset}' is ignored: StratoVirt's clock is UTC")
+        node.at("clock").warn(f"offset='{offset}' is ignored: the guest's clock is UTC")
     for label in node.children("seclabel"):
         if label.text("@type") not in (None, "none"):
-            label.warn("is ignored: labels are the host's own policy")
+            label.warn("is ignored: security labels are configured on the host")
     devices = node.child("devices")
     if devices is not None:
         _desktop(devices)
 
 
 def _desktop(devices: Node) -> None:
-    """Devices of a desktop, of which libvirt adds some by itself: those without a word."""
+    """Warn of desktop devices, except those that libvirt adds by itself."""
     for child in devices.children("input"):
-        if child.raw.get("bus") not in (None, "ps2"):  # a mouse and a keyboard libvirt always adds
+        if child.raw.get("bus") not in (None, "ps2"):  # libvirt always adds these two
             child.warn("is ignored: StratoVirt has no desktop devices")
     for child in devices.children("audio"):
         if child.raw.get("type") != "none":

@@ -1,20 +1,20 @@
-"""The reference page of the domain file, made from the tables that the reader reads by.
+"""The reference page of the domain file, made from the reader's tables.
 
     python -m reconciler.domain.reference > docs/reference/domain-file.md
 
-A test holds the page to the tables.
+A test compares the page with the tables.
 """
 
 from __future__ import annotations
 
 import sys
-from dataclasses import fields
 from typing import TYPE_CHECKING
 
-from reconciler.domain import devices
+from reconciler.domain import xml_paths
+from reconciler.domain.devices import Disk
 from reconciler.domain.difference import impact_of
 from reconciler.domain.metadata import RULE, URN
-from reconciler.domain.model import Boot, Device, Domain, Impact
+from reconciler.domain.model import Impact
 from reconciler.domain.rules import Element, RowVerdict
 from reconciler.domain.table import DOMAIN
 
@@ -23,47 +23,51 @@ if TYPE_CHECKING:
 
 _HEAD = f"""# The domain file
 
-Made from the reader's own tables (`python -m reconciler.domain.reference`); do not edit.
+Made from the reader's tables (`python -m reconciler.domain.reference`); do not edit.
 
-One file is one domain, in libvirt's XML, or several by `reconcile/@count`
+A file defines one domain in libvirt's XML, or several with `reconcile/@count`
 ([how](../how-to/repeat-less.md)). Every element and attribute has one of these verdicts:
 
-- **read**: it means something here; its type is given.
-- **accepted**: it changes nothing for the guest, or libvirt adds it by itself.
-- **ignored**: with one warning that names its line; `validate --strict` counts it.
-- **refused**: an error, since the guest would miss it or the operator counts on it.
-- **later**: refused with its line as not built yet.
+- **accept**: its value has an effect; the type is given.
+- **ignore**: allowed without a message; it does not change the guest, or libvirt adds it by itself.
+- **warn**: ignored, with one warning that gives its line; an error with `validate --strict`.
+- **reject**: an error, because the guest would miss it or the user relies on it.
+- **not yet**: an error, because it is not implemented yet.
 
-What stands in none of these rows is an error that names the nearest known name. Never accepted:
-a DTD, an entity, a processing instruction, more than 1 MiB, more than 64 levels, and in any value
-that StratoVirt would take apart a `,`, a `=`, a control character or a leading `-`.
+Everything else is an error that suggests the nearest known name. Never accepted: a DTD, an entity,
+a processing instruction, more than 1 MiB, more than 64 levels, and `,`, `=`, control characters or
+a leading `-` in values that StratoVirt would parse as something else.
 
-The desired state is one element `reconcile` of the namespace `{URN}` in `<metadata>`; metadata of
+The desired state is the element `reconcile` of the namespace `{URN}` in `<metadata>`; metadata of
 other namespaces is kept and ignored.
 
 | where | verdict | accepted |
 |---|---|---|
 """
-_PARTS = ("devices", "boot", "policy")
 _CLASSES = {Impact.NONE: "no effect", Impact.HOST: "host", Impact.LIVE: "live",
             Impact.RECREATE: "recreate"}
-_WORDS = {RowVerdict.READ: "read", RowVerdict.SILENT: "accepted", RowVerdict.WARNED: "ignored",
-          RowVerdict.REFUSED: "refused", RowVerdict.LATER: "later"}
 
 
 _COSTS = """
-## What a change costs a VM that runs
+## Changes of a running VM
 
 `reconciler plan` shows each change with its class:
 
-- **live**: the VM that runs is told; only on q35 and virt, and where a root port is free. What the
-  guest must agree to (a device that goes, a processor) takes a new process if it does not, and so
-  does a processor that is to go though it was there at the start.
-- **host**: the host's side changes; the guest does not notice.
+- **live**: the running VM is changed, on q35 and virt, if a root port is free for a new device. If
+  the guest does not cooperate (a device is removed, a processor changes), it takes a new process,
+  and so does the removal of a processor that was there at the start.
+- **host**: only the host's side changes; the guest does not notice.
 - **recreate**: it takes a new process.
-- **no effect**: nothing that runs notices; it counts from now on, or from the next start.
+- **no effect**: nothing to apply to the running VM; the value is used from now on, or from the next
+  start.
 
-| what | class |
+A device is named by its element and, in brackets, what identifies it: the target of a disk, the MAC
+address of an interface, the port of a console, the name of a channel, the alias of an rng, the
+address of a hostdev, and `pci.1`, `scsi0` or `virtio-serial0` for a controller. `r:ignore` takes
+the same paths, paths of parents (`disk[vda]`, `disk[vda]/iotune`), and aliases in the brackets (for
+interfaces also the tap).
+
+| path | class |
 |---|---|
 """
 
@@ -77,36 +81,31 @@ def page() -> str:
 
 
 def costs() -> Iterator[tuple[str, str]]:
-    """What each change costs, read off where it is decided."""
-    for name in (f.name for f in fields(Domain) if f.compare and f.name not in _PARTS):
-        yield f"`{name}`", _CLASSES[impact_of(name)]
-    for name in (f.name for f in fields(Boot)):
-        yield f"`{name}`", _CLASSES[impact_of(name)]
-    yield "`policy`: all of the metadata", _CLASSES[Impact.NONE]
-    for device in sorted(_device_classes(), key=lambda d: (d.RANK, d.__name__)):
-        whole = Impact.LIVE if device.HOTPLUG else Impact.RECREATE
-        yield f"a `{device.__name__}` comes or goes", _CLASSES[whole]
-        yield from ((f"`{device.__name__}.{name}`", _CLASSES[impact])
-                    for name, impact in sorted(device.IMPACT.items()))
-    yield "`alias` of a device", _CLASSES[impact_of("alias")]
-    yield "anything else of a device", _CLASSES[Impact.RECREATE]
-
-
-def _device_classes() -> list[type[Device]]:
-    found = [getattr(devices, name) for name in devices.__all__]
-    return [kind for kind in found if isinstance(kind, type) and issubclass(kind, Device)]
+    """Every path that a difference can have, with its class."""
+    for paths in (xml_paths.DOMAIN, xml_paths.BACKING, xml_paths.BOOT):
+        yield from ((f"`{path}`", _CLASSES[impact_of(name)]) for name, path in paths.items())
+    yield from ((f"`{path}`", _CLASSES[Impact.NONE]) for path in sorted(xml_paths.POLICY.values()))
+    for kind in sorted(xml_paths.CLASSES, key=lambda d: (d.RANK, d.__name__)):
+        name = (kind.ELEMENT or kind.KIND) + ("" if kind.SINGLE else "[…]")
+        of_type = f" ({kind.KIND})" if kind.ELEMENT else (
+            f" (bus='{kind.BUS}')" if issubclass(kind, Disk) else "")
+        yield (f"`{name}`{of_type} added or removed",
+               _CLASSES[Impact.LIVE if kind.HOTPLUG else Impact.RECREATE])
+        for field, path in kind.PATHS.items():
+            impact = kind.IMPACT.get(field, impact_of(field))
+            yield f"`{name}/{path}`{of_type}", _CLASSES[impact]
 
 
 def _rows(rule: Element, parent: str) -> Iterator[tuple[str, str, str]]:
     name = rule.name.rpartition("}")[2]
     where = f"{parent}/{name}" if parent else name
     text = rule.text.name if rule.text is not None else ""
-    more = " (repeatable)" if rule.many and rule.verdict is RowVerdict.READ else ""
-    yield where, _WORDS[rule.verdict], _cell(rule.message or text) + more
+    more = " (repeatable)" if rule.many and rule.verdict is RowVerdict.ACCEPT else ""
+    yield where, rule.verdict.value, _cell(rule.because or text) + more
     for attribute in rule.attributes:
-        accepted = "" if attribute.verdict is RowVerdict.SILENT else (
-            attribute.message or attribute.type.name)
-        yield f"{where}/@{attribute.name}", _WORDS[attribute.verdict], _cell(accepted)
+        accepted = "" if attribute.verdict is RowVerdict.IGNORE else (
+            attribute.because or attribute.type.name)
+        yield f"{where}/@{attribute.name}", attribute.verdict.value, _cell(accepted)
     for child in rule.children:
         yield from _rows(child, where)
 

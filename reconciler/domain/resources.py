@@ -1,4 +1,4 @@
-"""Memory, processors and I/O threads of a <domain>: read for reader.py, each with its errors."""
+"""Readers of memory, processors and I/O threads of a <domain>, with their errors."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from reconciler.units import MIB, show_bytes, unit_bytes
 if TYPE_CHECKING:
     from reconciler.domain.xml import Node
 
-LEAST, MOST = 128 * MIB, 512 << 30  # bytes; StratoVirt's own range
+LEAST, MOST = 128 * MIB, 512 << 30  # bytes; the range that StratoVirt accepts
 _LEVELS = ("sockets", "dies", "clusters", "cores", "threads")
 
 
@@ -38,12 +38,12 @@ def memory(node: Node) -> int:
         child.error(f"found {show_bytes(size)}; accepted: 128 MiB to 512 GiB")
     most = node.child("maxMemory")
     if most is not None and (_bytes(most) or 0) > size:
-        most.warn("is ignored: StratoVirt has no memory hot plug; <memory> is all there is")
+        most.warn("is ignored: StratoVirt has no memory hotplug; <memory> is the maximum")
     return size
 
 
 def current_memory(node: Node, size: int) -> int | None:
-    """Bytes that the balloon leaves to the guest, in whole MiB; None for all, as libvirt has it."""
+    """Bytes that the balloon leaves to the guest, in whole MiB; None: all of <memory>."""
     child = node.child("currentMemory")
     now = _bytes(child) if child is not None else None
     if child is None or now is None:
@@ -54,13 +54,13 @@ def current_memory(node: Node, size: int) -> int | None:
     if not now:
         child.error("found 0; accepted: 1 MiB up to <memory>")
     if node.child("memoryBacking/hugepages") is not None:
-        child.error("less than <memory> with huge pages, which the balloon cannot give back; "
-                    "accepted: as much as <memory>")
+        child.error("less than <memory>, but the balloon cannot free huge pages; accepted: the "
+                    "value of <memory>")
     return now
 
 
 def backing(node: Node, size: int) -> Backing:
-    """Locked and immediate take all memory at the start; memfd and shared share it."""
+    """<locked> and immediate mean prealloc; memfd and shared mean shared."""
     shared = node.text("memoryBacking/access/@mode") == "shared" or (
         node.text("memoryBacking/source/@type") == "memfd")
     prealloc = node.child("memoryBacking/locked") is not None or (
@@ -71,7 +71,7 @@ def backing(node: Node, size: int) -> Backing:
 
 
 def _hugepages(node: Node, size: int) -> int | None:
-    """Bytes of a page; 0 for the host's default size."""
+    """The size of a page in bytes; 0 for the host's default."""
     child = node.child("memoryBacking/hugepages")
     if child is None:
         return None
@@ -79,7 +79,7 @@ def _hugepages(node: Node, size: int) -> int | None:
     if not pages:
         return 0
     for more in pages[1:]:
-        more.error("a second <page>; accepted: one (StratoVirt has one kind of page a VM)")
+        more.error("a second <page>; accepted: one (StratoVirt uses one page size per VM)")
     amount, unit = pages[0].number("@size"), pages[0].value("@unit")
     if amount is None:
         if pages[0].raw.get("size") is None:
@@ -87,15 +87,15 @@ def _hugepages(node: Node, size: int) -> int | None:
         return 0
     page = amount * (unit if isinstance(unit, int) else 1024)
     if page < 64 * 1024 or page & (page - 1):
-        pages[0].error(f"found {show_bytes(page)}; accepted: a size of huge pages, such as 2 MiB "
-                       "or 1 GiB")
+        pages[0].error(f"found {show_bytes(page)}; accepted: a huge page size such as 2 MiB or "
+                       "1 GiB")
     elif size % page:
-        pages[0].error(f"<memory> is no multiple of {show_bytes(page)}; accepted: whole pages")
+        pages[0].error(f"<memory> is not a multiple of {show_bytes(page)}; accepted: whole pages")
     return page
 
 
 def vcpus(node: Node) -> int:
-    """The most that there can be."""
+    """The maximum number of processors."""
     child = node.child("vcpu")
     if child is None:
         return 1
@@ -106,7 +106,7 @@ def vcpus(node: Node) -> int:
 
 
 def current_vcpus(node: Node, count: int) -> int | None:
-    """How many are there at first; None for all."""
+    """The number of processors at the start; None: all."""
     child = node.child("vcpu")
     current = child.number("@current") if child is not None else None
     if child is None or current is None or current == count:
@@ -118,12 +118,12 @@ def current_vcpus(node: Node, count: int) -> int | None:
 
 
 def topology(node: Node, count: int) -> Topology | None:
-    """How `count` processors are arranged; StratoVirt's own way where nothing is written."""
+    """How `count` processors are arranged; None for StratoVirt's default."""
     cpu = node.child("cpu")
     if cpu is None:
         return None
     if cpu.text("@mode") == "custom" or any(cpu.child(name) for name in ("model", "feature")):
-        cpu.warn("model and features are ignored: StratoVirt gives the guest the host's processor")
+        cpu.warn("model and features are ignored: StratoVirt passes the host's processor through")
     child = cpu.child("topology")
     if child is None:
         return None
@@ -132,12 +132,12 @@ def topology(node: Node, count: int) -> Topology | None:
     for level in levels:
         product *= level
     if product != count:
-        child.error(f"{product} processors in all; accepted: as many as <vcpu>, {count}")
+        child.error(f"found {product} processors in total; accepted: {count}, as in <vcpu>")
     return Topology(*levels)
 
 
 def iothreads(node: Node) -> tuple[int, ...]:
-    """Their numbers: those that are given, and the lowest free ones up to the count."""
+    """The ids: those in the file, and the lowest free ones up to the count."""
     ids = {found for ids in node.children("iothreadids") for child in ids.children("iothread")
            if (found := child.number("@id")) is not None}
     count = max(node.number("iothreads") or 0, len(ids))
@@ -145,5 +145,5 @@ def iothreads(node: Node) -> tuple[int, ...]:
     while len(ids) < count:
         ids.add(next(free))
     if len(ids) > 8:
-        node.at("iothreadids").error(f"{len(ids)} I/O threads; accepted: up to 8")
+        node.at("iothreadids").error(f"found {len(ids)} I/O threads; accepted: up to 8")
     return tuple(sorted(ids))

@@ -1,7 +1,7 @@
-"""The language of the tables: what an element may hold, of which type, and what is made of it.
+"""The rows of the tables: what an element may contain, of which type, and the verdict on it.
 
-A table is pure data. The reader, its errors, the reference page and the editors' schema all come
-from the same tables, so they cannot disagree.
+A table is pure data. The reader, its errors, the reference page and the schema for editors are all
+made from the same tables, so they agree.
 """
 
 from __future__ import annotations
@@ -12,65 +12,75 @@ from enum import Enum
 from typing import TYPE_CHECKING
 
 from reconciler.domain import value_schema
-from reconciler.domain.value_schema import Form
+from reconciler.domain.value_schema import ValueSchema
 from reconciler.units import nearest, seconds, unit_bytes
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
-_LONGEST_PATH = 4095  # bytes; the kernel's PATH_MAX with its end
+_LONGEST_PATH = 4095  # bytes; the kernel's PATH_MAX less the final 0
 _NUMBER = re.compile(r"[0-9]{1,20}")
 _HEX = re.compile(rf"(0[xX])?[0-9a-fA-F]{{1,{value_schema.LONGEST}}}")
 
 
 class RowVerdict(Enum):
-    """What is made of an element or attribute."""
+    """What the reader does with an element or attribute.
 
-    READ = "read"
-    SILENT = "silent"  # accepted; it changes nothing, or libvirt adds it by itself
-    WARNED = "warned"  # ignored, with one warning: a guest can do without it
-    REFUSED = "refused"  # the guest would miss it, or the operator counts on it
-    LATER = "later"  # not built yet: refused with its line, never dropped
+    ACCEPT: it reads the value, which has an effect here. IGNORE: allowed without a message; it does
+    not change the guest, or libvirt adds it by itself. WARN: ignored, with a warning that says why;
+    the guest works without it. REJECT: an error that says what to do instead, because the guest
+    would miss it or the user relies on it. NOT_YET: an error, because it is not implemented yet.
+    """
+
+    ACCEPT = "accept"
+    IGNORE = "ignore"
+    WARN = "warn"
+    REJECT = "reject"
+    NOT_YET = "not yet"
 
 
 @dataclass(frozen=True, slots=True)
 class Type:
-    """A kind of value: its name for people, and what makes it of a text (or raises ValueError).
+    """A type of value: its name in messages, and the function that parses a text.
 
-    The schema accepts the words, and texts of any of the forms; a test holds `parse` to the same,
-    unless it is said here that the forms cannot tell all, such as a length in bytes.
+    `parse` raises ValueError. The editor schema accepts `words`, and texts that match any of
+    `schemas`; a test holds `parse` to the same, unless `exact` is False, because the schemas cannot
+    express everything that `parse` checks, such as a length in bytes.
     """
 
     name: str
     parse: Callable[[str], object]
     words: tuple[str, ...] = ()
-    forms: tuple[Form, ...] = ()
+    schemas: tuple[ValueSchema, ...] = ()
     exact: bool = True
 
 
 @dataclass(frozen=True, slots=True)
 class Attribute:
-    """An attribute's row."""
+    """The row of an attribute. `because`: the reason of a warning or an error."""
 
     name: str
     type: Type
-    verdict: RowVerdict = RowVerdict.READ
-    message: str = ""
+    verdict: RowVerdict = RowVerdict.ACCEPT
+    because: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Element:
-    """An element's row, with those of all that it may hold."""
+    """The row of an element, with the rows of its attributes and children.
+
+    `many`: it may be repeated. `empty`: its text may be missing. `because`: as in Attribute.
+    """
 
     name: str
     attributes: tuple[Attribute, ...] = ()
     children: tuple[Element, ...] = ()
     text: Type | None = None
     many: bool = False
-    verdict: RowVerdict = RowVerdict.READ
-    message: str = ""
-    empty: bool = False  # its text may be missing
+    verdict: RowVerdict = RowVerdict.ACCEPT
+    because: str = ""
+    empty: bool = False
     by_name: dict[str, Element] = field(default_factory=dict, compare=False, repr=False)
     by_attribute: dict[str, Attribute] = field(default_factory=dict, compare=False, repr=False)
 
@@ -81,44 +91,33 @@ class Element:
 
 def element(name: str, *entries: Attribute | Element, text: Type | None = None,
             many: bool = False, empty: bool = False) -> Element:
-    """A row that is read."""
+    """The row of an element that is read."""
     return Element(name, tuple(e for e in entries if isinstance(e, Attribute)),
                    tuple(e for e in entries if isinstance(e, Element)), text, many, empty=empty)
 
 
-def silent(*names: str) -> tuple[Element, ...]:
-    """Elements that change nothing."""
-    return tuple(Element(name, many=True, verdict=RowVerdict.SILENT) for name in names)
+# In the three functions below a name that begins with @ is an attribute's, any other an element's.
 
 
-def warned(name: str, message: str) -> Element:
-    """An element that is ignored with a warning."""
-    return Element(name, many=True, verdict=RowVerdict.WARNED, message=message)
+def ignore(*names: str) -> tuple[Attribute | Element, ...]:
+    """Rows that are allowed and have no effect."""
+    return tuple(_row(name, RowVerdict.IGNORE, "") for name in names)
 
 
-def refused(name: str, message: str) -> Element:
-    """An element that is an error, and what to do instead."""
-    return Element(name, many=True, verdict=RowVerdict.REFUSED, message=message)
+def warn(name: str, because: str) -> Attribute | Element:
+    """A row that is ignored with a warning."""
+    return _row(name, RowVerdict.WARN, because)
 
 
-def later(name: str) -> Element:
-    """An element that a later version reads."""
-    return Element(name, many=True, verdict=RowVerdict.LATER)
+def reject(name: str, because: str) -> Attribute | Element:
+    """A row that is an error; `because` also says what to do instead."""
+    return _row(name, RowVerdict.REJECT, because)
 
 
-def quiet(*names: str) -> tuple[Attribute, ...]:
-    """Attributes that change nothing."""
-    return tuple(Attribute(name, ANY, RowVerdict.SILENT) for name in names)
-
-
-def dropped(name: str, message: str) -> Attribute:
-    """An attribute that is ignored with a warning."""
-    return Attribute(name, ANY, RowVerdict.WARNED, message)
-
-
-def denied(name: str, message: str) -> Attribute:
-    """An attribute that is an error."""
-    return Attribute(name, ANY, RowVerdict.REFUSED, message)
+def _row(name: str, verdict: RowVerdict, because: str) -> Attribute | Element:
+    if name.startswith("@"):
+        return Attribute(name[1:], ANY, verdict, because)
+    return Element(name, many=True, verdict=verdict, because=because)
 
 
 # Types
@@ -146,7 +145,7 @@ def number(low: int, high: int) -> Type:
             raise ValueError(f"found '{text}'; accepted: {name}")
         return int(text)
 
-    return Type(name, parse, forms=(Form(_NUMBER.pattern, "integer", low, high),))
+    return Type(name, parse, schemas=(ValueSchema(_NUMBER.pattern, "integer", low, high),))
 
 
 def hexadecimal(high: int) -> Type:
@@ -161,7 +160,7 @@ def hexadecimal(high: int) -> Type:
             raise ValueError(f"found '{text}'; accepted: {name}")
         return value
 
-    return Type(name, parse, forms=value_schema.address(high))
+    return Type(name, parse, schemas=value_schema.address(high))
 
 
 def matching(pattern: str, name: str) -> Type:
@@ -173,11 +172,11 @@ def matching(pattern: str, name: str) -> Type:
             raise ValueError(f"found '{text}'; accepted: {name}")
         return text
 
-    return Type(name, parse, forms=(Form(pattern),))
+    return Type(name, parse, schemas=(ValueSchema(pattern),))
 
 
 def flag(yes: str, no: str) -> Type:
-    """One of two words, as a truth."""
+    """One of two words, as a bool."""
     words = {yes: True, no: False}
 
     def parse(text: str) -> bool:
@@ -189,36 +188,36 @@ def flag(yes: str, no: str) -> Type:
 
 
 def _passed(text: str) -> str:
-    """Text that becomes a whole argument of StratoVirt's."""
+    """Text that becomes an argument of its own."""
     if not text:
-        raise ValueError("found nothing; accepted: a value")
+        raise ValueError("found an empty value; accepted: a value")
     if _CONTROL.search(text):
         raise ValueError(f"found {text!r}; accepted: no control characters")
     if text.startswith("-"):
-        raise ValueError(f"found '{text}'; accepted: no leading '-' (StratoVirt would take it for "
-                         "an option)")
+        raise ValueError(f"found '{text}'; accepted: no leading '-' (StratoVirt would parse it "
+                         "as an option)")
     return text
 
 
 def _option(text: str) -> str:
-    """Text that will stand inside an option list, which StratoVirt splits at each , and =."""
+    """Text within an option list, which StratoVirt splits at every , and =."""
     if "," in text or "=" in text:
-        raise ValueError(f"found '{text}'; accepted: no ',' and no '=' (StratoVirt has no escape "
-                         "for them)")
+        raise ValueError(f"found '{text}'; accepted: no ',' and no '=' (StratoVirt cannot escape "
+                         "them)")
     return _passed(text)
 
 
 def _path(text: str) -> str:
-    """Text that names a file, in an option list."""
+    """A path within an option list."""
     if len(text.encode()) > _LONGEST_PATH:
         raise ValueError(f"found {len(text.encode())} bytes; accepted: up to {_LONGEST_PATH}")
     return _option(text)
 
 
 def _free(text: str) -> str:
-    """Text for people."""
+    """Free text."""
     if _CONTROL.search(text.replace("\n", "").replace("\t", "")):
-        raise ValueError("control characters; accepted: text")
+        raise ValueError("found control characters; accepted: text without them")
     return text
 
 
@@ -231,15 +230,16 @@ def _unit(text: str) -> int:
 
 
 _NO_OPTION = (value_schema.without(",=", first=r"\-"),)
-ANY = Type("anything", _free, forms=(value_schema.FREE, value_schema.NOTHING))
-TEXT = Type("text", _free, forms=(value_schema.FREE, value_schema.NOTHING))
-PASSED = Type("text without a leading '-'", _passed, forms=(value_schema.without("", first=r"\-"),))
-OPTION = Type("text without ',' and '='", _option, forms=_NO_OPTION)
-PATH = Type("a path without ',' and '='", _path, forms=_NO_OPTION, exact=False)
-DURATION = Type("500ms, 10s, 5m, 1h, 2d", _duration, forms=(value_schema.DURATION,))
-UNIT = Type("b, KiB, MiB, GiB, …", _unit, forms=(value_schema.UNIT,))
+ANY = Type("anything", _free, schemas=(value_schema.FREE, value_schema.NOTHING))
+TEXT = Type("text", _free, schemas=(value_schema.FREE, value_schema.NOTHING))
+PASSED = Type("text without a leading '-'", _passed,
+              schemas=(value_schema.without("", first=r"\-"),))
+OPTION = Type("text without ',' and '='", _option, schemas=_NO_OPTION)
+PATH = Type("a path without ',' and '='", _path, schemas=_NO_OPTION, exact=False)
+DURATION = Type("500ms, 10s, 5m, 1h, 2d", _duration, schemas=(value_schema.DURATION,))
+UNIT = Type("b, KiB, MiB, GiB, …", _unit, schemas=(value_schema.UNIT,))
 YES_NO = flag("yes", "no")
 ON_OFF = flag("on", "off")
 ALIAS = matching(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,63}", "letters, digits, _ . -, up to 64")
 BRIDGE_OR_TAP = matching(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,14}",
-                         "letters, digits, _ . -, up to 15 (a name of a network interface)")
+                         "letters, digits, _ . -, up to 15 (the name of a network interface)")

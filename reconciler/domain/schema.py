@@ -1,10 +1,10 @@
-"""The schema of the domain file for editors, made from the tables that the reader reads by.
+"""The schema of the domain file for editors, made from the reader's tables.
 
     python -m reconciler.domain.schema > contrib/domain.rng
 
-It is RELAX NG, since only that can say "in any order". It says what `walk` says: names, how many,
-and each value by itself; what takes several values to see stays the reader's. A test holds the file
-to the tables, another one the schema to the reader; `validate` compares the two on every file.
+It is RELAX NG, which can express "in any order". It checks what `walk` checks: names, how often
+they occur, and each value by itself; only the reader checks values against each other. Tests
+compare the file with the tables, and the schema with the reader; `validate` does so on every file.
 """
 
 from __future__ import annotations
@@ -21,16 +21,16 @@ from reconciler.domain.table import DOMAIN
 
 if TYPE_CHECKING:
     from reconciler.domain.rules import Attribute, Type
-    from reconciler.domain.value_schema import Form
+    from reconciler.domain.value_schema import ValueSchema
 
 RELAXNG = "http://relaxng.org/ns/structure/1.0"
 NOTES = "http://relaxng.org/ns/compatibility/annotations/1.0"
 DATATYPES = "http://www.w3.org/2001/XMLSchema-datatypes"
 _SPACE = r"[ \t\r\n]*"
-_METADATA = "metadata"  # a silent row, but for our own element
+_METADATA = "metadata"  # ignored by the table, except <reconcile>
 _HEAD = " Made from the reader's tables by `python -m reconciler.domain.schema`; do not edit. "
-_NOTES = {RowVerdict.SILENT: "Accepted; it changes nothing.", RowVerdict.WARNED: "Ignored: {}."}
-# Our own row may stand in one <metadata>, which may have others before and after it.
+_NOTES = {RowVerdict.IGNORE: "Allowed; it has no effect.", RowVerdict.WARN: "Ignored: {}."}
+# One <metadata> may contain <reconcile>; others may come before and after it.
 _COMMON = f"""
 <grammar xmlns='{RELAXNG}'>
 <define name='anything'>
@@ -59,7 +59,7 @@ def text() -> str:
     root = grammar()
     etree.indent(root, " ")
     found = etree.tostring(root, encoding="unicode")
-    # A character that nobody sees in an editor is written by its number.
+    # DEL is invisible in editors, so it is written as a character reference.
     return ("<?xml version='1.0' encoding='utf-8'?>\n" + found.replace("\x7f", "&#127;") + "\n")
 
 
@@ -69,7 +69,7 @@ def compiled() -> etree.RelaxNG:
 
 
 def grammar(domain: Element = DOMAIN, ours: Element = RULE) -> etree._Element:
-    """The schema as a tree; a row that several elements share is defined once."""
+    """The schema as a tree; rows that several elements share are defined once."""
     root = etree.fromstring(f"<grammar xmlns='{RELAXNG}' xmlns:a='{NOTES}' xmlns:r='{URN}' "
                             f"datatypeLibrary='{DATATYPES}'/>")
     root.append(etree.Comment(_HEAD))
@@ -78,14 +78,14 @@ def grammar(domain: Element = DOMAIN, ours: Element = RULE) -> etree._Element:
 
 
 class _Writer:
-    """Adds definitions to a grammar, one for each row that is read."""
+    """Adds definitions to a grammar, one for each accepted row."""
 
     def __init__(self, root: etree._Element) -> None:
         self.root = root
         self.names: dict[Element, str] = {}
 
     def write(self, domain: Element, ours: Element) -> None:
-        """Everything, in the order of the tables."""
+        """Write all definitions, in the order of the tables."""
         start = _inside(self.root, "start")
         _inside(start, "ref", name=self.define(domain, ""))
         common = etree.fromstring(_COMMON.format(ours=self.define(ours, _METADATA)).replace(
@@ -93,7 +93,7 @@ class _Writer:
         self.root.extend(list(common))
 
     def define(self, rule: Element, parent: str) -> str:
-        """The name of a row's definition, which is written if it is a new one."""
+        """The name of a row's definition, which is written the first time."""
         if rule in self.names:
             return self.names[rule]
         local = _local(rule)
@@ -101,12 +101,12 @@ class _Writer:
         element = _inside(_inside(self.root, "define", name=name), "element", name=local)
         if rule.name != local:
             element.set("ns", rule.name[1:].partition("}")[0])
-        _note(element, rule.verdict, rule.message or (rule.text.name if rule.text else ""))
+        _note(element, rule.verdict, rule.because or (rule.text.name if rule.text else ""))
         self.fill(element, rule, name)
         return name
 
     def fill(self, element: etree._Element, rule: Element, name: str) -> None:
-        """What an element holds: attributes, then text, or else children, in any order."""
+        """Write the content of an element: attributes, then text or children in any order."""
         children = [child for child in rule.by_name.values() if _is_there(child)]
         assert rule.text is None or rule.empty or not children, f"{name}: text is always needed"
         attributes = [row for row in rule.by_attribute.values() if _is_there(row)]
@@ -123,58 +123,58 @@ class _Writer:
             _inside(element, "empty")
 
     def child(self, parent: etree._Element, rule: Element, name: str) -> None:
-        """A child, as often as its row allows."""
+        """Write a child, as often as its row allows."""
         if rule.name == _METADATA:
             _inside(parent, "ref", name=_METADATA)
             return
         times = _inside(parent, "zeroOrMore" if rule.many else "optional")
-        if rule.verdict is RowVerdict.READ:
+        if rule.verdict is RowVerdict.ACCEPT:
             _inside(times, "ref", name=self.define(rule, name))
             return
         element = _inside(times, "element", name=_local(rule))
-        _note(element, rule.verdict, rule.message)
+        _note(element, rule.verdict, rule.because)
         _inside(element, "ref", name="anything")
 
 
 def _is_there(row: Element | Attribute) -> bool:
-    """Whether a file may have it: what is refused, now or always, is not in the schema."""
-    return row.verdict in (RowVerdict.READ, RowVerdict.SILENT, RowVerdict.WARNED)
+    """Whether a file may have it: rejected rows are not in the schema."""
+    return row.verdict in (RowVerdict.ACCEPT, RowVerdict.IGNORE, RowVerdict.WARN)
 
 
 def _attribute(parent: etree._Element, rule: Attribute) -> None:
     attribute = _inside(parent, "attribute", name=rule.name)
-    read = rule.verdict is RowVerdict.READ
-    _note(attribute, rule.verdict, rule.type.name if read else rule.message)
+    read = rule.verdict is RowVerdict.ACCEPT
+    _note(attribute, rule.verdict, rule.type.name if read else rule.because)
     if read:
         _value(attribute, rule.type)
 
 
 def _value(parent: etree._Element, kind: Type) -> None:
-    """The words and forms of a type; whitespace around a value means nothing, as in libvirt."""
-    if not kind.words and not kind.forms:
+    """Write the words and patterns of a type; space around values is ignored, as in libvirt."""
+    if not kind.words and not kind.schemas:
         _inside(parent, "text")
-    if len(kind.words) + len(kind.forms) > 1:
+    if len(kind.words) + len(kind.schemas) > 1:
         parent = _inside(parent, "choice")
     for word in kind.words:
         _inside(parent, "value").text = word  # of the type `token`, which is trimmed
-    for form in kind.forms:
-        _data(parent, form)
+    for schema in kind.schemas:
+        _data(parent, schema)
 
 
-def _data(parent: etree._Element, form: Form) -> None:
-    data = _inside(parent, "data", type=form.datatype)
-    for name, value in (("minInclusive", form.low), ("maxInclusive", form.high)):
+def _data(parent: etree._Element, schema: ValueSchema) -> None:
+    data = _inside(parent, "data", type=schema.datatype)
+    for name, value in (("minInclusive", schema.low), ("maxInclusive", schema.high)):
         if value is not None:
             _inside(data, "param", name=name).text = str(value)
-    # A dash at the end of a class is one to Python, to XML Schema only behind a backslash.
-    pattern = re.sub(r"(?<!\\)-\]", r"\\-]", form.pattern)
+    # A dash at the end of a character class needs a backslash in XML Schema, in Python it does not.
+    pattern = re.sub(r"(?<!\\)-\]", r"\\-]", schema.pattern)
     _inside(data, "param", name="pattern").text = f"{_SPACE}({pattern}){_SPACE}" if pattern else (
         _SPACE)
 
 
-def _note(parent: etree._Element, verdict: RowVerdict, said: str) -> None:
-    """What an editor shows beside the name."""
-    note = _NOTES.get(verdict, "Accepted: {}." if said else "").format(said)
+def _note(parent: etree._Element, verdict: RowVerdict, text_: str) -> None:
+    """The documentation that an editor shows."""
+    note = _NOTES.get(verdict, "Accepted: {}." if text_ else "").format(text_)
     if note:
         etree.SubElement(parent, f"{{{NOTES}}}documentation").text = re.sub(r"\.\.$", ".", note)
 

@@ -1,7 +1,7 @@
-"""Holds the reader and the schema against each other, for one file.
+"""Compares the verdicts of the reader and of the schema on a file.
 
-Both come from the same tables, so a file about which they disagree shows a fault of ours: editors
-praise what we refuse, or the other way round. `validate` looks at every file, tests at many more.
+Both are made from the same tables, so a disagreement is a bug: an editor would accept a file that
+the reader rejects, or the reverse. `validate` compares them on every file, tests on many more.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from lxml import etree
 
-from reconciler.domain.metadata import FAMILY, RULE, URN, element
+from reconciler.domain.metadata import FAMILY, RULE, URN, reconcile_element
 from reconciler.domain.model import InvalidDomain
 from reconciler.domain.rules import RowVerdict
 from reconciler.domain.table import DOMAIN
@@ -24,25 +24,25 @@ if TYPE_CHECKING:
 
 
 def faults(files: Mapping[str, bytes], schema: etree.RelaxNG) -> tuple[str, ...]:
-    """All disagreements, each with its file."""
+    """All disagreements, with their files."""
     found = ((file, disagreement(data, file, schema)) for file, data in files.items())
     return tuple(f"{file}: {problem}" for file, problem in found if problem is not None)
 
 
 def disagreement(data: bytes, file: str, schema: etree.RelaxNG) -> str | None:
-    """What reader and schema say differently of a file, or None."""
+    """The disagreement of reader and schema about a file, or None."""
     try:
         root = parse(data, file)
     except InvalidDomain:
-        return None  # no XML: nobody has a table for that
+        return None  # not XML, so the tables do not apply
     problem = structure(root, file)
     try:
         accepts = schema.validate(root)
     except etree.RelaxNGError:
-        return None  # too much for the validator, which says nothing of the file
+        return None  # too complex for the validator
     if accepts == (problem is None) or _of_another_version(root):
         return None
-    if accepts and any(untold(Node(found, rule, Report(file), "")) for found, rule in (
+    if accepts and any(inexpressible_error(Node(found, rule, Report(file), "")) for found, rule in (
             (root, DOMAIN), *((ours, RULE) for ours in root.iterfind(f"metadata/{RULE.name}")))):
         return None
     if problem is None:
@@ -51,12 +51,12 @@ def disagreement(data: bytes, file: str, schema: etree.RelaxNG) -> str | None:
 
 
 def structure(root: etree._Element, file: str) -> Problem | None:
-    """The first error in names, counts and single values: all that a schema can say, too."""
+    """The first error in names, counts and single values, which a schema can find, too."""
     report = Report(file)
     domain = Node(root, DOMAIN, report, "domain")
     try:
         walk(domain)
-        ours = element(domain)
+        ours = reconcile_element(domain)
         if ours is not None:
             walk(ours)
     except InvalidDomain as error:
@@ -64,20 +64,20 @@ def structure(root: etree._Element, file: str) -> Problem | None:
     return next((problem for problem in report.problems if not problem.warning), None)
 
 
-def untold(node: Node) -> bool:
-    """Whether a value somewhere below is wrong in a way that the forms of its type cannot tell."""
+def inexpressible_error(node: Node) -> bool:
+    """Whether a value below is wrong in a way that the schemas of its type cannot express."""
     values = [(row.type, node.raw.get(name)) for name, row in node.rule.by_attribute.items()
-              if row.verdict is RowVerdict.READ]
+              if row.verdict is RowVerdict.ACCEPT]
     if node.rule.text is not None:
         values.append((node.rule.text, node.raw.text))
-    children = (child for name, row in node.rule.by_name.items() if row.verdict is RowVerdict.READ
+    children = (child for name, row in node.rule.by_name.items() if row.verdict is RowVerdict.ACCEPT
                 for child in node.children(name))
     return any(value is not None and _wrong(kind, value) for kind, value in values) or any(
-        untold(child) for child in children)
+        inexpressible_error(child) for child in children)
 
 
 def _wrong(kind: Type, value: str) -> bool:
-    if kind.exact and (kind.words or kind.forms):
+    if kind.exact and (kind.words or kind.schemas):
         return False
     try:
         kind.parse(value.strip(" \t\r\n"))
@@ -87,7 +87,7 @@ def _wrong(kind: Type, value: str) -> bool:
 
 
 def _of_another_version(root: etree._Element) -> bool:
-    """Whether <metadata> has a namespace that ours begins: no schema can refuse all of those."""
+    """Whether <metadata> has another version of our namespace: a schema cannot reject them all."""
     return any(str(child.tag).startswith(f"{{{FAMILY}") and not
                str(child.tag).startswith(f"{{{URN}}}")
                for child in root.iterfind("metadata/*"))

@@ -1,9 +1,9 @@
-"""What may be replaced in a parsed file: `${NAME}` of the host's variables, and `{index}`.
+"""Substitution in a parsed file: `${NAME}` by the host's variables, and `{index}`.
 
-Between the parse and the reader, on values of attributes and texts of elements alone, so what is
-put in can never become markup; the reader then checks it as if it were written (rule 11). There is
-no template language, and a value that was put in is not looked at for variables again. What other
-namespaces have in <metadata> is theirs.
+Between the parser and the reader, in attribute values and texts only, so that values never become
+markup; the reader then checks the result like any file (rule 11). There is no template language,
+and substituted values are not searched for variables again. Elements of foreign namespaces in
+<metadata> stay as they are.
 """
 
 from __future__ import annotations
@@ -30,15 +30,15 @@ _LONGEST_SHOWN = 40
 
 @dataclass(frozen=True, slots=True)
 class Variables:
-    """What a host's configuration gives to its files; `strict`: an unknown one is an error."""
+    """The variables of a host's configuration; `strict`: unknown names are errors."""
 
     values: tuple[tuple[str, str], ...] = ()
     strict: bool = True
 
 
 @dataclass(slots=True)
-class Filling:
-    """Puts variables into one file's tree. `used`: what for, in the order of the file."""
+class Substitution:
+    """Substitutes variables in one file's tree. `used`: names and values in the file's order."""
 
     variables: Variables
     report: Report
@@ -47,18 +47,18 @@ class Filling:
     _length: int = 0
 
     def fill(self, root: etree._Element) -> None:
-        """Every value; what is wrong goes into the report."""
+        """Substitute in every value; errors go into the report."""
         known = dict(self.variables.values)
-        _replace(root, "${", lambda raw, name, text: self._filled(raw, name, text, known),
+        _replace(root, "${", lambda raw, name, text: self._substituted(raw, name, text, known),
                  self.report)
 
-    def _filled(self, raw: etree._Element, name: str, text: str, known: dict[str, str]) -> str:
+    def _substituted(self, raw: etree._Element, name: str, text: str, known: dict[str, str]) -> str:
 
         def one(found: re.Match[str]) -> str:
             value = self._value(raw, name, found, known)
             self._length += len(value)
             if self._length > LONGEST:
-                self._wrong(raw, name, f"more than {LONGEST} characters with its variables; "
+                self._wrong(raw, name, f"more than {LONGEST} characters after substitution; "
                                        "accepted: fewer")
                 return ""
             return value
@@ -75,8 +75,8 @@ class Filling:
         if variable is None:
             if self.variables.strict:
                 self._wrong(raw, name, f"found '{found.string[found.start():][:_LONGEST_SHOWN]}', "
-                                       "which is no ${NAME}; accepted: ${NAME}, and $${ for the "
-                                       "characters themselves")
+                            "which is not ${NAME}; accepted: ${NAME}, or $${ for a "
+                            "literal ${")
             return found[0]
         self.used[variable] = known.get(variable)
         if variable not in known and self.variables.strict:
@@ -85,7 +85,7 @@ class Filling:
             there = f"those of source.variables: {', '.join(known)}" if known else (
                 "none, since source.variables is empty")
             self._wrong(raw, name, f"no variable '{variable[:_LONGEST_SHOWN]}'{near}; accepted: "
-                                   f"{there} ($${{NAME}} is for the characters themselves)")
+                        f"{there} ($${{NAME}} for a literal ${{NAME}})")
         return known.get(variable, found[0])
 
     def _wrong(self, raw: etree._Element, name: str, message: str) -> None:
@@ -93,24 +93,24 @@ class Filling:
 
 
 def set_index(root: etree._Element, index: int, report: Report) -> None:
-    """Put a number where {index} stands; {{index}} is {index} itself."""
+    """Replace {index} by a number; {{index}} is a literal {index}."""
     _replace(root, "{index}",
              lambda raw, name, text: _INDEX.sub(lambda found: found[1] or str(index), text),
              report)
 
 
 def has_index(text: str) -> bool:
-    """Whether a text differs from one index to the next."""
+    """Whether the text contains {index}."""
     return any(found[1] is None for found in _INDEX.finditer(text))
 
 
 def literal(text: str) -> str:
-    """A whole file's text in which every ${ is meant as it stands."""
+    """The text of a file with every ${ escaped."""
     return text.replace("${", "$${")
 
 
-def ours(root: etree._Element) -> Iterator[etree._Element]:
-    """Every element but those of other namespaces, in the order of the file."""
+def own_elements(root: etree._Element) -> Iterator[etree._Element]:
+    """Every element except those of foreign namespaces, in the order of the file."""
     waiting = [root]
     while waiting:
         raw = waiting.pop()
@@ -121,7 +121,7 @@ def ours(root: etree._Element) -> Iterator[etree._Element]:
 
 
 def path_of(raw: etree._Element, attribute: str = "") -> str:
-    """As the reader names it: domain/devices/disk[2]/source/@file."""
+    """The element path, as the reader writes it: domain/devices/disk[2]/source/@file."""
     steps = []
     here: etree._Element | None = raw
     while here is not None:
@@ -135,8 +135,8 @@ def path_of(raw: etree._Element, attribute: str = "") -> str:
 
 def _replace(root: etree._Element, mark: str, fresh: Callable[[etree._Element, str, str], str],
              report: Report) -> None:
-    """Give every value that has the mark to `fresh`, by its element and attribute (or none)."""
-    for raw in ours(root):
+    """Replace every value that contains the mark by `fresh(element, attribute or "", value)`."""
+    for raw in own_elements(root):
         for name, value in [(str(k), str(v)) for k, v in raw.attrib.items() if mark in str(v)]:
             _set(raw, name, fresh(raw, name, value), report)
         if raw.text is not None and mark in raw.text:
@@ -151,5 +151,5 @@ def _set(raw: etree._Element, attribute: str, value: str, report: Report) -> Non
             raw.text = value
     except ValueError:
         report.add(report.line_of(raw), path_of(raw, attribute),
-                   f"found {value[:_LONGEST_SHOWN]!r} with its variables; accepted: no control "
+                   f"found {value[:_LONGEST_SHOWN]!r} after substitution; accepted: no control "
                    "characters")

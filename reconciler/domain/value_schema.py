@@ -1,7 +1,7 @@
-r"""What a schema can say of a value: the other half of the types in rules.py.
+r"""The values that the schema for editors accepts: the other half of the types in rules.py.
 
-A type's `parse` decides when a file is read; its forms tell editors the same in advance. Patterns
-are of the part that `re` and XML Schema share: no anchors, no \s, no \d.
+When a file is read, a type's `parse` decides; its value schemas express the same for editors.
+Patterns use what `re` and XML Schema have in common: no anchors, no \s, no \d.
 """
 
 from __future__ import annotations
@@ -10,14 +10,14 @@ from dataclasses import dataclass
 
 LONGEST = 8  # digits of an address
 DECIMAL, HEXADECIMAL = "0123456789", "0123456789abcdef"
-_BREAKS = r"\t\n\r"  # of what is not printed, XML lets these and DEL into a file
+_BREAKS = r"\t\n\r"  # the control characters that XML allows, besides DEL
 _SPACE = f" {_BREAKS}"
 _DELETE = "\x7f"
 
 
 @dataclass(frozen=True, slots=True)
-class Form:
-    """A datatype of XML Schema's, a pattern, and for numbers the least and the most."""
+class ValueSchema:
+    """An XML Schema datatype with a pattern and, for numbers, the range."""
 
     pattern: str
     datatype: str = "string"
@@ -25,30 +25,30 @@ class Form:
     high: int | None = None
 
 
-# What a message may hold. It ends in what is not space, since it is trimmed: a pattern that could
-# take the same space twice is tried in every way, which takes minutes.
-FREE = Form(rf"[^{_SPACE}{_DELETE}]([^\r{_DELETE}]*[^{_SPACE}{_DELETE}])?")
-NOTHING = Form("")
-DURATION = Form("[0-9]{1,9}(ms|s|m|h|d)")
-UNIT = Form("[kKmMgGtTpPeE]([iI]?[bB])?|[bB]([yY][tT][eE][sS]?)?")
+# Free text. It does not end in a space, since values are trimmed: with a pattern that can match the
+# same space in two ways, backtracking takes minutes.
+FREE = ValueSchema(rf"[^{_SPACE}{_DELETE}]([^\r{_DELETE}]*[^{_SPACE}{_DELETE}])?")
+NOTHING = ValueSchema("")
+DURATION = ValueSchema("[0-9]{1,9}(ms|s|m|h|d)")
+UNIT = ValueSchema("[kKmMgGtTpPeE]([iI]?[bB])?|[bB]([yY][tT][eE][sS]?)?")
 
 
-def without(letters: str, first: str) -> Form:
-    """Printable text without these letters, which does not begin with one of `first`, either."""
-    return Form(f"[^{first}{letters}{_SPACE}{_DELETE}]([^{letters}{_BREAKS}{_DELETE}]*"
-                f"[^{letters}{_SPACE}{_DELETE}])?")
+def without(letters: str, first: str) -> ValueSchema:
+    """Printable text without these letters that does not begin with one of `first` either."""
+    return ValueSchema(f"[^{first}{letters}{_SPACE}{_DELETE}]([^{letters}{_BREAKS}{_DELETE}]*"
+                       f"[^{letters}{_SPACE}{_DELETE}])?")
 
 
-def address(high: int) -> tuple[Form, ...]:
-    """Numbers as libvirt writes them in addresses: hexadecimal with or without 0x, or decimal."""
-    return (Form(f"(0[xX])?({_up_to(f'{high:x}', HEXADECIMAL)})"),
-            Form(_up_to(str(high), DECIMAL)))
+def address(high: int) -> tuple[ValueSchema, ...]:
+    """Numbers as libvirt writes them in addresses: hexadecimal, with or without 0x, or decimal."""
+    return (ValueSchema(f"(0[xX])?({_up_to(f'{high:x}', HEXADECIMAL)})"),
+            ValueSchema(_up_to(str(high), DECIMAL)))
 
 
 def _up_to(highest: str, digits: str) -> str:
-    """The pattern of all numbers of up to eight digits that are not over the highest.
+    """The pattern of all numbers of up to eight digits up to the highest.
 
-    Nothing is counted, as in 0{0,6}: libxml2 miscounts where what follows may begin with a 0, too.
+    Without counts such as 0{0,6}: libxml2 miscounts if the rest may begin with a 0, too.
     """
     any_ = _class(digits)
     shorter = any_ + f"{any_}?" * (len(highest) - 2) + "|" if len(highest) > 1 else ""
@@ -56,7 +56,7 @@ def _up_to(highest: str, digits: str) -> str:
 
 
 def _as_long(highest: str, digits: str) -> str:
-    """The pattern of all numbers of as many digits that are not over the highest."""
+    """The pattern of all numbers with as many digits as the highest, up to it."""
     if highest == digits[-1] * len(highest):
         return _class(digits) * len(highest)
     first, rest = digits.index(highest[0]), highest[1:]
@@ -67,7 +67,7 @@ def _as_long(highest: str, digits: str) -> str:
 
 
 def _class(digits: str) -> str:
-    """One of these digits, in either case."""
+    """The character class of these digits, in either case."""
     numbers = [digit for digit in digits if digit.isdecimal()]
     letters = [digit for digit in digits if digit.isalpha()]
     spans = [(found[0], found[-1]) for found in (numbers, letters) if found]

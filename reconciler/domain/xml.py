@@ -1,7 +1,7 @@
-"""From bytes to checked nodes: the safe parse, and an element together with its row of the table.
+"""From bytes to checked nodes: safe parsing, and elements together with their rows of the table.
 
-One walk over the whole tree reports every unknown name and every wrong value, all at once; whoever
-reads values afterwards gets only right ones, and reports only what takes several values to see.
+The walk over the tree reports every unknown name and every wrong value at once. Readers that run
+afterwards get valid values only, and report errors that concern several values.
 """
 
 from __future__ import annotations
@@ -22,56 +22,57 @@ if TYPE_CHECKING:
 
 LONGEST = 1 << 20
 DEEPEST = 64
-MOST_ELEMENTS = 5_000  # a full pcie.0 has 3,000; what is over it would only cost time
-MOST_ATTRIBUTES = 100  # of one element; lxml looks each up among all of them
+MOST_ELEMENTS = 5_000  # a file that fills pcie.0 has about 3,000
+MOST_ATTRIBUTES = 100  # of one element; lxml takes quadratic time for them
 MOST_ERRORS = 100
 _LONGEST_MESSAGE = 800
-_LONGEST_NAME = 40  # looking for what is near a longer one takes too long
+_LONGEST_NAME = 40  # of names that suggestions are computed for, because of the time
 _METADATA = "metadata"
-_LATER = "is not built yet"
-_SPACE = " \t\r\n"  # XML's: what Python strips more is part of a value, as in the schema
-_CONFLICT = re.compile(rb"^<<<<<<<(?= |\r?$)", re.MULTILINE)  # as git writes it into a work tree
-_USEFUL = (RowVerdict.READ, RowVerdict.LATER)  # what is worth a hint: that which means something
-# An instruction counts wherever it stands, before the root, too.
-_HARMFUL = ((etree.XPath("/*" * (DEEPEST + 1)), f"nested over {DEEPEST} deep"),
-            (etree.XPath(f"(//*)[{MOST_ELEMENTS + 1}]"), f"over {MOST_ELEMENTS} elements"),
-            (etree.XPath(f"//*[@*[{MOST_ATTRIBUTES + 1}]]"), f"over {MOST_ATTRIBUTES} attributes"),
+_NOT_YET = "is not implemented yet"
+_SPACE = " \t\r\n"  # XML's; other characters that str.strip() removes belong to the value
+_CONFLICT = re.compile(rb"^<<<<<<<(?= |\r?$)", re.MULTILINE)  # git's marker of a merge conflict
+_SUGGESTED = (RowVerdict.ACCEPT, RowVerdict.NOT_YET)  # listed as accepted in messages
+# The last one also finds instructions before the root element.
+_HARMFUL = ((etree.XPath("/*" * (DEEPEST + 1)), f"elements nested more than {DEEPEST} levels deep"),
+            (etree.XPath(f"(//*)[{MOST_ELEMENTS + 1}]"), f"more than {MOST_ELEMENTS} elements"),
+            (etree.XPath(f"//*[@*[{MOST_ATTRIBUTES + 1}]]"),
+             f"an element with more than {MOST_ATTRIBUTES} attributes"),
             (etree.XPath("//processing-instruction()"),
-             "a processing instruction is refused always"))
+             "processing instructions are not allowed"))
 
 
 @dataclass(slots=True)
 class Report:
-    """Where the problems of one file are gathered."""
+    """Collects the problems of one file."""
 
     file: str
     lenient: bool = False
     problems: list[Problem] = field(default_factory=list)
     errors: int = 0
-    # Elements that came from another file, which is named. Held here, each stays the same object.
+    # The file of elements from another one. lxml keeps their identity while they are referenced.
     origins: Mapping[etree._Element, str] = field(default_factory=dict)
 
     def add(self, line: int, path: str, message: str, *, warning: bool = False,
             reason: str = "InvalidDefinition") -> None:
-        """Note one problem; after a hundred errors nobody reads on, and neither do we."""
-        if len(message) > _LONGEST_MESSAGE:  # what was found and what is accepted stand at the ends
+        """Add a problem; raises InvalidDomain after MOST_ERRORS errors."""
+        if len(message) > _LONGEST_MESSAGE:  # keep both ends: what was found, what is accepted
             message = f"{message[:200]} … {message[-300:]}"
         self.problems.append(Problem(*located(self.file, line), path, message, warning, reason))
         self.errors += not warning
         if self.errors > MOST_ERRORS:
             found = tuple(problem for problem in self.problems if not problem.warning)
             last = Problem(*located(self.file, line), "", f"more than {MOST_ERRORS} errors; the "
-                           "rest was not looked at")
+                           "rest of the file was not checked")
             raise InvalidDomain((*found[:MOST_ERRORS], last))
 
     def line_of(self, raw: etree._Element) -> int:
-        """Where an element stands, in whichever file."""
+        """The line of an element, in whichever file it is from."""
         file = self.origins.get(raw) if self.origins else None
         return line_of(raw) if file is None else Line(line_of(raw), file)
 
 
 class Node:
-    """An element with its row, its place in the file, and the report."""
+    """An element with its row, its path in the file, and the report."""
 
     __slots__ = ("path", "raw", "report", "rule")
 
@@ -83,37 +84,37 @@ class Node:
 
     @property
     def line(self) -> int:
-        """Where it stands in the file."""
+        """Its line in the file."""
         return self.report.line_of(self.raw)
 
     def error(self, message: str, reason: str = "InvalidDefinition") -> None:
-        """Report an error here; reading goes on."""
+        """Report an error at this element; reading continues."""
         self.report.add(self.line, self.path, message, reason=reason)
 
     def warn(self, message: str) -> None:
-        """Report something that a guest can do without."""
+        """Report a warning at this element."""
         self.report.add(self.line, self.path, message, warning=True)
 
     def children(self, name: str) -> Iterator[Node]:
-        """The child elements of a name."""
+        """The child elements with this name."""
         rule = self.rule.by_name[name]
         for index, raw in enumerate(self.raw.iterchildren(name), 1):
             place = f"[{index}]" if rule.many else ""
             yield Node(raw, rule, self.report, f"{self.path}/{_local(name)}{place}")
 
     def child(self, path: str) -> Node | None:
-        """The one child element at a path."""
+        """The first child element at a path, if any."""
         node: Node | None = self
         for step in path.split("/"):
             node = next(node.children(step), None) if node is not None else None
         return node
 
     def at(self, path: str) -> Node:
-        """The child at a path, or where it would stand: for an error's line."""
+        """The child at a path, or this element if it is missing: for the line of a message."""
         return self.child(path) or self
 
     def value(self, path: str) -> object:
-        """A right value, or None: `driver/@type` an attribute, `name` an element's text."""
+        """A valid value or None. `driver/@type` is an attribute, `name` the text of an element."""
         steps, _, attribute = path.partition("@")
         node = self.child(steps.rstrip("/")) if steps.rstrip("/") else self
         if node is None:
@@ -130,22 +131,22 @@ class Node:
             return None  # the walk has reported it
 
     def text(self, path: str) -> str | None:
-        """A text value."""
+        """A string, or None."""
         found = self.value(path)
         return found if isinstance(found, str) else None
 
     def number(self, path: str) -> int | None:
-        """A number."""
+        """A number, or None."""
         found = self.value(path)
         return found if isinstance(found, int) and not isinstance(found, bool) else None
 
     def seconds(self, path: str) -> float | None:
-        """A duration."""
+        """A duration in seconds, or None."""
         found = self.value(path)
         return found if isinstance(found, float) else None
 
     def flag(self, path: str) -> bool | None:
-        """A truth."""
+        """A bool, or None."""
         found = self.value(path)
         return found if isinstance(found, bool) else None
 
@@ -158,18 +159,18 @@ def _parsed(rule: Attribute, text: str) -> object:
 
 
 def line_of(raw: Any) -> int:
-    """The line an element stands on."""
+    """The line of an element in its own file."""
     return raw.sourceline or 1
 
 
 def parse(data: bytes, file: str) -> etree._Element:
-    """The root of a well-formed, harmless file; raises InvalidDomain."""
+    """The root of a well-formed file within the limits; raises InvalidDomain."""
 
     def refuse(line: int, message: str) -> NoReturn:
         raise InvalidDomain((Problem(file, line, "", message),))
 
-    if spoilt := _unreadable(data):
-        refuse(*spoilt)
+    if problem := _unreadable(data):
+        refuse(*problem)
     parser = etree.XMLParser(resolve_entities=False, no_network=True, load_dtd=False,
                              huge_tree=False, remove_comments=True, remove_pis=False)
     try:
@@ -180,16 +181,16 @@ def parse(data: bytes, file: str) -> etree._Element:
         refuse(1, f"not XML: {error}")
     info = root.getroottree().docinfo
     if info.internalDTD is not None or info.externalDTD is not None or info.doctype:
-        refuse(1, "a DTD is refused always; accepted: a file without <!DOCTYPE …>")
-    for line, problem in harm(root):
-        refuse(line, problem)
+        refuse(1, "a DTD is not allowed; accepted: a file without <!DOCTYPE …>")
+    for line, message in harm(root):
+        refuse(line, message)
     if root.tag != "domain":
         refuse(line_of(root), f"found <{root.tag}>; accepted: one <domain>")
     return root
 
 
 def _unreadable(data: bytes) -> tuple[int, str] | None:
-    """What speaks against reading it at all, and on which line."""
+    """The line and the reason why the file is not parsed at all, or None."""
     if len(data) > LONGEST:
         return 1, f"found {len(data)} bytes; accepted: up to {LONGEST}"
     if not data.strip():
@@ -202,21 +203,21 @@ def _unreadable(data: bytes) -> tuple[int, str] | None:
 
 
 def harm(root: etree._Element) -> Iterator[tuple[int, str]]:
-    """What is refused in any tree, whatever its names: the line, and why."""
+    """Violations of the limits that hold for any tree: line and message."""
     for search, problem in _HARMFUL:
-        found: Any = search(root)  # the stubs know no result of ours
+        found: Any = search(root)  # lxml's stubs have no type for results
         if found:
             yield line_of(found[0]), problem
 
 
 def walk(node: Node) -> None:
-    """Report everything in this element that its row does not have."""
+    """Report everything in this element that its row does not allow."""
     _attributes(node)
     seen: dict[str, int] = {}
     for raw in node.raw.iterchildren():
         tag: object = raw.tag
         if not isinstance(tag, str):
-            continue  # an entity reference, which the parser left alone
+            continue  # an entity reference, which the parser does not resolve
         seen[tag] = seen.get(tag, 0) + 1
         rule = node.rule.by_name.get(tag)
         line = node.report.line_of(raw)
@@ -228,7 +229,7 @@ def walk(node: Node) -> None:
             node.report.add(line, path, f"a second <{_local(tag)}>; accepted: one")
             continue
         child = Node(raw, rule, node.report, path)
-        if _judged(child, rule.verdict, f"<{_local(tag)}>", rule.message):
+        if _judged(child, rule.verdict, f"<{_local(tag)}>", rule.because):
             walk(child)
     _content(node)
 
@@ -239,12 +240,12 @@ def _attributes(node: Node) -> None:
         if rule is None:
             near = nearest(name[:_LONGEST_NAME], node.rule.by_attribute)
             accepted = ", ".join(name for name, row in node.rule.by_attribute.items()
-                                 if row.verdict in _USEFUL) or "none"
+                                 if row.verdict in _SUGGESTED) or "none"
             node.report.add(
                 node.line, f"{node.path}/@{name}",
                 f"unknown attribute '{name}'{near}; accepted: {accepted}",
-                warning=node.report.lenient and not _ours(node))
-        elif _judged(node, rule.verdict, f"{name}='{value}'", rule.message):
+                warning=node.report.lenient and not _strict(node))
+        elif _judged(node, rule.verdict, f"{name}='{value}'", rule.because):
             try:
                 rule.type.parse(value.strip(_SPACE))
             except ValueError as error:
@@ -256,11 +257,11 @@ def _content(node: Node) -> None:
     stray = text if node.rule.text is None else ""
     stray += "".join((child.tail or "").strip(_SPACE) for child in node.raw.iterchildren())
     if any(not isinstance(child.tag, str) for child in node.raw.iterchildren()):
-        node.error("an entity is refused always; accepted: plain text")
+        node.error("entities are not allowed; accepted: plain text")
     elif stray:
         node.error(f"found text '{stray[:40]}'; accepted: no text here")
     elif text and node.rule.children and len(node.raw):
-        node.error(f"found text '{text[:40]}' beside elements; accepted: one of the two")
+        node.error(f"found text '{text[:40]}' beside elements; accepted: text or elements")
     if node.rule.text is not None:
         try:
             if text or not node.rule.empty:
@@ -270,20 +271,20 @@ def _content(node: Node) -> None:
 
 
 def _unknown_element(node: Node, tag: str, line: int, path: str) -> None:
-    name, ours = _local(tag), _ours(node)
-    if tag.startswith("{") and not ours:
-        node.report.add(line, path, f"an element of another namespace, '{tag}'; accepted: only in "
-                                    f"<{_METADATA}>")
+    name, strict = _local(tag), _strict(node)
+    if tag.startswith("{") and not strict:
+        node.report.add(line, path, f"an element of another namespace, '{tag}'; accepted: only "
+                        f"below <{_METADATA}>")
         return
     rows = {_local(row): rule for row, rule in node.rule.by_name.items()}
-    if ours and name in rows:
+    if strict and name in rows:
         node.report.add(line, path, f"<{name}> in another namespace; accepted: in that of its "
                                     f"parent, {str(node.raw.tag)[1:].partition('}')[0]}")
         return
-    accepted = [row for row, rule in rows.items() if rule.verdict in _USEFUL]
+    accepted = [row for row, rule in rows.items() if rule.verdict in _SUGGESTED]
     node.report.add(line, path, f"unknown element <{name}>{nearest(name[:_LONGEST_NAME], rows)}; "
                                 f"accepted: {', '.join(accepted) or 'none'}",
-                    warning=node.report.lenient and not ours)
+                    warning=node.report.lenient and not strict)
 
 
 def _local(tag: str) -> str:
@@ -291,17 +292,17 @@ def _local(tag: str) -> str:
     return tag.rpartition("}")[2]
 
 
-def _ours(node: Node) -> bool:
-    """A typo in `prune` must not mean `destroy`: in our own namespace nothing is lenient."""
+def _strict(node: Node) -> bool:
+    """Whether it is <reconcile> or below, where lenience could turn a typo into a destroyed VM."""
     return str(node.raw.tag).startswith("{urn:stratovirt-reconciler:")
 
 
 def _judged(node: Node, verdict: RowVerdict, what: str, message: str) -> bool:
-    """Report by the verdict; whether it is to be read."""
-    if verdict is RowVerdict.WARNED:
+    """Report what the verdict says; returns whether to read it."""
+    if verdict is RowVerdict.WARN:
         node.warn(f"{what} is ignored: {message}")
-    elif verdict is RowVerdict.REFUSED:
+    elif verdict is RowVerdict.REJECT:
         node.error(f"{what}: {message}")
-    elif verdict is RowVerdict.LATER:
-        node.error(f"{what} {_LATER}", reason="Unsupported")
-    return verdict is RowVerdict.READ
+    elif verdict is RowVerdict.NOT_YET:
+        node.error(f"{what} {_NOT_YET}", reason="Unsupported")
+    return verdict is RowVerdict.ACCEPT

@@ -1,80 +1,80 @@
-"""An element to be written: what devices make of themselves, and the writer puts into a file."""
+"""Builds the XML that devices and the writer produce."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
-from xml.sax.saxutils import escape
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from reconciler.domain.model import Place
+    from reconciler.domain.place import Place
 
-_IN_VALUES = {"'": "&apos;", "\n": "&#10;", "\t": "&#9;"}
+_IN_TEXT = str.maketrans({"&": "&amp;", "<": "&lt;", ">": "&gt;"})
+_IN_VALUES = _IN_TEXT | str.maketrans({"'": "&apos;", "\n": "&#10;", "\t": "&#9;"})
 
 
 @dataclass(frozen=True, slots=True)
-class Tag:
-    """An element; attributes that are None are not there, and neither are children."""
+class XmlElement:
+    """An element; attributes and children that are None are left out."""
 
     name: str
     attributes: dict[str, object] = field(default_factory=dict)
-    children: tuple[Tag | None, ...] = ()
+    children: tuple[XmlElement | None, ...] = ()
     text: str = ""
 
     def lines(self, depth: int = 0) -> Iterator[str]:
-        """As XML, two spaces a level."""
+        """As lines of XML, indented by two spaces per level."""
         pad = "  " * depth
-        words = "".join(f" {name}={_quoted(value)}" for name, value in self.attributes.items()
-                        if value is not None)
+        attributes = "".join(f" {name}={_quoted(value)}" for name, value in self.attributes.items()
+                             if value is not None)
         inside = [child for child in self.children if child is not None]
         if inside:
-            yield f"{pad}<{self.name}{words}>"
+            yield f"{pad}<{self.name}{attributes}>"
             for child in inside:
                 yield from child.lines(depth + 1)
             yield f"{pad}</{self.name}>"
         elif self.text:
-            yield f"{pad}<{self.name}{words}>{escape(self.text)}</{self.name}>"
+            yield f"{pad}<{self.name}{attributes}>{self.text.translate(_IN_TEXT)}</{self.name}>"
         else:
-            yield f"{pad}<{self.name}{words}/>"
+            yield f"{pad}<{self.name}{attributes}/>"
 
 
-def tag(element: str, /, *children: Tag | None, text: str | int = "",
-        **attributes: object) -> Tag:
-    """An element."""
-    return Tag(element, attributes, children, str(text))
+def build(element: str, /, *children: XmlElement | None, text: str | int = "",
+          **attributes: object) -> XmlElement:
+    """An element with children or a text."""
+    return XmlElement(element, attributes, children, str(text))
 
 
-def maybe(name: str, value: str | int | None) -> Tag | None:
-    """An element with this text, where there is one."""
-    return None if value is None else tag(name, text=value)
+def build_text(name: str, value: str | int | None) -> XmlElement | None:
+    """An element with this text, unless it is None."""
+    return None if value is None else build(name, text=value)
 
 
-def having(element: str, /, **attributes: object) -> Tag | None:
-    """An element with attributes, where any of them is there."""
+def build_if_set(element: str, /, **attributes: object) -> XmlElement | None:
+    """An element with attributes, unless all of them are None."""
     present = any(value is not None for value in attributes.values())
-    return Tag(element, attributes) if present else None
+    return XmlElement(element, attributes) if present else None
 
 
-def address(place: Place | None) -> Tag | None:
-    """Where a device sits."""
+def address(place: Place | None) -> XmlElement | None:
+    """The <address> of a device."""
     if place is None:
         return None
-    return tag("address", type="pci", domain="0x0000", bus=f"0x{place.bus:02x}",
-               slot=f"0x{place.slot:02x}", function=f"{place.function:#x}")
+    return build("address", type="pci", domain="0x0000", bus=f"0x{place.bus:02x}",
+                 slot=f"0x{place.slot:02x}", function=f"{place.function:#x}")
 
 
-def alias(name: str) -> Tag:
-    """A device's id."""
-    return tag("alias", name=name)
+def alias(name: str) -> XmlElement:
+    """The <alias> of a device."""
+    return build("alias", name=name)
 
 
-def yes(*, value: bool, words: tuple[str, str] = ("yes", "no")) -> str:
-    """A truth, as libvirt writes it."""
+def yes_no(*, value: bool, words: tuple[str, str] = ("yes", "no")) -> str:
+    """A bool as libvirt writes it."""
     return words[0] if value else words[1]
 
 
 def _quoted(value: object) -> str:
-    """A line's end as it is would be read back as a space."""
-    return f"'{escape(str(value), _IN_VALUES)}'"
+    """Quoted; a literal line break in an attribute would be read back as a space."""
+    return f"'{str(value).translate(_IN_VALUES)}'"

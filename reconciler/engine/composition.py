@@ -1,30 +1,33 @@
-"""What a configuration means for reading files; for the engine, and commands without one."""
+"""Composition: from the settings to the values that the engine, and commands without it, need."""
 
 from __future__ import annotations
 
 import ipaddress
+import platform
 import shutil
 from typing import TYPE_CHECKING
 
+from reconciler.backoff import Backoff
 from reconciler.domain.admission import Admission
-from reconciler.domain.expand import Given
+from reconciler.domain.expand import Given, expand
 from reconciler.domain.merge import read_defaults
 from reconciler.domain.model import Policy, ReadingHost, StopMode, UpdatePolicy
 from reconciler.domain.substitute import Variables
-from reconciler.engine.decide.inputs import Opening
+from reconciler.engine.decide.attempts import BackoffPolicy
+from reconciler.engine.decide.state import DecisionConfig
+from reconciler.engine.source.loader import Loader
 from reconciler.host import memory
 from reconciler.host.secret_file import read_secret
-from reconciler.report.authorization import Gate
+from reconciler.report.authorization import Authorization
 from reconciler.sources.listing import DEFAULTS
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
-    from reconciler.domain.model import Domain
     from reconciler.settings import Settings
 
-_ANYBODY = 0o007  # of a file's mode
+_OTHERS = 0o007  # of a file's mode
 
 
 def reading_host(settings: Settings, *, lenient: bool = False, strict: bool = False) -> ReadingHost:
@@ -64,7 +67,7 @@ def given_in(settings: Settings, directory: Path, host: ReadingHost) -> Given:
 
 
 def admission(settings: Settings) -> Admission:
-    """What a file may ask of this host."""
+    """What a file may use of this host."""
     rules = settings.admission
     return Admission(paths=rules.paths, max_memory=rules.max_memory, max_vcpus=rules.max_vcpus,
                      bridges=rules.bridges, host_devices=rules.host_devices,
@@ -73,20 +76,28 @@ def admission(settings: Settings) -> Admission:
                      own=str(settings.state / "nvram"))
 
 
-def opening(settings: Settings, domain: Domain | None, wall: float) -> Opening | None:
-    """The window that the file names, as of then; None where it names none."""
-    name = domain.policy.window if domain is not None else None
-    window = dict(settings.windows).get(name) if name else None
-    if window is None or name is None:
-        return None
-    if window.open_at(wall):
-        return Opening(name, open=True)
-    at = window.opens(wall)
-    return Opening(name, open=False, opens_at=at, shown=window.show(at) if at else "")
+def decision_config(settings: Settings, boot_id: str, began: float) -> DecisionConfig:
+    """What decisions and transitions need. `began`: when this reconciler began, boot-time clock."""
+    reconcile = settings.reconcile
+    backoff = Backoff(reconcile.backoff.initial, reconcile.backoff.maximum)
+    return DecisionConfig(
+        BackoffPolicy(backoff, reconcile.drift.fight_limit, reconcile.drift.window),
+        settings.history.keep, boot_id, began, dict(settings.windows))
+
+
+def loader_of(settings: Settings, free: Callable[[str, int], bool] | None = None) -> Loader:
+    """Reads the files of a source; `free` asks the host whether a number is free there."""
+    always = _always_free if free is None else free
+    return Loader(reading_host(settings), admission(settings), platform.node(), expand, always,
+                  variables(settings))
+
+
+def _always_free(_claim: str, _number: int) -> bool:
+    return True
 
 
 def memory_limit(settings: Settings, *, simulated: bool) -> int | None:
-    """How much all VMs together may have; simulated ones take none of the host's."""
+    """Bytes that all VMs together may have; simulated VMs take none of the host's."""
     wanted = settings.admission.total_memory
     if not isinstance(wanted, float):
         return wanted
@@ -94,13 +105,13 @@ def memory_limit(settings: Settings, *, simulated: bool) -> int | None:
     return None if there is None else int(there * wanted)
 
 
-def gate_of(settings: Settings, host: str) -> Gate:
-    """Who may do what over TCP, on a server that listens at `host`; secrets as they are now."""
+def gate_of(settings: Settings, host: str) -> Authorization:
+    """Which clients may do what over TCP, on a server at `host`; secrets as they are now."""
     try:
         loopback = ipaddress.ip_address(host).is_loopback
     except ValueError:
         loopback = host == "localhost"
-    return Gate(loopback, _secret(settings, settings.http.token_file),
+    return Authorization(loopback, _secret(settings, settings.http.token_file),
                 _secret(settings, settings.source.webhook_secret_file))
 
 
@@ -116,16 +127,16 @@ def unusable_secrets(settings: Settings) -> Iterator[tuple[str, str]]:
             empty = not path.read_bytes().strip()
         except OSError as error:
             yield (f"{path}: {error.strerror}",
-                   f"{name} names a file with a secret, without which nobody is let in")
+                   f"{name} must name a secret file; without it all requests are refused")
             continue
         if empty:
             yield f"{path} is empty", f"write the secret of {name} into it"
-        elif mode & _ANYBODY:
-            yield f"{path}: everybody on this host may use this secret", f"chmod 600 {path}"
+        elif mode & _OTHERS:
+            yield f"{path}: every user of this host can read this secret", f"chmod 600 {path}"
 
 
 def _secret(settings: Settings, file: str | None) -> bytes:
-    """What a secret file holds; nothing, which lets nobody in, while it cannot be read."""
+    """What a secret file holds; nothing while it cannot be read, and then requests are refused."""
     try:
         return read_secret(settings.base / file) if file is not None else b""
     except OSError:

@@ -1,362 +1,273 @@
-"""The reconciler: the source in, a keeper for each domain, commands, the status out.
+"""The daemon: makes everything, owns every task, and ends them. Stopping it leaves the VMs running.
 
-Owns every task. One reconciler has its directories: a lock says so. Stopping it leaves the VMs.
+The way of a file: source/ reads the source, domains.py gives each domain its definition, control/
+keeps the domain's VM as its file says, status/ publishes what is known.
 """
 
 from __future__ import annotations
 
 import asyncio
-import fcntl
 import os
 import signal
-from contextlib import suppress
-from typing import TYPE_CHECKING, Any
+import traceback
+from typing import TYPE_CHECKING
 
 from reconciler import __version__
 from reconciler.engine.api.handlers import Handlers
-from reconciler.engine.composition import gate_of, memory_limit, unusable_secrets
-from reconciler.engine.control.controller import DomainController
+from reconciler.engine.composition import (
+    decision_config,
+    gate_of,
+    loader_of,
+    memory_limit,
+    unusable_secrets,
+)
 from reconciler.engine.control.coordinator import Coordinator
-from reconciler.engine.control.environment import Environment
-from reconciler.engine.control.work_queue import Priority, WorkQueue
+from reconciler.engine.control.environment import Environment, clocks
+from reconciler.engine.control.work_queue import WorkQueue
 from reconciler.engine.decide.constraints import Limits
-from reconciler.engine.decide.inputs import Condition, Plan, Truth
-from reconciler.engine.records.store import DomainRecord, Store
+from reconciler.engine.decide.events import Priority
+from reconciler.engine.domains import Domains
+from reconciler.engine.ownership import take_locks
+from reconciler.engine.records.archive import Archive
+from reconciler.engine.records.store import Store
 from reconciler.engine.rollout.announcer import Announcer
 from reconciler.engine.rollout.revisions import Revisions
-from reconciler.engine.source.source_sync import SourceSync
-from reconciler.engine.status.publisher import Publisher
-from reconciler.errors import AlreadyRunning, HostError
+from reconciler.engine.source.source_sync import SourceListeners, SourceSync
+from reconciler.engine.status.heartbeat import Heartbeat
+from reconciler.engine.status.publisher import Reported, StatusPublisher
+from reconciler.engine.tasks import Tasks
+from reconciler.engine.watches import UnmanagedWatch, watch_monitors
 from reconciler.host.cgroup import OomKills
 from reconciler.host.notify import Notifier
+from reconciler.host.ports import free_on_host
+from reconciler.report.metrics import Metrics
 from reconciler.report.server import Server
-from reconciler.stratovirt import monitors, process, vm
-from reconciler.stratovirt.prepare import tidy
-from reconciler.stratovirt.record import boot_id, load
-from reconciler.stratovirt.unmanaged import unmanaged
+from reconciler.sources.kinds import KINDS
+from reconciler.stratovirt import process, vm
+from reconciler.stratovirt.prepare import remove_stale_taps
+from reconciler.stratovirt.record import boot_id
 from reconciler.stratovirt.vm import Listener, VirtualMachine
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from reconciler.domain.model import Domain, ReadingHost
+    from reconciler.engine.decide.inputs import Now
+    from reconciler.engine.decide.state import DomainState
     from reconciler.engine.rollout.revisions import Outcome
     from reconciler.report.events import Journal
     from reconciler.settings import Settings
     from reconciler.stratovirt.binary import Binary
-    from reconciler.stratovirt.unmanaged import Unmanaged
 
-PATIENCE = 0.8  # seconds that running steps get at a stop; what is cut short is looked at next time
-FAULT_PAUSE = 30.0
+PATIENCE = 0.8  # seconds that running passes get at a stop; the next start sees what is there
+FAULT_PAUSE = 30.0  # seconds until a domain is looked at after an error of the reconciler
 
 
 class Daemon:
-    """Everything together; `run` until a signal, or `once`."""
+    """Everything together; `run` until a signal, or `once`.
+
+    `now` and `machine` are what it knows of the host; a model of a host overrides them.
+    """
 
     def __init__(self, settings: Settings, binary: Binary, journal: Journal, host: ReadingHost,
-                 read: Callable[[bytes, str, ReadingHost], Domain]) -> None:
-        self.settings = settings
-        self.binary = binary
-        self.journal = journal
+                 parse: Callable[[bytes, str, ReadingHost], Domain]) -> None:
+        self._settings = settings
+        self._binary = binary
+        self._journal = journal
         self.vms = settings.runtime / "vms"
         self.vms.mkdir(parents=True, exist_ok=True, mode=0o700)
         self._locks = take_locks(settings)
-        self._unlocked = process.without_lock(self.vms)
-        self.notifier = Notifier()
+        self._unlocked = process.find_unlocked(self.vms)
+        self._notifier = Notifier()
         self.oom_kills = OomKills()
-        self.keepers: dict[str, DomainController] = {}  # by uuid
+        self._tasks = Tasks(self._task_fault)
+        self._over = asyncio.Event()
         limits = Limits(settings.max_unavailable,
                         memory_limit(settings, simulated=binary.simulated))
-        self.neighbours = Coordinator(limits, self._wake_waiting, self._listed,
-                                        self._touched)
-        self.unmanaged: tuple[Unmanaged, ...] = ()
-        self.context = Environment(
-            settings=settings, journal=journal, store=Store(settings.state / "domains"), host=host,
+        self.coordinator = Coordinator(limits, self._wake_waiting, self._changed_uuid,
+                                       self._start_allowed)
+        self.environment = Environment(
+            settings=settings, journal=journal, store=Store(settings.state / "domains"),
+            archive=Archive(settings.state), host=host,
             program=[*binary.program, *settings.hypervisor.arguments],
-            simulated=binary.simulated, boot_id=boot_id(),
-            machine=self._machine, read_text=read, changed=self._changed,
-            around=self.neighbours.around,
-            dependencies=self.neighbours.dependencies,
-            watch_files=self.notifier.watch_files)
-        self.queue = WorkQueue(self._pass, self._fault)
-        self.sync = SourceSync(self)
-        self.announcer = Announcer(settings, journal, self.sync.source.where,
-                                   self._note_told)
-        self.revisions = Revisions(settings.state, self.announcer.tell)
-        self.publisher = Publisher(self)
-        self.server = Server(settings.api_socket, Handlers(self), self._request_fault)
-        self._over = asyncio.Event()
-        self._tasks: list[asyncio.Task[None]] = []
+            simulated=binary.simulated,
+            config=decision_config(settings, boot_id(), self.now().clock),
+            machine=self.machine, parse=parse, changed=self._changed,
+            surroundings=self.coordinator.surroundings,
+            watch_files=self._notifier.watch_files, spawn=self._tasks.spawn, clocks=self.now)
+        self.queue = WorkQueue(self._pass, self._pass_fault, self._tasks.spawn)
+        self.domains = Domains(self.environment, self.coordinator, self.queue, self._removed)
+        self.source = SourceSync(
+            KINDS[settings.source.kind](settings), loader_of(settings, free_on_host),
+            self.environment, self.domains,
+            SourceListeners(self._revision_accepted, self._changed_uuid,
+                            self.coordinator.wake_waiting))
+        self.announcer = Announcer(settings, journal, self.source.source.where, self._announced)
+        self.revisions = Revisions(settings.state, self.announcer.announce)
+        self.metrics = Metrics()
+        journal.subscribe(self.metrics.note)
+        self._unmanaged = UnmanagedWatch(self.domains, self.vms, binary.program)
+        self.publisher = StatusPublisher(Reported(
+            self.environment, binary, self.domains, self.source, self.coordinator,
+            self.revisions, lambda: self._unmanaged.found))
+        self.server = Server(settings.api_socket, Handlers(
+            self.environment, self.domains, self.source, self.publisher, self.queue,
+            self.metrics), self._request_fault)
+
+    # The host
+
+    def now(self) -> Now:
+        """Both clocks of the host."""
+        return clocks()
+
+    def machine(self, name: str, uuid: str, listener: Listener) -> VirtualMachine:
+        """The VM of a domain, in the directory of this name."""
+        limits = self._settings.reconcile
+        return VirtualMachine(self.vms / name, uuid, listener, self._notifier,
+                              vm.Limits(limits.qmp_timeout, limits.start_timeout),
+                              self.oom_kills, self._tasks.spawn, self._unlocked.pop(name, None))
+
+    # Running
 
     async def run(self) -> None:
-        """Until SIGTERM or SIGINT. The VMs live on (rule 2)."""
+        """Until SIGTERM, SIGINT or `stop`. The VMs keep running (rule 2)."""
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(number, self._over.set)
-        source = self.sync.source
-        source.start(self._wake_source)
+            loop.add_signal_handler(number, self.stop)
+        self.source.start()
         try:
-            await self._begin()
+            await self.begin()
             await self.server.start()
             await self._listen()
-            self._own(source.run(), "source")
-            self._own(self.sync.forever(), "looks at the source")
-            self._own(self.publisher.heartbeat(), "heartbeat")
-            self._own(self._watch_monitors(), "monitors")
-            self._own(self._watch_unmanaged(), "unmanaged")
-            self.revisions.tell_again()
-            self._own(self.announcer.forever(), "announcer")
-            stop = asyncio.create_task(self._over.wait(), name="until a signal")
-            done, _ = await asyncio.wait({stop, *self._tasks},
-                                         return_when=asyncio.FIRST_COMPLETED)
-            stop.cancel()
-            for task in done - {stop}:
-                task.result()  # a task that ended by itself has a fault: let it be seen
+            tasks = self._tasks
+            tasks.spawn_essential(self.source.source.run(), "source")
+            tasks.spawn_essential(self.source.run(), "reads the source")
+            tasks.spawn_essential(self._heartbeat().run(), "heartbeat")
+            tasks.spawn_essential(watch_monitors(self.domains, self._settings.runtime), "monitors")
+            tasks.spawn_essential(
+                self._unmanaged.run(self._changed_uuid, self.environment.resync), "unmanaged")
+            self.revisions.announce_again()
+            tasks.spawn_essential(self.announcer.run(), "announcer")
+            await tasks.wait(self._over)
         finally:
-            source.stop()
-            await self._end()
+            self.source.source.stop()
+            await self.end()
+
+    def stop(self) -> None:
+        """End `run`."""
+        self._over.set()
+
+    async def once(self) -> bool:
+        """Converge, as far as that needs no waiting, and end; whether everything is Ready."""
+        await self.begin()
+        try:
+            await self.source.once()
+            await self.queue.rest()
+            self.publisher.write()
+            await self.announcer.flush()
+            source = self.source.state
+            return all(c.state.plan.is_ready for c in self.domains) and not (
+                source.rejected or source.error or self.source.held)
+        finally:
+            await self.end()
+
+    async def begin(self) -> None:
+        """Know the domains again, and look at each."""
+        self._tasks.spawn_essential(self._notifier.run(), "inotify")
+        self._journal.write("reconciler.started", version=__version__, pid=os.getpid(),
+                            hypervisor=self._binary.program[0], simulated=self._binary.simulated)
+        if self._binary.simulated:
+            self._journal.write(
+                "hypervisor.simulated", severity="warning",
+                message="there is no stratovirt on PATH: VMs are simulated, and no guest runs")
+        await asyncio.to_thread(self.environment.archive.sweep,
+                                self._settings.prune.keep_definitions)
+        if self.environment.manage_taps:
+            for tap in await asyncio.to_thread(remove_stale_taps, self.vms):
+                self._journal.write("tap.removed", tap=tap, message="its VM is gone")
+        self.domains.recover(self.vms)
+        for controller in self.domains:
+            self.queue.wake(controller.uuid, Priority.RESYNC)
+
+    async def end(self, patience: float = PATIENCE) -> None:
+        """End everything but the VMs. Passes that run get `patience` seconds."""
+        await self.queue.close(patience)
+        await self.server.stop()
+        await self._tasks.close()
+        self.domains.close()
+        self.publisher.close()
+        self._notifier.close()
+        self._journal.write("reconciler.stopped", pid=os.getpid())
+        for lock in self._locks:
+            os.close(lock)
 
     async def _listen(self) -> None:
-        """Over TCP, too, where the configuration says so; a port that is taken stops no VM."""
-        where = self.settings.http.listen
+        """Over TCP, too, if configured; a port that is taken stops no VM."""
+        where = self._settings.http.listen
         if where is None:
             return
         host, _, port = where.rpartition(":")
         host = host.removeprefix("[").removesuffix("]")
-        for problem, hint in unusable_secrets(self.settings):
-            self.journal.write("http.remarked", severity="warning", message=problem, hint=hint)
+        for problem, hint in unusable_secrets(self._settings):
+            self._journal.write("http.remarked", severity="warning", message=problem, hint=hint)
         try:
-            await self.server.listen(host, int(port), lambda: gate_of(self.settings, host))
+            await self.server.listen(host, int(port), lambda: gate_of(self._settings, host))
         except OSError as error:
-            self.journal.write("http.failed", severity="error", reason="ListenFailed",
-                               error=f"{where}: {error.strerror or error}",
-                               hint="webhooks do not arrive; set http.listen to a free address")
+            self._journal.write("http.failed", severity="error", reason="ListenFailed",
+                                error=f"{where}: {error.strerror or error}",
+                                hint="webhooks do not arrive; set http.listen to a free address")
 
-    async def once(self) -> bool:
-        """Converge, as far as it goes without waiting, and leave; whether all is Ready."""
-        await self._begin()
-        try:
-            await self.sync.once(settle=True)
-            await self.queue.rest()
-            self.publisher.write()
-            await self.announcer.flush()
-            return all(k.plan.ready.status == "True" for k in self.keepers.values()) and (
-                not self.sync.rejected and not self.sync.error and not self.sync.held)
-        finally:
-            await self._end()
+    def _heartbeat(self) -> Heartbeat:
+        return Heartbeat(self._settings, self._journal, self.source.source.answers)
 
-    async def _begin(self) -> None:
-        self._own(self.notifier.run(), "inotify")
-        self.journal.write("reconciler.started", version=__version__, pid=os.getpid(),
-                           hypervisor=self.binary.program[0], simulated=self.binary.simulated)
-        if self.binary.simulated:
-            self.journal.write(
-                "hypervisor.simulated", severity="warning",
-                message="no stratovirt on PATH: a simulator stands in, and no guest really runs")
-        await asyncio.to_thread(self.context.archive.sweep, self.settings.prune.keep_definitions)
-        for tap in await asyncio.to_thread(tidy, self.vms) if self.context.manage_taps else ():
-            self.journal.write("tap.removed", tap=tap, message="its VM is gone")
-        self._remember_all()
-        for keeper in tuple(self.keepers.values()):
-            self.queue.wake(keeper.uuid, Priority.RESYNC)
+    # What the parts report to each other
 
-    def _remember_all(self) -> None:
-        """A keeper for each domain that was kept before, or whose process is there."""
-        memories = {m.uuid: m for m in self.context.store.all(self.context.boot_id)}
-        names = {m.name for m in memories.values()}
-        for home in sorted(self.vms.iterdir()):
-            record = load(home)
-            if record is not None and record.uuid in memories:
-                memory = memories[record.uuid]
-                if record.name != memory.name:  # renamed, and not yet recreated
-                    keeper = self._add(memory)
-                    keeper.machine = self.context.machine(record.name, keeper)
-                    keeper.adopt_home()
-            elif record is not None and home.name not in names:
-                self._add(DomainRecord(record.uuid, record.name, record.generation,
-                                 places=record.places))
-        for memory in memories.values():
-            if memory.uuid not in self.keepers:
-                self._add(memory)
+    async def _pass(self, uuid: str, priority: Priority) -> float | None:
+        return await self.domains.run_pass(uuid, priority)
 
-    async def _end(self) -> None:
-        await self.queue.close(PATIENCE)
-        await self.server.stop()
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
-        for keeper in self.keepers.values():
-            keeper.close()
-        self.publisher.write()
-        self.journal.write("reconciler.stopped", pid=os.getpid())
-        for lock in self._locks:
-            os.close(lock)
+    def _changed(self, state: DomainState) -> None:
+        self.coordinator.update(state)
+        self.publisher.changed(state.uuid)
 
-    # Keepers
-
-    def keep(self, memory: DomainRecord) -> DomainController:
-        """A new domain."""
-        return self._add(memory)
-
-    def rename(self, old: str, keeper: DomainController) -> None:
-        """A domain got another uuid: it is the same one, by its name."""
-        del self.keepers[old]
-        self.neighbours.update(old, None)
-        self.queue.forget(old)
-        self.context.store.remove(old)
-        with suppress(OSError):  # a full disk: what was is not listed any more, and lost
-            self.context.archive.move(old, keeper.uuid)
-        self.keepers[keeper.uuid] = keeper
-        self.queue.wake(keeper.uuid, Priority.FILE)  # what woke it before had another key
-
-    def _add(self, memory: DomainRecord) -> DomainController:
-        keeper = DomainController(memory, self.context, lambda urgency: self._wake(keeper, urgency))
-        self.keepers[memory.uuid] = keeper
-        self.neighbours.update(memory.uuid, keeper)
-        return keeper
-
-    def _wake(self, keeper: DomainController, urgency: Priority) -> None:
-        if self.keepers.get(keeper.uuid) is keeper:
-            self.neighbours.update(keeper.uuid, keeper)
-            self.queue.wake(keeper.uuid, urgency)
-
-    async def _pass(self, uuid: str, urgency: Priority) -> float | None:
-        keeper = self.keepers.get(uuid)
-        if keeper is None:
-            return None
-        delay = await keeper.reconcile(urgency)
-        if keeper.forgotten:
-            self.keepers.pop(uuid, None)
-            keeper.close()
-            self.queue.forget(uuid)
-            self._changed(uuid)
-            self.sync.wake()  # its file may be back already
-        return delay
-
-    def _fault(self, uuid: str, error: Exception) -> float:
-        """A fault of ours in one domain's pass: told with all that helps to mend it."""
-        keeper = self.keepers.get(uuid)
-        self.journal.write("domain.stalled", severity="error", reason="InternalError",
-                           domain=keeper.name if keeper else uuid, uuid=uuid, error=repr(error),
-                           traceback=_traceback(error))
-        if keeper is not None:  # rule 9: what was true before this pass is not known to be
-            message = f"a fault of ours: {error!r}; `reconciler events` has where it happened"
-            keeper.plan = Plan(conditions=(
-                Condition("Ready", Truth.UNKNOWN, "InternalError", message),
-                Condition("Stalled", Truth.TRUE, "InternalError", message)))
-            self.publisher.changed(uuid)
-        return FAULT_PAUSE
-
-    def _request_fault(self, error: Exception) -> None:
-        self.journal.write("request.failed", severity="error", reason="InternalError",
-                           error=repr(error), traceback=_traceback(error))
-
-    def _machine(self, name: str, listener: Listener) -> VirtualMachine:
-        limits = self.settings.reconcile
-        return VirtualMachine(self.vms / name, listener, self.notifier,
-                              vm.Limits(limits.qmp_timeout, limits.start_timeout),
-                              self.oom_kills, self._unlocked.pop(name, None))
-
-    def _changed(self, uuid: str) -> None:
-        self.publisher.changed(uuid)
-        self.neighbours.update(uuid, self.keepers.get(uuid))
-
-    def _touched(self, uuid: str) -> None:
+    def _changed_uuid(self, uuid: str = "") -> None:
         self.publisher.changed(uuid)
 
-    def _listed(self, uuid: str) -> bool:
-        return self.sync.listed(uuid)
+    def _removed(self, _uuid: str) -> None:
+        self.publisher.changed()
+        self.source.wake()  # its file may be back already
+
+    def _start_allowed(self, uuid: str) -> bool:
+        return self.source.start_allowed(uuid)
 
     def _wake_waiting(self, uuid: str) -> None:
         self.queue.wake(uuid, Priority.FILE)
 
-    def save_again(self) -> None:
-        """What a full disk did not take, now that there may be room."""
-        for uuid in tuple(self.context.unsaved):
-            keeper = self.keepers.get(uuid)
-            self.context.unsaved.discard(uuid)
-            if keeper is not None and not keeper.forgotten:
-                self.context.save(keeper.memory)
+    def _revision_accepted(self, revision: str) -> None:
+        self.revisions.accept(revision)
 
-    def _note_told(self, outcome: Outcome) -> None:
-        self.revisions.note_told(outcome)
+    def _announced(self, outcome: Outcome) -> None:
+        self.revisions.note_announced(outcome)
 
-    # The outside
+    # Errors of the reconciler
 
-    def _wake_source(self, delay: float) -> None:
-        """From watchdog's thread."""
-        loop = self.sync.loop
-        if loop is not None:
-            with suppress(RuntimeError):  # the loop has just been closed
-                loop.call_soon_threadsafe(self.sync.wake, delay)
+    def _pass_fault(self, uuid: str, error: Exception) -> float:
+        """An error in one domain's pass is reported with all that helps to find it."""
+        name = self.domains.fault(uuid, f"internal error: {error!r}; the traceback is in "
+                                        "`reconciler events`")
+        self._journal.write("domain.stalled", severity="error", reason="InternalError",
+                            domain=name, uuid=uuid, error=repr(error), traceback=_trace(error))
+        return FAULT_PAUSE
 
-    async def _watch_monitors(self) -> None:
-        """Nobody tells us when a person takes our QMP events away; see stratovirt.monitors."""
-        times = monitors.keeps_times(self.settings.runtime)
-        while True:
-            await asyncio.sleep(monitors.TICK if times else monitors.WITHOUT_TIMES)
-            for keeper in tuple(self.keepers.values()):
-                if not times and keeper.vm.pid is not None:
-                    self._wake(keeper, Priority.DRIFT)
-                elif keeper.machine.meddled():
-                    keeper.machine.reclaim()
-                    self._wake(keeper, Priority.DRIFT)
+    def _request_fault(self, error: Exception) -> None:
+        self._journal.write("request.failed", severity="error", reason="InternalError",
+                            error=repr(error), traceback=_trace(error))
 
-    async def _watch_unmanaged(self) -> None:
-        """Whether there are VMs that are not ours: nobody tells us, and it is only for the eye."""
-        while True:
-            ours = {k.vm.pid for k in self.keepers.values() if k.vm.pid is not None}
-            found = await asyncio.to_thread(unmanaged, self.vms, self.binary.program, ours)
-            now = {k.vm.pid for k in self.keepers.values()}
-            found = tuple(one for one in found if one.pid not in now)
-            if found != self.unmanaged:
-                self.unmanaged = found
-                self.publisher.changed("")
-            await asyncio.sleep(self.context.resync())
-
-    def _own(self, work: Any, name: str) -> None:
-        self._tasks.append(asyncio.create_task(work, name=name))
+    def _task_fault(self, name: str, error: Exception) -> None:
+        self._journal.write("task.failed", severity="error", reason="InternalError",
+                            message=name, error=repr(error), traceback=_trace(error))
 
 
-def _traceback(error: Exception) -> str:
-    import traceback  # noqa: PLC0415  # only when something is wrong
-
+def _trace(error: Exception) -> str:
     return "".join(traceback.format_exception(error))
 
 
-def _check_owner(settings: Settings) -> None:
-    """Where we chose the directory, nobody else may have made it first (as below /tmp one can)."""
-    if settings.paths.runtime != "auto":
-        return
-    for place in (settings.runtime, settings.runtime.parent):
-        if place.stat().st_uid not in (0, os.geteuid()):
-            message = f"{place} belongs to another user"
-            raise HostError(message, hint="set XDG_RUNTIME_DIR, or paths.runtime in config.yaml")
-
-
-def take_locks(settings: Settings) -> list[int]:
-    """One reconciler for its directories; raises AlreadyRunning."""
-    for directory in (settings.runtime, settings.state):
-        try:
-            directory.mkdir(parents=True, exist_ok=True, mode=0o700)
-        except OSError as error:
-            message = f"{directory} cannot be made: {error.strerror}"
-            raise HostError(message, hint="set paths.runtime and paths.state in config.yaml to "
-                                          "directories that you may write") from error
-    _check_owner(settings)
-    handles: list[int] = []
-    for directory in (settings.runtime, settings.state):
-        handle = os.open(directory / "reconciler.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC,
-                         0o600)
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            owner = os.read(handle, 20).decode(errors="replace").strip()
-            message = f"another reconciler (process {owner or 'unknown'}) has {directory}"
-            raise AlreadyRunning(message, hint="`reconciler status` shows what it does; two need "
-                                               "their own paths.runtime and paths.state") from None
-        with suppress(OSError):  # a full disk: who has it is only told, the lock is the kernel's
-            os.ftruncate(handle, 0)
-            os.write(handle, f"{os.getpid()}\n".encode())
-        handles.append(handle)
-    return handles

@@ -1,1 +1,1 @@
-"""What a VM needs from the host before it starts: files, variables, taps, wake-ups."""
+"""Host resources of a VM: files, huge pages, taps, PCI devices, inotify, control groups."""

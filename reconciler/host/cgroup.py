@@ -1,7 +1,8 @@
-"""How often the kernel killed for want of memory, by control group: from the files of cgroup v2.
+"""Counts OOM kills by control group, from the files of cgroup v2.
 
-A VM that was killed so ends by SIGKILL as any other; only its group's count tells. Where there is
-no cgroup v2, no memory controller, or no group any more, nothing is told.
+A VM that the kernel killed for lack of memory ends by SIGKILL, like any other killed process; only
+the count of its group tells the difference. Without cgroup v2, the memory controller or the group,
+there is no count.
 """
 
 from __future__ import annotations
@@ -9,11 +10,11 @@ from __future__ import annotations
 from pathlib import Path
 
 ROOT = Path("/sys/fs/cgroup")
-_EVENTS = "memory.events"  # of the group and those below it, as the file says for all of its counts
+_EVENTS = "memory.events"  # counts for the group and its descendants
 
 
 def group_of(pid: int) -> str:
-    """The group of a process, from the top; empty where it is in none, or gone."""
+    """The path of a process's group from the root; empty if it is in none, or has ended."""
     try:
         with open(f"/proc/{pid}/cgroup", encoding="utf-8", errors="surrogateescape") as file:
             lines = file.read().splitlines()
@@ -23,24 +24,24 @@ def group_of(pid: int) -> str:
 
 
 class OomKills:
-    """The counts below `root`. One of it for all VMs: several may share a group."""
+    """The counts below `root`. One instance serves all VMs, since several may share a group."""
 
     def __init__(self, root: Path = ROOT) -> None:
         self._root = root
-        self._explained: dict[str, int] = {}  # how much of a group's count has its VM already
+        self._explained: dict[str, int] = {}  # counts attributed to VMs, by group
 
     def count(self, group: str) -> int | None:
-        """So many processes of this group were killed for want of memory; None if nobody counts."""
+        """OOM kills in a group since its creation; None if there is no count."""
         try:
             text = (self._root / group.lstrip("/") / _EVENTS).read_text(encoding="ascii")
         except (OSError, ValueError):
             return None
-        words = dict(line.partition(" ")[::2] for line in text.splitlines())
-        found = words.get("oom_kill", "")
+        counts = dict(line.partition(" ")[::2] for line in text.splitlines())
+        found = counts.get("oom_kill", "")
         return int(found) if found.isdecimal() else None
 
-    def claim(self, group: str, since: int | None) -> bool:
-        """Whether a kill since that count explains the end of one VM; it explains no second one."""
+    def explains_exit(self, group: str, since: int | None) -> bool:
+        """Whether a kill after the count `since` explains this end. Each kill explains one end."""
         now = self.count(group) if group and since is not None else None
         if now is None or since is None:
             return False

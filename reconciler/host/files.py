@@ -1,10 +1,11 @@
-"""The files that a VM needs: looked at before anything is started or stopped (rule 7)."""
+"""Files that a VM requires, checked before any start or stop; and atomic replacement of files."""
 
 from __future__ import annotations
 
 import os
 import shutil
 import stat
+from enum import Enum, auto
 from typing import TYPE_CHECKING
 
 from reconciler.errors import HostError
@@ -13,20 +14,21 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
     from pathlib import Path
 
-    from reconciler.domain.model import Need
+    from reconciler.domain.model import RequiredFile
 
 _KINDS = {"file": stat.S_ISREG, "block": stat.S_ISBLK, "character": stat.S_ISCHR}
+_NAMES = {"file": "regular file", "block": "block device", "character": "character device"}
 
 
-def check(needs: Iterable[Need]) -> None:
-    """Raise HostError(MissingFile) that names every file which is not there or of another kind."""
+def check(needs: Iterable[RequiredFile]) -> None:
+    """Raise HostError(MissingFile) with every file that is missing or of another kind."""
     problems = [problem for need in needs if (problem := _problem(need))]
     if problems:
-        raise HostError("; ".join(problems), hint="tried again as soon as it changes")
+        raise HostError("; ".join(problems), hint="retried as soon as that changes")
 
 
-def make_variables(needs: Iterable[Need]) -> None:
-    """Copy each missing file that has a template, once: whole, or not at all."""
+def make_variables(needs: Iterable[RequiredFile]) -> None:
+    """Create each missing file that has a template (nvram), as a copy; raises HostError."""
     for need in needs:
         if need.template is None or os.path.exists(need.path):
             continue
@@ -36,12 +38,12 @@ def make_variables(needs: Iterable[Need]) -> None:
             shutil.copyfile(need.template, fresh)
             os.replace(fresh, need.path)
         except OSError as error:
-            message = f"{need.path} cannot be made from {need.template}: {error.strerror}"
+            message = f"{need.path}: cannot be created from {need.template}: {error.strerror}"
             raise HostError(message) from error
 
 
-def signature(needs: Iterable[Need]) -> tuple[tuple[object, ...], ...]:
-    """Changes whenever one of these files appears, goes or is replaced."""
+def signature(needs: Iterable[RequiredFile]) -> tuple[tuple[object, ...], ...]:
+    """A value that changes when one of these files is created, deleted, replaced or modified."""
     return tuple(_seen(path) for need in needs for path in (need.path, need.template) if path)
 
 
@@ -53,28 +55,53 @@ def _seen(path: str) -> tuple[object, ...]:
     return (path, found.st_ino, found.st_mtime_ns, found.st_mode)
 
 
-def _problem(need: Need) -> str:
+def _problem(need: RequiredFile) -> str:
     path = need.path
     if need.template is not None and not os.path.exists(path):
         path = need.template
     try:
         mode = os.stat(path).st_mode
     except OSError as error:
-        return f"{path}: {(error.strerror or 'cannot be looked at').lower()}"
+        return f"{path}: {(error.strerror or 'not accessible').lower()}"
     accepted = need.kind.split("-or-")
     if not any(_KINDS[kind](mode) for kind in accepted):
-        return f"{path}: accepted: a {' or '.join(accepted)} (device)"
+        return f"{path}: not a {' or '.join(_NAMES[kind] for kind in accepted)}"
     if not os.access(path, os.R_OK | (os.W_OK if need.writable and path == need.path else 0)):
         return f"{path}: permission denied"
     return ""
 
 
-def write_whole(path: Path, data: bytes) -> None:
-    """Replace a file: a reader, or a crash, sees the old one or the new one."""
+class Sync(Enum):
+    """What a crash of the host, such as a power cut, leaves of a file that was just replaced."""
+
+    NONE = auto()  # the old content, the new, or an empty file: for files that are rewritten anyway
+    CONTENT = auto()  # the old content or the new
+    PROMISE = auto()  # the new content: it is on disk when the call returns
+
+
+def write_whole(path: Path, data: bytes, sync: Sync = Sync.PROMISE) -> None:
+    """Replace a file: a reader sees the old content or the new, never a part. Raises OSError.
+
+    CONTENT costs one fsync, PROMISE two.
+    """
     fresh = path.with_name(f".{path.name}.new")
     with open(fresh, "wb", opener=_private) as file:
         file.write(data)
+        if sync is not Sync.NONE:
+            file.flush()
+            os.fsync(file.fileno())
     os.replace(fresh, path)
+    if sync is Sync.PROMISE:
+        sync_directory(path.parent)
+
+
+def sync_directory(directory: Path) -> None:
+    """What was created, replaced and removed in it is on disk when this returns; raises OSError."""
+    handle = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
 
 
 def _private(path: str, flags: int) -> int:

@@ -1,4 +1,4 @@
-"""How much memory the host has."""
+"""The memory of the host."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ MEMINFO = Path("/proc/meminfo")
 
 
 def total(meminfo: Path = MEMINFO) -> int | None:
-    """Bytes of all memory, as the kernel says; None where it does not."""
+    """Total memory in bytes, from /proc/meminfo; None if it cannot be read."""
     try:
         for line in meminfo.read_text(encoding="ascii").splitlines():
             name, _, value = line.partition(":")

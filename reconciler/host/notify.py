@@ -1,7 +1,7 @@
-"""Wake-ups from the kernel for single files: the socket of a VM that starts, a missing image.
+"""Notifications for single files, by inotify: the QMP socket of a starting VM, a missing image.
 
-One inotify descriptor for all (asyncinotify); watchdog, which watches the source, has two threads a
-directory, too many for hundreds of VMs.
+One inotify descriptor for all (asyncinotify). watchdog, which watches the source, uses two threads
+for each directory: too many for hundreds of VMs.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ _MASK = (Mask.CREATE | Mask.MOVED_TO | Mask.CLOSE_WRITE | Mask.DELETE | Mask.MOV
 
 
 class Notifier:
-    """Calls back when something happens in a directory; several may watch one directory."""
+    """Calls back on changes in a directory; a directory may have several callbacks."""
 
     def __init__(self) -> None:
         self._inotify = Inotify()
@@ -29,35 +29,40 @@ class Notifier:
         self._callbacks: dict[Path, list[Callable[[str], None]]] = {}
 
     async def run(self) -> None:
-        """Deliver until cancelled; the owner of this task sees its exception."""
+        """Deliver events until cancelled. An error is raised to the owner of the task."""
         with self._inotify:
             async for event in self._inotify:
                 if event.mask & Mask.Q_OVERFLOW:
-                    self._lost()
+                    self._overflowed()
                 if event.watch is None:
                     continue
                 path = Path(str(event.watch.path))
-                if event.mask & Mask.IGNORED:  # the directory has gone
+                if event.mask & Mask.IGNORED:  # the directory was deleted
                     self._watches.pop(path, None)
                 for callback in tuple(self._callbacks.get(path, ())):
                     callback(str(event.name) if event.name else "")
 
-    def _lost(self) -> None:
-        """The kernel dropped events: anything may have happened anywhere."""
+    def close(self) -> None:
+        """Stop all watches, even if `run` was never started."""
+        self._inotify.close()
+
+    def _overflowed(self) -> None:
+        """The kernel dropped events: any file may have changed."""
         for callback in [one for several in self._callbacks.values() for one in several]:
             callback("")
 
     def watch(self, directory: Path, callback: Callable[[str], None]) -> Callable[[], None]:
-        """Begin; returns what ends it. A directory that is not there raises OSError.
+        """Watch a directory; returns a function that stops it. Raises OSError.
 
-        The callback gets the name of a file, or none: the directory itself, or events were lost.
+        The callback gets the name of the file, or an empty string if the directory itself changed
+        or events were dropped.
         """
         if directory not in self._watches:
             self._watches[directory] = self._inotify.add_watch(directory, _MASK)
         self._callbacks.setdefault(directory, []).append(callback)
-        return lambda: self._end(directory, callback)
+        return lambda: self._stop(directory, callback)
 
-    def _end(self, directory: Path, callback: Callable[[str], None]) -> None:
+    def _stop(self, directory: Path, callback: Callable[[str], None]) -> None:
         callbacks = self._callbacks.get(directory, [])
         if callback in callbacks:
             callbacks.remove(callback)
@@ -68,33 +73,33 @@ class Notifier:
                 try:
                     self._inotify.rm_watch(watch)
                 except (OSError, ValueError):
-                    return  # it went with its directory, or all of them at our own end
+                    return  # the kernel removed it with its directory, or at shutdown
 
     @contextmanager
     def appearing(self, path: Path) -> Iterator[asyncio.Event]:
-        """An event that is set when `path` is made."""
-        made = asyncio.Event()
+        """An event that is set when `path` is created. Raises OSError without its directory."""
+        created = asyncio.Event()
 
-        def heard(name: str) -> None:
+        def changed(name: str) -> None:
             if name == path.name or (not name and path.exists()):
-                made.set()
+                created.set()
 
-        end = self.watch(path.parent, heard)
+        stop = self.watch(path.parent, changed)
         try:
-            yield made
+            yield created
         finally:
-            end()
+            stop()
 
     def watch_files(self, paths: Iterable[str],
                     callback: Callable[[], None]) -> list[Callable[[], None]]:
-        """Call back when any of these files may have changed, also ones that are not there yet."""
-        ends = []
+        """Call back when one of these files may have changed; they need not exist yet."""
+        stops = []
         for directory in {_nearest(Path(path).parent) for path in paths}:
             try:
-                ends.append(self.watch(directory, lambda _name: callback()))
+                stops.append(self.watch(directory, lambda _name: callback()))
             except OSError:
-                continue  # it went in between; the resync looks again
-        return ends
+                continue  # deleted in the meantime; the next resync checks the files
+        return stops
 
 
 def _nearest(directory: Path) -> Path:

@@ -1,4 +1,4 @@
-"""Whether a number that we may choose is free on the host: asked once, when it is chosen."""
+"""Checks whether a number that is chosen automatically is free on the host."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from contextlib import closing
 from reconciler.domain.devices.graphics import PORT
 
 
-def free_on_host(claim: str, number: int) -> bool:
-    """A port that nobody listens at; of a CID only the kernel knows, when the VM starts."""
-    if claim != PORT:
+def free_on_host(kind: str, number: int) -> bool:
+    """Whether a TCP port is free. Of CIDs only the kernel knows, at the start of the VM."""
+    if kind != PORT:
         return True
     with closing(socket.socket(socket.AF_INET, socket.SOCK_STREAM)) as probe:
         try:
-            probe.bind(("0.0.0.0", number))  # noqa: S104  # to see whether anybody has it at all
+            probe.bind(("0.0.0.0", number))  # noqa: S104  # free on every address
         except OSError:
             return False
     return True

@@ -1,6 +1,6 @@
-"""What systemd hears of us: that we live, where its unit asks for that (WatchdogSec=).
+"""Sends watchdog notifications to systemd, if the unit requests them (WatchdogSec=).
 
-One datagram to the socket that systemd names in the environment; without it nothing is said.
+One datagram to the socket in the environment variable NOTIFY_SOCKET; see sd_notify(3).
 """
 
 from __future__ import annotations
@@ -17,14 +17,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Watchdog:
-    """`every`: so often, in seconds, it is to be fed; None where nobody asks for it."""
+    """The watchdog of the unit. `interval`: seconds between notifications; None if it is off."""
 
     address: str = ""
-    every: float | None = None
+    interval: float | None = None
 
     @classmethod
     def of(cls, environment: Mapping[str, str]) -> Watchdog:
-        """As the environment of this very process says; half of the time that systemd waits."""
+        """From the environment of this process; half the timeout of the unit, as recommended."""
         address = environment.get("NOTIFY_SOCKET", "")
         limit = environment.get("WATCHDOG_USEC", "")
         mine = environment.get("WATCHDOG_PID", str(os.getpid())) == str(os.getpid())
@@ -33,10 +33,10 @@ class Watchdog:
         return cls(address, int(limit) / 2e6)
 
     def feed(self) -> None:
-        """Say that we live. A systemd that does not listen is no fault of ours."""
-        if self.every is None:
+        """Notify systemd that the process works; errors are ignored."""
+        if self.interval is None:
             return
         with suppress(OSError), socket.socket(
-                socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK) as ours:
+                socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK) as sender:
             abstract = self.address.startswith("@")
-            ours.sendto(b"WATCHDOG=1", f"\0{self.address[1:]}" if abstract else self.address)
+            sender.sendto(b"WATCHDOG=1", f"\0{self.address[1:]}" if abstract else self.address)

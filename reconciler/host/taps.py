@@ -1,10 +1,10 @@
-"""Taps: made, attached to their bridge and put up before a start; taken away after it if ours.
+"""Tap devices: created, attached to a bridge and set up before a start, removed after the end.
 
-StratoVirt makes a missing tap itself, but attaches it to nothing; libvirt ignores the bridge of an
-interface of type ethernet. A tap that was there before us is used as it is and never removed.
-Ours bear the name of their owner, so that one whose VM is gone is found whatever was lost since.
-Plain ioctls: a start must not wait for a program (linux/if_tun.h, linux/sockios.h); only VLANs take
-one, iproute2's `bridge`.
+StratoVirt creates a missing tap itself, but attaches it to no bridge; libvirt ignores the bridge of
+an interface of type ethernet. A tap that existed before is never removed. The alias of a tap that
+was created here names its VM, so that it can be removed even if the VM's record was lost.
+Uses ioctls (linux/if_tun.h, linux/sockios.h), so that a start does not wait for another program;
+only VLANs need one, iproute2's `bridge`.
 """
 
 from __future__ import annotations
@@ -30,39 +30,42 @@ _TUNSETPERSIST = 0x400454CB
 _IFF_TAP, _IFF_NO_PI, _IFF_VNET_HDR, _IFF_MULTI_QUEUE = 0x0002, 0x1000, 0x4000, 0x0100
 _SIOCGIFFLAGS, _SIOCSIFFLAGS, _SIOCBRADDIF, _SIOCBRDELIF = 0x8913, 0x8914, 0x89A2, 0x89A3
 _SIOCSIFMTU = 0x8922
-_OWNER = "stratovirt-reconciler "  # what the alias of a tap of ours begins with
+_OWNER = "stratovirt-reconciler "  # prefix of the alias of a tap that was created here
 _PATIENCE = 5.0  # seconds for iproute2
 _IFF_UP = 1
 _SYSTEM = Path("/sys/class/net")
 
 
 def exists(name: str) -> bool:
-    """Whether the host has an interface of this name."""
+    """Whether the host has a network interface of this name."""
     return (_SYSTEM / name).exists()
 
 
-def master(name: str) -> str | None:
-    """The bridge that an interface is attached to."""
+def bridge_of(name: str) -> str | None:
+    """The bridge that an interface is attached to; None if to none."""
     link = _SYSTEM / name / "master"
     return os.path.basename(os.readlink(link)) if link.is_symlink() else None
 
 
 def make(name: str, bridge: str | None, *, queues: int = 1, mtu: int | None = None,
          vlans: Sequence[Vlan] = (), owner: str = "") -> bool:
-    """Make the tap if it is missing, attach it and put it up; whether it was made here."""
+    """Create the tap if it is missing, attach it, set it up; whether it was created.
+
+    Raises HostError, and then removes a tap that it created.
+    """
     if bridge is not None and not (_SYSTEM / bridge / "bridge").is_dir():
-        message = f"bridge {bridge} of tap {name}: this host has no such bridge"
+        message = f"tap {name}: bridge {bridge} does not exist on this host"
         raise HostError(message,
-                        hint=f"make it (ip link add {bridge} type bridge), or name another")
+                        hint=f"create it (ip link add {bridge} type bridge) or use another")
     made = not exists(name)
     if not made and bridge is None and mtu is None:
-        return False  # somebody else's, and all that it needs is theirs to say
+        return False  # created and configured by another tool
     try:
         if made:
             _persist(name, multi=queues > 1, keep=True)
-            with suppress(OSError):  # then only the VM's record knows that it is ours
+            with suppress(OSError):  # then only the VM's record says that it was created here
                 (_SYSTEM / name / "ifalias").write_text(f"{_OWNER}{owner}")
-        _dress(name, bridge, mtu, vlans)
+        _configure(name, bridge, mtu, vlans)
     except HostError:
         if made:
             remove(name)
@@ -71,24 +74,24 @@ def make(name: str, bridge: str | None, *, queues: int = 1, mtu: int | None = No
         if made:
             remove(name)
         message = f"tap {name}: {error.strerror}"
-        raise HostError(message, hint="taps need root, or network: {manage_taps: false} and taps "
-                                      "that somebody else made") from error
+        raise HostError(message, hint="creating taps needs root; without it, set network: "
+                                      "{manage_taps: false} and create them beforehand") from error
     return made
 
 
-def _dress(name: str, bridge: str | None, mtu: int | None, vlans: Sequence[Vlan]) -> None:
-    """Give a tap all that it is to have; what it has already is not touched."""
+def _configure(name: str, bridge: str | None, mtu: int | None, vlans: Sequence[Vlan]) -> None:
+    """Apply MTU, bridge and VLANs; the bridge only if it differs."""
     if mtu is not None:
         _set_mtu(name, mtu)
-    if bridge is not None and master(name) != bridge:
+    if bridge is not None and bridge_of(name) != bridge:
         _attach(name, bridge)
     if bridge is not None:
         _set_vlans(name, bridge, vlans)
     _put_up(name)
 
 
-def ours(owner: str) -> dict[str, str]:
-    """Every tap whose owner begins with this, and the rest of its owner's name."""
+def owned_by(owner: str) -> dict[str, str]:
+    """Taps created here whose owner starts with `owner`, and the rest of the owner's name."""
     found: dict[str, str] = {}
     for place in _SYSTEM.iterdir():
         with suppress(OSError):
@@ -99,13 +102,13 @@ def ours(owner: str) -> dict[str, str]:
 
 
 def remove(name: str) -> None:
-    """Take a tap of ours away; no error when it has gone already."""
+    """Remove a tap; no error if it does not exist."""
     if exists(name):
         for multi in (False, True):
             try:
                 _persist(name, multi=multi, keep=False)
             except OSError:
-                continue  # made the other way, or somebody holds it: the kernel says which
+                continue  # created with the other flag, or in use
             return
 
 
@@ -120,7 +123,7 @@ def _persist(name: str, *, multi: bool, keep: bool) -> None:
 
 
 def _attach(name: str, bridge: str) -> None:
-    index, before = socket.if_nametoindex(name), master(name)
+    index, before = socket.if_nametoindex(name), bridge_of(name)
     with closing(socket.socket(socket.AF_INET, socket.SOCK_DGRAM)) as control:
         if before is not None:
             fcntl.ioctl(control, _SIOCBRDELIF, struct.pack("16si20x", before.encode(), index))
@@ -142,14 +145,14 @@ def _set_mtu(name: str, mtu: int) -> None:
 
 
 def _set_vlans(name: str, bridge: str, vlans: Sequence[Vlan]) -> None:
-    """Give the tap's port exactly these; without any, the bridge's own default stays."""
+    """Set the VLANs of the bridge port; without any, the default of the bridge applies."""
     filters = False
-    with suppress(FileNotFoundError):  # a kernel that is built without it
+    with suppress(FileNotFoundError):  # a kernel without VLAN filtering
         filters = (_SYSTEM / bridge / "bridge" / "vlan_filtering").read_text().strip() == "1"
     if not filters and not vlans:
         return
     if not filters:
-        message = f"tap {name}: bridge {bridge} does not filter VLANs"
+        message = f"tap {name}: VLAN filtering is off on bridge {bridge}"
         raise HostError(message, hint=f"ip link set {bridge} type bridge vlan_filtering 1")
     if not vlans:
         return
@@ -159,11 +162,11 @@ def _set_vlans(name: str, bridge: str, vlans: Sequence[Vlan]) -> None:
         _bridge("vlan", "add", "dev", name, "vid", str(vlan.tag), *more)
 
 
-def _bridge(*words: str) -> None:
+def _bridge(*arguments: str) -> None:
     try:
-        subprocess.run(["bridge", *words], check=True, capture_output=True, text=True,  # noqa: S603, S607  # a list of checked words; PATH is the operator's
+        subprocess.run(["bridge", *arguments], check=True, capture_output=True, text=True,  # noqa: S603, S607  # checked arguments, no shell; PATH is set by the administrator
                        timeout=_PATIENCE)
     except subprocess.SubprocessError as error:
-        told = getattr(error, "stderr", None) or str(error)
-        message = f"bridge {' '.join(words)}: {told.strip()}"
+        output = getattr(error, "stderr", None) or str(error)
+        message = f"bridge {' '.join(arguments)}: {output.strip()}"
         raise HostError(message) from error

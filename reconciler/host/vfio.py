@@ -1,7 +1,7 @@
-"""PCI devices of the host: bound to vfio-pci before a VM starts, given back when it has ended.
+"""Host PCI devices: bound to vfio-pci before a VM starts, rebound to their driver after it ends.
 
-What is to be written where is decided on values (`taking`, `giving`); the rest is the kernel's
-sysfs, which answers at once.
+Which sysfs files to write is computed on plain values (`bind_writes`, `unbind_writes`); the rest
+reads and writes sysfs, which does not block.
 """
 
 from __future__ import annotations
@@ -21,24 +21,24 @@ if TYPE_CHECKING:
 
 DRIVER = "vfio-pci"
 SYSTEM = Path("/sys/bus/pci")
-_BRIDGE = "0x0604"  # the class of a PCI bridge, which may share a group with what is behind it
+_BRIDGE = "0x0604"  # class of PCI bridges, which may share a group with the devices behind them
 
 
 @dataclass(frozen=True, slots=True)
 class HostDevice:
-    """A device as the host has it. `group` are all devices of its IOMMU group, with drivers."""
+    """A PCI device of the host. `group`: all devices of its IOMMU group, with their drivers."""
 
     address: str
     driver: str | None
     group: tuple[tuple[str, str | None], ...] | None  # None without an IOMMU
 
 
-def look(address: str, system: Path = SYSTEM) -> HostDevice:
-    """What the kernel says of a device; raises HostError when there is none."""
+def inspect(address: str, system: Path = SYSTEM) -> HostDevice:
+    """Read a device from sysfs; raises HostError if it does not exist."""
     place = system / "devices" / address
     if not place.exists():
-        message = f"host device {address}: this host has no such device"
-        raise HostError(message, hint="`lspci -D` lists those that there are")
+        message = f"host device {address}: does not exist on this host"
+        raise HostError(message, hint="`lspci -D` lists all PCI devices")
     members = place / "iommu_group" / "devices"
     group = tuple((name, _driver(system / "devices" / name)) for name in sorted(os.listdir(members))
                   if not _is_bridge(system / "devices" / name)) if members.exists() else None
@@ -46,22 +46,22 @@ def look(address: str, system: Path = SYSTEM) -> HostDevice:
 
 
 def problem(device: HostDevice, *, managed: bool, mine: Sequence[str]) -> str:
-    """Why it cannot be given to a guest; empty when it can. `mine`: all that the VM takes."""
+    """Why the device cannot be passed to a guest; empty if it can. `mine`: all of that VM."""
     if device.group is None:
-        return f"host device {device.address} is in no IOMMU group: switch the IOMMU on"
+        return f"host device {device.address} is not in an IOMMU group: enable the IOMMU"
     if not managed and device.driver != DRIVER:
-        return (f"host device {device.address} is {device.driver or 'nobody'}'s: bind it to "
-                f"{DRIVER}, or write managed='yes'")
+        return (f"host device {device.address} is bound to {device.driver or 'no driver'}: "
+                f"bind it to {DRIVER}, or set managed='yes'")
     others = [f"{name} ({driver})" for name, driver in device.group
               if name not in mine and driver not in (None, DRIVER)]
     if others:
         return (f"host device {device.address} shares its IOMMU group with {', '.join(others)}: "
-                "they must be free, or the guest's, too")
+                f"bind them to {DRIVER}, or pass them to the same guest")
     return ""
 
 
-def taking(device: HostDevice) -> tuple[tuple[str, str], ...]:
-    """What binds it: files below /sys/bus/pci, and what is written there."""
+def bind_writes(device: HostDevice) -> tuple[tuple[str, str], ...]:
+    """The writes that bind it to vfio-pci: paths below /sys/bus/pci, and data."""
     if device.driver == DRIVER:
         return ()
     override = f"devices/{device.address}/driver_override"
@@ -69,42 +69,42 @@ def taking(device: HostDevice) -> tuple[tuple[str, str], ...]:
     return ((override, DRIVER), *away, ("drivers_probe", device.address))
 
 
-def giving(address: str) -> tuple[tuple[str, str], ...]:
-    """What gives it back to the driver that would have it by itself."""
+def unbind_writes(address: str) -> tuple[tuple[str, str], ...]:
+    """The writes that unbind a device from vfio-pci and let the kernel choose its driver."""
     return ((f"devices/{address}/driver_override", "\n"),
             (f"drivers/{DRIVER}/unbind", address), ("drivers_probe", address))
 
 
-def take(devices: Sequence[Hostdev], system: Path = SYSTEM) -> tuple[str, ...]:
-    """Bind all that are managed; those that were bound here. All or none; raises HostError."""
+def bind(devices: Sequence[Hostdev], system: Path = SYSTEM) -> tuple[str, ...]:
+    """Bind the managed devices, all or none; returns those bound now. Raises HostError."""
     check(devices, system)
     taken: list[str] = []
     try:
         for device in devices:
-            writes = taking(look(device.host, system)) if device.managed else ()
+            writes = bind_writes(inspect(device.host, system)) if device.managed else ()
             if writes:
                 taken.append(device.host)
                 _bind(device.host, writes, system)
     except HostError:
         for address in taken:
-            give_back(address, system)
+            unbind(address, system)
         raise
     return tuple(taken)
 
 
 def check(devices: Sequence[Hostdev], system: Path = SYSTEM) -> None:
-    """Whether all of them can be given; raises HostError with every reason."""
+    """Raise HostError with all reasons if any of them cannot be passed to a guest."""
     mine = [device.host for device in devices]
-    found = [problem(look(device.host, system), managed=device.managed, mine=mine)
+    found = [problem(inspect(device.host, system), managed=device.managed, mine=mine)
              for device in devices]
     if any(found):
         raise HostError("; ".join(filter(None, found)))
 
 
-def give_back(address: str, system: Path = SYSTEM) -> None:
-    """To its own driver; what cannot be given back stays with vfio-pci."""
-    for write in giving(address):
-        with suppress(OSError):  # each may be done already
+def unbind(address: str, system: Path = SYSTEM) -> None:
+    """Rebind a device to its own driver; on errors it stays with vfio-pci."""
+    for write in unbind_writes(address):
+        with suppress(OSError):  # for example not bound any more
             _write((write,), system)
 
 
@@ -114,9 +114,9 @@ def _bind(address: str, writes: Sequence[tuple[str, str]], system: Path) -> None
     except OSError as error:
         message = f"host device {address}: {error.filename}: {error.strerror}"
         raise HostError(message) from error
-    if look(address, system).driver != DRIVER:
-        message = f"host device {address}: {DRIVER} did not take it"
-        raise HostError(message, hint=f"modprobe {DRIVER}; dmesg tells more")
+    if inspect(address, system).driver != DRIVER:
+        message = f"host device {address}: {DRIVER} did not bind to it"
+        raise HostError(message, hint=f"run `modprobe {DRIVER}`; the kernel log has the cause")
 
 
 def _write(writes: Sequence[tuple[str, str]], system: Path) -> None:

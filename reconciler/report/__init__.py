@@ -1,1 +1,1 @@
-"""What happened (events) and what is true (status); all that is shown comes from these."""
+"""Events, status, log, the HTTP API, webhooks: everything that leaves the reconciler."""

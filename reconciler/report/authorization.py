@@ -1,8 +1,8 @@
-"""Who may do what over TCP. Pure; on the unix socket the kernel has said who asks.
+"""Authorization of requests over TCP. Pure; on the unix socket the kernel identifies the client.
 
-Whether we live is anybody's to know. Reading is for the host itself, or for who has the token;
-doing takes the token always. A page in somebody's browser must not get here by a name that it
-lets point to us: the Host must be an address, or localhost.
+Health checks are open. Reading is allowed from this host without a token, actions always need it.
+Against DNS rebinding (a web page whose own name resolves to this host), the Host header must be
+an IP address or localhost, and a request with an Origin needs the token.
 """
 
 from __future__ import annotations
@@ -13,19 +13,18 @@ from dataclasses import dataclass
 from http import HTTPStatus
 from typing import TYPE_CHECKING
 
+from reconciler.report.requests import Right
 from reconciler.report.webhook import signer
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-HOOK = ("hooks", "git")
-_OPEN = (("livez",), ("readyz",))
 _LONGEST_TOKEN = 4096
 
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """Why not."""
+    """The answer to a request that is not allowed."""
 
     status: HTTPStatus
     message: str
@@ -33,43 +32,41 @@ class Refusal:
 
 
 @dataclass(frozen=True, slots=True)
-class Gate:
-    """What the configuration allows; secrets are read anew for each request, so they may change."""
+class Authorization:
+    """What the configuration allows. Made for each request, so that secrets may be replaced."""
 
     loopback: bool
     token: bytes = b""
     secret: bytes = b""
 
-    def refuse(self, method: str, path: tuple[str, ...], headers: Mapping[str, str],
-               body: bytes) -> Refusal | None:
-        """Why this request is not answered, or None. Header names in lower case."""
-        if path == HOOK:
-            return self._hook(method, headers, body)
-        if method == "GET" and path in _OPEN:
+    def refuse(self, right: Right, headers: Mapping[str, str], body: bytes) -> Refusal | None:
+        """Why a request that needs this right is refused, or None; header names in lower case."""
+        if right is Right.OPEN:
             return None
+        if right is Right.SIGNED:
+            return self._hook(headers, body)
         if not _is_address(headers.get("host", "")):
-            return Refusal(HTTPStatus.MISDIRECTED_REQUEST, "the Host is no address of this host",
-                           "ask by an address, or as localhost")
-        if method == "GET" and self.loopback and "origin" not in headers:
+            return Refusal(HTTPStatus.MISDIRECTED_REQUEST,
+                           "Host header is not an address of this host",
+                           "connect by IP address, or to localhost")
+        if right is Right.READ and self.loopback and "origin" not in headers:
             return None
         given = headers.get("authorization", "").removeprefix("Bearer ").encode()[:_LONGEST_TOKEN]
         if not self.token:
-            return Refusal(HTTPStatus.FORBIDDEN, "this needs a token, and there is none",
-                           "set http.token_file, or ask on the command socket")
+            return Refusal(HTTPStatus.FORBIDDEN, "no token is configured",
+                           "set http.token_file, or use the command socket")
         if not hmac.compare_digest(given, self.token):
             return Refusal(HTTPStatus.UNAUTHORIZED, "the token is missing or wrong",
-                           "Authorization: Bearer TOKEN, of http.token_file")
+                           "send Authorization: Bearer TOKEN, with the token in http.token_file")
         return None
 
-    def _hook(self, method: str, headers: Mapping[str, str], body: bytes) -> Refusal | None:
-        if method != "POST":
-            return Refusal(HTTPStatus.METHOD_NOT_ALLOWED, "a webhook is a POST")
+    def _hook(self, headers: Mapping[str, str], body: bytes) -> Refusal | None:
         if not self.secret:
-            return Refusal(HTTPStatus.FORBIDDEN, "webhooks are not taken",
-                           "set source.webhook_secret_file to a file that holds a secret")
+            return Refusal(HTTPStatus.FORBIDDEN, "webhooks are disabled",
+                           "set source.webhook_secret_file to a file with the secret")
         if signer(headers, body, self.secret) is None:
             return Refusal(HTTPStatus.UNAUTHORIZED, "the signature is missing or wrong",
-                           "the secret there must be that of source.webhook_secret_file")
+                           "sign with the secret in source.webhook_secret_file")
         return None
 
 

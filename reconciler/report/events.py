@@ -1,7 +1,7 @@
-"""The journal events.jsonl and the log: every event goes to both, before what it announces is done.
+"""Events: each is appended to the journal events.jsonl and passed to the log.
 
-An intent is on disk (fdatasync, about 0.1 ms) before its act (rule 10). Identical consecutive
-warnings of a domain are folded into one with a count.
+The event of an action is on disk (fdatasync, about 0.1 ms) before the action is taken. Identical
+consecutive warnings of a domain are folded into one event with a count.
 """
 
 from __future__ import annotations
@@ -18,15 +18,15 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 ROTATE_AT = 16 << 20
-_TAIL = 8192  # bytes in which the last event mostly is
-KEPT = 3  # rotated journals beside the current one
+_TAIL = 8192  # bytes; the last event is almost always within these
+KEPT = 3  # rotated journals, besides the current one
 
 
 __all__ = ["KEPT", "ROTATE_AT", "Journal", "timestamp"]
 
 
 class Journal:
-    """Appends events. `show` gets each event too: the log."""
+    """Appends events. `show` is called with each event: the log."""
 
     def __init__(self, path: Path, show: Callable[[dict[str, Any]], None],
                  rotate_at: int = ROTATE_AT) -> None:
@@ -38,19 +38,20 @@ class Journal:
         if _torn(path):
             self._file.write("\n")
         self._last: dict[str, tuple[dict[str, Any], int]] = {}
-        self.full = ""  # why nothing could be written, while nothing can
+        self._listeners: list[Callable[[dict[str, Any]], None]] = []
+        self.full = ""  # the error while the journal cannot be written
 
     def write(self, event: str, *, severity: str = "info", durable: bool = False,
               **values: object) -> None:
-        """One event. `durable`: on disk before this returns, for what is about to be done.
+        """Write one event. `durable`: it is on disk when this returns.
 
-        A full disk does not stop anything: the log still has the event, and `full` says so.
+        Never fails: on a full disk the log still gets the event, and `full` has the error.
         """
         content = {"event": event, "severity": severity,
                    **{key: value for key, value in values.items() if value not in (None, "")}}
         count = self._folds(content)
         if count and count & (count - 1):
-            return  # the 2nd, 4th, 8th … repetition is told, with the count
+            return  # only the 2nd, 4th, 8th … repetition is written, with the count
         if count:
             content["count"] = count
         self._sequence += 1
@@ -61,14 +62,20 @@ class Journal:
         except OSError as error:
             self.full = f"{self._path}: {error.strerror}"
         self._show(line)
+        for listener in self._listeners:
+            listener(line)
+
+    def subscribe(self, listener: Callable[[dict[str, Any]], None]) -> None:
+        """Call this with each event from now on, as it is written."""
+        self._listeners.append(listener)
 
     def close(self) -> None:
-        """Let go of the file."""
-        with suppress(OSError):  # a full disk, of which `full` has told
+        """Close the journal."""
+        with suppress(OSError):  # a full disk, reported by `full` before
             self._file.close()
 
     def _folds(self, content: dict[str, Any]) -> int:
-        """How often this very warning came in a row; 0 for the first and for all else."""
+        """How often the same warning came in a row; 0 for the first one and for any other event."""
         key = str(content.get("domain", ""))
         if content["severity"] == "info":
             self._last.pop(key, None)
@@ -80,7 +87,7 @@ class Journal:
         return 0 if count == 1 else count
 
     def _append(self, text: str, *, durable: bool) -> None:
-        if self._file.closed:  # a rotation failed half-way
+        if self._file.closed:  # a rotation was interrupted by an error
             self._file = self._open()
         self._file.write(text)
         self._file.flush()
@@ -101,7 +108,7 @@ class Journal:
 
 
 def _torn(path: Path) -> bool:
-    """Whether it ends in half a line, of a crash."""
+    """Whether the file ends in an incomplete line, from a crash."""
     try:
         with open(path, "rb") as file:
             size = os.fstat(file.fileno()).st_size
@@ -111,7 +118,7 @@ def _torn(path: Path) -> bool:
 
 
 def _last_sequence(path: Path) -> int:
-    """The number of the last event, so that numbers go on across our restarts and rotations."""
+    """The number of the last event: numbers continue across restarts and rotations."""
     for file, most in ((path, _TAIL), (path, ROTATE_AT), (path.with_suffix(".jsonl.1"), _TAIL)):
         try:
             with open(file, "rb") as journal:
@@ -123,5 +130,5 @@ def _last_sequence(path: Path) -> int:
             try:
                 return int(json.loads(line)["seq"])
             except (ValueError, KeyError, TypeError):
-                continue  # half a line of a crash, or half a line that we began to read in
+                continue  # an incomplete line, from a crash or from the middle of a block
     return 0

@@ -1,51 +1,66 @@
-"""The log: structlog renders each event, as JSON lines, or readable on a terminal."""
+"""The log: each event as a line of JSON, or as text on a terminal.
+
+A structlog logger with a chain of processors for each of the two forms. It is imported by `run`
+alone; no other verb pays for structlog.
+"""
 
 from __future__ import annotations
 
-import sys
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TextIO
 
 import structlog
 
 from reconciler.units import show_revision
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, MutableMapping
-    from pathlib import Path
+    from collections.abc import Callable
+
+    from structlog.typing import EventDict, Processor, WrappedLogger
 
 _LEVELS = {"debug": 10, "info": 20, "warning": 30, "error": 40}
+_FIRST = ("time", "severity", "event", "domain")
+_NOT_FOR_PEOPLE = ("seq", "uuid")
 
 
-def _in_order(_logger: object, _method: str, event: MutableMapping[str, Any]) -> dict[str, Any]:
-    """What every line has comes first, for whoever reads JSON with the naked eye."""
-    first = {key: event[key] for key in ("time", "severity", "event", "domain") if key in event}
-    return {**first, **event}
+def event_log(form: str, level: str, stream: TextIO) -> Callable[[dict[str, Any]], None]:
+    """A function that writes an event to the stream; `form` is auto, json or text."""
+    as_text = form == "text" or (form == "auto" and stream.isatty())
+    logger: structlog.typing.FilteringBoundLogger = structlog.wrap_logger(
+        structlog.PrintLogger(stream),
+        processors=_text(colours=stream.isatty()) if as_text else _json(),
+        wrapper_class=structlog.make_filtering_bound_logger(_LEVELS[level])).bind()
 
-
-def shower(form: str, level: str, file: Path | None) -> Callable[[dict[str, Any]], None]:
-    """A function that logs an event; `form` is auto, json or text."""
-    stream = sys.stderr if file is None else file.open("a", encoding="utf-8")
-    readable = form == "text" or (form == "auto" and stream.isatty())
-    renderer: Any = (structlog.dev.ConsoleRenderer(colors=stream.isatty(), sort_keys=False)
-                     if readable else structlog.processors.JSONRenderer())
-    logger = structlog.wrap_logger(structlog.PrintLogger(stream), processors=[
-        *([] if readable else [_in_order]), renderer], wrapper_class=structlog.BoundLogger)
-    least = _LEVELS[level]
-
-    def show(event: dict[str, Any]) -> None:
-        if _LEVELS[event["severity"]] < least:
-            return
+    def log(event: dict[str, Any]) -> None:
         values = dict(event)
-        name, severity = values.pop("event"), values.pop("severity")
-        if readable:
-            values["timestamp"] = values.pop("time")
-            values["level"] = severity
-            if "revision" in values:
-                values["revision"] = show_revision(str(values["revision"]))
-            for machine_only in ("seq", "uuid"):
-                values.pop(machine_only, None)
-            logger.msg(name, **values)
-        else:
-            logger.msg(name, **{"time": values.pop("time"), "severity": severity, **values})
+        logger.log(_LEVELS[values.pop("severity")], values.pop("event"), **values)
 
-    return show
+    return log
+
+
+def _json() -> list[Processor]:
+    return [_add_severity, _order, structlog.processors.JSONRenderer()]
+
+
+def _text(*, colours: bool) -> list[Processor]:
+    return [structlog.processors.add_log_level, _shorten,
+            structlog.dev.ConsoleRenderer(colors=colours, sort_keys=False)]
+
+
+def _add_severity(_logger: WrappedLogger, method: str, event: EventDict) -> EventDict:
+    event["severity"] = method
+    return event
+
+
+def _order(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
+    """The keys that every line has come first, for people who read the JSON."""
+    return {**{key: event[key] for key in _FIRST if key in event}, **event}
+
+
+def _shorten(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
+    """For a terminal: the renderer's name for the time, short revisions, no keys for programs."""
+    event["timestamp"] = event.pop("time")
+    if "revision" in event:
+        event["revision"] = show_revision(str(event["revision"]))
+    for key in _NOT_FOR_PEOPLE:
+        event.pop(key, None)
+    return event

@@ -1,8 +1,8 @@
-"""The command socket: HTTP/1.1 on a unix socket, so that curl and every language can use it.
+"""The API server: HTTP/1.1 on a unix socket, the command socket, and on TCP where configured.
 
-h11 does the protocol; here a request becomes a call of a handler and its value becomes JSON. Who
-may connect is the directory's mode (0700) and checked once more by the kernel's word on the peer.
-The same answers go over TCP where the configuration says so, to whom the gate lets in (gate.py).
+h11 parses the protocol; a request is matched against the table of requests, its handler is called,
+and the value that it returns is sent as JSON. The command socket is protected by the mode of its
+directory (0700) and by the client's uid, which the kernel reports. On TCP authorization.py decides.
 """
 
 from __future__ import annotations
@@ -15,47 +15,47 @@ import struct
 from contextlib import suppress
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, Protocol
-from urllib.parse import parse_qsl, urlsplit
+from urllib.parse import parse_qsl, unquote, urlsplit
 
 import h11
 
 from reconciler.errors import ReconcilerError, UsageError
-from reconciler.report.authorization import HOOK
+from reconciler.report.requests import Call, PlainText, Request, Unmatched, match
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable
     from pathlib import Path
 
-    from reconciler.report.authorization import Gate
+    from reconciler.report.authorization import Authorization
+    from reconciler.report.requests import Right
 
 LONGEST_BODY = 64 << 10
-LONGEST_HOOK = 4 << 20  # what a forge may send: it has to be read whole, to check who signed it
-MOST_CLIENTS = 32  # over TCP, at once
-PATIENCE = 30.0  # for a request to be read, and for its answer to be; that may take its time
+LONGEST_HOOK = 4 << 20  # of a webhook: the signature covers the whole body
+MOST_CLIENTS = 32  # at once over TCP
+PATIENCE = 30.0  # seconds to receive a request, and to send its answer
 _CHUNK = 64 << 10
 
 
 class Handler(Protocol):
     """Answers requests."""
 
-    async def handle(self, method: str, path: tuple[str, ...],
-                     query: Mapping[str, str]) -> object:
-        """The value to answer with; raises UsageError for what the asker did wrong."""
+    async def handle(self, call: Call) -> object:
+        """The value to answer with; raises UsageError for a mistake of the client."""
 
 
 class Server:
-    """Serves `handler` on a unix socket, and where `listen` says so over TCP."""
+    """Serves `handler` on a unix socket, and over TCP after `listen`."""
 
     def __init__(self, path: Path, handler: Handler, fault: Callable[[Exception], None]) -> None:
         self._path = path
-        self._fault = fault  # told of a fault of ours
+        self._fault = fault  # called with an internal error
         self._handler = handler
         self._servers: list[asyncio.Server] = []
         self._clients: set[asyncio.Task[None]] = set()
         self._over_tcp = 0
 
     async def start(self) -> None:
-        """Listen. A socket that a killed reconciler left is replaced: the lock says it is dead."""
+        """Listen; an existing socket is from a reconciler that was killed, and is replaced."""
         self._path.unlink(missing_ok=True)
         mask = os.umask(0o177)
         try:
@@ -63,14 +63,15 @@ class Server:
         finally:
             os.umask(mask)
 
-    async def listen(self, host: str, port: int, gate: Callable[[], Gate]) -> None:
-        """Listen over TCP, too; raises OSError. `gate` is asked for anew with each request."""
+    async def listen(self, host: str, port: int,
+                     authorization: Callable[[], Authorization]) -> None:
+        """Listen on TCP as well; raises OSError. `authorization` is called for each request."""
 
         async def connected(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
             self._over_tcp += 1
             try:
                 if self._over_tcp <= MOST_CLIENTS:
-                    await self._served(reader, writer, gate)
+                    await self._served(reader, writer, authorization)
             finally:
                 self._over_tcp -= 1
                 writer.close()
@@ -79,11 +80,11 @@ class Server:
 
     @property
     def port(self) -> int | None:
-        """The TCP port that is listened at, if one is."""
+        """The TCP port, if the server listens on one."""
         return next((int(server.sockets[0].getsockname()[1]) for server in self._servers[1:]), None)
 
     async def stop(self) -> None:
-        """Listen no more, and let go of everybody."""
+        """Close the listeners and disconnect every client."""
         for server in self._servers:
             server.close()
         if self._servers:
@@ -100,36 +101,38 @@ class Server:
             writer.close()
 
     async def _served(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter,
-                      gate: Callable[[], Gate] | None) -> None:
+                      authorization: Callable[[], Authorization] | None) -> None:
         task = asyncio.current_task()
         if task is not None:
             self._clients.add(task)
             task.add_done_callback(self._clients.discard)
-        # It went, or speaks no HTTP; or we leave, and asyncio would show that as a fault of ours.
+        # The client disconnected, is slow, or does not speak HTTP; or the server stops, and
+        # asyncio would log the cancellation as an unhandled error.
         with suppress(OSError, h11.ProtocolError, TimeoutError, asyncio.CancelledError):
-            await self._serve(reader, writer, gate)
+            await self._serve(reader, writer, authorization)
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter,
-                     gate: Callable[[], Gate] | None) -> None:
+                     authorization: Callable[[], Authorization] | None) -> None:
         connection = h11.Connection(h11.SERVER)
         async with asyncio.timeout(PATIENCE):
-            request, sent = await _request(connection, reader, LONGEST_HOOK if gate else 0)
+            request, sent = await _request(connection, reader, LONGEST_HOOK if authorization else 0)
         if request is None:
             return
-        path, query = _target(request)
-        method = request.method.decode()
-        headers = {name.decode(): value.decode(errors="replace") for name, value in request.headers}
-        refusal = gate().refuse(method, path, headers, sent) if gate is not None else None
+        call = match(request.method.decode(), *_target(request))
+        refusal = authorization().refuse(_right(call), _headers(request), sent) if (
+            authorization is not None) else None
         status, value = (refusal.status, {
             "error": refusal.message, "reason": "NotAllowed", "hint": refusal.hint}) if (
-            refusal is not None) else await self._answer(method, path, query)
-        body = json.dumps(value, default=str).encode() + b"\n"
+            refusal is not None) else await self._answer(call)
+        content_type, body = _body(value)
+        headers = [("content-type", content_type), ("content-length", str(len(body))),
+                   ("connection", "close")]
+        if status == HTTPStatus.METHOD_NOT_ALLOWED and isinstance(call, Unmatched):
+            headers.append(("allow", ", ".join(call.allowed)))
         writer.write(b"".join(filter(None, (
-            connection.send(h11.Response(status_code=status, headers=[
-                ("content-type", "application/json"), ("content-length", str(len(body))),
-                ("connection", "close")])),
+            connection.send(h11.Response(status_code=status, headers=headers)),
             connection.send(h11.Data(data=body)), connection.send(h11.EndOfMessage())))))
-        # All of it, and not only until it fits somewhere: who reads nothing is let go of.
+        # Wait until all of it is sent: clients that do not read are disconnected.
         writer.transport.set_write_buffer_limits(0)
         try:
             async with asyncio.timeout(PATIENCE):
@@ -138,20 +141,29 @@ class Server:
             if writer.transport.get_write_buffer_size():
                 writer.transport.abort()
 
-    async def _answer(self, method: str, path: tuple[str, ...],
-                      query: dict[str, str]) -> tuple[int, object]:
+    async def _answer(self, call: Call | Unmatched) -> tuple[int, object]:
+        if isinstance(call, Unmatched):
+            return (HTTPStatus.METHOD_NOT_ALLOWED if call.allowed else HTTPStatus.NOT_FOUND,
+                    call.answer())
         try:
-            return HTTPStatus.OK, await self._handler.handle(method, path, query)
+            return HTTPStatus.OK, await self._handler.handle(call)
         except UsageError as error:
             status = HTTPStatus.NOT_FOUND if error.reason == "NotFound" else HTTPStatus.CONFLICT
             return status, _refusal(error)
         except ReconcilerError as error:
             return HTTPStatus.SERVICE_UNAVAILABLE, _refusal(error)
-        except Exception as error:  # noqa: BLE001  # one request's fault must not go unanswered
+        except Exception as error:  # noqa: BLE001  # the client gets an answer also to a bug
             self._fault(error)
             return HTTPStatus.INTERNAL_SERVER_ERROR, {
-                "error": f"a fault of the reconciler: {error!r}", "reason": "InternalError",
-                "hint": "`reconciler events` has the details; please report it"}
+                "error": f"internal error: {error!r}", "reason": "InternalError",
+                "hint": "the traceback is in `reconciler events`; please report it"}
+
+
+def _body(value: object) -> tuple[str, bytes]:
+    """The content type of an answer, and its bytes."""
+    if isinstance(value, PlainText):
+        return value.content_type, value.text.encode()
+    return "application/json", json.dumps(value, default=str).encode() + b"\n"
 
 
 def _refusal(error: ReconcilerError) -> dict[str, Any]:
@@ -159,23 +171,32 @@ def _refusal(error: ReconcilerError) -> dict[str, Any]:
 
 
 def _peer(writer: asyncio.StreamWriter) -> int:
-    """The user id at the other end, from the kernel."""
+    """The client's uid, from the kernel."""
     raw = writer.get_extra_info("socket").getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12)
     return int(struct.unpack("iII", raw)[1])
 
 
+def _right(call: Call | Unmatched) -> Right:
+    return call.right if isinstance(call, Unmatched) else call.request.right
+
+
+def _headers(request: h11.Request) -> dict[str, str]:
+    return {name.decode(): value.decode(errors="replace") for name, value in request.headers}
+
+
 def _target(request: h11.Request) -> tuple[tuple[str, ...], dict[str, str]]:
-    """A request's path, in its steps, and its query."""
+    """The path, split at its slashes, and the query of a request; both unquoted."""
     try:
         parts = urlsplit(request.target.decode(errors="replace"))
     except ValueError as error:
         raise h11.RemoteProtocolError(str(error)) from error
-    return tuple(step for step in parts.path.split("/") if step), dict(parse_qsl(parts.query))
+    path = tuple(unquote(step) for step in parts.path.split("/") if step)
+    return path, dict(parse_qsl(parts.query))
 
 
 async def _request(connection: h11.Connection, reader: asyncio.StreamReader,
                    longest_hook: int) -> tuple[h11.Request | None, bytes]:
-    """Read one whole request. Only a webhook's body is kept, to check who signed it."""
+    """Read one complete request. Only a webhook's body is kept, to verify its signature."""
     request: h11.Request | None = None
     longest, length, kept = LONGEST_BODY, 0, bytearray()
     while True:
@@ -184,7 +205,7 @@ async def _request(connection: h11.Connection, reader: asyncio.StreamReader,
             connection.receive_data(await reader.read(_CHUNK))
         elif isinstance(event, h11.Request):
             request = event
-            if longest_hook and _target(event)[0] == HOOK:
+            if longest_hook and Request.WEBHOOK.arguments(_target(event)[0]) is not None:
                 longest = longest_hook
         elif isinstance(event, h11.Data):
             length += len(event.data)

@@ -1,7 +1,6 @@
-"""status.json: the last known truth as plain values, and its file, replaced atomically.
+"""status.json and heartbeat.json: summaries of the status, and how both files are written.
 
-Pure functions from values to dictionaries; who gathers them is the engine's business. The shape is
-described in contrib/status.schema.json.
+The engine builds the status; its schema is status.schema.json beside this file.
 """
 
 from __future__ import annotations
@@ -9,7 +8,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
-from reconciler.host.files import write_whole
+from reconciler.host.files import Sync, write_whole
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -17,11 +16,11 @@ if TYPE_CHECKING:
 
 STATUS = "status.json"
 HEARTBEAT = "heartbeat.json"
-STALE_AFTER = 3  # heartbeats that may be missing until a reader must not believe it
+STALE_AFTER = 3  # missed heartbeats after which the status is stale
 
 
 def word(conditions: Iterable[Mapping[str, Any]]) -> str:
-    """The one word for a table, as kstatus has it."""
+    """The summary of the conditions in one word, as in kstatus."""
     truths = {c["type"]: c["status"] for c in conditions}
     if truths.get("Terminating") == "True":
         return "Terminating"
@@ -33,7 +32,7 @@ def word(conditions: Iterable[Mapping[str, Any]]) -> str:
 
 
 def summary(domains: list[dict[str, Any]]) -> dict[str, Any]:
-    """The counts of all domains."""
+    """How many domains are in which state."""
     states: dict[str, int] = {}
     for domain in domains:
         state = domain["observed"]["state"]
@@ -51,12 +50,12 @@ def summary(domains: list[dict[str, Any]]) -> dict[str, Any]:
 
 
 def write(directory: Path, value: Mapping[str, Any]) -> None:
-    """A reader sees the old one or the new one, never half of one."""
-    write_whole(directory / STATUS, _text(value).encode())
+    """Replace status.json atomically."""
+    write_whole(directory / STATUS, _text(value).encode(), Sync.NONE)
 
 
 def _text(value: Mapping[str, Any]) -> str:
-    """JSON with a line for each key and each domain: an indent would take ten times as long."""
+    """JSON with one line for each key and each domain: json.dumps(indent=) is ten times slower."""
     lines = (f"{json.dumps(key)}: {_list(item) if key == 'domains' else json.dumps(item)}"
              for key, item in value.items())
     return "{" + ",\n".join(lines) + "}\n"
@@ -67,6 +66,7 @@ def _list(items: Iterable[Any]) -> str:
 
 
 def beat(directory: Path, at: str, pid: int, every: float) -> None:
-    """Say that we live, without writing the whole status anew."""
+    """Write the heartbeat: the reconciler is alive and the last status still current."""
     write_whole(directory / HEARTBEAT, json.dumps(
-        {"at": at, "pid": pid, "heartbeatEvery": f"{every:g}s"}).encode() + b"\n")
+        {"at": at, "pid": pid, "heartbeatEvery": f"{every:g}s"}).encode() + b"\n",
+                Sync.NONE)

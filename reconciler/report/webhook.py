@@ -1,6 +1,6 @@
-"""A git server's webhook: who signed it. Pure; comparisons take as long for a wrong one.
+"""Signatures of a git server's webhook. Pure; secrets are compared in constant time.
 
-Nothing of the body is believed or even read: a webhook only wakes a look at the server.
+The body is not parsed: a webhook only triggers a fetch.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ _TOKEN = {"x-gitlab-token": "gitlab"}
 
 
 def signer(headers: Mapping[str, str], body: bytes, secret: bytes) -> str | None:
-    """Which forge signed it with our secret; None if nobody did. Header names in lower case."""
+    """The forge whose header has a valid signature, or None. Header names in lower case."""
     wanted = hmac.new(secret, body, hashlib.sha256).hexdigest()
     for header, forge in _SIGNED.items():
         given = headers.get(header, "").removeprefix("sha256=")
@@ -31,5 +31,5 @@ def signer(headers: Mapping[str, str], body: bytes, secret: bytes) -> str | None
 
 
 def signature(body: bytes, secret: bytes) -> str:
-    """The header's value for a body of ours, as GitHub's."""
+    """The value of GitHub's signature header for a body that the reconciler sends."""
     return f"sha256={hmac.new(secret, body, hashlib.sha256).hexdigest()}"

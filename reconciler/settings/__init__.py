@@ -1,7 +1,7 @@
-"""config.yaml and the environment, checked once and frozen; the lowest layer, which all may read.
+"""The settings: config.yaml and the environment, checked once and frozen. The lowest layer.
 
-A section is a frozen dataclass; a key is a field with its reader and its default beside each other,
-so that a new key is one line. Unknown keys are errors that name the nearest known one.
+A section is a frozen dataclass, a key is a field with its reader and its default. Unknown keys are
+errors that name the nearest known one.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ PREFIX = "RECONCILER_"
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """All of it; paths absolute, times in seconds."""
+    """All settings; times in seconds."""
 
     file: Path
     source: Source = section(Source)
@@ -59,7 +59,7 @@ class Settings:
 
     @property
     def base(self) -> Path:
-        """Where relative paths of the configuration start."""
+        """The directory of config.yaml, to which its relative paths refer."""
         return self.file.parent
 
     @property
@@ -69,22 +69,22 @@ class Settings:
 
     @property
     def images(self) -> Path:
-        """Where relative paths in domain files start."""
+        """The directory to which relative paths in domain files refer."""
         return self.base / self.paths.images
 
     @property
     def runtime(self) -> Path:
-        """Sockets, locks and records of what runs; gone after a reboot of the host."""
+        """The directory of sockets, locks and records of running VMs; lost at a reboot."""
         if self.paths.runtime != "auto":
             return self.base / self.paths.runtime
         if os.geteuid() == 0:
             return Path("/run/stratovirt-reconciler")
-        run = os.environ.get("XDG_RUNTIME_DIR", f"/tmp/runtime-{os.geteuid()}")  # noqa: S108  # its owner is checked when we start
+        run = os.environ.get("XDG_RUNTIME_DIR", f"/tmp/runtime-{os.geteuid()}")  # noqa: S108  # its owner is checked at the start
         return Path(run) / "stratovirt-reconciler"
 
     @property
     def state(self) -> Path:
-        """What outlives a reboot: records, status, journal, nvram."""
+        """The directory of what outlives a reboot: records, status, journal, nvram."""
         if self.paths.state != "auto":
             return self.base / self.paths.state
         if os.geteuid() == 0:
@@ -94,29 +94,29 @@ class Settings:
 
     @property
     def api_socket(self) -> Path:
-        """Where commands reach the running reconciler."""
+        """The command socket of the running reconciler."""
         return self.runtime / "api.sock"
 
     @property
     def max_unavailable(self) -> int:
-        """How many domains may be recreated at once."""
+        """How many domains may be recreated at the same time."""
         return self.reconcile.max_unavailable or self.concurrency
 
     @property
     def concurrency(self) -> int:
-        """How many VMs are started at once."""
+        """How many VMs are started at the same time."""
         return self.reconcile.concurrency or min(max(os.cpu_count() or 1, 2), 8)
 
 
 def load(file: Path, environment: Mapping[str, str] | None = None) -> Settings:
-    """Read and check config.yaml; raises ConfigError, also when there is none."""
-    from yaml import YAMLError, safe_load  # noqa: PLC0415  # 12 ms that many verbs can do without
+    """Read and check config.yaml; raises ConfigError, also if there is no such file."""
+    from yaml import YAMLError, safe_load  # noqa: PLC0415  # 12 ms that some verbs do not need
 
     try:
         data = safe_load(file.read_text(encoding="utf-8")) or {}
     except OSError as error:
         raise ConfigError(f"{file}: {error.strerror}",
-                          hint="name another with --config FILE") from error
+                          hint="--config FILE or $RECONCILER_CONFIG names another one") from error
     except (YAMLError, UnicodeDecodeError) as error:
         raise ConfigError(f"{file}: not YAML: {error}") from error
     for name, value in (os.environ if environment is None else environment).items():
@@ -125,24 +125,41 @@ def load(file: Path, environment: Mapping[str, str] | None = None) -> Settings:
                 found = safe_load(value)
             except YAMLError as error:
                 raise ConfigError(f"{name}: not YAML: {error}") from error
-            _place(data, name.removeprefix(PREFIX).lower().split("__"), found, name)
+            _place(data, _steps(name), found, name)
     values = _read(Settings, data, (), str(file))
     return Settings(file=file.resolve(), **values)
+
+
+def _steps(variable: str) -> list[str]:
+    """The key that an environment variable sets.
+
+    Sections and keys may be in any case; the user's own names, as in source.variables, keep theirs.
+    """
+    found: list[str] = []
+    kind: object = Settings
+    named = False
+    for step in variable.removeprefix(PREFIX).split("__"):
+        found.append(step if named else step.lower())
+        accepted = {f.name: f.metadata for f in fields(kind)} if is_dataclass(kind) else {}
+        metadata: Mapping[str, Any] = accepted.get(found[-1], {})
+        named = "read" in metadata and metadata["read"].free_keys
+        kind = metadata.get("section")
+    return found
 
 
 def _place(data: dict[str, Any], steps: list[str], value: object, name: str) -> None:
     for step in steps[:-1]:
         data = data.setdefault(step, {}) if isinstance(data, dict) else {}
         if data is None or not isinstance(data, dict):
-            raise ConfigError(f"{name}: '{step}' is no section")
+            raise ConfigError(f"{name}: '{step}' is not a section")
     data[steps[-1]] = value
 
 
 def _read(kind: type, data: object, path: tuple[str, ...], file: str) -> dict[str, Any]:
-    """The checked values of one section, as keywords of its class."""
+    """The checked values of one section, as keyword arguments of its class."""
     where = ".".join(path)
     if not isinstance(data, dict):
-        raise ConfigError(f"{file}: {where or 'the file'} is {data!r}, accepted: a mapping")
+        raise ConfigError(f"{file}: {where or 'the content'} is {data!r}, accepted: a mapping")
     accepted = {f.name: f for f in fields(kind) if f.metadata}
     values: dict[str, Any] = {}
     for name, value in data.items():

@@ -1,8 +1,8 @@
-"""The JSON Schema of config.yaml for editors, made from the dataclasses that it is read into.
+"""The JSON Schema of config.yaml for editors, generated from the dataclasses of the sections.
 
     reconciler schema config > contrib/config.schema.json
 
-Every key has its reader's schema; a test reads whatever the schema accepts.
+Each key has the schema of its reader; a property test compares the two.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from reconciler.settings import Settings
 
 
 def schema() -> dict[str, Any]:
-    """The whole schema."""
+    """The complete schema."""
     return {"$schema": "https://json-schema.org/draft/2020-12/schema",
             "$id": "urn:stratovirt-reconciler:config:1",
             "title": "config.yaml of the StratoVirt reconciler",
@@ -23,7 +23,7 @@ def schema() -> dict[str, Any]:
 
 
 def _section(kind: type, description: str) -> dict[str, Any]:
-    """A section: its keys, and nothing else."""
+    """The schema of a section: its keys and no others."""
     return {"description": description, "type": ["object", "null"],
             "additionalProperties": False,
             "properties": {field.name: _key(field.metadata) for field in fields(kind)

@@ -1,4 +1,7 @@
-"""The sections of config.yaml: frozen dataclasses, a key's reader and default beside each other."""
+"""The sections of config.yaml: frozen dataclasses, each key with its reader and default.
+
+The docstrings are the descriptions in config.schema.json.
+"""
 
 from __future__ import annotations
 
@@ -32,7 +35,7 @@ SOURCE_KINDS = ("directory", "git")  # the names of sources/kinds.py
 
 @dataclass(frozen=True, slots=True)
 class Verify:
-    """Which signature a commit must have; `keys` are files: ssh allowed signers, OpenPGP keys."""
+    """Required signatures of commits; `keys` are files: SSH allowed signers, OpenPGP keys."""
 
     mode: str = key(choice("none", "head", "tag"), "none")
     keys: tuple[str, ...] = key(texts, ())
@@ -40,9 +43,9 @@ class Verify:
 
 @dataclass(frozen=True, slots=True)
 class Auth:
-    """Who we are to a git server; each secret is a file that only we can read."""
+    """Credentials for the git server; secret files must be readable by the reconciler only."""
 
-    username: str = key(text, "git")  # beside the token
+    username: str = key(text, "git")  # sent with the token
     token_file: str | None = key(optional_text, None)
     ssh_key: str | None = key(optional_text, None)
     known_hosts: str | None = key(optional_text, None)
@@ -51,7 +54,7 @@ class Auth:
 
 @dataclass(frozen=True, slots=True)
 class PostSync:
-    """Whom to tell what became of a revision: a command (no shell), a webhook, or both."""
+    """What is called with the result of a revision: a command (no shell), a webhook, or both."""
 
     command: tuple[str, ...] = key(texts, ())
     webhook: str | None = key(optional_text, None)
@@ -61,22 +64,22 @@ class PostSync:
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """Where domain files come from: a watched directory, or a git repository.
+    """Where domain files come from: a watched directory or a git repository.
 
-    `path` is the directory, or the one within the repository. `settle`: how long an unfinished
-    write must rest; `interval`: between two looks at the git server; all in seconds.
+    `path` is the directory, or the directory in the repository. `settle`: how long a file that is
+    still open must stay unchanged to be read. `interval`: between two fetches.
     """
 
     kind: str = key(choice(*SOURCE_KINDS), "directory")
     path: str = key(text, "domains")
     include: tuple[str, ...] = key(texts, ("*.xml",))
     settle: float = key(duration, 0.2)
-    url: tuple[str, ...] = key(text_or_texts, ())  # several: the first that answers
-    ref: str = key(text, "main")  # a branch, a tag, or a whole commit
+    url: tuple[str, ...] = key(text_or_texts, ())  # several: tried in this order
+    ref: str = key(text, "main")  # a branch, a tag, or a full commit hash
     interval: float = key(duration, 60.0)
     timeout: float = key(duration, 60.0)
     max_size: int | None = key(size, 256 * MIB)
-    fast_forward_only: bool = key(flag, True)  # noqa: FBT003  # a default, not a call's flag
+    fast_forward_only: bool = key(flag, True)  # noqa: FBT003  # a default, not a flag in a call
     verify: Verify = section(Verify)
     auth: Auth = section(Auth)
     proxy: str | None = key(optional_text, None)
@@ -88,7 +91,7 @@ class Source:
 
 @dataclass(frozen=True, slots=True)
 class Hypervisor:
-    """The StratoVirt program; `allowed` are those that an <emulator> may name instead."""
+    """The StratoVirt program; `allowed` are other programs that <emulator> may name."""
 
     path: str = key(text, "auto")
     arguments: tuple[str, ...] = key(texts, ())
@@ -97,7 +100,7 @@ class Hypervisor:
 
 @dataclass(frozen=True, slots=True)
 class Paths:
-    """Directories; `auto` by who runs us."""
+    """Directories; `auto` depends on the user."""
 
     runtime: str = key(text, "auto")
     state: str = key(text, "auto")
@@ -106,7 +109,7 @@ class Paths:
 
 @dataclass(frozen=True, slots=True)
 class Backoff:
-    """After a failed action: `initial`, doubled each time, up to `maximum`; seconds."""
+    """The delay after a failed action: `initial`, doubled each time, up to `maximum`."""
 
     initial: float = key(duration, 1.0)
     maximum: float = key(duration, 300.0)
@@ -114,7 +117,7 @@ class Backoff:
 
 @dataclass(frozen=True, slots=True)
 class Drift:
-    """How many corrections of one thing within the window are a fight."""
+    """How many corrections of one field within the window are reported as a fight."""
 
     fight_limit: int = key(whole(1, 1000), 3)
     window: float = key(duration, 600.0)
@@ -122,9 +125,10 @@ class Drift:
 
 @dataclass(frozen=True, slots=True)
 class Reconcile:
-    """The engine's times, in seconds; concurrency 0 is one start a processor, at most eight.
+    """Timing and limits of reconciliation.
 
-    `max_unavailable`: how many domains may be recreated at once; 0 is as many as `concurrency`.
+    `concurrency`: VMs started at once; auto is one per processor, at most 8. `max_unavailable`:
+    domains recreated at once; auto is the same as `concurrency`.
     """
 
     resync: float = key(duration, 300.0)
@@ -140,7 +144,7 @@ class Reconcile:
 
 @dataclass(frozen=True, slots=True)
 class DefaultStop:
-    """How a VM is stopped when its file does not say."""
+    """How a VM is stopped if its file does not specify it."""
 
     mode: str = key(choice("graceful", "force"), "graceful")
     timeout: float = key(duration, 30.0)
@@ -148,7 +152,7 @@ class DefaultStop:
 
 @dataclass(frozen=True, slots=True)
 class DefaultRestart:
-    """How many exits within which window are a crash loop when the file does not say."""
+    """How many exits within which window are a crash loop, if the file does not specify it."""
 
     limit: int = key(whole(1, 1000), 5)
     window: float = key(duration, 600.0)
@@ -156,7 +160,7 @@ class DefaultRestart:
 
 @dataclass(frozen=True, slots=True)
 class Defaults:
-    """What holds for a file that does not say."""
+    """Defaults for what a domain file does not specify."""
 
     update: str = key(choice("auto", "live", "recreate", "manual"), "auto")
     stop: DefaultStop = section(DefaultStop)
@@ -166,9 +170,9 @@ class Defaults:
 
 @dataclass(frozen=True, slots=True)
 class Prune:
-    """When removals are believed, and how many at once are held for an approval."""
+    """When a removed file removes its VM, and how many removals at once need an approval."""
 
-    enabled: bool = key(flag, True)  # noqa: FBT003  # a default, not a call's flag
+    enabled: bool = key(flag, True)  # noqa: FBT003  # a default, not a flag in a call
     hold_above: float = key(percent, 0.5)
     hold_minimum: int = key(whole(1, 100000), 3)
     settle: float = key(duration, 2.0)
@@ -177,14 +181,14 @@ class Prune:
 
 @dataclass(frozen=True, slots=True)
 class History:
-    """How many definitions that were applied are kept of each domain."""
+    """How many applied definitions are kept for each domain."""
 
     keep: int = key(whole(1, 1000), 20)
 
 
 @dataclass(frozen=True, slots=True)
 class AdmissionRules:
-    """What a file may ask of this host; an empty list allows all, but no host device."""
+    """Limits on domain files; an empty list allows everything, but no host device."""
 
     paths: tuple[str, ...] = key(texts, ())
     max_memory: int | None = key(size, None)
@@ -197,14 +201,14 @@ class AdmissionRules:
 
 @dataclass(frozen=True, slots=True)
 class Network:
-    """Whether taps are made, attached to their bridge and taken away by us."""
+    """Whether the reconciler creates taps, attaches them to their bridge and removes them."""
 
     manage_taps: bool = key(flag, True)  # noqa: FBT003  # as above
 
 
 @dataclass(frozen=True, slots=True)
 class Log:
-    """How the log looks: `auto` is readable on a terminal, else JSON lines."""
+    """The log; the format `auto` is text on a terminal, otherwise JSON lines."""
 
     format: str = key(choice("auto", "json", "text"), "auto")
     level: str = key(choice("debug", "info", "warning", "error"), "info")
@@ -213,7 +217,7 @@ class Log:
 
 @dataclass(frozen=True, slots=True)
 class Http:
-    """A TCP port: for a git server's webhook, and for those who look whether we live."""
+    """The API over TCP: status, health checks and the webhook of a git server."""
 
     listen: str | None = key(address, None)
     token_file: str | None = key(optional_text, None)

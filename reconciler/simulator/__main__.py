@@ -1,15 +1,15 @@
-"""The simulator's command, run by its path or as `python -m reconciler.simulator`."""
+"""Entry point, run by its path or as `python -m reconciler.simulator`."""
 
 import sys
 
 
 def _main() -> int:
-    """Find the package, however it was started, and run it."""
+    """Run the simulator, as a module of the package or by path."""
     if __package__:
         from .process import main
 
         return main(sys.argv[1:])
-    # Started by its path: make this folder a package named "simulator", and leave the path clean.
+    # Started by path: import this directory as a package "simulator", and restore sys.path.
     folder = __file__.rpartition("/")[0] or "."
     above = folder + "/.."
     sys.path.insert(0, above)

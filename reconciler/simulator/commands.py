@@ -1,4 +1,4 @@
-"""What each QMP command does."""
+"""The QMP commands."""
 
 import os
 import time
@@ -80,7 +80,7 @@ NO_BALLOON = "No balloon device has been activated"
 
 
 class Commands:
-    """The commands, by name; what changes the life of the machine is handed to its keeper."""
+    """The commands by name; `lifecycle` has those that end or reset the process."""
 
     def __init__(
         self,
@@ -119,7 +119,7 @@ class Commands:
         }
 
     def execute(self, name: str, given: Arguments) -> object:
-        """Run one command; what it returns is the answer."""
+        """Run one command and return its result."""
         if name in self.handlers:
             return self.handlers[name](given)
         if name in self.lifecycle:
@@ -136,7 +136,7 @@ class Commands:
         return fixed
 
     def _fixed(self, name: str) -> object:
-        """Answers that are always the same."""
+        """Commands with a fixed answer."""
         if name == "query-version":
             version = {"major": 5, "micro": 1, "minor": 0}
             return {"package": "StratoVirt-2.5.0", "qemu": version}
@@ -168,7 +168,7 @@ class Commands:
         return {"running": running, "singlestep": False, "status": status}
 
     def _stop(self, _given: Arguments) -> object:
-        """Pause; a processor that does not answer holds everything up and is given up on."""
+        """Pause; with the fault, fail after a timeout, as with a vCPU that does not respond."""
         seconds = self.machine.faults.seconds("stop_fails")
         if seconds is not None and self.machine.running:
             time.sleep(seconds)
@@ -178,12 +178,12 @@ class Commands:
         return {}
 
     def _cont(self, _given: Arguments) -> object:
-        """Go on; a disk that somebody else has locked keeps it paused, with an empty error."""
+        """Resume; while another process has locked a disk, fail with an empty error."""
         try:
             self.machine.lock_disks()
         except Refusal as refusal:
             reason = refusal.within("VM state transfer failed: Failed to resume vm.")
-            self.machine.log.say_error(reason.report())
+            self.machine.log.write_error(reason.report())
             raise Failed("") from None
         self.machine.running = True
         self.channel.emit("RESUME", {})
@@ -191,7 +191,7 @@ class Commands:
         return {}
 
     def _balloon(self, given: Arguments) -> object:
-        """The balloon answers only when a guest has its driver."""
+        """Available only if the guest has a balloon driver."""
         machine = self.machine
         if not (machine.balloon and machine.faults.yes("balloon")):
             raise Failed(NO_BALLOON, "DeviceNotActive")
@@ -238,7 +238,7 @@ class Commands:
         return [{**rest, "name": name, "numa-mem-supported": False} for name in names]
 
     def _migrate(self, given: Arguments) -> object:
-        """Only a snapshot of a paused machine, as two small files."""
+        """Only snapshots to files are simulated, as two empty files."""
         mode, colon, rest = str(given["uri"]).partition(":")
         if not colon:
             raise Failed(f"Invalid uri: {given['uri']}")

@@ -1,4 +1,4 @@
-"""The configuration that the command line describes, with all that is refused while reading it."""
+"""Reads the machine configuration from the command line, with StratoVirt's error messages."""
 
 import os
 
@@ -33,7 +33,7 @@ CHARDEV = {"id": fields.identity, "path": fields.path, "host": fields.text, "por
 
 
 class Config:
-    """Everything that the command line says about the machine."""
+    """The machine as described by the command line."""
 
     def __init__(self, arch: str) -> None:
         self.arch = arch
@@ -57,7 +57,7 @@ class Config:
 
     @property
     def standard(self) -> bool:
-        """Whether it is a standard machine: q35 or virt."""
+        """Whether it is a standard machine, q35 or virt."""
         return self.machine in ("q35", "virt")
 
     def add_machine(self, given: str) -> None:
@@ -105,7 +105,7 @@ class Config:
         self.memory = size
 
     def add_processors(self, given: str) -> None:
-        """`-smp`, with the parts of the topology that are left out."""
+        """`-smp`; omitted parts of the topology are computed."""
         part, positive = fields.number(0, 254, "0..255"), fields.number(1, 254, "1..255")
         known = {
             "cpus": fields.number(1, 254),
@@ -219,7 +219,7 @@ class Config:
         self.flashes[unit] = drive
 
     def keep_drive(self, drive: Drive) -> None:
-        """Keep a drive until a device takes it."""
+        """Store a drive until a device uses it."""
         if drive.id in self.drives:
             raise Refusal(f"Drive {drive.id} has been added")
         self.drives[drive.id] = drive
@@ -256,7 +256,7 @@ class Config:
         self.keep_netdev(found)
 
     def keep_netdev(self, found: Fields) -> None:
-        """Keep a network backend until a device takes it."""
+        """Store a network backend until a device uses it."""
         tap = found.get("type") != "vhost-user"
         if tap and not any(found.get(key) for key in ("fd", "fds", "ifname")):
             raise Refusal("Tap device is missing, use 'ifname' or 'fd' to configure a tap device")
@@ -265,7 +265,7 @@ class Config:
         self.netdevs[str(found["id"])] = found
 
     def check(self, daemon: bool) -> None:
-        """What the whole must have."""
+        """Checks of the complete configuration."""
         for name, path in (("kernel_file", self.kernel), ("initrd_file", self.initrd)):
             if path is not None and not os.path.isfile(path):
                 raise Refusal(f"Input {name} is not a regular File.")
@@ -284,7 +284,7 @@ class Config:
 
 
 def _whole(value: object) -> int:
-    """A number that a check has already made one."""
+    """An integer, as ensured by the field's check."""
     assert isinstance(value, int)
     return value
 
@@ -315,7 +315,7 @@ def _smbios(given: str, seen: set[str]) -> None:
 
 
 def read(arguments: Arguments, arch: str) -> Config:
-    """Read all options in the order in which StratoVirt does."""
+    """Read all options in StratoVirt's order, which decides on the first error."""
     config = Config(arch)
     config.name = arguments.one("name") or ""
     config.kernel, config.initrd = arguments.one("kernel"), arguments.one("initrd")

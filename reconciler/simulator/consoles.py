@@ -1,4 +1,4 @@
-"""Character devices: ptys, files, sockets and the terminal, with what the guest says on them."""
+"""Character devices: ptys, files, sockets and the terminal, with the guest's input and output."""
 
 import contextlib
 import os
@@ -12,24 +12,24 @@ from .fields import Fields
 from .loop import Loop, void
 from .refusal import Refusal, operating_system
 
-Typed = Callable[[bytes], None]
+OnInput = Callable[[bytes], None]
 
 
 class Temporary:
-    """Files to be removed at a clean end."""
+    """Files to be removed at a clean exit."""
 
     def __init__(self) -> None:
         self.paths: list[str] = []
 
     def clean(self) -> None:
-        """Remove them, the newest first."""
+        """Remove them in reverse order."""
         while self.paths:
             with contextlib.suppress(OSError):
                 os.unlink(self.paths.pop())
 
 
 def listen(path: str, temporary: Temporary) -> socket.socket:
-    """A listening socket at a path; what is there is replaced, as the real one does."""
+    """A listening socket at a path; an existing file is replaced, as by StratoVirt."""
     if os.path.lexists(path):
         try:
             os.unlink(path)
@@ -42,7 +42,7 @@ def listen(path: str, temporary: Temporary) -> socket.socket:
         listener.listen(128)
     except OSError as error:
         listener.close()
-        # Python's own "AF_UNIX path too long" carries no number.
+        # Python's "AF_UNIX path too long" has no errno.
         long = error.errno is None
         raise Refusal(
             f"Failed to bind socket file {path}",
@@ -55,7 +55,7 @@ def listen(path: str, temporary: Temporary) -> socket.socket:
 
 
 def listen_tcp(host: str, port: int) -> socket.socket:
-    """A listening socket at an address."""
+    """A listening TCP socket."""
     listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
@@ -76,7 +76,7 @@ class Console:
         self.id = str(given["id"])
         self.loop = loop
         self.pty = ""
-        self.typed: Typed = void
+        self.on_input: OnInput = void
         self.output = self.input = -1
         self.listener: socket.socket | None = None
         self.client: socket.socket | None = None
@@ -91,12 +91,12 @@ class Console:
             except OSError as error:
                 raise Refusal(operating_system(error)) from None
         elif kind == "stdio":
-            self._take_terminal()
+            self._use_terminal()
         elif kind == "socket":
             self._open_socket(given, temporary)
 
     def _open_pty(self) -> None:
-        """A pseudo-terminal; our side of the other end keeps it alive without a reader."""
+        """A pseudo-terminal; holding the other end open keeps it working without a reader."""
         self.output, self.spare = os.openpty()
         self.pty = os.ttyname(self.spare)
         _raw(self.spare)
@@ -104,7 +104,7 @@ class Console:
         self.input = self.output
         self.loop.watch(self.input, self._readable)
 
-    def _take_terminal(self) -> None:
+    def _use_terminal(self) -> None:
         try:
             _raw(0)
         except termios.error as error:
@@ -135,14 +135,14 @@ class Console:
         self.loop.watch(self.listener.fileno(), self._connected)
 
     def _connected(self, _events: int) -> None:
-        """One client at a time; the next waits in the queue."""
+        """One client at a time; others wait in the listen queue."""
         assert self.listener
         try:
             self.client, _ = self.listener.accept()
         except OSError:
             return
         self.client.settimeout(0)
-        self.loop.forget(self.listener.fileno())
+        self.loop.unwatch(self.listener.fileno())
         self.input = self.output = self.client.fileno()
         self.loop.watch(self.input, self._readable)
 
@@ -154,23 +154,23 @@ class Console:
         except OSError:
             data = b""
         if data:
-            self.typed(data)
+            self.on_input(data)
             return
-        self.loop.forget(self.input)
+        self.loop.unwatch(self.input)
         self.output = self.input = -1
         if self.client and self.listener:
             self.client.close()
             self.client = None
             self.loop.watch(self.listener.fileno(), self._connected)
 
-    def say(self, data: bytes) -> None:
-        """Write what the guest says; with nobody there, or no room, it is lost."""
+    def write(self, data: bytes) -> None:
+        """Write output of the guest; it is lost without a client or buffer space."""
         if self.output >= 0:
             with contextlib.suppress(OSError):
                 os.write(self.output, data)
 
     def describe(self) -> dict[str, object]:
-        """As `query-chardev` shows a pty."""
+        """The entry of a pty in `query-chardev`."""
         return {"filename": f"pty:{self.pty}", "frontend-open": True, "label": self.id}
 
 

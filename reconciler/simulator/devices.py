@@ -1,4 +1,4 @@
-"""The devices of the command line and of `device_add`: their fields, and where they go."""
+"""Builds the devices of the command line and of `device_add`: fields, and places on a bus."""
 
 import os
 import socket
@@ -10,9 +10,54 @@ from .fields import Fields
 from .refusal import Refusal
 
 if TYPE_CHECKING:
-    from .machine import Machine
+    from collections.abc import Mapping
+    from typing import Protocol
 
-# What a default build leaves out, by the feature that it is built with.
+    from .config import Config
+    from .consoles import Console
+    from .device import Place
+    from .faults import Faults
+    from .logs import Log
+
+    class OpenFile(Protocol):
+        """An open disk file."""
+
+        handle: int
+
+    class Machine(Protocol):
+        """The part of machine.Machine that building a device uses."""
+
+        config: Config
+        faults: Faults
+        log: Log
+        started: bool
+        buses: dict[str, dict[Place, Device]]
+        serial_bus: tuple[str, int] | None
+        ports: dict[int, tuple[str, Console]]
+        networks: dict[str, Device]
+        balloon: bool
+        bootindexes: dict[int, str]
+
+        @property
+        def files(self) -> Mapping[str, OpenFile]:
+            """The open disk files, by path."""
+
+        def open_console(self, given: Fields) -> Console:
+            """Open a character device."""
+
+        def check_id(self, identity: str) -> None:
+            """Refuse an id that is in use."""
+
+        def bus(self, name: str) -> dict[Place, Device]:
+            """The bus of this name; refuses an unknown one."""
+
+        def put(self, device: Device) -> None:
+            """Put a device in its place; refuses an occupied one."""
+
+        def take_out(self, device: Device) -> None:
+            """Remove a device from its place."""
+
+# Drivers that a default build lacks, by the build feature that adds them.
 FEATURES = {
     "virtio_rng": ("virtio-rng-pci", "virtio-rng-device"),
     "vhost_vsock": ("vhost-vsock-pci", "vhost-vsock-device"),
@@ -111,7 +156,7 @@ def add(machine: "Machine", given: str) -> None:
         machine.check_id(identity)
     except Refusal as refusal:
         raise refusal.within(f"Failed to check device id: config {given}") from None
-    features = machine.faults.words("features")
+    features = machine.faults.names("features")
     feature = FEATURE_OF.get(driver)
     built = feature is None or feature in features or "all" in features
     if not built or not (feature or driver in _BUILDERS or driver in _LOOSE):
@@ -149,7 +194,7 @@ def _plug(machine: "Machine", found: Fields, driver: str, outer: str = "") -> De
 
 
 def _on_bus(machine: "Machine", driver: str) -> bool:
-    """Whether a driver sits on a PCI bus; the others are for microvm only."""
+    """Whether a driver is on a PCI bus; others are for microvm only."""
     if driver.endswith("-pci"):
         return True
     if machine.config.standard:
@@ -190,7 +235,7 @@ def block(machine: "Machine", given: str) -> None:
             machine.take_out(device)
             raise Refusal(outer, outer, "Failed to realize virtio device", *reason)
     if not machine.started:
-        # Only a drive of the command line is used up; `blockdev-add` keeps its own.
+        # A drive of the command line is consumed by its device, one of `blockdev-add` is not.
         del machine.config.drives[drive.id]
     if isinstance(index, int):
         machine.bootindexes[index] = str(found["id"])
@@ -213,7 +258,7 @@ def net(machine: "Machine", given: str) -> None:
     backend = machine.config.netdevs.get(name)
     if backend is None:
         raise Refusal(f'Netdev: "{name}" not found for net device')
-    built = machine.faults.words("features")
+    built = machine.faults.names("features")
     if backend.get("vhost") and "vhost_net" not in built and "all" not in built:
         raise Refusal("Unsupported Vhost_net")
     if pci:
@@ -234,16 +279,16 @@ _taps: dict[str, socket.socket] = {}
 
 
 def take_tap(machine: "Machine", name: str) -> None:
-    """Take a tap; one that is not there is only a warning, one in use is refused.
+    """Use a tap: a missing one is only a warning, one in use is refused.
 
-    Nothing is attached: an abstract socket stands for the tap among simulated machines.
+    No tap is opened. An abstract socket marks it as in use among simulated machines.
     """
     if not name:
         return
     folder = f"/sys/class/net/{name}"
     there = os.path.isdir(folder)
     if not os.path.exists(f"{folder}/tun_flags"):
-        machine.log.say_warn("Tap interface does not exist")
+        machine.log.write_warning("Tap interface does not exist")
     mark = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
     reason = ""
     if there and not os.path.exists(f"{folder}/tun_flags"):
@@ -263,7 +308,7 @@ def take_tap(machine: "Machine", name: str) -> None:
 
 
 def release_tap(name: str) -> None:
-    """Let go of a tap."""
+    """Release a tap."""
     mark = _taps.pop(name, None)
     if mark:
         mark.close()
@@ -332,7 +377,7 @@ def root_port(machine: "Machine", given: str) -> None:
 
 
 def random(machine: "Machine", given: str) -> None:
-    """The source of randomness."""
+    """The random number generator."""
     found = fields.parse(given, RANDOM, "rng", first="type")
     if machine.config.randoms.pop(str(found["rng"]), None) is None:
         raise Refusal("Object for rng-random device not found")
@@ -341,14 +386,14 @@ def random(machine: "Machine", given: str) -> None:
 
 
 def vsock(machine: "Machine", given: str) -> None:
-    """The socket between host and guest."""
+    """The vsock device."""
     found = fields.parse(given, VSOCK, "id guest-cid", first="type")
     if str(found["type"]).endswith("-pci"):
         _plug(machine, found, str(found["type"]), "Failed to add virtio pci vsock device")
 
 
 def loose(machine: "Machine", given: str) -> None:
-    """A device whose fields are not looked at closely, only its place."""
+    """A device of which only the address is checked."""
     found: Fields = {}
     for part in given.split(",")[1:]:
         name, _, value = part.partition("=")

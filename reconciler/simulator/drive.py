@@ -1,4 +1,4 @@
-"""A disk or flash image of the command line, and what is wrong with it."""
+"""A disk or flash image of the command line, and its checks."""
 
 import os
 import stat
@@ -35,7 +35,7 @@ class Drive:
         self.qcow2 = False
 
     def check(self, aio: str) -> None:
-        """Whether the pieces fit each other, and the file is one."""
+        """Refuse contradictory options, and a path that is not a file."""
         if aio not in ("off", "native", "io_uring", "threads"):
             raise Refusal("Unknown aio type").within(fields.INVALID)
         if aio == "native" and not self.direct:
@@ -50,7 +50,7 @@ class Drive:
         self.check_path()
 
     def check_path(self) -> None:
-        """The file must be there, and a file or a block device."""
+        """Refuse a path that is neither a regular file nor a block device."""
         try:
             mode = os.stat(self.path).st_mode
         except OSError as error:

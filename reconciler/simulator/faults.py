@@ -1,6 +1,6 @@
-"""Faults on demand: what the environment variable STRATOVIRT_SIMULATOR asks of this VM.
+"""Injected faults of a VM, from the environment variable STRATOVIRT_SIMULATOR.
 
-The syntax is in the package's own description.
+The docstring of the package describes them.
 """
 
 import fcntl
@@ -41,7 +41,7 @@ KNOWN = {
 
 
 class Faults:
-    """The faults of one VM; what was not asked for behaves well."""
+    """The faults of one VM; by default none."""
 
     def __init__(self, asked: dict[str, object], name: str) -> None:
         self.asked = asked
@@ -49,7 +49,7 @@ class Faults:
         self.start = self._count() if "counter" in asked else 1
 
     def _count(self) -> int:
-        """The number of this start, kept in a file that all starts of the VM share."""
+        """Increment the file that counts the starts of the VM; the number of this start."""
         path = str(self.asked["counter"])
         handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
@@ -65,32 +65,32 @@ class Faults:
         return bool(self.asked.get(name))
 
     def seconds(self, name: str) -> float | None:
-        """A duration, or nothing."""
+        """A duration; None if the fault is not set."""
         value = self.asked.get(name)
         return float(value) if isinstance(value, int | float) else None
 
     def number(self, name: str) -> int | None:
-        """A whole number, or nothing."""
+        """An integer; None if the fault is not set."""
         value = self.asked.get(name)
         return int(value) if isinstance(value, int | float) else None
 
     def text(self, name: str, otherwise: str = "") -> str:
-        """A text."""
+        """A string, or the default."""
         return str(self.asked.get(name, otherwise))
 
-    def words(self, name: str) -> frozenset[str]:
-        """A list of words."""
+    def names(self, name: str) -> frozenset[str]:
+        """A list of names."""
         value = self.asked.get(name)
         return frozenset(map(str, value)) if isinstance(value, list) else frozenset()
 
     def this_start(self, limit: str) -> bool:
-        """Whether a fault of the first N starts concerns this one."""
+        """Whether a fault that is limited to the first N starts applies to this one."""
         most = self.number(limit)
         return most is None or self.start <= most
 
 
 def load(name: str | None) -> Faults:
-    """The faults of the VM of this `-name`; a mistake in them is an error, not a quiet nothing."""
+    """The faults of the VM with this `-name`; raises Refusal if they are invalid."""
     source = os.environ.get(VARIABLE, "")
     plain = (name or "").split(",")[0].removeprefix("guest=")
     if source.startswith("@"):

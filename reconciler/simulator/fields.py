@@ -1,4 +1,4 @@
-"""Option lists such as `file=a.img,id=d0`: split at every `,` and `=`, each field checked."""
+"""Parses option lists such as `file=a.img,id=d0`: split at every `,` and `=`, fields checked."""
 
 import os
 from collections.abc import Callable, Mapping
@@ -16,11 +16,11 @@ TWICE = "error: an argument cannot be used with one or more of the other specifi
 
 
 class NotPossible(Exception):
-    """A value that is not one of the few that are possible."""
+    """A value that is not among the possible ones."""
 
 
 def text(value: str) -> str:
-    """Anything."""
+    """Any text."""
     return value
 
 
@@ -32,14 +32,14 @@ def identity(value: str) -> str:
 
 
 def path(value: str) -> str:
-    """A path, made absolute when it exists."""
+    """A path, resolved if it exists."""
     if len(value.encode()) > 4096:
         raise Refusal("Input path string's length must be no more than 4096.")
     return os.path.realpath(value) if value and os.path.exists(value) else value
 
 
 def switch(value: str) -> bool:
-    """A switch, in any of its four spellings."""
+    """A switch, in any spelling."""
     if value in ("true", "on", "yes", "unmap"):
         return True
     if value in ("false", "off", "no", "ignore"):
@@ -48,14 +48,14 @@ def switch(value: str) -> bool:
 
 
 def truth(value: str) -> bool:
-    """Only `true` and `false`."""
+    """`true` or `false`."""
     if value not in ("true", "false"):
         raise NotPossible
     return value == "true"
 
 
 def one_of(*possible: str) -> Check:
-    """One of a few words."""
+    """One of these values."""
 
     def check(value: str) -> str:
         if value not in possible:
@@ -66,7 +66,7 @@ def one_of(*possible: str) -> Check:
 
 
 def number(low: int = 0, high: int = (1 << 32) - 1, shown: str = "") -> Check:
-    """A whole number in a range, worded as the real program words it."""
+    """An integer in a range, with StratoVirt's error messages."""
 
     def check(value: str) -> int:
         if not value.isascii() or not value.isdigit():
@@ -94,7 +94,7 @@ def size(value: str) -> int:
 
 
 def place(value: str) -> tuple[int, int]:
-    """A place on a bus: slot, or slot.function."""
+    """An address on a bus: slot, or slot.function."""
     parts = value.split(".")
     if len(parts) > 2:
         raise Refusal(
@@ -114,7 +114,7 @@ def place(value: str) -> tuple[int, int]:
 
 
 def mac(value: str) -> str:
-    """A hardware address."""
+    """A MAC address."""
     parts = value.split(":")
     hexadecimal = "0123456789abcdefABCDEF"
     if len(parts) != 6 or any(len(p) != 2 or p.strip(hexadecimal) for p in parts):
@@ -131,8 +131,8 @@ def parse(
 ) -> Fields:
     """Read an option list.
 
-    `known` names the fields and their checks, `required` those that must be there, `flags` those
-    without a value, and `first` the field that a leading word without `=` stands for.
+    `known`: the fields and their checks; `required`: mandatory fields; `flags`: fields without a
+    value; `first`: the field whose value is a first item without `=`.
     """
     tokens: list[tuple[bool, str]] = []
     for index, part in enumerate(given.split(",")):
@@ -172,7 +172,7 @@ def parse(
 
 
 def lookup(name: str, given: str) -> str:
-    """One field of a list that is not checked otherwise."""
+    """One field of an option list that is not parsed completely."""
     for part in given.split(","):
         pieces = part.split("=")
         if len(pieces) == 2 and pieces[0] == name:

@@ -1,4 +1,4 @@
-"""The guest: says hello, echoes what is typed, agrees to an unplug, and answers its agent."""
+"""The guest: prints a greeting, echoes input, releases devices, answers as the guest agent."""
 
 from collections.abc import Callable
 
@@ -9,12 +9,12 @@ from .machine import Machine
 from .refusal import Refusal
 
 HELLO = "hello from the simulated guest"
-# How long a guest takes to shut down, or to let a device go.
+# Seconds that a guest takes to shut down, or to release a device.
 MOMENT = 0.02
 
 
 class Guest:
-    """What runs inside, as long as the machine runs."""
+    """The guest's behaviour; while the machine is paused, it waits."""
 
     def __init__(
         self, machine: Machine, power_off: Callable[[], None], reset: Callable[[], object]
@@ -32,24 +32,24 @@ class Guest:
     def _listen(self, console: Console, agent: bool) -> None:
         unread = bytearray()
 
-        def typed(data: bytes) -> None:
+        def on_input(data: bytes) -> None:
             if agent:
                 unread.extend(data)
                 self.when_running(lambda: self._agent(console, unread))
             else:
-                self.when_running(lambda: console.say(data.replace(b"\r", b"\r\n")))
+                self.when_running(lambda: console.write(data.replace(b"\r", b"\r\n")))
 
-        console.typed = typed
+        console.on_input = on_input
 
     def when_running(self, action: Callable[[], None]) -> None:
-        """A paused guest does nothing until it goes on."""
+        """Do something now, or when the machine is resumed."""
         if self.machine.running:
             action()
         else:
             self.waiting.append(action)
 
     def wake(self) -> None:
-        """The processors run: boot if that has not happened, then do what waited."""
+        """The machine runs: boot if necessary, then do everything that waited."""
         if not self.greeted:
             self.boot()
         waiting, self.waiting = self.waiting, []
@@ -57,31 +57,31 @@ class Guest:
             action()
 
     def boot(self) -> None:
-        """Say hello where somebody may read it."""
+        """Print the greeting on the serial port, else on the console."""
         self.greeted = True
         text = self.machine.faults.text("hello", HELLO) + "\r\n"
         for console in (self.machine.serial, self.machine.ports.get(0, ("", None))[1]):
             if console:
-                console.say(text.encode())
+                console.write(text.encode())
                 return
 
     def press_power_button(self) -> None:
-        """The ACPI power button: a guest shuts down, unless it is told not to."""
+        """The ACPI power button: the guest shuts down, without the fault ignore_powerdown."""
         if not self.machine.faults.yes("ignore_powerdown"):
             self.when_running(lambda: self.machine.loop.later(MOMENT, self.power_off))
 
     def _agent(self, console: Console, unread: bytearray) -> None:
-        """Answer each complete line."""
+        """Answer the complete lines received."""
         while b"\n" in unread:
             line, _, rest = bytes(unread).partition(b"\n")
             unread[:] = rest
             line = line.strip(b"\xff \r")
             if line:
                 answer = self._answer(line.decode("utf-8", "replace"))
-                console.say(answer)
+                console.write(answer)
 
     def _answer(self, line: str) -> bytes:
-        """What the agent says to one command; nothing to one that shuts down."""
+        """The agent's response to one command; guest-shutdown has none."""
         try:
             command = jsontext.parse(line)
         except Refusal:

@@ -35,7 +35,7 @@ _PLUGGABLE = {
 
 
 class HotPlug:
-    """Adds and removes what may come and go."""
+    """Adds and removes devices."""
 
     def __init__(self, machine: Machine, channel: Channel) -> None:
         self.machine = machine
@@ -44,10 +44,10 @@ class HotPlug:
     def device_add(self, given: Arguments) -> object:
         """Add a device below a free root port, or a processor."""
         identity, driver = str(given["id"]), str(given["driver"])
-        self._words(lambda: self.machine.check_id(identity))
+        self._refusing(lambda: self.machine.check_id(identity))
         if driver == "generic-x86-cpu":
             return self._add_processor(identity, given.get("cpu-id"))
-        features = self.machine.faults.words("features")
+        features = self.machine.faults.names("features")
         feature = devices.FEATURE_OF.get(driver)
         built = feature is None or feature in features or "all" in features
         if driver not in _PLUGGABLE or not built:
@@ -56,7 +56,7 @@ class HotPlug:
         try:
             devices.build(self.machine, ",".join(parts))
         except Refusal as refusal:
-            self.machine.log.say_error(refusal.report())
+            self.machine.log.write_error(refusal.report())
             raise Failed(_PLUGGABLE[driver] + refusal.headline) from None
         device = self.machine.find(identity)
         if device is None:
@@ -91,7 +91,7 @@ class HotPlug:
         return {}
 
     def device_del(self, given: Arguments) -> object:
-        """Ask the guest to let a device go; it goes when the guest agrees."""
+        """Ask the guest to release a device, which is removed when it does."""
         identity = str(given["id"])
         device = self.machine.find(identity)
         if device:
@@ -99,7 +99,7 @@ class HotPlug:
                 raise Failed("No hot plug controller found for bus pcie.0 when unplug request")
             if not device.leaving and not self.machine.faults.yes("guest_ignores_unplug"):
                 device.leaving = True
-                self.machine.let_go(device)
+                self.machine.request_unplug(device)
             return {}
         for number, name in self.machine.processors.items():
             if name == identity and number >= self.machine.config.cpus:
@@ -109,20 +109,20 @@ class HotPlug:
         raise Failed("Can not find parent device from pci bus")
 
     def _gone(self, device: Device) -> None:
-        """Take a device out, and its tap with it."""
+        """Remove a device and release its tap."""
         self.machine.take_out(device)
         if device.netdev:
             devices.release_tap(str(device.netdev.get("ifname", "")))
 
     def unplugged(self, device: Device) -> None:
-        """The guest has agreed."""
+        """The guest has released a device."""
         self._gone(device)
         data: dict[str, object] = {"device": device.id, "path": f"/machine/peripheral/{device.id}"}
         self.channel.emit("DEVICE_DELETED", data)
         self.channel.flush()
 
     def blockdev_add(self, given: Arguments) -> object:
-        """Open a disk file for a device to come."""
+        """Open a disk file for a device that is added later."""
         file, cache = given["file"], given.get("cache")
         assert isinstance(file, dict)
         for key in ("driver", "filename"):
@@ -150,11 +150,11 @@ class HotPlug:
                 self.machine.close_disk(drive.path)
                 raise
 
-        self._words(keep)
+        self._refusing(keep)
         return {}
 
     def blockdev_del(self, given: Arguments) -> object:
-        """Give a disk file back."""
+        """Close a disk file."""
         name = str(given["node-name"])
         drive = self.machine.config.drives.pop(name, None)
         if drive is None:
@@ -163,42 +163,42 @@ class HotPlug:
         return {}
 
     def netdev_add(self, given: Arguments) -> object:
-        """A network backend for a device to come."""
+        """Add a network backend for a device that is added later."""
         found: fields.Fields = {
             key: value for key, value in given.items() if isinstance(value, str | int)
         }
-        self._words(lambda: self.machine.config.keep_netdev(found))
+        self._refusing(lambda: self.machine.config.keep_netdev(found))
         return {}
 
     def netdev_del(self, given: Arguments) -> object:
-        """Forget a network backend."""
+        """Remove a network backend."""
         if self.machine.config.netdevs.pop(str(given["id"]), None) is None:
             raise Failed(f"Netdev {given['id']} not found")
         return {}
 
     def network(self, given: Arguments) -> object:
-        """`netlink_set` and `netdev_replace`: the network device must be there."""
+        """`netlink_set` and `netdev_replace`: the network device must exist."""
         device = self.machine.networks.get(str(given["id"]))
         if device is None:
             raise Failed(f"no net dev {given['id']}", "DeviceNotFound")
         if given.get("ifname") and device.netdev:
             old, new = str(device.netdev.get("ifname", "")), str(given["ifname"])
-            self._words(lambda: devices.take_tap(self.machine, new))
+            self._refusing(lambda: devices.take_tap(self.machine, new))
             devices.release_tap(old)
             device.netdev["ifname"] = new
         return {}
 
     def chardev_remove(self, given: Arguments) -> object:
-        """Forget a character device that nothing uses."""
+        """Remove an unused character device."""
         if self.machine.config.chardevs.pop(str(given["id"]), None) is None:
             raise Failed(f"Chardev {given['id']} not found")
         return {}
 
-    def _words(self, action: object) -> None:
-        """Do something; a refusal is the answer, in its first words."""
+    def _refusing(self, action: object) -> None:
+        """Run an action; answer a refusal with its outermost reason."""
         assert callable(action)
         try:
             action()
         except Refusal as refusal:
-            self.machine.log.say_error(refusal.report())
+            self.machine.log.write_error(refusal.report())
             raise Failed(refusal.headline) from None

@@ -1,7 +1,6 @@
-"""JSON read and written as StratoVirt's library does it, with that library's error messages.
+"""Reads and writes JSON like StratoVirt's library (serde_json), with its error messages.
 
-A parser of our own: the standard one costs start time and memory, and knows neither the
-messages nor the order of the keys as they are needed here.
+The standard module costs start time and memory, and has other messages.
 """
 
 from collections.abc import Callable
@@ -15,7 +14,7 @@ Look = Callable[[str, Value], "str | None"]
 
 
 class _Reader:
-    """One text and the place in it."""
+    """A text and the position in it."""
 
     def __init__(self, text: str, look: Look | None) -> None:
         self.text = text
@@ -24,13 +23,13 @@ class _Reader:
         self.look = look
 
     def wrong(self, message: str, at: int | None = None) -> Refusal:
-        """An error with line and column: of the character here, or of what was read up to `at`."""
+        """An error with line and column: of the current character, or of the text up to `at`."""
         read = self.text[: self.at + 1 if at is None else at]
         line, column = read.count("\n") + 1, len(read[read.rfind("\n") + 1 :].encode())
         return Refusal(f"{message} at line {line} column {column}")
 
     def blank(self) -> str:
-        """Skip white space; the next character, or nothing at the end."""
+        """Skip white space; returns the next character, or an empty string at the end."""
         while self.at < len(self.text) and self.text[self.at] in _BLANK:
             self.at += 1
         return self.text[self.at : self.at + 1]
@@ -60,7 +59,7 @@ class _Reader:
         raise self.wrong("expected value")
 
     def mapping(self) -> dict[str, Value]:
-        """An object; its keys keep their order."""
+        """An object, with its keys in order."""
         found: dict[str, Value] = {}
         self.depth += 1
         self.at += 1
@@ -131,7 +130,7 @@ class _Reader:
             pieces.append(letter)
 
     def escape(self) -> str:
-        """What follows a backslash; halves of a pair are joined."""
+        """The character after a backslash; surrogate pairs are joined."""
         letter = self.text[self.at : self.at + 1]
         if not letter:
             raise self.wrong("EOF while parsing a string")
@@ -171,9 +170,9 @@ class _Reader:
 
 
 def parse(text: str, look: Look | None = None) -> Value:
-    """Read one JSON value; what follows it is an error.
+    """Read one JSON value; anything after it is an error.
 
-    `look` sees each field of the outermost object as it is read, and may object to it.
+    `look` is called for each field of the outermost object as it is read, and may return an error.
     """
     reader = _Reader(text, look)
     value = reader.value()
@@ -183,7 +182,7 @@ def parse(text: str, look: Look | None = None) -> Value:
 
 
 def _quoted(text: str) -> str:
-    """A string between its quotes."""
+    """A string with its quotes."""
     if text.isalnum():
         return f'"{text}"'
     out = []
@@ -199,7 +198,7 @@ def _quoted(text: str) -> str:
 
 
 def dump(value: Value) -> str:
-    """Write a value without blanks, keys in the order given."""
+    """Write a value without white space, with keys in order."""
     if isinstance(value, str):
         return _quoted(value)
     if value is None or isinstance(value, bool):
@@ -212,7 +211,7 @@ def dump(value: Value) -> str:
 
 
 def kind(value: Value) -> str:
-    """How the library names a value that it did not expect."""
+    """The library's description of an unexpected value."""
     if isinstance(value, str):
         return f"string {_quoted(value)}"
     if isinstance(value, bool):

@@ -1,4 +1,4 @@
-"""Log lines like the real ones, on stderr or in the file of `-D`, and few of them."""
+"""Log lines in StratoVirt's format, on stderr or in the file of `-D`."""
 
 import os
 import sys
@@ -8,7 +8,7 @@ LEVELS = ("off", "error", "warn", "info", "debug", "trace")
 
 
 class Log:
-    """Where lines go and from which level on."""
+    """The destination and the level."""
 
     def __init__(self) -> None:
         self.handle = 2
@@ -29,21 +29,21 @@ class Log:
         line = f"{stamp}.{now % 10**9:09}: [{pid}][{pid}][{source}]:{level.upper()}: {message}\n"
         emit(line, self.handle)
 
-    def say_error(self, message: str) -> None:
+    def write_error(self, message: str) -> None:
         """An error."""
         self._write("error", "src/main.rs:112", message)
 
-    def say_warn(self, message: str) -> None:
+    def write_warning(self, message: str) -> None:
         """A warning."""
         self._write("warn", "machine/src/lib.rs:1650", message)
 
-    def say_info(self, message: str) -> None:
-        """What is good to know."""
+    def write_info(self, message: str) -> None:
+        """An information."""
         self._write("info", "src/main.rs:89", message)
 
 
 def emit(text: str, handle: int = 2) -> None:
-    """Write to a descriptor; a reader that has gone is not our trouble."""
+    """Write to a descriptor; errors are ignored."""
     try:
         os.write(handle, text.encode("utf-8", "surrogateescape"))
     except OSError:

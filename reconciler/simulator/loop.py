@@ -1,4 +1,4 @@
-"""The main loop: descriptors, timers and signals, asleep whenever there is nothing to do."""
+"""The main loop: descriptors, timers and signals."""
 
 import heapq
 import os
@@ -12,7 +12,7 @@ Action = Callable[[], None]
 
 
 class Loop:
-    """Waits for descriptors and deadlines; never wakes up without a reason."""
+    """Waits for descriptors and deadlines; never wakes up periodically."""
 
     def __init__(self) -> None:
         self.poll = select.poll()
@@ -23,27 +23,27 @@ class Loop:
         self.signal_number = 0
 
     def watch(self, handle: int, reader: Reader) -> None:
-        """Call `reader` whenever the descriptor has something to read, or has gone."""
+        """Call `reader` whenever the descriptor is readable or hung up."""
         self.readers[handle] = reader
         self.poll.register(handle, select.POLLIN)
 
-    def forget(self, handle: int) -> None:
-        """Do not look at the descriptor any more."""
+    def unwatch(self, handle: int) -> None:
+        """Stop watching the descriptor."""
         if self.readers.pop(handle, None):
             self.poll.unregister(handle)
 
     def later(self, seconds: float, action: Action) -> None:
-        """Do something in a while."""
+        """Call `action` after so many seconds."""
         self.count += 1
         heapq.heappush(self.timers, (time.monotonic() + seconds, self.count, action))
 
-    def catch_signals(self, ignored: bool, told: Callable[[int], None]) -> None:
-        """End on SIGTERM, SIGINT and SIGHUP, or only mention them."""
+    def catch_signals(self, ignored: bool, on_signal: Callable[[int], None]) -> None:
+        """On SIGTERM, SIGINT and SIGHUP call `on_signal`, and end the loop unless ignored."""
         read_end, write_end = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
 
         def handler(number: int, _frame: object) -> None:
             if not self.signal_number:
-                told(number)
+                on_signal(number)
                 if not ignored:
                     self.signal_number = number
                     self.running = False
@@ -54,7 +54,7 @@ class Loop:
         self.watch(read_end, lambda _events: void(os.read(read_end, 512)))
 
     def run(self) -> None:
-        """Run until somebody sets `running` to false."""
+        """Run until `running` is false."""
         while self.running:
             wait = None
             if self.timers:
@@ -68,4 +68,4 @@ class Loop:
 
 
 def void(value: object) -> None:
-    """Take a value that nobody needs."""
+    """Ignore a value."""

@@ -1,4 +1,4 @@
-"""The machine: its buses and devices, its disk files with their locks, running or paused."""
+"""The machine: buses, devices, disk files and their locks; running or paused."""
 
 import fcntl
 import os
@@ -15,7 +15,7 @@ from .logs import Log
 from .loop import Loop
 from .refusal import Refusal, operating_system
 
-# The bytes of a file that StratoVirt locks.
+# Offsets of the bytes of a file that StratoVirt locks.
 LOCKED_BYTES = (101, 102, 202)
 PFLASH_LEAST = 0x20000
 
@@ -38,7 +38,7 @@ class DiskFile:
             ) from None
 
     def lock(self) -> None:
-        """Lock it against other machines; a read lock when it is only read."""
+        """Lock it against other machines: a shared lock if it is read-only."""
         if self.locked:
             return
         kind = fcntl.LOCK_SH if self.readonly else fcntl.LOCK_EX
@@ -55,7 +55,7 @@ class DiskFile:
 
 
 class Machine:
-    """What the command line built, and what hot plug changes."""
+    """The state built from the command line and changed by hot plug."""
 
     def __init__(
         self, config: Config, loop: Loop, log: Log, faults: Faults, temporary: Temporary
@@ -68,7 +68,7 @@ class Machine:
         self.running = False
         self.started = False
         self.files: dict[str, DiskFile] = {}
-        # q35 and virt have devices of their own in the first and the last slot.
+        # q35 and virt have built-in devices in the first and the last slot.
         self.buses: dict[str, dict[Place, Device]] = {"pcie.0": {}}
         for name, place in (("mch", (0, 0)), ("lpc", (31, 0))):
             self.buses["pcie.0"][place] = Device(
@@ -84,10 +84,10 @@ class Machine:
         self.processors = {number: f"cpu{number}" for number in range(config.cpus)}
         self.balloon_size = config.memory
         self.migration = "setup"
-        self.let_go: Callable[[Device], None] = lambda _device: None
+        self.request_unplug: Callable[[Device], None] = lambda _device: None
 
     def open_disks(self) -> None:
-        """Open all disk files; one that is written to may be named once only."""
+        """Open all disk files; a writable one may be used only once."""
         for drive in self.config.drives.values():
             self.open_disk(drive)
         for flash in self.config.flashes.values():
@@ -95,7 +95,7 @@ class Machine:
             self.open_disk(flash)
 
     def open_disk(self, drive: Drive) -> None:
-        """Open one disk file, or share it with another reader."""
+        """Open one disk file; read-only files are shared."""
         known = self.files.get(drive.path)
         if known is None:
             self.files[drive.path] = DiskFile(drive.path, drive.readonly, drive.direct)
@@ -108,7 +108,7 @@ class Machine:
             )
 
     def close_disk(self, path: str) -> None:
-        """Give one use of a disk file back."""
+        """Release one use of a disk file."""
         known = self.files.get(path)
         if known:
             known.count -= 1
@@ -116,7 +116,7 @@ class Machine:
                 os.close(self.files.pop(path).handle)
 
     def realize(self) -> None:
-        """Build everything, in StratoVirt's order."""
+        """Build all devices, in StratoVirt's order."""
         if self.config.serial:
             try:
                 self.serial = self.open_console(self.config.serial)
@@ -134,13 +134,13 @@ class Machine:
         self._boot()
 
     def open_console(self, given: Fields) -> Console:
-        """A character device for the serial port or a console."""
+        """Open a character device for the serial port or a console."""
         try:
             console = Console(given, self.loop, self.temporary)
         except Refusal as refusal:
             raise refusal.within("Failed to realize chardev") from None
         if console.pty:
-            self.log.say_info(f'Pty path is: "{console.pty}"')
+            self.log.write_info(f'Pty path is: "{console.pty}"')
             self.ptys.append(console)
         return console
 
@@ -158,7 +158,7 @@ class Machine:
             )
 
     def _boot(self) -> None:
-        """What there is to boot from."""
+        """Check that there is something to boot."""
         if not self.config.standard:
             return
         if not self.config.flashes and self.config.kernel is None:
@@ -175,19 +175,19 @@ class Machine:
                 )
 
     def start(self, paused: bool) -> None:
-        """Run, or wait with the processors stopped; then the disks are not locked yet."""
+        """Run, or wait with the vCPUs stopped; the disks are locked when they run."""
         if not paused:
             self.lock_disks()
         self.running = not paused
         self.started = True
 
     def lock_disks(self) -> None:
-        """Lock all disks, each once."""
+        """Lock all disks."""
         for file in self.files.values():
             file.lock()
 
     def find(self, identity: str) -> Device | None:
-        """The device of this id, root ports too."""
+        """The device or root port with this id."""
         for bus in self.buses.values():
             for device in bus.values():
                 if device.id == identity:
@@ -195,7 +195,7 @@ class Machine:
         return None
 
     def check_id(self, identity: str) -> None:
-        """An id stands for one device only."""
+        """Refuse an id that is in use."""
         if self.config.standard:
             if not identity:
                 raise Refusal("Device id is empty")
@@ -203,7 +203,7 @@ class Machine:
                 raise Refusal(f"Device id {identity} existed")
 
     def bus(self, name: str) -> dict[Place, Device]:
-        """The bus of this name."""
+        """The bus of this name; refuses an unknown one."""
         if not self.config.standard:
             raise Refusal("No pci host found")
         if name not in self.buses:
@@ -234,7 +234,7 @@ class Machine:
         bus[device.place] = device
 
     def take_out(self, device: Device) -> None:
-        """Take a device out of its place."""
+        """Remove a device from its place."""
         self.buses[device.bus].pop(device.place, None)
         self.networks.pop(device.id, None)
         for index in [i for i, owner in self.bootindexes.items() if owner == device.id]:

@@ -1,4 +1,4 @@
-"""The command line: which options there are, which take a value, and how they are refused."""
+"""The options of the command line and their values, with StratoVirt's error messages."""
 
 from .refusal import Refusal
 
@@ -67,7 +67,7 @@ def _unexpected(argument: str) -> Refusal:
 
 
 class Arguments:
-    """What was given: the values of each option."""
+    """The given options and their values."""
 
     def __init__(self, given: dict[str, list[str]]) -> None:
         self.given = given
@@ -76,7 +76,7 @@ class Arguments:
         return name in self.given
 
     def one(self, name: str) -> str | None:
-        """The value of an option; empty where it may stand without one."""
+        """The value of an option; empty if it has none, None if the option is not given."""
         values = self.given.get(name)
         return None if values is None else values[0] if values else ""
 
@@ -86,7 +86,7 @@ class Arguments:
 
 
 def parse(argv: list[str], extra: frozenset[str] = frozenset()) -> Arguments | str:
-    """Read the command line, or the text that `-h` and `-V` print; `extra` is what a build adds."""
+    """Read the command line; for `-h` and `-V` their output. `extra`: options of this build."""
     known = {**OPTIONS, **dict.fromkeys(extra, ONE)}
     given: dict[str, list[str]] = {}
     repeated: set[str] = set()
@@ -121,7 +121,7 @@ def parse(argv: list[str], extra: frozenset[str] = frozenset()) -> Arguments | s
 
 
 def _check(name: str, takes: str, values: list[str], repeated: bool) -> None:
-    """One option's values against what it takes."""
+    """Refuse a wrong number of values."""
     if repeated and takes != MANY:
         raise Refusal(f"The argument '{name}' was provided more than once. {_USAGE}")
     if takes in (ONE, ANY) and len(values) > 1:

@@ -1,4 +1,4 @@
-"""The process: from the command line to the end, in StratoVirt's order."""
+"""The process: from the command line to its end, in StratoVirt's order."""
 
 import contextlib
 import functools
@@ -24,11 +24,11 @@ from .refusal import Refusal, operating_system
 
 
 def main(argv: list[str]) -> int:
-    """Run one machine; the answer is the exit status."""
+    """Run one machine; returns the exit status."""
     name = argv[argv.index("-name") + 1] if "-name" in argv[:-1] else None
     try:
         asked = faults.load(name)
-        features = asked.words("features")
+        features = asked.names("features")
         extra = frozenset({"vnc"}) if features & {"vnc", "all"} else frozenset()
         arguments = options.parse(argv, extra)
     except Refusal as refusal:
@@ -48,15 +48,15 @@ def main(argv: list[str]) -> int:
         emit(opening.report() + "\r\n")
         return 1
     except Refusal as refusal:
-        log.say_error(f"Failed to create vmconfig {refusal.report()}")
+        log.write_error(f"Failed to create vmconfig {refusal.report()}")
         emit(refusal.report() + "\r\n")
         return 1
-    log.say_info(f'VmConfig is VmConfig {{ guest_name: "{config.name}", simulated: true }}')
+    log.write_info(f'VmConfig is VmConfig {{ guest_name: "{config.name}", simulated: true }}')
     return Process(arguments, config, asked, log).run()
 
 
 def _daemonize(pidfile: str | None, temporary: consoles.Temporary) -> None:
-    """Leave the terminal and the parent, who ends at once; write down the process id."""
+    """Detach from terminal and parent, which exits at once; write the pid file."""
     if pidfile and os.path.exists(pidfile):
         raise Refusal("Daemonize start failed: Pidfile path is existed yet.")
     for step in (os.setsid, None):
@@ -97,16 +97,16 @@ class Process:
         try:
             self._start()
         except Refusal as refusal:
-            self.log.say_error(refusal.report() + "\r\n")
+            self.log.write_error(refusal.report() + "\r\n")
             self.temporary.clean()
             return self.faults.number("fail_code") or 1
         self.loop.run()
         number = self.loop.signal_number
         why = f"receive signal {number}" if number else "guest internal operation."
-        self.log.say_info(f"MainLoop exits due to {why}")
+        self.log.write_info(f"MainLoop exits due to {why}")
         self.channel.flush()
         self.temporary.clean()
-        # Nothing is left to tidy up, so the interpreter need not.
+        # Skips the interpreter's shutdown, which has nothing left to do.
         os._exit(self.status)
 
     def _start(self) -> None:
@@ -115,7 +115,7 @@ class Process:
             _daemonize(pidfile, self.temporary)
         elif pidfile is not None:
             raise Refusal("-pidfile must be used with -daemonize together.")
-        self.loop.catch_signals(self.faults.yes("ignore_sigterm"), self._signalled)
+        self.loop.catch_signals(self.faults.yes("ignore_sigterm"), self._log_signal)
         delay = self.faults.seconds("start_delay")
         if delay:
             self._sleep(delay)
@@ -126,16 +126,16 @@ class Process:
         else:
             outer = ("Failed to init StandardVM", "Failed to realize standard VM.")
         if self.config.machine != "none":
-            _worded(outer[0], self.machine.open_disks)
-            _worded(outer[1], self._realize)
+            _within(outer[0], self.machine.open_disks)
+            _within(outer[1], self._realize)
         if reason and self.faults.this_start("fail_starts"):
             raise Refusal(outer[1], *reason.split("\n"))
         paused = "S" in self.arguments or "freeze" in self.arguments
         self._open_monitors(listeners)
         self._incoming()
         if self.config.machine != "none":
-            _worded("Failed to start VM.", _worded, "Failed to start VM.", self._go, paused)
-        self._dying()
+            _within("Failed to start VM.", _within, "Failed to start VM.", self._go, paused)
+        self._schedule_death()
 
     def _realize(self) -> None:
         """Memory first, then the devices."""
@@ -155,14 +155,14 @@ class Process:
     def _go(self, paused: bool) -> None:
         self.machine.start(paused)
         if not paused:
-            self.log.say_info("vcpu0 start running")
+            self.log.write_info("vcpu0 start running")
             self.guest.wake()
 
     def _sleep(self, seconds: float) -> None:
-        """A slow start; a signal is seen only after it, as in a real one that is busy."""
+        """A slow start; signals are handled after it, as by a StratoVirt that is busy."""
         time.sleep(seconds)
 
-    def _signalled(self, number: int) -> None:
+    def _log_signal(self, number: int) -> None:
         emit(f"Received kill signal, signal number: {number} \r\n")
 
     def _listeners(self) -> list[socket.socket]:
@@ -214,15 +214,15 @@ class Process:
             raise refusal.within(f'Failed to bind socket for path: "{rest}"') from None
 
     def _open_monitors(self, listeners: list[socket.socket]) -> None:
-        """Build what answers, once the machine is there."""
+        """Serve the monitors, now that the machine exists."""
         self.guest = Guest(self.machine, self._guest_power_off, self._reset)
         hotplug = HotPlug(self.machine, self.channel)
 
-        def let_go(device: Device) -> None:
+        def request_unplug(device: Device) -> None:
             unplug = functools.partial(hotplug.unplugged, device)
             self.guest.when_running(lambda: self.loop.later(MOMENT, unplug))
 
-        self.machine.let_go = let_go
+        self.machine.request_unplug = request_unplug
         lifecycle = {
             "quit": self._quit,
             "system_powerdown": self._powerdown,
@@ -233,7 +233,7 @@ class Process:
             Monitor(listener, self.loop, self.channel, self.faults, commands.execute, self._panic)
 
     def _incoming(self) -> None:
-        """`-incoming`: a snapshot must be there; a migration is waited for."""
+        """`-incoming`: a snapshot must exist; a migration is waited for."""
         if not self.config.incoming:
             return
         mode, uri = self.config.incoming
@@ -247,7 +247,7 @@ class Process:
                 )
             self.machine.migration = "completed"
             return
-        # A real one sits in accept() here: it answers nothing, and signals do not end it.
+        # StratoVirt blocks in accept() here: it neither answers QMP nor ends at signals.
         self.loop.signal_number = -1
         with contextlib.suppress(KeyboardInterrupt):
             while True:
@@ -265,7 +265,7 @@ class Process:
         return {}
 
     def _powerdown(self) -> object:
-        """On x86_64 the plug is pulled; on aarch64 the guest's button is pressed."""
+        """x86_64: a hard power-off. aarch64: the guest's power button."""
         if self.config.arch == "x86_64":
             self._end()
         else:
@@ -274,7 +274,7 @@ class Process:
         return {}
 
     def _reset(self) -> object:
-        """Boot again; a microvm ends instead."""
+        """Boot again; a microvm shuts down instead."""
         if not self.config.standard:
             self._end()
             return {}
@@ -286,7 +286,7 @@ class Process:
         return {}
 
     def _guest_power_off(self) -> None:
-        """The guest switched itself off; only aarch64 says so."""
+        """The guest powered off; StratoVirt sends an event for that only on aarch64."""
         if self.config.arch != "x86_64":
             self.channel.emit("SHUTDOWN", {"guest": True, "reason": "guest-shutdown"})
         self._end()
@@ -296,12 +296,12 @@ class Process:
         self.loop.running = False
 
     def _panic(self) -> None:
-        """What the real one does when a client closes only its sending half."""
-        self.log.say_error("Panic at [machine_manager/src/socket.rs: 329].")
+        """StratoVirt's panic when a client closes only its sending half."""
+        self.log.write_error("Panic at [machine_manager/src/socket.rs: 329].")
         self._end(1)
 
-    def _dying(self) -> None:
-        """Die at the moment that was asked for."""
+    def _schedule_death(self) -> None:
+        """Schedule the end that the fault die_after requests."""
         seconds = self.faults.seconds("die_after")
         if seconds is None or not self.faults.this_start("die_starts"):
             return
@@ -320,8 +320,8 @@ class Process:
         self.loop.later(seconds, die)
 
 
-def _worded(outer: str, action: object, *arguments: object) -> None:
-    """Do something; a refusal gets another reason around it."""
+def _within(outer: str, action: object, *arguments: object) -> None:
+    """Run an action; a refusal gets another outer reason."""
     assert callable(action)
     try:
         action(*arguments)

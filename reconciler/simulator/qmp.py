@@ -1,4 +1,4 @@
-"""The monitor's protocol: one client at a time, one command a write, a hundred a second."""
+"""The QMP server: one client at a time, one command per write, a hundred commands a second."""
 
 import select
 import socket
@@ -18,11 +18,11 @@ LIMIT = 100
 LONGEST = 8192
 GARBAGE = "}{ \x00 this is not json"
 Execute = Callable[[str, schema.Arguments], object]
-Hold = Callable[[], None]
+Action = Callable[[], None]
 
 
 class Failed(Exception):
-    """An error that a command answers: its class and its text."""
+    """An error response: its class and its description."""
 
     def __init__(self, description: str, kind: str = "GenericError") -> None:
         super().__init__(description)
@@ -30,7 +30,7 @@ class Failed(Exception):
 
 
 class Bucket:
-    """The limit of commands a second: a bucket that leaks."""
+    """The limit of commands a second: a leaky bucket."""
 
     def __init__(self) -> None:
         self.level = 0.0
@@ -38,7 +38,7 @@ class Bucket:
         self.shut_until = 0.0
 
     def full(self) -> bool:
-        """Whether this command is one too many."""
+        """Whether this command exceeds the limit."""
         now = time.monotonic()
         if now < self.shut_until:
             return True
@@ -52,30 +52,30 @@ class Bucket:
 
 
 class Channel:
-    """Where events go: to the client that connected last, of whichever monitor.
+    """The receiver of events: the client that connected last, on any monitor.
 
-    When any client leaves, nobody hears events until another one connects.
+    After any client has disconnected, events are dropped until another one connects.
     """
 
     def __init__(self, faults: Faults) -> None:
-        self.everybody = faults.text("events") == "all"
+        self.broadcast = faults.text("events") == "all"
         self.monitors: list[Monitor] = []
         self.listener: Monitor | None = None
         self.pending: list[str] = []
 
     def emit(self, event: str, data: dict[str, object]) -> None:
-        """An event; it is sent after the answer to the command that caused it."""
-        if self.listener or self.everybody:
+        """Queue an event, to be sent after the answer to the command that caused it."""
+        if self.listener or self.broadcast:
             now = time.time_ns()
             stamp = {"seconds": now // 10**9, "microseconds": now % 10**9 // 1000}
             message = {"event": event, "data": data, "timestamp": stamp}
             self.pending.append(jsontext.dump(message))
 
     def flush(self) -> None:
-        """Send what is pending."""
+        """Send the queued events."""
         pending, self.pending = self.pending, []
         for message in pending:
-            if self.everybody:
+            if self.broadcast:
                 for monitor in self.monitors:
                     monitor.send(message)
             elif self.listener:
@@ -92,7 +92,7 @@ class Monitor:
         channel: Channel,
         faults: Faults,
         execute: Execute,
-        panic: Hold,
+        panic: Action,
     ) -> None:
         self.listener = listener
         self.loop = loop
@@ -107,13 +107,13 @@ class Monitor:
         loop.watch(listener.fileno(), self._connected)
 
     def _connected(self, _events: int) -> None:
-        """Greet a client; until it leaves, the others wait in the listen queue."""
+        """Greet a client; until it disconnects, others wait in the listen queue."""
         try:
             self.client, _ = self.listener.accept()
         except OSError:
             return
         self.client.settimeout(0)
-        self.loop.forget(self.listener.fileno())
+        self.loop.unwatch(self.listener.fileno())
         self.bucket = Bucket()
         self.channel.listener = self
         self.loop.watch(self.client.fileno(), self._readable)
@@ -124,16 +124,16 @@ class Monitor:
             self._leave()
 
     def _leave(self) -> None:
-        """The client has gone; the next one may come."""
+        """The client has disconnected; accept the next one."""
         if self.client:
-            self.loop.forget(self.client.fileno())
+            self.loop.unwatch(self.client.fileno())
             self.client.close()
             self.client = None
             self.channel.listener = None
             self.loop.watch(self.listener.fileno(), self._connected)
 
     def send(self, message: str) -> None:
-        """Write one message; its CR LF may arrive on its own."""
+        """Write one message; its LF may arrive in a read of its own."""
         if self.client:
             try:
                 self.client.sendall((message + "\r").encode())
@@ -142,7 +142,7 @@ class Monitor:
                 self._leave()
 
     def _readable(self, events: int) -> None:
-        """Whatever has arrived is one command; with a hang-up it is lost."""
+        """All received data is one command; it is lost if the client has hung up."""
         assert self.client
         if events & (select.POLLHUP | select.POLLERR):
             self._leave()
@@ -157,7 +157,7 @@ class Monitor:
                 self._leave()
                 return
             if not data:
-                # Only the sending half is closed: this is what ends a real one.
+                # Only the sending half is closed, at which StratoVirt panics.
                 if not received:
                     self.panic()
                 break
@@ -166,7 +166,7 @@ class Monitor:
             self._command(bytes(received))
 
     def _command(self, received: bytes) -> None:
-        """Answer one write."""
+        """Answer one command."""
         if self.faults.yes("never_greets"):
             return
         if self.bucket.full():
@@ -182,7 +182,7 @@ class Monitor:
         identity: str | None = None
         try:
             if len(received) > LONGEST:
-                raise Refusal("The socket message is too long.")  # noqa: TRY301  # one place that answers
+                raise Refusal("The socket message is too long.")  # noqa: TRY301  # answered below
             text = received.decode("utf-8", "replace").strip()
             name, arguments, identity = schema.read(text)
             answer: dict[str, object] = {"return": self.execute(name, arguments)}

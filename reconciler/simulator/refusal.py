@@ -1,4 +1,4 @@
-"""What StratoVirt refuses, in its own words: a chain of reasons, printed as it prints them."""
+"""StratoVirt's errors: a chain of reasons, printed in its format."""
 
 BACKTRACE = (
     "Stack backtrace:\n"
@@ -18,16 +18,16 @@ class Refusal(Exception):
         self.reasons = reasons
 
     def within(self, *outer: str) -> "Refusal":
-        """The same refusal seen from further out."""
+        """The same refusal with outer reasons added."""
         return Refusal(*outer, *self.reasons)
 
     @property
     def headline(self) -> str:
-        """The outermost reason, which is all that QMP shows."""
+        """The outermost reason, the only one in a QMP error."""
         return self.reasons[0]
 
     def report(self) -> str:
-        """The whole chain with its `Caused by:` lines, and a backtrace as the real program adds."""
+        """The whole chain with `Caused by:` lines and a backtrace, as StratoVirt prints it."""
         text = self.reasons[0]
         causes = self.reasons[1:]
         if causes:
@@ -39,5 +39,5 @@ class Refusal(Exception):
 
 
 def operating_system(error: OSError) -> str:
-    """An error of the operating system as Rust words it."""
+    """An error of the operating system in Rust's format."""
     return f"{error.strerror} (os error {error.errno})"

@@ -1,9 +1,9 @@
-"""The QMP commands and their arguments, and the words in which wrong ones are refused."""
+"""The QMP commands and their arguments, with StratoVirt's error messages."""
 
 from . import jsontext
 from .refusal import Refusal
 
-# Each argument is name:type, with a ! where it must be there; `-` alone: no arguments needed.
+# command, "!" if `arguments` is required else "-", then name:type, with "!" if it is required.
 _TEXT = """
 qmp_capabilities -
 quit -
@@ -74,7 +74,7 @@ trace-set-state ! name:s! enable:b!
 query-ohui-status -
 query-workloads !
 detect-silent-audio !
-"""  # noqa: E501  # StratoVirt's own words
+"""  # noqa: E501  # one line per command
 COMMANDS = {line.split()[0]: line.split()[1:] for line in _TEXT.strip().splitlines()}
 _EXPECTED = {"s": "a string", "b": "a boolean", "u": "usize", "o": "a map"}
 _MOST = {"u8": 1 << 8, "u16": 1 << 16, "u64": 1 << 64, "u": 1 << 64}
@@ -134,7 +134,7 @@ def read(text: str) -> tuple[str, Arguments, str | None]:
 
 
 def _check(name: str, given: object) -> Arguments:
-    """The arguments of a command against what it takes."""
+    """Check the arguments of a command."""
     if not isinstance(given, dict):
         raise Refusal(
             f"invalid type: {jsontext.kind(given)}, expected struct {name.replace('-', '_')}"

@@ -66,7 +66,6 @@ class Directory:
         # Files with an event since they were read: on older kernels, two writes within one clock
         # tick leave the same signature.
         self.touched: set[str] = set()
-        self.reads = 0  # files read since the start
         self._include = include
         self._settle = settle
         self._seen: dict[str, tuple[Signature, bytes]] = {}
@@ -142,7 +141,6 @@ class Directory:
             raise _NotAFileError
         signature, known = Signature.of(status), self._seen.get(name)
         if known is None or known[0] != signature or again:
-            self.reads += 1
             reader = os.open(name, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK, dir_fd=handle)
             with open(reader, "rb") as file:
                 written = _open_for_writing(file.fileno())

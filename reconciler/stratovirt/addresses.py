@@ -1,8 +1,8 @@
-"""Which device sits where: root ports and PCI places, a pure function of the domain and a memory.
+"""Assigns PCI addresses and root ports: a pure function of the domain and its earlier addresses.
 
-Explicit places come first. What has none gets the place that it is remembered with, else the lowest
-root port that nobody uses, so that it can be unplugged; adding an interface never moves a disk.
-Root ports stand on pcie.0 from slot 1, eight functions a slot (libvirt does the same).
+Explicit addresses come first. Any other device keeps its earlier address, else gets the lowest free
+root port, from which it can be unplugged; adding an interface never moves a disk. Root ports are on
+pcie.0 from slot 1, eight functions to a slot (as with libvirt).
 """
 
 from __future__ import annotations
@@ -11,8 +11,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from reconciler.domain.devices import RootPort
-from reconciler.domain.model import Device, Domain, MachineType, Place
+from reconciler.domain.model import Device, Domain, MachineType
 from reconciler.domain.numbers import identity
+from reconciler.domain.place import Place
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -23,23 +24,23 @@ _SLOTS = range(1, 0x1F)
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """Where everything is. `ports` by index; `places` by device key, of plugged devices only."""
+    """The result: root ports in order of index; addresses of PCI devices by device identity."""
 
     ports: tuple[RootPort, ...]
     places: tuple[tuple[str, Place], ...]
 
     def place(self, device: Device) -> Place | None:
-        """The place of a device."""
+        """The address of a device; None if it has none."""
         return dict(self.places).get(identity(device))
 
     def free_ports(self) -> tuple[int, ...]:
-        """Root ports with nothing behind them: what hot plug can use."""
+        """Indexes of root ports without a device, which hot plug can use."""
         used = {place.bus for _, place in self.places}
         return tuple(port.index for port in self.ports if port.index not in used)
 
 
 def lay_out(domain: Domain, remembered: Mapping[str, Place], spare: int) -> Layout:
-    """Give every plugged device a place; `spare` is the number of empty root ports wished for."""
+    """Assign an address to every PCI device; `spare`: the number of free root ports to keep."""
     if domain.machine is MachineType.MICROVM:
         return Layout((), ())
     given = {d.index: d for d in domain.devices if isinstance(d, RootPort)}
@@ -48,7 +49,7 @@ def lay_out(domain: Domain, remembered: Mapping[str, Place], spare: int) -> Layo
     taken = {*places.values(), *(port.place for port in given.values() if port.place is not None)}
     for device in plugged:
         old = remembered.get(identity(device))
-        # Function 1 and up need a function 0 that says so: only a file can promise that.
+        # Functions above 0 need a multifunction device at function 0: only a file can ensure that.
         if identity(device) not in places and old and not old.function and old not in taken:
             places[identity(device)] = old
             taken.add(old)
@@ -74,7 +75,7 @@ def lay_out(domain: Domain, remembered: Mapping[str, Place], spare: int) -> Layo
 
 def _ports(given: Mapping[int, RootPort], wanted: set[int],
            taken: set[Place]) -> tuple[RootPort, ...]:
-    """A root port of each wanted index; those without a place fill pcie.0 from slot 1."""
+    """A root port for each wanted index; those without an address fill pcie.0 from slot 1."""
     free = iter(_free(given, taken))
     ports: list[RootPort] = []
     for index in sorted(wanted):
@@ -89,7 +90,7 @@ def _ports(given: Mapping[int, RootPort], wanted: set[int],
 
 
 def _free(given: Mapping[int, RootPort], taken: set[Place]) -> list[Place]:
-    """Where root ports can go: not in a slot in which something sits by itself."""
+    """Free addresses for root ports: not in a slot that has a device of its own."""
     explicit = {port.place for port in given.values() if port.place is not None}
     closed = {place.slot for place in taken | explicit if place.bus == 0}
     return [Place(0, slot, function) for slot in _SLOTS if slot not in closed

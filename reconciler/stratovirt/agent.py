@@ -1,4 +1,7 @@
-"""The guest agent on its virtio-serial channel: the one way to ask an x86_64 guest to shut down."""
+"""Client of the guest agent on its virtio-serial channel.
+
+On x86_64 the agent is the only way to ask a guest to shut down.
+"""
 
 from __future__ import annotations
 
@@ -13,15 +16,15 @@ if TYPE_CHECKING:
 
 
 async def shut_down(path: Path, limit: float) -> None:
-    """Send guest-shutdown, which has no answer when it works; raises HostError if nobody is there.
+    """Send guest-shutdown, which is not answered on success. Raises HostError without an agent.
 
-    A guest-sync comes first: it is the agent's own way to tell whether anybody listens.
+    A guest-sync comes first, to find out whether an agent listens. `limit`: seconds in all.
     """
     await _talk(path, limit, "guest-shutdown", {"mode": "powerdown"})
 
 
 async def ping(path: Path, limit: float) -> None:
-    """Whether the agent answers; raises HostError if it does not."""
+    """Return if the agent answers within `limit` seconds; else raise HostError."""
     await _talk(path, limit, None, {})
 
 
@@ -33,7 +36,7 @@ async def _talk(path: Path, limit: float, command: str | None,
             try:
                 await _ask(writer, "guest-sync", {"id": 1})
                 while (await _answer(reader)).get("return") != 1:
-                    continue  # what an earlier client was not there to read
+                    continue  # answers to an earlier client
                 if command is not None:
                     await _ask(writer, command, arguments)
             finally:
@@ -46,15 +49,15 @@ async def _talk(path: Path, limit: float, command: str | None,
 async def _answer(reader: asyncio.StreamReader) -> dict[str, object]:
     line = await reader.readline()
     if not line:
-        message = "it closed the connection"
+        message = "the connection was closed"
         raise ConnectionError(message)
     try:
         value = json.loads(line)
     except RecursionError:
         value = None
     if not isinstance(value, dict):
-        message = "what it sends is no answer"  # the guest may send what it wants
-        raise ValueError(message)  # as for what is no JSON at all
+        message = "the response is not a JSON object"
+        raise ValueError(message)
     return value
 
 

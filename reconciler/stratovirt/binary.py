@@ -1,4 +1,4 @@
-"""Which program is StratoVirt here: the configured one, the one on PATH, else the simulator."""
+"""Selects the StratoVirt program: the configured one, the one on PATH, else the simulator."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ if TYPE_CHECKING:
     from reconciler.settings import Settings
 
 SIMULATOR = Path(__file__).parents[1] / "simulator"
-VERSION_PATIENCE = 5.0
-_BEFORE_SIMULATOR = 5  # words: python, its options, the package
+VERSION_PATIENCE = 5.0  # seconds
+_BEFORE_SIMULATOR = 5  # arguments: python, its options, the package
 
 
 @dataclass(frozen=True, slots=True)
 class Binary:
-    """A program to start VMs with; `program` is what stands before StratoVirt's arguments."""
+    """A program that runs VMs; `program`: the arguments before those of StratoVirt."""
 
     program: tuple[str, ...]
     simulated: bool
@@ -32,12 +32,12 @@ class Binary:
 
     @property
     def path(self) -> str:
-        """The file that is executed."""
+        """The file that is executed, or the simulator's directory."""
         return self.program[-1] if self.simulated else self.program[0]
 
 
 def find(settings: Settings) -> Binary:
-    """Choose; raises ConfigError when the configured program is not there."""
+    """Select the program; raises ConfigError if the configured one does not exist."""
     wanted = settings.hypervisor.path
     if wanted == "auto":
         found = shutil.which("stratovirt")
@@ -46,28 +46,28 @@ def find(settings: Settings) -> Binary:
         return simulator()
     path = shutil.which(str(settings.base / wanted) if "/" in wanted else wanted)
     if path is None:
-        message = f"{settings.file}: hypervisor.path: no program '{wanted}'"
-        raise ConfigError(message, hint="name StratoVirt's program, or auto, or simulator")
+        message = f"{settings.file}: hypervisor.path: program not found: '{wanted}'"
+        raise ConfigError(message, hint="accepted: path or name of a program, auto, simulator")
     return Binary((path,), simulated=False)
 
 
 def simulator() -> Binary:
-    """The stand-in. Started without site packages: a VM must start fast and stay small."""
+    """The simulator, run without site-packages, so that it starts fast and stays small."""
     return Binary((sys.executable, "-I", "-S", str(SIMULATOR)), simulated=True)
 
 
-def arguments_of(words: Sequence[str], known: Collection[str]) -> list[str] | None:
-    """The words after the program; None where that is no StratoVirt, nor one of the `known`."""
-    for number, word in enumerate(words[:_BEFORE_SIMULATOR]):
-        if word == "reconciler.simulator" or word.endswith("/reconciler/simulator"):
-            return list(words[number + 1:])
-    if not words or not ("stratovirt" in os.path.basename(words[0]) or words[0] in known):
+def arguments_of(argv: Sequence[str], known: Collection[str]) -> list[str] | None:
+    """The arguments after the program; None if it is neither StratoVirt nor one of `known`."""
+    for number, argument in enumerate(argv[:_BEFORE_SIMULATOR]):
+        if argument == "reconciler.simulator" or argument.endswith("/reconciler/simulator"):
+            return list(argv[number + 1:])
+    if not argv or not ("stratovirt" in os.path.basename(argv[0]) or argv[0] in known):
         return None
-    return list(words[1:])
+    return list(argv[1:])
 
 
 async def version(binary: Binary) -> str:
-    """What the program says of itself; empty when it says nothing in time."""
+    """The first line of the program's -version; empty if it prints none in time."""
     try:
         child = await asyncio.create_subprocess_exec(
             *binary.program, "-version", stdout=asyncio.subprocess.PIPE,

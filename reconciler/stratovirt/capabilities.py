@@ -1,8 +1,8 @@
-"""What a StratoVirt was built with: found by trial starts, since its QMP answers are a fixed list.
+"""Finds out which optional devices a StratoVirt build has, by trial starts.
 
-A trial names the device and no kernel, so that no VM ever runs: a build without the feature says
-"Unsupported device", any other stumbles over the kernel only after it has made the device. The
-answers are kept by the program's file identity.
+Its QMP answers are a fixed list and do not tell. A trial start names the device and no kernel, so
+that no VM ever runs: a build without the feature prints "Unsupported device", any other fails later
+for want of the kernel. Results are cached by the identity of the program's files.
 """
 
 from __future__ import annotations
@@ -16,14 +16,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from reconciler.errors import HostError
-from reconciler.host.files import write_whole
+from reconciler.host.files import Sync, write_whole
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
 TRIAL_PATIENCE = 10.0  # seconds; a trial takes 0.1
 _PLACE = "bus=pcie.0,addr=0x3"
-# What is added to a bare machine, by the driver's name. Whatever else is wrong with it comes later.
+# Arguments added to a minimal machine, by driver. Any other error in them is reported later.
 _TRIALS = {
     "virtio-rng-pci": ("-object", "rng-random,id=source,filename=/dev/urandom",
                        "-device", f"virtio-rng-pci,rng=source,id=trial,{_PLACE}"),
@@ -33,7 +33,7 @@ _TRIALS = {
     "virtio-scsi-pci": ("-device", f"virtio-scsi-pci,id=trial,{_PLACE}"),
     "vhost-net": ("-netdev", "tap,id=net,ifname=svtrial,vhost=on",
                   "-device", f"virtio-net-pci,netdev=net,id=trial,mac=52:54:00:00:00:01,{_PLACE}"),
-    "vnc": ("-vnc", "127.0.0.1:59635"),  # the last display: nobody's
+    "vnc": ("-vnc", "127.0.0.1:59635"),  # the last display number: unlikely to be in use
 }
 _ABSENT = ("Unsupported device", "Unsupported Vhost_net", "wasn't expected")
 _CARGO = {"virtio-rng-pci": "virtio_rng", "vhost-vsock-pci": "vhost_vsock", "vfio-pci": "vfio",
@@ -42,57 +42,55 @@ _CARGO = {"virtio-rng-pci": "virtio_rng", "vhost-vsock-pci": "vhost_vsock", "vfi
 
 
 class Capabilities:
-    """Asks programs, and keeps their answers in `file`."""
+    """Results of trial starts, cached in `file`."""
 
     def __init__(self, file: Path) -> None:
         self._file = file
         self._known: dict[str, dict[str, bool]] = {}
-        self.trials = 0  # how many there were at all; tests hold it down
         with suppress(OSError, ValueError):
             kept = json.loads(file.read_bytes())
             if isinstance(kept, dict):
                 self._known = kept
 
     def check(self, program: Sequence[str], machine: str, features: Iterable[str]) -> None:
-        """Raise HostError(Unsupported) that names all that `program` lacks (blocking)."""
+        """Raise HostError(Unsupported) with every feature that `program` lacks (blocking)."""
         wanted = sorted(set(features))
-        known = self._known.get(identity(program), {}) if wanted else {}
+        known = self._known.get(program_identity(program), {}) if wanted else {}
         fresh = {name: self._trial(program, machine, name) for name in wanted if name not in known}
         if fresh:
-            self._known[identity(program)] = known = {**known, **fresh}
-            with suppress(OSError):  # it is asked again after a restart
-                write_whole(self._file, json.dumps(self._known).encode())
+            self._known[program_identity(program)] = known = {**known, **fresh}
+            with suppress(OSError):  # the trial is repeated after a restart
+                write_whole(self._file, json.dumps(self._known).encode(), Sync.NONE)
         missing = [name for name in wanted if not known[name]]
         if missing:
             cargo = " ".join(_CARGO[name] for name in missing)
             message = f"this StratoVirt was built without {', '.join(missing)}"
             raise HostError(message, reason="Unsupported",
-                            hint=f"build it with the features: {cargo}; or take them out of the "
-                                 "file")
+                            hint=f"build it with the features {cargo}, or remove these devices "
+                                 "from the file")
 
     def _trial(self, program: Sequence[str], machine: str, name: str) -> bool:
-        """Whether the program knows this device; what cannot be told is left to the start."""
-        self.trials += 1
+        """Whether the program has this device; True if the trial gave no result."""
         with tempfile.TemporaryDirectory(prefix="trial") as place:
             (Path(place) / "initrd").touch()
-            words = [*program, "-machine", machine, "-m", "128m", "-S",
+            argv = [*program, "-machine", machine, "-m", "128m", "-S",
                      "-initrd", f"{place}/initrd", "-qmp", f"unix:{place}/qmp,server,nowait",
                      *_TRIALS[name]]
             try:
-                told = subprocess.run(words, check=False, stdin=subprocess.DEVNULL,  # noqa: S603  # a list, never a shell
-                                      capture_output=True, timeout=TRIAL_PATIENCE, cwd="/",
-                                      start_new_session=True)
+                result = subprocess.run(argv, check=False, stdin=subprocess.DEVNULL,  # noqa: S603  # a list, never a shell
+                                        capture_output=True, timeout=TRIAL_PATIENCE, cwd="/",
+                                        start_new_session=True)
             except (OSError, subprocess.TimeoutExpired):
                 return True
-        text = (told.stdout + told.stderr).decode(errors="replace")
-        return not any(word in text for word in _ABSENT)
+        text = (result.stdout + result.stderr).decode(errors="replace")
+        return not any(message in text for message in _ABSENT)
 
 
-def identity(program: Sequence[str]) -> str:
-    """Changes with each of the program's files."""
+def program_identity(program: Sequence[str]) -> str:
+    """A value that changes when any file of the program is replaced or modified."""
     found = []
-    for word in program:
+    for path in program:
         with suppress(OSError):
-            status = os.stat(word)
-            found.append(f"{word}:{status.st_ino}:{status.st_mtime_ns}:{status.st_size}")
-    return " ".join([*found, *(word for word in program if word.startswith("-"))])
+            status = os.stat(path)
+            found.append(f"{path}:{status.st_ino}:{status.st_mtime_ns}:{status.st_size}")
+    return " ".join([*found, *(option for option in program if option.startswith("-"))])

@@ -1,7 +1,7 @@
-"""From a Domain to StratoVirt's arguments: a pure function.
+"""Builds StratoVirt's arguments from a Domain: a pure function.
 
-Devices stand after what they plug into: root ports first, then by kind as in libvirt. Each device
-knows its own part (domain/devices); here they are only put together.
+StratoVirt creates devices in the order of its command line, so a device follows the bus it is on:
+root ports first, then by kind as in libvirt. Each device's arguments are in domain/devices.
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ MONITOR_SOCKET = "monitor.sock"
 
 @dataclass(frozen=True, slots=True)
 class Start:
-    """What decides a command line besides the domain: where its sockets are, and how it starts.
+    """Inputs of a command line besides the domain. `directory`: of the VM's sockets.
 
-    `hugepages`: where pages of the wanted size are mounted.
+    `hugepages`: the hugetlbfs mount with pages of the requested size.
     """
 
     directory: Path
@@ -35,14 +35,14 @@ class Start:
 
 
 def arguments(domain: Domain, start: Start) -> list[str]:
-    """The arguments after the program."""
+    """All arguments, without the program."""
     return [*_machine(domain, start.hugepages), *_boot(domain.boot), *_iothreads(domain),
             *_devices(domain, start), *_monitors(start.directory),
             *(("-S",) if start.paused else ())]
 
 
 def qmp_argument(directory: Path) -> str:
-    """The value of -qmp: also how a process is recognised as the VM of this directory."""
+    """The value of -qmp, by which the process of this directory's VM is recognised."""
     return f"unix:{directory / QMP_SOCKET},server,nowait"
 
 
@@ -57,12 +57,12 @@ def _machine(domain: Domain, mount: str) -> list[str]:
     if huge:
         found += ["-mem-path", mount]
     if domain.machine is not MachineType.MICROVM:
-        found += ["-smbios", f"type=1,uuid={domain.uuid}"]  # else the guest never sees its uuid
+        found += ["-smbios", f"type=1,uuid={domain.uuid}"]  # shows the uuid to the guest
     return found
 
 
 def _smp(domain: Domain) -> str:
-    """The count, and how it is arranged where the file says so; dies and clusters only if used."""
+    """The value of -smp; dies and clusters only if there are several."""
     shape, now = domain.topology, domain.current_vcpus
     counts = str(domain.vcpus) if now is None else f"{now},maxcpus={domain.vcpus}"
     if shape is None:
@@ -88,24 +88,24 @@ def _boot(boot: Boot) -> list[str]:
 
 
 def _iothreads(domain: Domain) -> list[str]:
-    return [word for number in domain.iothreads
-            for word in ("-object", f"iothread,id=iothread{number}")]
+    return [argument for number in domain.iothreads
+            for argument in ("-object", f"iothread,id=iothread{number}")]
 
 
 def _devices(domain: Domain, start: Start) -> list[str]:
     ports = start.layout.ports
-    found = [word for port in sorted(ports, key=lambda port: (port.place, port.index))
-             for word in port.arguments(port.place)]
+    found = [argument for port in sorted(ports, key=lambda port: (port.place, port.index))
+             for argument in port.arguments(port.place)]
     for device in domain.devices:
         if isinstance(device, Channel) and device.backend == "unix" and device.path is None:
-            device = replace(device, path=str(start.directory / device.socket))  # noqa: PLW2901  # completed
+            device = replace(device, path=str(start.directory / device.socket))  # noqa: PLW2901  # with its path
         if not isinstance(device, RootPort):
             found += device.arguments(start.layout.place(device))
     return found
 
 
 def _monitors(directory: Path) -> list[str]:
-    """Ours, and a second one for people, so that they never wait behind us."""
+    """The reconciler's monitor, and a second one for users: each serves one client at a time."""
     return ["-qmp", qmp_argument(directory),
             "-chardev", f"socket,id=people,path={directory / MONITOR_SOCKET},server,nowait",
             "-mon", "chardev=people,id=people,mode=control"]

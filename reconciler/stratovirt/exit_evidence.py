@@ -1,8 +1,7 @@
-"""Evidence of how a VM ended: gathered while it lives, an ExitEvidence once it has ended.
+"""Collects the evidence of how a VM process ended, for observation.classify.
 
-They are StratoVirt's word (QMP events), the kernel's (the exit status; how often it killed for want
-of memory) and what is left in the VM's directory. stratovirt/observation.py tells ends apart by
-them.
+It comes from StratoVirt (QMP events, log lines), from the kernel (exit status, OOM kills of the
+control group) and from the files left in the VM's directory.
 """
 
 from __future__ import annotations
@@ -24,7 +23,7 @@ if TYPE_CHECKING:
 
 
 class EvidenceCollector:
-    """Those of the VM in the directory `home`."""
+    """Collects it for the VM in the directory `home`, one process after another."""
 
     def __init__(self, home: Path, oom_kills: OomKills) -> None:
         self._home = home
@@ -33,27 +32,27 @@ class EvidenceCollector:
         self._panicked = False
 
     def begin(self, vm: process.Process, kept: Record | None) -> Record | None:
-        """This process is followed from now on; its record, with what its end is compared to."""
+        """Start with a new process; returns its record with the current number of OOM kills."""
         self._shutdown, self._panicked = None, False
         group = group_of(vm.pid)
         return kept and replace(kept, pid=vm.pid, started=vm.started, cgroup=group,
                                 oom_kills=self._oom_kills.count(group))
 
-    def hear(self, event: str, data: dict[str, Any]) -> None:
-        """A QMP event."""
+    def note_event(self, event: str, data: dict[str, Any]) -> None:
+        """A QMP event arrived."""
         if event == "SHUTDOWN":
             self._shutdown = str(data.get("reason") or ("guest" if data.get("guest") else ""))
-        elif event in ("GUEST_PANICKED", "RESET"):  # after a reset it is a new guest
+        elif event in ("GUEST_PANICKED", "RESET"):  # a reset boots the guest again
             self._panicked = event == "GUEST_PANICKED"
 
-    def traces(self, how: process.Ended, kept: Record | None) -> ExitEvidence:
-        """All of them; `how` says neither code nor signal where only another parent knows."""
+    def collect(self, how: process.Ended, kept: Record | None) -> ExitEvidence:
+        """The evidence; `how` has neither code nor signal if the process was not our child."""
         socket_left = (self._home / QMP_SOCKET).exists()
         killed = how.signal == signal.SIGKILL or (
             how.signal is None and how.code is None and socket_left)
         return ExitEvidence(
             how.code, how.signal, self._shutdown, socket_left,
-            process.reason(self._home) if how.code else "",
-            out_of_memory=killed and kept is not None and self._oom_kills.claim(
+            process.exit_reason(self._home) if how.code else "",
+            out_of_memory=killed and kept is not None and self._oom_kills.explains_exit(
                 kept.cgroup, kept.oom_kills),
-            panicked=self._panicked, ended_by=process.ended_by(self._home))
+            panicked=self._panicked, logged_signal=process.logged_signal(self._home))

@@ -1,7 +1,7 @@
-"""Carries out one live change of a VM: the host's part, its QMP commands, what is kept of it.
+"""Carries out one live change of a VM: its taps, its QMP commands, and its new definition.
 
-Before the first command the record says that a change is under way; whoever finds it so later, and
-was not there, knows only that the VM is not known.
+Before the first command, the record says that a change is under way. A reconciler that finds it so
+after a crash knows that the devices of the VM are uncertain.
 """
 
 from __future__ import annotations
@@ -13,152 +13,152 @@ from typing import TYPE_CHECKING, Protocol
 
 from reconciler.errors import GuestUnwilling, QmpRefused
 from reconciler.host import taps
-from reconciler.host.files import write_whole
-from reconciler.stratovirt.prepare import wire
-from reconciler.stratovirt.record import DEFINITION, Record
+from reconciler.stratovirt import record
+from reconciler.stratovirt.prepare import make_tap
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from reconciler.domain.hot_change import Adjustment
     from reconciler.domain.model import Command
+    from reconciler.stratovirt.record import Record
 
-UNPLUG_PATIENCE = 10.0  # seconds; a guest that can let a device go takes one or two
+UNPLUG_PATIENCE = 10.0  # seconds; a guest that releases a device takes one or two
 
 
-class Waits:
-    """Who waits for an event of a device, or of the processors (of no device)."""
+class EventWaiters:
+    """Waits for QMP events of one device, or of the processors (with an empty device name)."""
 
     def __init__(self) -> None:
         self._waiting: dict[tuple[str, str], asyncio.Event] = {}
 
     def expect(self, event: str, device: str) -> asyncio.Event:
-        """Begin to wait; from before the command, since the event may be the first to come."""
+        """Start waiting. To be called before the command: its event may precede its answer."""
         return self._waiting.setdefault((event, device), asyncio.Event())
 
-    def tell(self, event: str, device: str) -> None:
-        """It came."""
+    def notify(self, event: str, device: str) -> None:
+        """The event arrived."""
         waiting = self._waiting.pop((event, device), None)
         if waiting is not None:
             waiting.set()
 
     def forget(self, event: str, device: str) -> None:
-        """Nobody waits any more."""
+        """Stop waiting."""
         self._waiting.pop((event, device), None)
 
 
-class Machine(Protocol):
-    """What a live change needs of stratovirt.machine."""
+class LiveVm(Protocol):
+    """The part of stratovirt.vm.VirtualMachine that a live change uses."""
 
     home: Path
     record: Record | None
 
     async def execute(self, command: str, **arguments: object) -> object:
-        """One QMP command."""
+        """Run one QMP command; raises QmpError."""
 
-    def note(self, **values: object) -> None:
-        """Change the record."""
+    def update_record(self, **values: object) -> None:
+        """Change fields of the record, and save it."""
 
 
-class Live:
-    """One change of one VM."""
+class HotplugClient:
+    """One live change of one VM."""
 
-    def __init__(self, machine: Machine, waits: Waits, *, manage_taps: bool) -> None:
+    def __init__(self, machine: LiveVm, waiters: EventWaiters, *, manage_taps: bool) -> None:
         self._machine = machine
-        self._waits = waits
+        self._waiters = waiters
         self._manage_taps = manage_taps
 
     async def adjust(self, change: Adjustment, text: bytes) -> None:
-        """Carry it out; `text` is the definition of what the VM then has got."""
-        await self._wire(change)
-        if change.commands:
-            self._machine.note(uncertain=True)
-            try:
-                await self._tell(change)
-            except QmpRefused:
-                self._machine.note(uncertain=False)
-                raise
-            except GuestUnwilling:
-                # It has the device until DEVICE_DELETED says otherwise; of a processor that was
-                # asked for, nobody knows.
-                self._machine.note(uncertain=not _asks_to_go(change))
-                raise
-            except asyncio.CancelledError:
-                # We are ended while the guest makes up its mind: the next reconciler asks again.
-                self._machine.note(uncertain=not _asks_to_go(change))
-                raise
-        keep(self._machine, text)
-        if change.tap:
-            await self._unwire(change.tap)
+        """Carry it out; `text` is the definition of the VM afterwards.
 
-    async def _tell(self, change: Adjustment) -> None:
+        Raises HostError, GuestUnwilling, QmpRefused or another QmpError.
+        """
+        await self._add_tap(change)
+        if change.commands:
+            self._machine.update_record(uncertain=True)
+            try:
+                await self._run(change)
+            except QmpRefused:
+                self._machine.update_record(uncertain=False)
+                raise
+            except (GuestUnwilling, asyncio.CancelledError):
+                # The VM keeps a device until DEVICE_DELETED. Whether a processor was added, or
+                # how many, is unknown.
+                self._machine.update_record(uncertain=not _is_removal(change))
+                raise
+        save_definition(self._machine, text)
+        if change.tap:
+            await self._remove_tap(change.tap)
+
+    async def _run(self, change: Adjustment) -> None:
         for number, command in enumerate(change.commands):
             try:
-                await self._command(command)
+                await self._execute(command)
             except QmpRefused:
                 if command.anyway:
                     continue
                 if number:
                     for undoing in change.undo:
                         with suppress(QmpRefused):
-                            await self._command(undoing)
+                            await self._execute(undoing)
                 raise
 
-    async def _command(self, command: Command) -> None:
+    async def _execute(self, command: Command) -> None:
         device = "" if command.until == "CPU_RESIZE" else str(command.arguments.get("id", ""))
-        over = self._waits.expect(command.until, device) if command.until else None
+        done = self._waiters.expect(command.until, device) if command.until else None
         try:
             await self._machine.execute(command.name, **command.arguments)
-            if over is not None:
+            if done is not None:
                 async with asyncio.timeout(UNPLUG_PATIENCE):
-                    await over.wait()
+                    await done.wait()
         except TimeoutError:
-            if await self._gone(command):
+            if await self._already_removed(command):
                 return
-            message = (f"{command.name}: the guest did not agree within {UNPLUG_PATIENCE:g} s")
+            message = f"{command.name}: the guest did not respond within {UNPLUG_PATIENCE:g} s"
             raise GuestUnwilling(message) from None
         finally:
-            if over is not None:
-                self._waits.forget(command.until, device)
+            if done is not None:
+                self._waiters.forget(command.until, device)
 
-    async def _gone(self, command: Command) -> bool:
-        """Whether it has gone although nobody told us: events go to the latest client alone."""
+    async def _already_removed(self, command: Command) -> bool:
+        """Whether the device is gone though its event was sent to another QMP client."""
         if command.until != "DEVICE_DELETED":
             return False
         try:
             await self._machine.execute(command.name, **command.arguments)
         except QmpRefused:
-            return True  # there is no such device any more
+            return True  # there is no such device
         return False
 
-    async def _wire(self, change: Adjustment) -> None:
-        card, record = change.card, self._machine.record
-        if card is None or record is None or not self._manage_taps:
+    async def _add_tap(self, change: Adjustment) -> None:
+        card, kept = change.card, self._machine.record
+        if card is None or kept is None or not self._manage_taps:
             return
-        if await asyncio.to_thread(wire, card, str(self._machine.home)):
-            self._machine.note(taps=(*record.taps, card.tap))
+        if await asyncio.to_thread(make_tap, card, str(self._machine.home)):
+            self._machine.update_record(taps=(*kept.taps, card.tap))
 
-    async def _unwire(self, tap: str) -> None:
-        record = self._machine.record
-        if record is not None and tap in record.taps:
+    async def _remove_tap(self, tap: str) -> None:
+        kept = self._machine.record
+        if kept is not None and tap in kept.taps:
             await asyncio.to_thread(taps.remove, tap)
-            self._machine.note(taps=tuple(t for t in record.taps if t != tap))
+            self._machine.update_record(taps=tuple(t for t in kept.taps if t != tap))
 
 
-def keep(machine: Machine, text: bytes) -> None:
-    """From now on this is what it has got.
+def save_definition(machine: LiveVm, text: bytes) -> None:
+    """Store the current definition of a VM.
 
-    On a full disk it stays uncertain there, for the next reconciler; we know.
+    If the disk is full, the record on disk keeps saying that the devices are uncertain, for the
+    next reconciler; this one knows them.
     """
     try:
-        write_whole(machine.home / DEFINITION, text)
+        record.save_definition(machine.home, text)
     except OSError:
         if machine.record is not None:
             machine.record = replace(machine.record, uncertain=False)
     else:
-        machine.note(uncertain=False, updated=True)
+        machine.update_record(uncertain=False, updated=True)
 
 
-def _asks_to_go(change: Adjustment) -> bool:
-    """Whether a device is to go: until its event says so, it is there."""
+def _is_removal(change: Adjustment) -> bool:
+    """Whether a device is removed: until its event arrives, the VM still has it."""
     return change.commands[0].until == "DEVICE_DELETED"

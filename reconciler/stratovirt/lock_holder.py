@@ -1,8 +1,7 @@
-"""Holds the lock of a VM that has not inherited it, for exactly as long as that VM lives.
+"""Holds the lock of an adopted VM, which did not inherit it, for as long as that VM lives.
 
-A process of its own, for a VM that was adopted by hand: it has the lock's descriptor from whoever
-started it, waits for the end of one process, and ends. Started as a file, on the standard library
-alone:
+A separate process: it inherits the locked file descriptor, waits until the VM process ends, and
+exits. Run as a script, with the standard library alone:
 
     python -I -S lock_holder.py PID STARTED
 """
@@ -13,7 +12,7 @@ import sys
 
 
 def main() -> int:
-    """Say "held" on standard output, or end at once where the process is not that one."""
+    """Print "held" and wait; exit at once if PID is not the process that started at STARTED."""
     pid, started = int(sys.argv[1]), sys.argv[2].encode()
     try:
         handle = os.pidfd_open(pid)
@@ -27,7 +26,7 @@ def main() -> int:
     os.close(1)
     poller = select.poll()
     poller.register(handle, select.POLLIN)
-    poller.poll()  # the kernel wakes us at its end, whoever its parent is
+    poller.poll()  # a pidfd becomes readable when its process ends
     return 0
 
 

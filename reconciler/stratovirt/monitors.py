@@ -1,10 +1,11 @@
-"""Notices that somebody connected to a VM's second monitor, the one for people.
+"""Detects that another client connected to a VM's second monitor, `monitor.sock`.
 
-StratoVirt sends its events to the client that connected last, on whichever monitor, and to nobody
-once that one has gone (measured on 2.5.0). So whoever looks at `monitor.sock` takes our events away
-without a sign. The kernel leaves one: a connect touches the access time of the socket's file. Under
-relatime it does so only while that is older than the modification time, which is therefore put far
-into the future once. On a file system without access times, VMs are looked at every few seconds.
+StratoVirt sends events only to the client that connected last, on any monitor, and to no client
+after that one has disconnected (measured on 2.5.0). So a user on `monitor.sock` takes the events
+away from the reconciler, which is not notified. A connect leaves one trace: it updates the access
+time of the socket file. With relatime the kernel does that only while the access time is older than
+the modification time, which is therefore set far into the future once. On a file system without
+access times, the reconciler queries each VM every few seconds instead.
 """
 
 from __future__ import annotations
@@ -18,29 +19,29 @@ from reconciler.stratovirt.command_line import MONITOR_SOCKET
 if TYPE_CHECKING:
     from pathlib import Path
 
-TICK = 0.2  # seconds between two looks at the access times; a look costs a microsecond a VM
-WITHOUT_TIMES = 2.0  # seconds between two looks at a VM where there are none
+POLL_INTERVAL = 0.2  # seconds between two checks of all access times; one microsecond for each VM
+FALLBACK_INTERVAL = 2.0  # seconds between two queries of each VM, without access times
 _FUTURE = 1 << 62  # nanoseconds: the year 2116
 
 
-class Monitor:
-    """One VM's monitor for people."""
+class ClientDetector:
+    """Watches the second monitor of one VM."""
 
     def __init__(self, home: Path) -> None:
         self._path = home / MONITOR_SOCKET
         self._seen: int | None = None
 
     def arm(self) -> None:
-        """From now on, the next connect shows. Call it once the socket is there."""
+        """Detect connects from now on; the socket must exist."""
         try:
             os.utime(self._path, ns=(0, _FUTURE))
         except OSError:
-            self._seen = None  # it is gone, or another user's
+            self._seen = None  # removed, or owned by another user
         else:
             self._seen = 0
 
-    def touched(self) -> bool:
-        """Whether somebody connected since it was armed, or last asked."""
+    def client_seen(self) -> bool:
+        """Whether a client connected since `arm`, or since the previous call."""
         if self._seen is None:
             return False
         try:
@@ -51,15 +52,15 @@ class Monitor:
         return now != before
 
 
-def keeps_times(directory: Path) -> bool:
-    """Whether a connect shows in this directory: tried once with a socket of our own."""
+def access_times_work(directory: Path) -> bool:
+    """Whether a connect updates access times in this directory; tried with a temporary socket."""
     try:
-        return _shows(directory / ".probe.sock")
+        return _connect_shows(directory / ".probe.sock")
     except OSError:
-        return False  # such as on a full disk
+        return False  # for example on a full disk
 
 
-def _shows(path: Path) -> bool:
+def _connect_shows(path: Path) -> bool:
     path.unlink(missing_ok=True)
     with socket.socket(socket.AF_UNIX) as listener, socket.socket(socket.AF_UNIX) as client:
         listener.bind(str(path))

@@ -1,4 +1,4 @@
-"""What is really there: the values that observing a VM gives; how an end is told apart. Pure."""
+"""The values that observing a VM yields, and the classification of its end. Pure."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from reconciler.errors import QmpError
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-SERIAL = "serial_chardev"  # StratoVirt's label for the serial port
+SERIAL = "serial_chardev"  # StratoVirt's label of the serial port, in query-chardev
 
 
 class VmState(StrEnum):
-    """What a VM is observed to be. Unknown is a state (rule 9)."""
+    """The observed state of a VM. Unknown is a state of its own (rule 9)."""
 
     ABSENT = "absent"
     STARTING = "starting"
@@ -27,11 +27,11 @@ class VmState(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Vm:
-    """An observation: what the kernel and QMP say, and why it is not known when it is not.
+    """One observation, from the kernel and QMP. `problem`: why the state is unknown.
 
-    `least_vcpus`: it was started with so many, and none of those can go. `uncertain`: we were
-    interrupted in a live change, and nobody can say how far it came. `foreign`: it was adopted by
-    hand, and its root ports have names of somebody's own.
+    `least_vcpus`: the count at start; those cannot be unplugged. `uncertain`: a live change was
+    interrupted, and its outcome is unknown. `foreign`: the process was adopted, so that its root
+    ports may have any names. `generation`: of the definition that the process was started with.
     """
 
     state: VmState = VmState.UNKNOWN
@@ -40,54 +40,55 @@ class Vm:
     least_vcpus: int = 1
     uncertain: bool = False
     foreign: bool = False
-    generation: int = 0  # of the definition that it was started with
+    generation: int = 0
+    reason: str = "QmpTimeout"  # the condition's reason while the state is unknown
 
 
 class ExitKind(StrEnum):
-    """How a VM ended that nobody here asked to."""
+    """How a VM ended that the reconciler did not stop."""
 
     POWEROFF = "guest-poweroff"
     RESET = "guest-reset"
     PANIC = "guest-panic"
-    ASKED = "quit-from-outside"
+    QUIT = "quit-from-outside"
     TERMINATED = "terminated"
     KILLED = "killed"
     OUT_OF_MEMORY = "oom-killed"
     CRASHED = "crashed"
-    UNHEALTHY = "unhealthy"  # its probe failed, and its file says to start it anew
+    UNHEALTHY = "unhealthy"  # restarted by the reconciler because its health probe failed
     REBOOT = "host-reboot"
 
 
 @dataclass(frozen=True, slots=True)
 class Exit:
-    """One such end; `at` on the boot-time clock, `wall` the time of day: when it was seen."""
+    """One end of a VM; `at` is seconds on the boot-time clock, `wall` seconds since the epoch."""
 
     kind: ExitKind
     at: float
     code: int | None = None
     signal: int | None = None
     message: str = ""
-    wall: float = 0.0  # 0 where nobody knows
+    wall: float = 0.0  # 0 if the time is unknown
 
 
 @dataclass(frozen=True, slots=True)
 class ExitEvidence:
-    """What an ended process leaves: its status if we are its parent, SHUTDOWN's reason, files."""
+    """All that is known about the end of a process. Code and signal only if it was our child."""
 
     code: int | None = None
     signal: int | None = None
-    shutdown: str | None = None  # `reason` of the SHUTDOWN event, if it came in time
-    socket_left: bool = False  # StratoVirt removes its socket at every end but SIGKILL's
-    last_words: str = ""
-    out_of_memory: bool = False  # the kernel killed in its control group for want of memory
-    panicked: bool = False  # GUEST_PANICKED came, from a StratoVirt that sends it
-    ended_by: int | None = None  # the signal that it says it ended by, also where no event comes
+    shutdown: str | None = None  # `reason` of the SHUTDOWN event, if it arrived in time
+    socket_left: bool = False  # StratoVirt removes its QMP socket unless it is killed
+    error: str = ""  # the last error on stderr
+    out_of_memory: bool = False  # the kernel killed a process of its control group
+    panicked: bool = False  # GUEST_PANICKED arrived; not every StratoVirt sends it
+    logged_signal: int | None = None  # the signal at which StratoVirt logged a clean end
 
 
 def ptys(found: object) -> dict[str, str]:
-    """Label to pty path, from the answer to query-chardev; raises QmpError when it is none."""
+    """Pty paths by label, from the answer to query-chardev; raises QmpError if it is not a list."""
     if not isinstance(found, list):
-        message = f"query-chardev answered {found!r:.80}"
+        message = f"query-chardev returned {found!r:.80}"
         raise QmpError(message)
     return {str(entry.get("label")): str(entry["filename"]).removeprefix("pty:")
             for entry in found if isinstance(entry, dict)
@@ -95,39 +96,39 @@ def ptys(found: object) -> dict[str, str]:
 
 
 def main_console(consoles: Mapping[str, str]) -> str | None:
-    """The pty that people mean, of those by label: the first console, else the serial port."""
-    return next((path for label, path in consoles.items() if label != SERIAL),
-                consoles.get(SERIAL))
+    """The default of these ptys by label: the lowest-numbered console, else the serial port."""
+    labels = sorted(consoles, key=lambda label: (label == SERIAL, len(label), label))
+    return consoles[labels[0]] if labels else None
 
 
-def classify(traces: ExitEvidence, at: float, wall: float) -> Exit:
-    """Tell a guest's power-off from a crash: on x86_64 StratoVirt sends no event for the first."""
-    kind, message = _kind(traces)
-    return Exit(kind, at, traces.code, traces.signal, message, wall)
+def classify(evidence: ExitEvidence, at: float, wall: float) -> Exit:
+    """How the VM ended. On x86_64, StratoVirt sends no event when the guest powers off."""
+    kind, message = _kind(evidence)
+    return Exit(kind, at, evidence.code, evidence.signal, message, wall)
 
 
-def _kind(traces: ExitEvidence) -> tuple[ExitKind, str]:
-    if traces.out_of_memory:
-        return ExitKind.OUT_OF_MEMORY, "the kernel killed it for want of memory"
-    if traces.signal is not None:
-        return ExitKind.KILLED, f"the process was ended by signal {traces.signal}"
-    if traces.code:
-        return ExitKind.CRASHED, f"the process ended with status {traces.code}: {traces.last_words}"
-    shutdown = traces.shutdown or ""
+def _kind(evidence: ExitEvidence) -> tuple[ExitKind, str]:
+    if evidence.out_of_memory:
+        return ExitKind.OUT_OF_MEMORY, "killed by the kernel (out of memory)"
+    if evidence.signal is not None:
+        return ExitKind.KILLED, f"the process was killed by signal {evidence.signal}"
+    if evidence.code:
+        return ExitKind.CRASHED, f"the process exited with status {evidence.code}: {evidence.error}"
+    shutdown = evidence.shutdown or ""
     if "quit" in shutdown:
-        return ExitKind.ASKED, "somebody sent it QMP quit"
-    if "signal" in shutdown or traces.ended_by is not None:
-        which = f" {traces.ended_by}" if traces.ended_by is not None else ""
-        return ExitKind.TERMINATED, f"somebody sent its process a signal{which}"
-    return _by_its_guest(traces, shutdown)
+        return ExitKind.QUIT, "another QMP client sent quit"
+    if "signal" in shutdown or evidence.logged_signal is not None:
+        which = "a signal" if evidence.logged_signal is None else f"signal {evidence.logged_signal}"
+        return ExitKind.TERMINATED, f"its process was sent {which} by another process"
+    return _guest_end(evidence, shutdown)
 
 
-def _by_its_guest(traces: ExitEvidence, shutdown: str) -> tuple[ExitKind, str]:
-    """Nobody outside ended it, as far as one knows."""
-    cleanly = "guest" in shutdown or traces.code == 0
-    if traces.socket_left and not cleanly:
-        return ExitKind.KILLED, "the process was killed or crashed while nobody watched it"
-    if traces.panicked:
+def _guest_end(evidence: ExitEvidence, shutdown: str) -> tuple[ExitKind, str]:
+    """The kind if there is no evidence that another process ended the VM."""
+    cleanly = "guest" in shutdown or evidence.code == 0
+    if evidence.socket_left and not cleanly:
+        return ExitKind.KILLED, "was killed or crashed while the reconciler was not running"
+    if evidence.panicked:
         return ExitKind.PANIC, "the guest panicked"
     return ExitKind.POWEROFF, ("the guest powered off" if cleanly else
-                               "the process ended cleanly while nobody watched it")
+                               "ended cleanly while the reconciler was not running")

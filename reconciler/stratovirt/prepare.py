@@ -1,4 +1,4 @@
-"""What a start finds on the host and makes there, all of it or nothing; and what is given back."""
+"""Host resources of a VM: checked and created before its start, released after its end."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True)
-class Order:
-    """What to start, and what is kept of it. `text` is the file as it was read.
+class StartRequest:
+    """What to start, and how. `text`: the domain file as it was read, which is stored.
 
-    `simulated`: a stand-in, which uses no device, no tap and no huge page of the host.
+    `simulated`: StratoVirt is the simulator, which uses no devices, taps or huge pages of the host.
     """
 
     domain: Domain
@@ -38,8 +38,8 @@ class Order:
 
 
 @dataclass(frozen=True, slots=True)
-class Prepared:
-    """What was made or found: given back when the VM has ended."""
+class HostResources:
+    """Resources created for one start (released after the VM ended), and the hugetlbfs mount."""
 
     taps: tuple[str, ...] = ()
     host_devices: tuple[str, ...] = ()
@@ -47,8 +47,8 @@ class Prepared:
 
 
 def check(domain: Domain, *, simulated: bool) -> None:
-    """Whether all that a start needs of the host is there (blocking); raises HostError."""
-    needs = [n for n in domain.needs() if not simulated or n.kind != "character"]
+    """Raise HostError unless the host has everything that a start needs (blocking)."""
+    needs = [n for n in domain.required_files() if not simulated or n.kind != "character"]
     files.check(needs)
     if simulated:
         return
@@ -61,58 +61,58 @@ def check(domain: Domain, *, simulated: bool) -> None:
         vfio.check(passed)
 
 
-def prepare(order: Order, owner: str) -> Prepared:
-    """Make it (blocking); raises HostError, and then nothing is left."""
-    domain = order.domain
-    files.make_variables(domain.needs())
-    if order.simulated:
-        return Prepared()
+def prepare(request: StartRequest, owner: str) -> HostResources:
+    """Create the resources (blocking); after a HostError, none are left. `owner` marks the taps."""
+    domain = request.domain
+    files.make_variables(domain.required_files())
+    if request.simulated:
+        return HostResources()
     pages = domain.backing.hugepages
     mount = hugepages.mount_of(pages) if pages is not None else ""
     if pages is not None:
         hugepages.check_room(pages, domain.memory, free=True)
     passed = [device for device in domain.devices if isinstance(device, Hostdev)]
-    bound = vfio.take(passed) if passed else ()
+    bound = vfio.bind(passed) if passed else ()
     made: list[str] = []
     try:
-        if order.manage_taps:
+        if request.manage_taps:
             for card in domain.devices:
-                if isinstance(card, Interface) and wire(card, owner):
-                    made.append(card.tap)  # noqa: PERF401  # known, should the next one fail
+                if isinstance(card, Interface) and make_tap(card, owner):
+                    made.append(card.tap)  # noqa: PERF401  # released if the next one fails
     except HostError:
-        give_back(made, bound)
+        release(made, bound)
         raise
-    return Prepared(tuple(made), bound, mount)
+    return HostResources(tuple(made), bound, mount)
 
 
 @contextmanager
-def given_back_on_failure(made: Prepared) -> Iterator[None]:
-    """Around a launch: where that fails, nothing is left of what was made for it."""
+def released_on_failure(made: HostResources) -> Iterator[None]:
+    """Release the resources if the launch in this block fails."""
     try:
         yield
     except (HypervisorError, HostError, OSError):
-        give_back(made.taps, made.host_devices)
+        release(made.taps, made.host_devices)
         raise
 
 
-def wire(card: Interface, owner: str) -> bool:
-    """Make a card's tap, or make it as the card wants it; whether it was made here."""
+def make_tap(card: Interface, owner: str) -> bool:
+    """Create or configure the tap of a network card; whether it was created."""
     return taps.make(card.tap, card.bridge, queues=card.queues or 1, mtu=card.mtu,
                      vlans=card.vlans, owner=owner)
 
 
-def tidy(vms: Path) -> list[str]:
-    """Take away taps of ours whose VM is gone, whatever became of its record; their names."""
-    found = [tap for tap, name in taps.ours(f"{vms}/").items()
+def remove_stale_taps(vms: Path) -> list[str]:
+    """Remove our taps whose VM is not running, even without its record; returns their names."""
+    found = [tap for tap, name in taps.owned_by(f"{vms}/").items()
              if not process.locked(vms / name)]
-    give_back(found, ())
+    release(found, ())
     return found
 
 
-def give_back(made: Iterable[str], bound: Iterable[str]) -> None:
-    """Take our taps away, and give devices back to their drivers."""
-    for tap in made:
+def release(created: Iterable[str], bound: Iterable[str]) -> None:
+    """Remove taps, and rebind host devices to their own drivers."""
+    for tap in created:
         with suppress(OSError):
             taps.remove(tap)
     for address in bound:
-        vfio.give_back(address)
+        vfio.unbind(address)

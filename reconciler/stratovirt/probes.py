@@ -1,6 +1,6 @@
-"""Asks a guest whether it is well, without a change to the guest: by TCP, its console, its agent.
+"""Health probes of a guest, without software added to it: TCP, console output, guest agent.
 
-Each probe gives why it failed, or nothing. None of them raises, none waits longer than its limit.
+Each probe returns why it failed, or an empty string. None raises, none waits longer than its limit.
 """
 
 from __future__ import annotations
@@ -17,20 +17,20 @@ from reconciler.stratovirt.agent import ping
 if TYPE_CHECKING:
     from pathlib import Path
 
-_KEPT = 16384  # characters of a console in which a pattern is looked for
+_KEPT = 16384  # characters of console output that are searched for the pattern
 _CHUNK = 4096
-_MOST_CHUNKS = 16  # of one look: a guest that never stops writing must not stop us (rule 8)
+_MOST_CHUNKS = 16  # per check: a guest that never stops writing must not block the event loop
 
 
 async def tcp(address: str, limit: float) -> str:
-    """Whether something listens there."""
+    """Connect to HOST:PORT."""
     host, _, port = address.rpartition(":")
     try:
         async with asyncio.timeout(limit):
             _, writer = await asyncio.open_connection(host.strip("[]"), int(port))
         writer.close()
     except TimeoutError:
-        return f"nothing answers at {address} within {limit:g} s"
+        return f"{address}: no connection within {limit:g} s"
     except OSError as error:
         known = error.errno is not None and error.errno > 0
         return f"{address}: {os.strerror(error.errno or 0).lower() if known else error}"
@@ -40,7 +40,7 @@ async def tcp(address: str, limit: float) -> str:
 
 
 async def agent(path: Path, limit: float) -> str:
-    """Whether the guest agent answers."""
+    """Ping the guest agent on its socket."""
     try:
         await ping(path, limit)
     except HostError as error:
@@ -48,10 +48,10 @@ async def agent(path: Path, limit: float) -> str:
     return ""
 
 
-def holds(text: str, pattern: str) -> bool:
-    """Whether the pattern's pieces, between its stars, come in the text in this order.
+def contains(text: str, pattern: str) -> bool:
+    """Whether the text contains the parts of a pattern, which are separated by `*`, in order.
 
-    No regular expression: what a guest prints must not decide how long we are busy.
+    Not a regular expression: its run time must not depend on what a guest prints.
     """
     at = 0
     for piece in pattern.split("*"):
@@ -63,10 +63,10 @@ def holds(text: str, pattern: str) -> bool:
 
 
 class Console:
-    """Looks for a pattern in what comes on a pty; it needs to come only once.
+    """Searches the output of a pty for a pattern, which has to appear only once.
 
-    What we read nobody else does: a person on the console (who holds its lock) goes first, and once
-    the pattern was found nothing is read any more.
+    Output that the probe reads is lost to other readers. So it does not read while a user is on the
+    console (and holds its lock), nor after the pattern was found.
     """
 
     def __init__(self, pattern: str) -> None:
@@ -74,14 +74,14 @@ class Console:
         self._handle: int | None = None
         self._text = ""
         self.found = False
-        self.taken = False  # a person has it just now: what comes is not for us to know
+        self.in_use = False  # a user is on the console, so that output may be missed
 
-    def look(self, path: str | None) -> str:
-        """Read what came since the last look."""
+    def check(self, path: str | None) -> str:
+        """Read the output since the last check."""
         if self.found:
             return ""
         if path is None:
-            return "it has no console on a pty"
+            return "the VM has no pty console"
         try:
             if self._handle is None:
                 self._handle = os.open(path, os.O_RDWR | os.O_NOCTTY | os.O_NONBLOCK)
@@ -89,16 +89,16 @@ class Console:
         except OSError as error:
             self.close()
             return f"{path}: {error.strerror}"
-        if holds(self._text, self._pattern):
+        if contains(self._text, self._pattern):
             self.found = True
             self.close()
             return ""
-        if self.taken:
-            return "somebody is on its console"
-        return f"'{self._pattern}' has not come on its console yet"
+        if self.in_use:
+            return "the console is in use"
+        return f"'{self._pattern}' has not appeared on the console yet"
 
     def close(self) -> None:
-        """Let go of the pty."""
+        """Close the pty."""
         self._text = ""
         if self._handle is not None:
             os.close(self._handle)
@@ -108,9 +108,9 @@ class Console:
         try:
             fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
         except BlockingIOError:
-            self.taken = True
+            self.in_use = True
             return
-        self.taken = False
+        self.in_use = False
         try:
             with suppress(BlockingIOError):
                 for _ in range(_MOST_CHUNKS):

@@ -1,13 +1,15 @@
-"""The process of a VM: started with an inherited lock, known again by it, signalled safely.
+"""The process of a VM: started with an inherited lock, found again by it, signalled by pidfd.
 
-The lock (rule 1) is an flock on an open file that the VM inherits: the kernel holds it for exactly
-as long as the VM lives, whatever becomes of us. A process is ours if it holds that lock and its
-command line has our socket; a pid alone is never trusted, since pids are used again.
+The lock is an flock on an open file description that the VM inherits: the kernel holds it for
+exactly as long as the VM lives, even if the reconciler is killed. A process is one of our VMs if it
+holds that lock and its command line names our QMP socket. A pid alone is never trusted, since the
+kernel reuses pids.
 """
 
 from __future__ import annotations
 
 import asyncio
+import errno
 import fcntl
 import os
 import re
@@ -20,6 +22,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from reconciler.backoff import Backoff
 from reconciler.errors import LockTaken, StartFailed
 from reconciler.stratovirt.command_line import MONITOR_SOCKET, QMP_SOCKET, qmp_argument
 
@@ -28,12 +31,13 @@ if TYPE_CHECKING:
 
 LOCK = "lock"
 STDERR = "stderr"
-HOLDER = Path(__file__).with_name("lock_holder.py")
-TAKEN = "a process already holds this VM's lock"
-FREE_PAUSE = 0.001  # seconds; a holder takes less to see the end of its VM
+LOCK_HOLDER = Path(__file__).with_name("lock_holder.py")
+UNLOCK_POLL = 0.001  # seconds; a lock holder exits within less than that after its VM
+# Seconds between attempts to open a pidfd while the process has no free file descriptor.
+_DESCRIPTORS = Backoff(0.05, 1.0)
 _BACKTRACE = "Stack backtrace:"
-_ENDED_BY = re.compile(r"Received kill signal, signal number: (\d+)\s*$")
-_TAIL = 64 << 10  # StratoVirt's reason for a failed start stands in the last few kB
+_LOGGED_SIGNAL = re.compile(r"Received kill signal, signal number: (\d+)\s*$")
+_TAIL = 64 << 10  # bytes; the reason of a failed start is in the last few kB
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,24 +50,27 @@ class Process:
 
 @dataclass(frozen=True, slots=True)
 class Ended:
-    """How a process ended: an exit code, a signal, or neither where only its parent could know."""
+    """How a process ended: an exit code, a signal, or neither if it was not our child."""
 
     code: int | None = None
     signal: int | None = None
 
 
 def start_time(pid: int) -> int | None:
-    """Field 22 of /proc/PID/stat; None when there is no such process, or only a zombie."""
+    """Field 22 of /proc/PID/stat; None if there is no such process, or it is a zombie.
+
+    Raises OSError if that cannot be determined, for example without a free file descriptor.
+    """
     try:
         with open(f"/proc/{pid}/stat", "rb") as file:
             fields = file.read().rpartition(b")")[2].split()
-    except OSError:
+    except (FileNotFoundError, ProcessLookupError):
         return None
     return None if fields[0] in (b"Z", b"X") else int(fields[19])
 
 
 def command_line(pid: int) -> list[str]:
-    """The words of its command line, from the kernel; none when it is gone."""
+    """The arguments of a process, from the kernel; empty if it has ended."""
     try:
         with open(f"/proc/{pid}/cmdline", "rb") as file:
             return os.fsdecode(file.read()).split("\0")[:-1]
@@ -72,7 +79,7 @@ def command_line(pid: int) -> list[str]:
 
 
 def locked(home: Path) -> bool:
-    """Whether some process holds the lock of this VM's directory."""
+    """Whether any process holds the lock of this VM."""
     try:
         handle = os.open(home / LOCK, os.O_RDWR | os.O_CLOEXEC)
     except FileNotFoundError:
@@ -86,9 +93,35 @@ def locked(home: Path) -> bool:
     return False
 
 
+def lock_taken(home: Path) -> LockTaken:
+    """The error for a lock that another process holds, with its pid if it can be found."""
+    pid = _lock_owner(home)
+    known = f" (pid {pid})" if pid is not None else ""
+    return LockTaken(f"another process holds the lock of this VM{known}")
+
+
+def _lock_owner(home: Path) -> int | None:
+    """The lowest pid that has the lock file open and locked; other users' need root to be seen."""
+    path = os.path.realpath(home / LOCK)
+    for pid in sorted(int(entry) for entry in os.listdir("/proc") if entry.isdigit()):
+        with suppress(OSError):
+            for number in os.listdir(f"/proc/{pid}/fd"):
+                if os.readlink(f"/proc/{pid}/fd/{number}") == path and "FLOCK" in Path(
+                        f"/proc/{pid}/fdinfo/{number}").read_text(encoding="ascii"):
+                    return pid
+    return None
+
+
 def launch(program: Sequence[str], home: Path) -> Process:
-    """Take the lock and start; raises StartFailed, also when somebody already holds the lock."""
-    handle = os.open(home / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    """Take the lock and start the program with it.
+
+    Raises LockTaken if another process holds the lock, StartFailed if the start fails.
+    """
+    try:
+        handle = os.open(home / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    except OSError as error:
+        message = f"{home / LOCK}: {error.strerror}"
+        raise StartFailed(message) from error
     try:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         for name in (QMP_SOCKET, MONITOR_SOCKET):
@@ -98,9 +131,9 @@ def launch(program: Sequence[str], home: Path) -> Process:
                                      stderr=errors, pass_fds=(handle,), start_new_session=True,
                                      cwd="/")
     except BlockingIOError:
-        raise LockTaken(TAKEN) from None
+        raise lock_taken(home) from None
     except OSError as error:
-        message = f"{program[0]}: {error.strerror}"
+        message = f"{error.filename or program[0]}: {error.strerror}"
         raise StartFailed(message) from error
     finally:
         os.close(handle)
@@ -108,50 +141,54 @@ def launch(program: Sequence[str], home: Path) -> Process:
     return Process(child.pid, start_time(child.pid) or 0)
 
 
-def hold(vm: Process, home: Path) -> Process:
-    """Let a process of its own hold the lock for as long as this VM lives; raises LockTaken."""
+def start_lock_holder(vm: Process, home: Path) -> Process:
+    """Start a process that holds the lock for as long as this VM lives.
+
+    Raises LockTaken if another process holds the lock, StartFailed if the VM has ended.
+    """
     handle = os.open(home / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         holder = subprocess.Popen(  # noqa: S603  # a list, never a shell
-            [sys.executable, "-I", "-S", str(HOLDER), str(vm.pid), str(vm.started)],
+            [sys.executable, "-I", "-S", str(LOCK_HOLDER), str(vm.pid), str(vm.started)],
             stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
             pass_fds=(handle,), start_new_session=True, cwd="/")
         assert holder.stdout is not None
-        with holder.stdout as told:
-            held = told.read() == b"held"
+        with holder.stdout as output:
+            held = output.read() == b"held"
     except BlockingIOError:
-        raise LockTaken(TAKEN) from None
+        raise lock_taken(home) from None
     finally:
         os.close(handle)
-    holder.returncode = 0  # it lives on without us; nobody waits for it here
+    holder.returncode = 0  # it outlives this reconciler and is not waited for
     if not held:
         message = f"process {vm.pid} has ended"
         raise StartFailed(message)
     return Process(holder.pid, start_time(holder.pid) or 0)
 
 
-def hold_again(pid: int | None, started: int | None, home: Path) -> Process | None:
-    """An adopted VM that lives though somebody ended its holder: its lock is taken again."""
+def restore_lock_holder(pid: int | None, started: int | None, home: Path) -> Process | None:
+    """The adopted VM of a record, if it still lives; its lock holder was killed and is replaced."""
     if pid is None or started is None or start_time(pid) != started:
         return None
     vm = Process(pid, started)
     with suppress(StartFailed):
-        hold(vm, home)
+        start_lock_holder(vm, home)
     return vm
 
 
 def find(home: Path, pid: int | None, started: int | None, *,
          foreign: bool = False) -> Process | None:
-    """The process that is this VM: the recorded one if it still is, else by command line.
+    """The process of this VM: the recorded one if it still lives, else found by command line.
 
-    A `foreign` one, which was adopted by hand, is known by its record alone.
+    A `foreign` process was adopted: its command line does not name our socket, so only the record
+    identifies it.
     """
     wanted = qmp_argument(home)
     if pid is not None and start_time(pid) == started is not None:
-        words = command_line(pid)
-        # Just after its exec the kernel has no words of it yet.
-        if foreign or not words or wanted in words:
+        argv = command_line(pid)
+        # Just after an exec, the kernel reports an empty command line.
+        if foreign or not argv or wanted in argv:
             return Process(pid, started)
     for entry in os.listdir("/proc"):
         if entry.isdigit() and wanted in command_line(int(entry)):
@@ -161,50 +198,47 @@ def find(home: Path, pid: int | None, started: int | None, *,
     return None
 
 
-def without_lock(vms: Path) -> dict[str, Process]:
-    """VMs below this directory, by name, that live though their lock file was deleted."""
+def find_unlocked(vms: Path) -> dict[str, Process]:
+    """Running VMs below this directory, by name, whose lock file was deleted."""
     found: dict[str, Process] = {}
     for entry in os.listdir("/proc"):
-        words = command_line(int(entry)) if entry.isdigit() else []
-        home = home_of(words, vms)
+        argv = command_line(int(entry)) if entry.isdigit() else []
+        home = home_of(argv, vms)
         started = start_time(int(entry)) if home is not None else None
         if home is not None and started is not None and not locked(home):
             found[home.name] = Process(int(entry), started)
     return found
 
 
-def home_of(words: list[str], vms: Path) -> Path | None:
-    """The directory of the VM that has this command line, if it is one of these."""
-    for flag, value in pairwise(words):
+def home_of(argv: list[str], vms: Path) -> Path | None:
+    """The VM directory below `vms` that this command line names; None if it names none."""
+    for flag, value in pairwise(argv):
         if flag == "-qmp" and value.startswith(f"unix:{vms}/"):
             home = Path(value.removeprefix("unix:").partition(",")[0]).parent
             return home if home.parent == vms and value == qmp_argument(home) else None
     return None
 
 
-async def until_free(home: Path, limit: float) -> None:
-    """Wait for the end of a holder, which comes just after that of its VM."""
+async def wait_until_unlocked(home: Path, limit: float) -> None:
+    """Wait at most `limit` seconds until a lock holder has exited, just after its VM."""
     with suppress(TimeoutError):
         async with asyncio.timeout(limit):
-            while locked(home):  # noqa: ASYNC110  # nobody tells that an flock was let go
-                await asyncio.sleep(FREE_PAUSE)
+            while locked(home):  # noqa: ASYNC110  # the kernel does not notify of an unlock
+                await asyncio.sleep(UNLOCK_POLL)
 
 
 async def ended(process: Process) -> Ended:
-    """Wait for the end, whether it is our child or not; the kernel wakes us by its pidfd."""
-    try:
-        handle = os.pidfd_open(process.pid)
-    except ProcessLookupError:
+    """Wait until a process ends, child or not; the kernel makes its pidfd readable then."""
+    handle = await _pidfd(process)
+    if handle is None:
         return Ended()
     loop = asyncio.get_running_loop()
-    over = asyncio.Event()
+    readable = asyncio.Event()
     try:
-        if start_time(process.pid) not in (process.started, None):
-            return Ended()  # the pid is somebody else's already
-        loop.add_reader(handle, over.set)
-        await over.wait()
+        loop.add_reader(handle, readable.set)
+        await readable.wait()
         loop.remove_reader(handle)
-        with suppress(ChildProcessError):  # not our child: how it ended, only its parent knows
+        with suppress(ChildProcessError):  # not our child: the kernel tells only its parent how
             result = os.waitid(os.P_PIDFD, handle, os.WEXITED | os.WNOHANG)  # noqa: ASYNC222  # WNOHANG
             if result is not None:
                 if result.si_code == os.CLD_EXITED:
@@ -216,8 +250,35 @@ async def ended(process: Process) -> Ended:
     return Ended()
 
 
-def send(process: Process, number: signal.Signals) -> None:
-    """Signal exactly this process, never one that took its pid."""
+async def _pidfd(process: Process) -> int | None:
+    """A pidfd of exactly this process, None if it has ended; waits for a free file descriptor."""
+    attempt = 0
+    while True:
+        try:
+            return _open_pidfd(process)
+        except OSError as error:
+            if error.errno not in (errno.EMFILE, errno.ENFILE, errno.ENOMEM):
+                raise
+        attempt += 1
+        await asyncio.sleep(_DESCRIPTORS.delay(attempt))
+
+
+def _open_pidfd(process: Process) -> int | None:
+    try:
+        handle = os.pidfd_open(process.pid)
+    except ProcessLookupError:
+        return None
+    same = False
+    try:
+        same = start_time(process.pid) in (process.started, None)  # None: a zombie to be reaped
+    finally:
+        if not same:
+            os.close(handle)
+    return handle if same else None
+
+
+def send_signal(process: Process, number: signal.Signals) -> None:
+    """Signal exactly this process, never one that reuses its pid."""
     with suppress(ProcessLookupError):
         handle = os.pidfd_open(process.pid)
         try:
@@ -227,23 +288,23 @@ def send(process: Process, number: signal.Signals) -> None:
             os.close(handle)
 
 
-def reason(home: Path) -> str:
-    """Why StratoVirt says that it ended: its `Caused by:` lines, else its last line."""
+def exit_reason(home: Path) -> str:
+    """The error that StratoVirt printed: its `Caused by:` lines, else its last line."""
     lines = _last_lines(home)
     causes: list[str] = []
     for number, line in enumerate(lines):
         if line.strip() == "Caused by:":
             causes += _block(lines[number + 1:])
     if causes:
-        return "; ".join(dict.fromkeys(causes))  # StratoVirt tells it more than once
+        return "; ".join(dict.fromkeys(causes))  # StratoVirt prints some of them twice
     end = next((n for n, line in enumerate(lines) if line.startswith(_BACKTRACE)), len(lines))
     plain = [line.strip() for line in lines[:end] if line.strip()]
-    return plain[-1] if plain else "it left no message"
+    return plain[-1] if plain else "it exited without an error message"
 
 
-def ended_by(home: Path) -> int | None:
-    """The signal that StratoVirt says it ended by, of those that it ends cleanly at."""
-    found = [_ENDED_BY.match(line) for line in _last_lines(home)]
+def logged_signal(home: Path) -> int | None:
+    """The signal at which StratoVirt ended cleanly, from its own log line; None without one."""
+    found = [_LOGGED_SIGNAL.match(line) for line in _last_lines(home)]
     return next((int(match[1]) for match in found if match), None)
 
 
@@ -257,7 +318,7 @@ def _last_lines(home: Path) -> list[str]:
 
 
 def _block(lines: list[str]) -> list[str]:
-    """The causes below a `Caused by:`, without numbers, up to the backtrace."""
+    """The lines below a `Caused by:`, without their numbers, up to the backtrace."""
     found: list[str] = []
     for line in lines:
         text = line.strip()

@@ -1,10 +1,10 @@
-"""One QMP connection, as StratoVirt speaks it (measured on 2.5.0).
+"""One QMP connection, adapted to StratoVirt's behaviour (measured on 2.5.0).
 
-One command in flight, each in a single write: StratoVirt loses two commands that come together and
-a command that comes in two parts. Capabilities are negotiated before the first command: StratoVirt
-does not insist on it, QMP does. Ids are strings. After a time-out the connection is closed, since
-a late answer must never be taken for the next command's. Built on a bare asyncio protocol: no task
-and no stream buffers for an idle connection, of which there are as many as VMs.
+One command in flight, each in a single write: StratoVirt rejects two commands in one read, and one
+command in two. Capabilities are negotiated before the first command, as QMP requires; StratoVirt
+does not. Ids are strings. After a timeout the connection is closed, so that a late answer is never
+taken for that of the next command. Built on asyncio.Protocol: an idle connection has no task and no
+stream buffers, and there is one for each VM.
 """
 
 from __future__ import annotations
@@ -26,16 +26,16 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-# StratoVirt runs 100 commands a second and refuses the rest without running them.
+# Seconds. StratoVirt executes 100 commands a second and rejects the rest.
 THROTTLE_PAUSE = 1.0
-# An answer is a line; the longest known, the list of commands, has 2 kB.
+# Bytes. An answer is one line; the longest known one, the list of commands, has 2 kB.
 LONGEST_MESSAGE = 1 << 20
 _NEGOTIATE = "qmp_capabilities"
 _REFUSALS = {"OperationThrottled": QmpThrottled, "DeviceNotActive": QmpInactive}
 
 
 class Qmp(asyncio.Protocol):
-    """A connected client. `on_event` gets each event's name and data; `on_close` comes once."""
+    """A QMP client. `on_event` receives name and data of each event; `on_close` is called once."""
 
     def __init__(self, on_event: Callable[[str, dict[str, Any]], None],
                  on_close: Callable[[], None]) -> None:
@@ -52,7 +52,7 @@ class Qmp(asyncio.Protocol):
     @classmethod
     async def connect(cls, path: Path, on_event: Callable[[str, dict[str, Any]], None],
                       on_close: Callable[[], None], limit: float) -> Qmp:
-        """Connect and wait for the greeting, `limit` seconds in all; raises QmpError."""
+        """Connect and wait for the greeting, at most `limit` seconds in all; raises QmpError."""
         loop = asyncio.get_running_loop()
         qmp = cls(on_event, on_close)
         qmp._answer = loop.create_future()
@@ -75,14 +75,14 @@ class Qmp(asyncio.Protocol):
             raise
         if "QMP" not in greeting:
             qmp.close()
-            message = f"{path.name} does not speak QMP"
+            message = f"{path.name}: not a QMP greeting"
             raise QmpError(message)
         return qmp
 
     async def execute(self, command: str, limit: float, **arguments: object) -> Any:
-        """Run one command; what it returns. A throttled one is repeated within `limit` seconds.
+        """Run one command and return its result; a throttled one is repeated within `limit` s.
 
-        Raises QmpRefused for a no, QmpTimedOut or QmpClosed when the outcome is unknown.
+        Raises QmpRefused for an error response, QmpTimedOut or QmpClosed if the outcome is unknown.
         """
         message: dict[str, object] = {"execute": command}
         if arguments:
@@ -106,18 +106,18 @@ class Qmp(asyncio.Protocol):
         return _result(command, answer)
 
     async def _negotiate(self) -> None:
-        """As QMP wants it before the first command; who calls has the turn."""
+        """Negotiate capabilities; the caller holds `_turn`."""
         answer = await self._exchange(_NEGOTIATE, {"execute": _NEGOTIATE})
         try:
             _result(_NEGOTIATE, answer)
         except QmpThrottled:
-            raise  # it was not run
+            raise  # it was not executed
         except QmpRefused:
-            pass  # one that knows no such thing needs none
+            pass  # a server without this command does not need it
         self._negotiated = True
 
     async def _exchange(self, command: str, message: dict[str, object]) -> dict[str, Any]:
-        """One write, and the answer to it; who calls has the turn."""
+        """Write one command and wait for its answer; the caller holds `_turn`."""
         if self.closed or self._transport is None:
             text = f"{command}: the connection is closed"
             raise QmpClosed(text)
@@ -128,37 +128,37 @@ class Qmp(asyncio.Protocol):
         try:
             return await self._answer
         except asyncio.CancelledError:
-            self.close()  # the answer may still come, and nobody would wait for it
+            self.close()  # the answer may still arrive
             raise
         finally:
             self._answer = None
 
     def close(self) -> None:
-        """Let go of the socket; `on_close` follows."""
+        """Close the connection; `on_close` is called afterwards."""
         self.closed = True
         if self._transport is not None:
             self._transport.abort()
 
-    # What the event loop calls:
+    # Called by the event loop:
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Keep the way to write."""
+        """Connected."""
         self._transport = cast("asyncio.Transport", transport)
 
     def data_received(self, data: bytes) -> None:
-        """Take whole lines; CR LF may come in a read of its own."""
+        """Handle complete lines; CR LF may arrive in a read of its own."""
         *lines, self._buffer = (self._buffer + data).split(b"\n")
         try:
             for line in lines:
                 if line.strip():
                     self._receive(json.loads(line))
         except (ValueError, AttributeError):
-            self._break("it sends what is not QMP")
+            self._break("received data that is not QMP")
         if len(self._buffer) > LONGEST_MESSAGE:
-            self._break("it sends without an end")
+            self._break(f"received a message of more than {LONGEST_MESSAGE} bytes")
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Tell whoever waits."""
+        """Fail the command in flight."""
         self.closed = True
         self._fail(QmpClosed(f"the QMP connection closed{f': {exc}' if exc else ''}"))
         self._on_close()
@@ -177,17 +177,17 @@ class Qmp(asyncio.Protocol):
         if self._waiting():
             cast("asyncio.Future[dict[str, Any]]", self._answer).set_exception(error)
 
-    def _break(self, what: str) -> None:
-        self._fail(QmpError(f"QMP: {what}"))
+    def _break(self, problem: str) -> None:
+        self._fail(QmpError(f"QMP: {problem}"))
         self.close()
 
 
 def _result(command: str, answer: dict[str, Any]) -> Any:
-    """What a command returned; raises QmpRefused for a no."""
+    """The result of a command; raises QmpRefused for an error response."""
     error = answer.get("error")
     if error is None:
         return answer.get("return")
     if not isinstance(error, dict):
         error = {"desc": error}
-    text = f"{command}: {error.get('desc') or 'refused without a reason'}"
+    text = f"{command}: {error.get('desc') or 'error without a description'}"
     raise _REFUSALS.get(str(error.get("class")), QmpRefused)(text)

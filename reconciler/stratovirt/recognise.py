@@ -1,8 +1,8 @@
-"""From a StratoVirt command line back to a Domain: the other direction of command_line.py.
+"""Builds a Domain from a StratoVirt command line: the inverse of command_line.py.
 
-For VMs that somebody else started. Each device's file knows its own options (domain/devices); here
-are the machine, and what only says how a process is run. Pure: what a command line alone does not
-tell comes in as ImportContext, and what a domain file cannot say goes out as Left.
+For VMs that were started by another tool. Options of a device are read in domain/devices; options
+of the machine, and those that only say how the process is run, here. Pure: facts that a command
+line does not contain come from ImportContext, and options without an equivalent are returned.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from reconciler.domain.devices import KINDS, Disk, controller
 from reconciler.domain.model import Backing, Boot, Device, Domain, MachineType, Topology
-from reconciler.domain.options import ImportContext, Left, Option, Options
+from reconciler.domain.options import ImportContext, Option, Options, Unrecognised
 from reconciler.domain.reader import NAMESPACE
 from reconciler.domain.table import NAME
 from reconciler.errors import UsageError
@@ -22,7 +22,7 @@ from reconciler.units import MIB
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-# What StratoVirt takes from libvirt and ignores, and what only says how a process is run.
+# Options that StratoVirt accepts and ignores, and options that only say how a process is run.
 _WITHOUT_MEANING = (
     "-overcommit", "-no-user-config", "-nodefaults", "-sandbox", "-msg", "-rtc", "-no-shutdown",
     "-boot", "-nographic", "-realtime", "-usb", "-D", "-daemonize", "-pidfile", "-accel")
@@ -33,22 +33,22 @@ _LEVELS = ("sockets", "dies", "clusters", "cores", "threads")
 
 @dataclass(frozen=True, slots=True)
 class Recognised:
-    """A command line's domain, what of it no domain file can say, and where its monitors are."""
+    """A command line's domain, and its options without an equivalent in a domain file."""
 
     domain: Domain
-    left: tuple[Left, ...]
-    monitors: tuple[str, ...]  # paths of sockets, that for people last
-    paused: bool  # whether it was started so; it may run by now
+    left: tuple[Unrecognised, ...]
+    monitors: tuple[str, ...]  # socket paths; that of the second monitor last
+    paused: bool  # whether it was started paused; it may be running now
 
 
-def recognise(words: Sequence[str], around: ImportContext) -> Recognised:
-    """What the arguments after the program mean; raises UsageError where they are no VM's."""
-    options = Options.of(words, around)
+def recognise(argv: Sequence[str], around: ImportContext) -> Recognised:
+    """Read the arguments after the program; raises UsageError if they do not start a VM."""
+    options = Options.of(argv, around)
     for option in (o for flag in _WITHOUT_MEANING for o in options.take(flag)):
         option.whole()
     for option in options.take("-display"):
         if option.kind not in ("none", ""):
-            option.note("a domain file has no such display")
+            option.note("not supported in a domain file")
     monitors = _monitors(options)
     paused = bool([*options.take("-S"), *options.take("-freeze")])
     name, uuid = _identity(options)
@@ -62,7 +62,7 @@ def recognise(words: Sequence[str], around: ImportContext) -> Recognised:
         name=name, uuid=uuid, machine=machine, memory=_memory(options), vcpus=count,
         current_vcpus=now, topology=shape, backing=_backing(options, shared=shared), boot=boot,
         gic=gic, iothreads=threads, devices=tuple(sorted(devices, key=Device.sort_key)))
-    return Recognised(domain, options.left(), monitors, paused)
+    return Recognised(domain, options.unrecognised(), monitors, paused)
 
 
 def _monitors(options: Options) -> tuple[str, ...]:
@@ -81,25 +81,26 @@ def _monitors(options: Options) -> tuple[str, ...]:
 
 
 def _identity(options: Options) -> tuple[str, str]:
-    """Its name as libvirt means it (StratoVirt takes `guest=a,…` whole), and its uuid."""
+    """Name and uuid. From `guest=a,…` only `a` is taken, as libvirt does; StratoVirt takes all."""
     name, shown = _name(options), None
     for option in options.take("-smbios"):
         if option.text("type") == "1":
             shown = option.text("uuid")
         else:
-            option.note("it is not taken over")
+            option.note("not supported")
     given = options.one("-uuid")
     text = given.whole() if given is not None else shown
     if text is not None:
         try:
             return name, str(uuids.UUID(text))
         except ValueError:
-            options.tell(f"-uuid {text}", "no uuid; one that follows from the name is written")
+            options.add_unrecognised(f"-uuid {text}",
+                                     "not a uuid; one derived from the name is written")
     return name, str(uuids.uuid5(NAMESPACE, name))
 
 
 def _name(options: Options) -> str:
-    option, default = options.one("-name"), options.around.name
+    option, default = options.one("-name"), options.context.name
     if option is None:
         return default
     option.skip("debug-threads", "process")
@@ -111,7 +112,7 @@ def _name(options: Options) -> str:
 
 
 def _machine(options: Options) -> tuple[MachineType, bool, bool]:
-    """The machine, whether its memory is shared, whether it has a gic."""
+    """The machine type, whether memory is shared, whether it has a GIC."""
     cpu, option = options.one("-cpu"), options.one("-machine")
     if cpu is not None and cpu.kind != "host":
         cpu.note("accepted: host")
@@ -119,23 +120,24 @@ def _machine(options: Options) -> tuple[MachineType, bool, bool]:
         return MachineType.MICROVM, False, False  # StratoVirt's own default
     option.skip("accel", "usb")
     if option.truth("dump-guest-core") is False:
-        option.note("dump-guest-core=off: not taken over")
+        option.note("dump-guest-core=off: not supported")
     name = (option.kind or option.text("type") or "").lower()
     if name not in list(MachineType):
-        raise UsageError(f"machine '{name}': no VM", hint="it only tells what StratoVirt can do")
+        raise UsageError(f"machine '{name}' does not run a VM",
+                         hint="such a process only reports what StratoVirt supports")
     return (MachineType(name), option.truth("mem-share") or False,
             option.number("gic-version") is not None)
 
 
 def _memory(options: Options) -> int:
-    """Bytes: MiB without a unit, 256 where nothing is said."""
+    """Bytes. Without a unit MiB, without the option 256 MiB."""
     option = options.one("-m")
     if option is None:
         return _DEFAULT_MEMORY
     size = _size(option, option.kind or option.text("size") or "")
     most = option.text("maxmem")
     if most is not None and _size(option, most) != size:
-        option.note("maxmem: a domain file has no memory hot plug")
+        option.note("maxmem: memory hot plug is not supported in a domain file")
     if size % MIB:
         option.note("rounded up to whole MiB")
     return -(-size // MIB) * MIB
@@ -145,27 +147,27 @@ def _size(option: Option, text: str) -> int:
     unit = _UNITS.get(text[-1:].lower())
     digits = text[:-1] if unit else text
     if not digits.isdecimal():
-        option.note(f"'{text}' is no size; 256 MiB are written")
+        option.note(f"'{text}' is not a size; 256 MiB are written")
         return _DEFAULT_MEMORY
     return int(digits) * (unit or MIB)
 
 
 def _backing(options: Options, *, shared: bool) -> Backing:
-    """Huge pages are always taken at the start, so that -mem-prealloc says nothing more there."""
+    """With huge pages, memory is always preallocated: -mem-prealloc is implied."""
     prealloc, option = bool(options.take("-mem-prealloc")), options.one("-mem-path")
     if option is None:
         return Backing(prealloc, shared)
-    page = options.around.page_of(option.whole())
+    page = options.context.page_of(option.whole())
     if page is None:
-        option.note("no hugetlbfs is there: not taken over")
+        option.note("not on a hugetlbfs: not supported")
         return Backing(prealloc, shared)
     if not prealloc:
-        option.note("without -mem-prealloc: a domain file takes huge pages at the start, always")
+        option.note("without -mem-prealloc: a domain file always preallocates huge pages")
     return Backing(shared=shared, hugepages=page)
 
 
 def _processors(options: Options) -> tuple[int, int | None, Topology | None]:
-    """The most, how many are there at first if less, how they are arranged if it is said."""
+    """The maximum, the count at start if it is lower, the topology if it is given."""
     option = options.one("-smp")
     if option is None:
         return 1, None, None
@@ -181,7 +183,7 @@ def _processors(options: Options) -> tuple[int, int | None, Topology | None]:
 
 def _arranged(most: int, sockets: int, dies: int, clusters: int, cores: int,
               threads: int) -> Topology:
-    """Fill in what is left out, as StratoVirt does: cores first, then sockets, then threads."""
+    """The topology with omitted parts filled in as StratoVirt does: cores, sockets, threads."""
     dies, clusters = dies or 1, clusters or 1
     if not cores:
         sockets, threads = sockets or 1, threads or 1
@@ -194,7 +196,7 @@ def _arranged(most: int, sockets: int, dies: int, clusters: int, cores: int,
 
 
 def _product(levels: Iterable[int]) -> int:
-    """Of sockets, cores and threads where all are given; dies and clusters are 1 by default."""
+    """0 unless sockets, cores and threads are all given; dies and clusters default to 1."""
     sockets, dies, clusters, cores, threads = levels
     return sockets * (dies or 1) * (clusters or 1) * cores * threads
 
@@ -209,7 +211,7 @@ def _boot(options: Options) -> Boot:
     readonly = True
     for drive in [o for o in options.every if o.flag == "-drive" and o.text("if") == "pflash"]:
         unit, file = drive.number("unit"), options.path(drive.text("file"))
-        options.claim(drive)
+        options.take_one(drive)
         if unit:
             values["nvram"] = file
         else:
@@ -218,7 +220,7 @@ def _boot(options: Options) -> Boot:
 
 
 def _iothreads(options: Options) -> tuple[int, ...]:
-    """Number them as they are called, else by the lowest free number."""
+    """Numbers from their ids, else the lowest free ones."""
     for option in options.take("-object", "iothread"):
         name = option.text("id") or ""
         digits, taken = name.removeprefix("iothread"), set(options.iothreads.values())
@@ -229,7 +231,7 @@ def _iothreads(options: Options) -> tuple[int, ...]:
 
 
 def _counted_from_one(devices: list[Device]) -> list[Device]:
-    """Boot orders begin with 1 in a file; StratoVirt's 0 is taken as it is."""
+    """Boot orders start at 1 in a file; if a StratoVirt bootindex is 0, all are raised by one."""
     if not any(isinstance(device, Disk) and device.boot == 0 for device in devices):
         return devices
     return [replace(device, boot=device.boot + 1)

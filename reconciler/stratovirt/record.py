@@ -1,18 +1,18 @@
-"""record.json beside a VM's lock: who it is, and what was about to be done to it.
+"""record.json beside a VM's lock: which VM this is, and the action that is under way on it.
 
-Written before an act and after it, so that a reconciler that comes after a kill -9 can tell a VM
-that was being stopped from one that died. The kernel's facts (lock, start time, command line)
-always win over it.
+Written before and after each action, so that a reconciler that was killed can tell, at its next
+start, a VM that it was stopping from one that crashed. Facts from the kernel (lock, start time,
+command line) take precedence over the record.
 """
 
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from typing import TYPE_CHECKING, Any
 
-from reconciler.domain.model import Place
-from reconciler.host.files import write_whole
+from reconciler.domain.place import Place
+from reconciler.host.files import Sync, write_whole
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -23,7 +23,7 @@ DEFINITION = "definition.xml"
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """What is kept of one VM process. `intent`: start or stop while that is under way."""
+    """The state kept for one VM process. `pending_action`: "start" or "stop" while under way."""
 
     name: str
     uuid: str
@@ -32,36 +32,81 @@ class Record:
     pid: int | None = None
     started: int | None = None
     started_at: str = ""
-    intent: str = ""
+    pending_action: str = ""
     places: dict[str, Place] = field(default_factory=dict)
     read_with: dict[str, str] = field(default_factory=dict)
     file: str = ""
-    taps: tuple[str, ...] = ()  # those that we made, and take away again
-    ports: dict[int, Place] = field(default_factory=dict)  # its root ports, by index
-    vcpus: int = 1  # that it was started with
-    foreign: bool = False  # adopted by hand: its command line does not name our directory
-    updated: bool = False  # its definition was written anew after live changes
-    uncertain: bool = False  # a live change is under way, or its end was not seen
-    host_devices: tuple[str, ...] = ()  # those that we bound, and give back
-    cgroup: str = ""  # its control group, and how often the kernel had killed in it for want of
-    oom_kills: int | None = None  # memory when it was launched or found again; None: not counted
+    taps: tuple[str, ...] = ()  # taps created for this VM, removed after it ends
+    ports: dict[int, Place] = field(default_factory=dict)  # root ports, by index
+    vcpus: int = 1  # the count at start
+    foreign: bool = False  # adopted: its command line does not name our directory
+    updated: bool = False  # definition.xml was rewritten after a live change
+    uncertain: bool = False  # a live change is under way, or its outcome is unknown
+    host_devices: tuple[str, ...] = ()  # devices bound to vfio-pci for this VM
+    cgroup: str = ""
+    oom_kills: int | None = None  # OOM kills in `cgroup` at launch or adoption; None: unknown
+
+
+def encode(record: Record) -> dict[str, object]:
+    """The JSON object on disk. Its keys do not change: older and newer versions read it."""
+    return {
+        "name": record.name,
+        "uuid": record.uuid,
+        "generation": record.generation,
+        "boot_id": record.boot_id,
+        "pid": record.pid,
+        "started": record.started,
+        "started_at": record.started_at,
+        "intent": record.pending_action,
+        "places": {device: asdict(place) for device, place in record.places.items()},
+        "read_with": record.read_with,
+        "file": record.file,
+        "taps": record.taps,
+        "ports": {str(index): asdict(place) for index, place in record.ports.items()},
+        "vcpus": record.vcpus,
+        "foreign": record.foreign,
+        "updated": record.updated,
+        "uncertain": record.uncertain,
+        "host_devices": record.host_devices,
+        "cgroup": record.cgroup,
+        "oom_kills": record.oom_kills,
+    }
+
+
+def decode(value: dict[str, Any]) -> Record:
+    """The record in a JSON object; keys of other versions are skipped.
+
+    Raises KeyError, TypeError, ValueError or AttributeError if the object is not a record.
+    """
+    known = {field.name for field in fields(Record)}
+    given = {key: part for key, part in value.items() if key in known}
+    given["pending_action"] = value.get("intent", "")
+    given["places"] = {device: Place(**place) for device, place in value["places"].items()}
+    given["ports"] = {int(index): Place(**place)
+                      for index, place in value.get("ports", {}).items()}
+    given["taps"] = tuple(value["taps"])
+    given["host_devices"] = tuple(value.get("host_devices", ()))
+    return Record(**given)
 
 
 def save(home: Path, record: Record) -> None:
-    """Replace it atomically."""
-    write_whole(home / RECORD, json.dumps(asdict(record)).encode())
+    """Replace the record of this VM; raises OSError.
+
+    It describes a process, which does not survive a crash of the host either, and is written just
+    before that process starts: hence not synced to disk.
+    """
+    write_whole(home / RECORD, json.dumps(encode(record)).encode(), Sync.NONE)
+
+
+def save_definition(home: Path, text: bytes) -> None:
+    """Replace the definition of the running VM; raises OSError. Not synced either, see `save`."""
+    write_whole(home / DEFINITION, text, Sync.NONE)
 
 
 def load(home: Path) -> Record | None:
-    """Read it; None when there is none, or none that can be understood."""
+    """The record of this VM; None if there is none, or it cannot be decoded."""
     try:
-        value: dict[str, Any] = json.loads((home / RECORD).read_bytes())
-        value["places"] = {key: Place(**place) for key, place in value["places"].items()}
-        value["ports"] = {int(index): Place(**place)
-                          for index, place in value.get("ports", {}).items()}
-        value["taps"] = tuple(value["taps"])
-        value["host_devices"] = tuple(value.get("host_devices", ()))
-        return Record(**value)
+        return decode(json.loads((home / RECORD).read_bytes()))
     except (OSError, ValueError, TypeError, KeyError, AttributeError):
         return None
 

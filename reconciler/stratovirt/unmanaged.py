@@ -1,4 +1,4 @@
-"""StratoVirt processes on this host that are not ours: listed, and never touched (rule 5)."""
+"""Lists StratoVirt processes on this host that are not managed here; they are never touched."""
 
 from __future__ import annotations
 
@@ -15,42 +15,43 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True)
-class Unmanaged:
-    """One of them, and why it is not ours."""
+class UnmanagedProcess:
+    """One of them. `reason`: why it is not managed."""
 
     pid: int
-    name: str  # as its command line says; empty where it says none
+    name: str  # from its command line; empty if that has none
     reason: str
 
     @property
     def value(self) -> dict[str, object]:
-        """As the status has it."""
+        """Its entry in status.json."""
         return {"pid": self.pid, "name": self.name, "reason": self.reason}
 
 
-def unmanaged(vms: Path, programs: Sequence[str], ours: Collection[int]) -> tuple[Unmanaged, ...]:
-    """Every one that is none of `ours`, by pid; reads /proc, which takes a moment."""
-    found: list[Unmanaged] = []
+def find_unmanaged(vms: Path, programs: Sequence[str],
+                   ours: Collection[int]) -> tuple[UnmanagedProcess, ...]:
+    """All of them by pid, without the pids in `ours`. Reads /proc (blocking)."""
+    found: list[UnmanagedProcess] = []
     for entry in sorted(filter(str.isdigit, os.listdir("/proc")), key=int):
         pid = int(entry)
-        every = process.command_line(pid) if pid not in ours else []
-        words = binary.arguments_of(every, programs) if every else None
-        if words is not None and _is_vm(words):
-            found.append(Unmanaged(pid, _name(words), _reason(words, vms)))
+        argv = process.command_line(pid) if pid not in ours else []
+        arguments = binary.arguments_of(argv, programs) if argv else None
+        if arguments is not None and _is_vm(arguments):
+            found.append(UnmanagedProcess(pid, _name(arguments), _reason(arguments, vms)))
     return tuple(found)
 
 
-def _is_vm(words: list[str]) -> bool:
-    """A trial start or a question for the version is none."""
-    return "-machine" in words and ("-qmp" in words or "-mon" in words)
+def _is_vm(arguments: list[str]) -> bool:
+    """Whether it runs a VM, unlike a trial start or -version."""
+    return "-machine" in arguments and ("-qmp" in arguments or "-mon" in arguments)
 
 
-def _name(words: list[str]) -> str:
-    given = next((value for flag, value in pairwise(words) if flag == "-name"), "")
+def _name(arguments: list[str]) -> str:
+    given = next((value for flag, value in pairwise(arguments) if flag == "-name"), "")
     return given.removeprefix("guest=").partition(",")[0]
 
 
-def _reason(words: list[str], vms: Path) -> str:
-    if process.home_of(words, vms) is not None:
-        return "it has a socket of ours and not our lock: it was not started here"
+def _reason(arguments: list[str], vms: Path) -> str:
+    if process.home_of(arguments, vms) is not None:
+        return "it uses a VM socket of this reconciler but does not hold the lock"
     return "not ours: no lock, no record; `reconciler adopt PID` makes it a domain"

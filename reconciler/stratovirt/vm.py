@@ -1,7 +1,7 @@
-"""One VM as a thing that can be looked at and acted on: its process, its QMP, its directory.
+"""One VM: its process, its QMP connection and its directory, behind one interface.
 
-The engine calls `observe` and the acts; the kernel and StratoVirt call back through `Listener`.
-Nothing is decided here. Every wait has a limit; launching is not interruptible, waiting is.
+The engine calls `observe` and the actions; the kernel and StratoVirt report through `Listener`.
+No decision is made here. Every wait has a limit. A launch cannot be interrupted, a wait can.
 """
 
 from __future__ import annotations
@@ -9,21 +9,20 @@ from __future__ import annotations
 import asyncio
 import shutil
 import signal
+from collections.abc import Callable, Coroutine
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Protocol
 
 from reconciler.domain.model import StopMode
-from reconciler.errors import HostError, QmpClosed, QmpError, StartFailed, StopFailed
-from reconciler.host import files
+from reconciler.errors import HostError, NameTaken, QmpError, StartFailed, StopFailed
 from reconciler.stratovirt import agent, process, record
-from reconciler.stratovirt.command_line import QMP_SOCKET, Start, arguments
+from reconciler.stratovirt.command_line import Start, arguments
 from reconciler.stratovirt.exit_evidence import EvidenceCollector
-from reconciler.stratovirt.hotplug_client import Live, Waits, keep
-from reconciler.stratovirt.monitors import Monitor
-from reconciler.stratovirt.observation import Vm, VmState, ptys
-from reconciler.stratovirt.prepare import give_back, prepare
-from reconciler.stratovirt.qmp import Qmp
+from reconciler.stratovirt.hotplug_client import EventWaiters, HotplugClient, save_definition
+from reconciler.stratovirt.observation import ExitEvidence, Vm, VmState, ptys
+from reconciler.stratovirt.prepare import prepare, release
+from reconciler.stratovirt.qmp_session import QmpSession
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -31,73 +30,84 @@ if TYPE_CHECKING:
     from reconciler.domain.hot_change import Adjustment
     from reconciler.host.cgroup import OomKills
     from reconciler.host.notify import Notifier
-    from reconciler.stratovirt.observation import ExitEvidence
-    from reconciler.stratovirt.prepare import Order, Prepared
+    from reconciler.stratovirt.prepare import HostResources, StartRequest
     from reconciler.stratovirt.record import Record
 
-REFUSED_PAUSE = 0.001  # between a socket's bind and its listen, which nothing announces
-LONGEST_PAUSE = 0.2  # between tries on a socket that is there and lets nobody in
-AGENT_PATIENCE = 3.0  # a guest without the agent never answers
-NEVER_UP_PATIENCE = 0.5  # there is no guest yet that could lose anything
-SIGNAL_PATIENCE = 5.0  # for quit, SIGTERM and SIGKILL each; quit takes 20 ms when all is well
+AGENT_PATIENCE = 3.0  # seconds; a guest without the agent never answers
+NEVER_UP_PATIENCE = 0.5  # seconds; before the VM is up, the guest has no data to lose
+SIGNAL_PATIENCE = 5.0  # seconds for quit, SIGTERM and SIGKILL each; quit normally takes 20 ms
+
+# Starts a coroutine as a named task. The owner of the VM keeps the task and reports its exception.
+Spawn = Callable[[Coroutine[Any, Any, None], str], "asyncio.Task[None]"]
 
 
 class Listener(Protocol):
-    """Who hears of what happens by itself."""
+    """Receives what happens to a VM on its own. All calls come from the event loop."""
 
     def on_event(self, name: str, data: dict[str, Any]) -> None:
-        """A QMP event."""
+        """StratoVirt sent a QMP event."""
 
     def on_disconnect(self) -> None:
-        """The QMP connection closed."""
+        """The QMP connection closed; the VM may still be running."""
 
-    def on_end(self, traces: ExitEvidence, *, asked: bool) -> None:
-        """The process ended; `asked`: because it was stopped here."""
+    def on_end(self, evidence: ExitEvidence, *, requested: bool) -> None:
+        """The process ended, if `requested` by `stop`. Called once for each process."""
 
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """Seconds that things may take."""
+    """Time limits in seconds: for one QMP command, and for a start until QMP answers."""
 
     qmp: float = 10.0
     start: float = 30.0
 
 
 class VirtualMachine:
-    """The VM that lives in the directory `home`."""
+    """The VM of the domain `uuid` in the directory `home`.
 
-    def __init__(self, home: Path, listener: Listener, notifier: Notifier, limits: Limits,
-                 oom_kills: OomKills, unlocked: process.Process | None = None) -> None:
+    The directory may still be in use by another domain, which was renamed: then this VM is absent,
+    and cannot be launched. `unlocked`: its process, if it runs but its directory, and with it the
+    lock, was deleted.
+    """
+
+    def __init__(self, home: Path, uuid: str, listener: Listener, notifier: Notifier,
+                 limits: Limits, oom_kills: OomKills, spawn: Spawn,
+                 unlocked: process.Process | None = None) -> None:
         self.home = home
-        self._unlocked = unlocked  # its process, where its directory and so its lock was deleted
-        self.record: Record | None = record.load(home)
+        self._uuid = uuid
+        self.record: Record | None = self._load()
         self.process: process.Process | None = None
         self._listener = listener
-        self._notifier = notifier
         self._limits = limits
-        self._qmp: Qmp | None = None
-        self._watching: asyncio.Task[None] | None = None
-        self._over = asyncio.Event()
-        self._connecting = asyncio.Lock()  # StratoVirt lets a second client wait without a word
-        self._asked = False
-        self._clues = EvidenceCollector(home, oom_kills)
-        self._monitor = Monitor(home)
-        self._waits = Waits()
+        self._spawn = spawn
+        self._unlocked = unlocked
+        self._end_watch: asyncio.Task[None] | None = None
+        self._ended = asyncio.Event()
+        self._stop_requested = False
+        self._evidence = EvidenceCollector(home, oom_kills)
+        self._waiters = EventWaiters()
+        self._qmp = QmpSession(home, notifier, self._ended, self._on_event,
+                               listener.on_disconnect)
 
-    # Looking
+    def _load(self) -> Record | None:
+        """The record in the directory, unless it is another domain's."""
+        found = record.load(self.home)
+        return found if found is not None and found.uuid == self._uuid else None
+
+    # Observing
 
     def adopt(self) -> bool:
-        """Find the process that holds our lock (rule 2); whether there is one now."""
+        """Find the process that holds the lock, and follow it; whether there is one."""
         if self.process is None:
             found, self._unlocked = self._unlocked, None
-            if found is None and process.locked(self.home) and not self._left():
+            if found is None and process.locked(self.home) and not self._reassigned():
                 if self.record is None or self.record.pid is None:
-                    self.record = record.load(self.home)  # somebody adopted one by hand
+                    self.record = self._load()  # `reconciler adopt` may have written it
                 found = self._find()
             kept = self.record
             if found is None and kept is not None and kept.foreign and (
                     kept.boot_id == record.boot_id()):
-                found = process.hold_again(kept.pid, kept.started, self.home)
+                found = process.restore_lock_holder(kept.pid, kept.started, self.home)
             if found is not None:
                 self._follow(found)
         return self.process is not None
@@ -109,292 +119,268 @@ class VirtualMachine:
         return process.find(self.home, kept.pid, kept.started, foreign=kept.foreign)
 
     def occupied(self) -> bool:
-        """Whether a process holds its lock, whoever that is."""
+        """Whether any process holds the lock of this directory."""
         return process.locked(self.home)
 
-    def _left(self) -> bool:
-        """Whether another domain has this directory now: ours was renamed, and has ended."""
+    def _reassigned(self) -> bool:
+        """Whether the directory is another domain's: one of the two was renamed."""
         now = record.load(self.home)
-        return now is not None and self.record is not None and now.uuid != self.record.uuid
+        return now is not None and now.uuid != self._uuid
 
     async def observe(self) -> Vm:
-        """What is there now: the kernel's word, then QMP's."""
+        """The current state: of the process from the kernel, of the guest from QMP."""
         if not self.adopt() or self.process is None:
-            if process.locked(self.home) and not self._left():
-                return Vm(problem="a process holds its lock and cannot be recognised")
+            if process.locked(self.home) and not self._reassigned():
+                return Vm(problem=str(process.lock_taken(self.home)), reason="Conflict")
             return Vm(VmState.ABSENT)
         pid = self.process.pid
-        if self.record is not None and self.record.intent == "start":
-            return Vm(VmState.STARTING, pid)  # nobody has seen it up yet
+        if self.record is not None and self.record.pending_action == "start":
+            return Vm(VmState.STARTING, pid)  # QMP has not answered yet
         try:
-            qmp = await self._connected(self._limits.qmp)
-            status = await qmp.execute("query-status", self._limits.qmp)
+            status = await self._qmp.execute("query-status", self._limits.qmp)
         except QmpError as error:
-            alive = bool(self.process)  # it may have ended meanwhile
+            alive = bool(self.process)  # it may have ended in the meantime
             return Vm(VmState.UNKNOWN, pid, str(error)) if alive else Vm(VmState.ABSENT)
         if not isinstance(status, dict) or not isinstance(status.get("running"), bool):
-            return Vm(VmState.UNKNOWN, pid, f"query-status answered {status!r:.80}")
+            return Vm(VmState.UNKNOWN, pid, f"query-status returned {status!r:.80}")
         kept = self.record or record.Record("", "")
         return Vm(VmState.RUNNING if status["running"] else VmState.PAUSED, pid,
                   least_vcpus=kept.vcpus, uncertain=kept.uncertain, foreign=kept.foreign,
                   generation=kept.generation)
 
     async def consoles(self) -> dict[str, str]:
-        """Label to pty path, of consoles and the serial port."""
+        """Pty paths of the consoles and the serial port, by label; raises QmpError."""
         return ptys(await self.execute("query-chardev"))
 
-    def meddled(self) -> bool:
-        """Whether somebody came to the monitor for people: then our events go to them."""
-        return self.process is not None and self._monitor.touched()
+    def foreign_client_seen(self) -> bool:
+        """Whether another client connected to the second monitor since the last call.
 
-    def reclaim(self) -> None:
-        """Connect anew at the next look: the one that connected last gets the events."""
-        if self._qmp is not None:
-            self._qmp.close()
+        That client gets the QMP events now; `reconnect` takes them back.
+        """
+        return self.process is not None and self._qmp.foreign_client_seen()
 
-    def traces(self) -> ExitEvidence:
-        """What a process that ended while nobody watched has left."""
-        return self._clues.traces(process.Ended(), self.record)
+    def reconnect(self) -> None:
+        """Close the connection, so that the next command opens a new one, which gets the events."""
+        self._qmp.close()
 
-    def note_gone(self) -> None:
-        """Its record says that it runs, and it does not: clean up after it."""
-        self._clean()
+    def exit_evidence(self) -> ExitEvidence:
+        """The evidence left by a process that ended while the reconciler was not running."""
+        return self._evidence.collect(process.Ended(), self.record)
+
+    def mark_ended(self) -> None:
+        """Clean up after the process in the record, which has ended."""
+        self._clean_up()
 
     # Acting
 
-    def prepare(self, order: Order) -> Prepared:
-        """Make what the start needs (blocking); all of it, or nothing is left."""
+    def prepare(self, request: StartRequest) -> HostResources:
+        """Create the host resources for a start (blocking); raises HostError, and keeps none."""
         self.home.mkdir(parents=True, exist_ok=True, mode=0o700)
-        return prepare(order, str(self.home))
+        return prepare(request, str(self.home))
 
-    def launch(self, order: Order, made: Prepared, started_at: str) -> int:
-        """Start the process and know it; the intent is on disk before it. Returns the pid."""
-        domain = order.domain
-        if self.occupied():  # what is written about that one stays as it is
-            raise StartFailed(process.TAKEN)
-        kept = record.Record(domain.name, domain.uuid, order.generation, record.boot_id(),
-                             intent="start", places=dict(order.layout.places),
-                             read_with=order.read_with, file=domain.file, taps=made.taps,
+    def launch(self, request: StartRequest, made: HostResources, started_at: str) -> int:
+        """Start the process, after the record on disk says so; returns the pid.
+
+        Raises LockTaken if another process holds the lock, NameTaken if that is the VM of another
+        domain, StartFailed if the start fails.
+        """
+        domain = request.domain
+        if self.occupied():  # before the record of that process is overwritten
+            if self._reassigned():
+                raise NameTaken(f"another VM still runs as '{self.home.name}'",
+                                hint="it is attempted again until that VM has ended")
+            raise process.lock_taken(self.home)
+        kept = record.Record(domain.name, domain.uuid, request.generation, record.boot_id(),
+                             pending_action="start", places=dict(request.layout.places),
+                             read_with=request.read_with, file=domain.file, taps=made.taps,
                              host_devices=made.host_devices, started_at=started_at,
-                             ports={port.index: port.place for port in order.layout.ports
+                             ports={port.index: port.place for port in request.layout.ports
                                     if port.place is not None},
                              vcpus=domain.current_vcpus or domain.vcpus)
-        files.write_whole(self.home / record.DEFINITION, order.text)
+        record.save_definition(self.home, request.text)
         record.save(self.home, kept)
-        words = [*order.program,
-                 *arguments(domain, Start(self.home, order.layout, order.paused, made.hugepages))]
+        argv = [*request.program,
+                *arguments(domain, Start(self.home, request.layout, request.paused,
+                                         made.hugepages))]
         self.record = kept
         try:
-            vm = process.launch(words, self.home)
+            vm = process.launch(argv, self.home)
         except StartFailed:
-            self._clean()
+            self._clean_up()
             raise
         self._follow(vm)
         return vm.pid
 
-    async def up(self) -> None:
-        """Wait until the VM that was launched answers; raises StartFailed with its own reason.
+    async def wait_until_up(self) -> None:
+        """Wait until a launched VM answers QMP; raises StartFailed with StratoVirt's reason.
 
-        One that never answers is ended: it was never up. Cancelling leaves it as it is.
+        A VM that does not answer in time is ended. Cancelling leaves it as it is.
         """
         try:
-            await self._connected(self._limits.start)
+            await self._qmp.connect(self._limits.start)
         except QmpError as error:
             if self.process is None:
-                raise StartFailed(process.reason(self.home)) from error
+                raise StartFailed(process.exit_reason(self.home)) from error
             await self.stop(StopMode.FORCE, 0.0)
-            message = f"it was not up within {self._limits.start:g} s: {error}"
+            message = f"the VM did not answer QMP within {self._limits.start:g} s: {error}"
             raise StartFailed(message) from error
-        if self.record is not None:
-            self.record = replace(self.record, intent="")
-            self._note()
+        self.update_record(pending_action="")
 
     async def pause(self) -> None:
-        """QMP stop."""
+        """Stop the vCPUs; raises QmpError."""
         await self.execute("stop")
 
     async def resume(self) -> None:
-        """QMP cont."""
+        """Let the vCPUs run; raises QmpError."""
         await self.execute("cont")
 
     async def adjust(self, change: Adjustment, text: bytes, *, manage_taps: bool) -> None:
-        """One live change, whole; `text` is what the VM then has got.
+        """Carry out one live change; `text` is the definition of the VM after it.
 
-        Raises QmpInactive or GuestUnwilling when the guest does not go along yet, QmpRefused when
-        it cannot be; after another QmpError nobody knows how far it came, and the record says so.
+        Raises QmpInactive or GuestUnwilling while the guest does not cooperate, and QmpRefused if
+        StratoVirt refuses it. After another QmpError the outcome is unknown: the record says so.
         """
-        await Live(self, self._waits, manage_taps=manage_taps).adjust(change, text)
+        await HotplugClient(self, self._waiters, manage_taps=manage_taps).adjust(change, text)
 
     async def execute(self, command: str, **arguments: object) -> Any:
-        """One QMP command."""
-        qmp = await self._connected(self._limits.qmp)
-        return await qmp.execute(command, self._limits.qmp, **arguments)
+        """Run one QMP command; raises QmpError."""
+        return await self._qmp.execute(command, self._limits.qmp, **arguments)
 
-    def keep(self, text: bytes) -> None:
-        """What the VM has got by now, after something went that nobody here asked for."""
-        keep(self, text)
+    def save_definition(self, text: bytes) -> None:
+        """Store the definition of the VM after the guest released a device on its own."""
+        save_definition(self, text)
 
-    def note(self, **values: Any) -> None:
-        """Change its record, and keep it."""
+    def update_record(self, **values: Any) -> None:
+        """Change fields of the record, and save it."""
         if self.record is not None:
             self.record = replace(self.record, **values)
-            self._note()
+            self._save_record()
 
     async def stop(self, mode: StopMode, patience: float, *, agent_socket: str | None = None,
                    power_button: bool = False) -> None:
-        """End the process: the guest is asked if it can be, then quit, SIGTERM, SIGKILL.
+        """End the process: by the guest if it can be asked, then by quit, SIGTERM, SIGKILL.
 
-        Raises StopFailed when it outlives even that. Stopping what is not there is done.
+        The guest gets `patience` seconds. Returns at once if there is no process. Raises
+        StopFailed if the process survives SIGKILL, or another process holds the lock.
         """
         if self.process is None:
-            if process.locked(self.home) and not self._left():
-                message = "a process holds its lock and cannot be recognised; see `status`"
+            if process.locked(self.home) and not self._reassigned():
+                message = f"{process.lock_taken(self.home)}; it was not stopped"
                 raise StopFailed(message)
             return
-        self._asked = True
-        never_up = self.record is not None and self.record.intent == "start"
+        self._stop_requested = True
+        never_up = self.record is not None and self.record.pending_action == "start"
         limit = NEVER_UP_PATIENCE if never_up else SIGNAL_PATIENCE
-        if self.record is not None:
-            self.record = replace(self.record, intent="stop")
-            self._note()
+        self.update_record(pending_action="stop")
         if mode is StopMode.GRACEFUL and await self._ask_guest(
                 agent_socket, power_button=power_button) and (
                 await self._ended_within(patience)):
             return
-        with suppress(QmpError):
-            if self._qmp is not None and not self._qmp.closed:
-                await self._qmp.execute("quit", min(SIGNAL_PATIENCE, self._limits.qmp))
-                if await self._ended_within(limit):
-                    return
+        if await self._qmp.execute_if_connected(
+                "quit", min(SIGNAL_PATIENCE, self._limits.qmp)) and (
+                await self._ended_within(limit)):
+            return
         for number in (signal.SIGTERM, signal.SIGKILL):
             if self.process is not None:
-                process.send(self.process, number)
+                process.send_signal(self.process, number)
             if await self._ended_within(SIGNAL_PATIENCE if number is signal.SIGKILL else limit):
                 return
-        message = "the process does not end, not even by SIGKILL"
+        message = "the process did not end, even after SIGKILL"
         raise StopFailed(message)
 
     def forget(self) -> None:
-        """Take the directory of a VM that is gone away; disks and nvram are never touched."""
-        if self.process is None and not process.locked(self.home):
+        """Remove the directory of a VM that has ended; disks and nvram are kept."""
+        if self.process is None and not process.locked(self.home) and not self._reassigned():
             shutil.rmtree(self.home, ignore_errors=True)
             self.record = None
 
-    def abandon(self, uuid: str) -> None:
-        """Leave this directory to whoever has its name now: only what is of this domain goes."""
-        kept = record.load(self.home)
-        if self.process is None and kept is not None and kept.uuid == uuid:
+    def change_uuid(self, uuid: str) -> None:
+        """The domain has another uuid now; its process keeps running."""
+        self._uuid = uuid
+        self.update_record(uuid=uuid)
+
+    def abandon(self) -> None:
+        """Remove only this domain's files: another domain may use the directory by now."""
+        if self.process is None and self._load() is not None:
             (self.home / record.RECORD).unlink(missing_ok=True)
             (self.home / record.DEFINITION).unlink(missing_ok=True)
 
     def close(self) -> None:
-        """Let go of it; the VM lives on."""
-        if self._watching is not None:
-            self._watching.cancel()
-        if self._qmp is not None:
-            self._qmp.close()
+        """Stop following the process, which keeps running."""
+        if self._end_watch is not None:
+            self._end_watch.cancel()
+        self._qmp.close()
 
-    # Inside
+    # Following the process
 
-    async def _connected(self, limit: float) -> Qmp:
-        """Our QMP connection; waits for the socket, at most `limit` seconds. Raises QmpError."""
-        try:
-            async with asyncio.timeout(limit), self._connecting:
-                if self._qmp is not None and not self._qmp.closed:
-                    return self._qmp
-                return await self._connect(limit)
-        except TimeoutError:
-            message = f"no QMP socket within {limit:g} s"
-            raise QmpError(message) from None
-        except OSError as error:
-            message = f"{self.home}: {error.strerror}"
-            raise QmpError(message) from error
-
-    async def _connect(self, limit: float) -> Qmp:
-        path, pause = self.home / QMP_SOCKET, REFUSED_PAUSE
-        with self._notifier.appearing(path) as made:
-            while not self._over.is_set():
-                with suppress(QmpClosed):
-                    self._qmp = await Qmp.connect(path, self._event, self._disconnected, limit)
-                    self._monitor.arm()
-                    return self._qmp
-                if made.is_set() or path.exists():
-                    await asyncio.sleep(pause)
-                    pause = min(2 * pause, LONGEST_PAUSE)
-                else:
-                    await self._made_or_over(made)
-        message = "the process ended"
-        raise QmpClosed(message)
-
-    async def _made_or_over(self, made: asyncio.Event) -> None:
-        waits = {asyncio.ensure_future(made.wait()), asyncio.ensure_future(self._over.wait())}
-        try:
-            await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            for wait in waits:
-                wait.cancel()
-
-    def _event(self, name: str, data: dict[str, Any]) -> None:
-        self._clues.hear(name, data)
-        self._waits.tell(name, str(data.get("device") or ""))
+    def _on_event(self, name: str, data: dict[str, Any]) -> None:
+        self._evidence.note_event(name, data)
+        self._waiters.notify(name, str(data.get("device") or ""))
         self._listener.on_event(name, data)
-
-    def _disconnected(self) -> None:
-        self._qmp = None
-        self._listener.on_disconnect()
 
     def _follow(self, vm: process.Process) -> None:
         self.process = vm
-        self._asked = self.record is not None and self.record.intent == "stop"
+        self._stop_requested = self.record is not None and self.record.pending_action == "stop"
         before = self.record
-        self.record = self._clues.begin(vm, before)
+        self.record = self._evidence.begin(vm, before)
         if self.record != before:
-            self._note()
-        self._over.clear()
-        self._watching = asyncio.create_task(self._until_end(vm), name=f"end of {self.home.name}")
+            self._save_record()
+        self._ended.clear()
+        self._end_watch = self._spawn(self._until_end(vm), f"end of {self.home.name}")
 
     async def _until_end(self, vm: process.Process) -> None:
+        """Wait for the end of the process, and report it, even if cleaning up after it fails."""
         how = await process.ended(vm)
-        traces = self._clues.traces(how, self.record)
+        evidence, failure = ExitEvidence(how.code, how.signal), None
+        try:
+            evidence = self._evidence.collect(how, self.record)
+            if self.record is not None and self.record.foreign:
+                await process.wait_until_unlocked(self.home, SIGNAL_PATIENCE)
+        except Exception as error:  # noqa: BLE001  # raised again, to the owner of this task
+            failure = error
         self.process = None
-        asked, self._asked = self._asked, False
-        if self.record is not None and self.record.foreign:
-            await process.until_free(self.home, SIGNAL_PATIENCE)
-        self._clean()
-        self._over.set()
-        self._listener.on_end(traces, asked=asked)
+        requested, self._stop_requested = self._stop_requested, False
+        try:
+            # Before the record forgets the process: a reconciler that is killed in between must
+            # find the exit that was not counted.
+            self._listener.on_end(evidence, requested=requested)
+        finally:
+            try:
+                self._clean_up()
+            except Exception as error:  # noqa: BLE001  # the same
+                failure = failure or error
+            self._ended.set()
+        if failure is not None:
+            raise failure
 
-    def _clean(self) -> None:
-        """What an ended VM leaves on the host: taps and devices, if we made or bound them."""
+    def _clean_up(self) -> None:
+        """Release the host resources of a VM that has ended, and reset its record."""
         if self.record is None:
             return
-        give_back(self.record.taps, self.record.host_devices)
-        self.record = replace(self.record, pid=None, started=None, intent="", taps=(),
+        release(self.record.taps, self.record.host_devices)
+        self.record = replace(self.record, pid=None, started=None, pending_action="", taps=(),
                               host_devices=(), updated=False, uncertain=False, foreign=False)
-        self._note()
+        self._save_record()
 
-    def _note(self) -> None:
-        """Keep its record; the kernel's facts must do where the disk is full."""
+    def _save_record(self) -> None:
+        """Save the record; on a full disk, the facts from the kernel have to suffice."""
         if self.record is not None:
             with suppress(OSError):
                 record.save(self.home, self.record)
 
     async def _ask_guest(self, agent_socket: str | None, *, power_button: bool) -> bool:
-        """Whether the guest could be asked to shut down."""
+        """Ask the guest to shut down; whether the request was delivered."""
         if agent_socket is not None:
             with suppress(HostError):
                 await agent.shut_down(self.home / agent_socket, AGENT_PATIENCE)
                 return True
-        if power_button and self._qmp is not None and not self._qmp.closed:
-            with suppress(QmpError):
-                await self._qmp.execute("system_powerdown", self._limits.qmp)
-                return True
-        return False
+        return power_button and await self._qmp.execute_if_connected(
+            "system_powerdown", self._limits.qmp)
 
     async def _ended_within(self, limit: float) -> bool:
         try:
             async with asyncio.timeout(limit):
-                await self._over.wait()
+                await self._ended.wait()
         except TimeoutError:
             return False
         return True

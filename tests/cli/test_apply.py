@@ -13,8 +13,9 @@ def file(idle):
 
 
 def test_what_is_no_plan_is_refused(idle, file):
-    for text, said, code in ((None, "No such file", 2), ("{", "no JSON", 2), ("[]", "no plan", 1),
-                             ("{}", "no plan", 1), ('{"kind": "Plan"}', "no plan", 1)):
+    for text, said, code in ((None, "No such file", 2), ("{", "not JSON", 2),
+                             ("[]", "not a plan file", 1), ("{}", "plan", 1),
+                             ('{"kind": "Plan"}', "plan", 1)):
         if text is not None:
             file.write_text(text)
         done = idle.verb("apply", "--plan", str(file))
@@ -39,13 +40,13 @@ def test_without_a_reconciler_files_are_written_and_commands_cannot_be_given(idl
     assert idle.verb("plan", "--dir", str(other), "--out", str(file)).returncode == 0
     done = idle.verb("apply", "--plan", str(file))
     assert done.returncode == 0, done.stderr
-    assert "takes effect when one does" in done.stderr
+    assert "takes effect when it runs" in done.stderr
     assert sorted(p.name for p in (idle.path / "domains").iterdir()) == ["a.xml"]
     assert idle.file("a").read_bytes() == (other / "a.xml").read_bytes()
     idle.verb("plan", "--out", str(file))
     done = idle.verb("apply", "--plan", str(file))
     assert (done.returncode, done.stdout) == (
-        0, "nothing in it waits for a person; the reconciler does the rest by itself\n")
+        0, "nothing in this plan needs a confirmation; the reconciler does the rest by itself\n")
 
 
 def test_a_plan_that_was_changed_by_hand_is_refused(idle, file):

@@ -68,7 +68,7 @@ def person(shared):
 def test_a_person_types_sees_the_echo_and_ends_with_ctrl_bracket(person):
     it = person("a")
     it.connected()
-    assert b"Ctrl-] ends." in it.seen
+    assert b"Ctrl-] leaves." in it.seen
     it.types(b"uptime\x03\x04")  # nothing of it is taken by the terminal: it is the guest's
     it.sees(b"uptime\x03\x04")
     assert it.verb.poll() is None
@@ -82,12 +82,42 @@ def test_one_at_a_time_unless_forced(person, shared):
     first.connected()
     second = shared.verb("console", "a", input="")
     assert second.returncode == 1
-    assert "somebody is on the console of 'a'" in second.stderr
+    assert "the console of 'a' is in use" in second.stderr
     assert "--force" in second.stderr
     third = person("a", "--force")
     third.connected()
+    assert b"only part of the output" in third.seen
     third.types(b"\x1d")
     assert third.verb.wait(LIMIT) == 0
+
+
+def test_two_sessions_share_the_output_and_neither_is_ended(person):
+    first = person("a")
+    first.connected()
+    second = person("a", "--force")
+    second.connected()
+    screens = (first, second)
+    for number in range(60):  # each echo wakes both, and one of them reads it
+        mark = f"<{number}>".encode()
+        second.types(mark)
+        assert shows(screens, mark)
+    assert [one.verb.poll() for one in screens] == [None, None]
+    for one in screens:
+        one.types(b"\x1d")
+        assert one.verb.wait(LIMIT) == 0
+
+
+def shows(screens, mark):
+    """Read both screens until the bytes of the mark have come, on either of them."""
+    wanted = len(mark)
+    end = time.monotonic() + LIMIT
+    while wanted > 0:
+        ready = select.select([one.screen for one in screens], [], [],
+                              end - time.monotonic())[0]
+        if not ready:
+            return False
+        wanted -= sum(len(os.read(screen, 4096)) for screen in ready)
+    return True
 
 
 def test_in_a_pipe_it_copies_and_ends_with_its_input(shared):
@@ -101,11 +131,12 @@ def test_the_serial_port_and_a_named_console(shared):
     assert shared.verb("console", "a", "--device", "console0", input="").returncode == 0
     done = shared.verb("console", "a", "--device", "console9", input="")
     assert done.returncode == 1
-    assert "there: charconsole0, serial_chardev" in done.stderr
+    assert "available: --device console0, --serial" in done.stderr
 
 
 def test_without_a_console_or_a_vm_it_says_so(shared):
-    for name, said in (("p", "'p' has no such pty console (there: none)"), ("b", "no domain 'b'")):
+    for name, said in (("p", "'p' has no such pty console (available: none)"),
+                       ("b", "no domain 'b'")):
         done = shared.verb("console", name, input="")
         assert (done.returncode, said in done.stderr) == (1, True), done.stderr
     done = shared.verb("console", "s", input="")
@@ -115,7 +146,7 @@ def test_without_a_console_or_a_vm_it_says_so(shared):
 
 def test_without_a_reconciler_it_is_2(idle):
     done = idle.verb("console", "a", input="")
-    assert (done.returncode, "no reconciler runs" in done.stderr) == (2, True)
+    assert (done.returncode, "no reconciler is running" in done.stderr) == (2, True)
 
 
 def test_the_end_of_the_vm_ends_it(site):
@@ -127,5 +158,21 @@ def test_the_end_of_the_vm_ends_it(site):
         site.drop("a", "stopped")
         assert it.verb.wait(LIMIT) == 0
         assert termios.tcgetattr(it.theirs) == it.before
+    finally:
+        it.close()
+
+
+def test_of_several_consoles_it_is_the_one_in_the_status(site):
+    """The lowest-numbered one, which is not the first by name."""
+    site.drop("a", devices="".join(
+        f"<console type='pty'><target type='virtio'/><alias name='ua-{name}'/></console>"
+        for name in ("10", "2")))
+    shown = site.settled("running")["observed"]["console"]
+    it = Person(site, "a")
+    try:
+        it.connected()
+        assert f"Connected to a ({shown})".encode() in it.seen
+        it.types(b"\x1d")
+        assert it.verb.wait(LIMIT) == 0
     finally:
         it.close()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import signal
 import subprocess
@@ -9,6 +10,7 @@ import sys
 
 import pytest
 
+from reconciler.cli import events
 from tests.simulated.site import ROOT
 
 
@@ -62,7 +64,7 @@ def test_half_a_line_and_garbage_are_no_crash(idle):
 
 def test_never_run_is_2(idle):
     done = idle.verb("events")
-    assert (done.returncode, "has not run here" in done.stderr) == (2, True)
+    assert (done.returncode, "has never run here" in done.stderr) == (2, True)
 
 
 def test_following_goes_on_across_a_rotation_and_a_line_in_halves(idle, follow):
@@ -82,6 +84,29 @@ def test_following_goes_on_across_a_rotation_and_a_line_in_halves(idle, follow):
     assert following.stdout.readline() == lines[18]
     following.send_signal(signal.SIGINT)
     assert following.wait(10) == 130
+
+
+def test_what_is_written_just_before_a_rotation_is_followed(tmp_path):
+    """The reconciler appends a line and rotates, after the follower has read all and before it
+    looks whether the journal is still the same file."""
+    journal = tmp_path / "events.jsonl"
+    journal.write_bytes(b"1\n")
+
+    class Reader(io.FileIO):
+        """A file that is written to and rotated right after its end was read."""
+
+        def readline(self, size=-1):
+            line = super().readline(size)
+            if not line and not journal.with_suffix(".jsonl.1").exists():
+                with journal.open("ab") as writer:
+                    writer.write(b"2\n")
+                journal.rename(journal.with_suffix(".jsonl.1"))
+                journal.write_bytes(b"3\n")
+            return line
+
+    lines = events.follow(journal, Reader(journal))
+    assert [next(lines).strip() for _ in range(3)] == ["1", "2", "3"]
+    lines.close()
 
 
 def test_following_tells_what_happens(shared, follow):

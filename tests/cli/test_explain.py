@@ -24,7 +24,7 @@ def test_people_read_the_story_the_definition_and_the_places(shared):
     done = shared.verb("explain", "a")
     assert done.returncode == 0
     for said in ("a from a.xml (sha256:", "wanted    running", "decision  nothing to do now",
-                 "Definition, with every default", "free for hot plug: pcie.", "Command line",
+                 "Definition, with all defaults", "free for hot plug: pcie.", "Command line",
                  "  -m 128m \\\n"):
         assert said in done.stdout
 
@@ -32,8 +32,9 @@ def test_people_read_the_story_the_definition_and_the_places(shared):
 def test_the_places_are_a_tree(shared):
     lines = shared.verb("explain", "a").stdout.splitlines()
     at = lines.index("  pcie.0")
-    assert lines[at + 1:at + 3] == ["    slot 0x01", "      0x0  pcie.1 → virtio-serial:0"]
-    assert any(line.endswith("→ nothing") for line in lines[at:])
+    assert lines[at + 1:at + 3] == ["    slot 0x01",
+                                    "      0x0  pcie.1 → controller[virtio-serial0]"]
+    assert any(line.endswith("→ empty") for line in lines[at:])
 
 
 def test_the_completed_file_is_the_same_with_and_without_a_reconciler(shared, idle):
@@ -53,8 +54,8 @@ def test_a_place_of_its_own_on_pcie_0_is_in_the_tree():
     devices = DISK + disk(inner=at(0, 9))
     found = explain_domain(read(devices=devices), text(devices=devices), {}, 1, ["stratovirt"],
                            Path("/run/a"), Policy())
-    assert found["tree"]["0x09"] == {"0x0": {"device": "disk:vdb"}}
-    assert found["tree"]["0x01"]["0x0"] == {"rootPort": "pcie.1", "device": "disk:vda"}
+    assert found["tree"]["0x09"] == {"0x0": {"device": "disk[vdb]"}}
+    assert found["tree"]["0x01"]["0x0"] == {"rootPort": "pcie.1", "device": "disk[vda]"}
     micro = explain_domain(read(os=MICROVM), text(os=MICROVM), {}, 1, ["stratovirt"],
                            Path("/run/a"), Policy())
     assert micro["tree"] == {}
@@ -64,9 +65,11 @@ def test_without_a_reconciler_a_file_is_explained(idle):
     idle.put("a.xml", xml("a"))
     done = idle.verb("explain", "a")
     assert done.returncode == 0
-    assert "Definition, with every default" in done.stdout
+    assert "Definition, with all defaults" in done.stdout
     value = json.loads(idle.verb("explain", "a", "-o", "json").stdout)
     assert value["definition"]["name"] == "a"
+    assert value["definition"]["disk[vda]/target/@dev"] == "vda"
+    assert value["definition"]["reconcile/@state"] == "running"
     assert value["commandLine"][-1] == "chardev=people,id=people,mode=control"
 
 

@@ -20,7 +20,7 @@ def test_the_way_back_to_an_earlier_definition(site):
     assert "LAST APPLIED" in site.verb("history", "a").stdout
     found = site.verb("rollback", "a")
     assert found.returncode == 0, found.stderr
-    assert "is definition 2" in found.stdout
+    assert "definition 2 of " in found.stdout
     assert site.settled("running")["observed"]["memoryBytes"] == 256 << 20
     assert site.verb("rollback", "a", "--to", "1").returncode == 0
     assert site.settled("running")["observed"]["memoryBytes"] == 128 << 20
@@ -28,8 +28,8 @@ def test_the_way_back_to_an_earlier_definition(site):
     assert [e["number"] for e in entries(site)] == [1, 2, 3, 4, 5]
     again = site.verb("rollback", "a", "--to", "1")
     assert again.returncode == 1
-    assert "has definition 1 already" in again.stderr
-    assert "(there: 1, 2, 3, 4, 5)" in site.verb("rollback", "a", "--to", "9").stderr
+    assert "is at definition 1 already" in again.stderr
+    assert "(available: 1, 2, 3, 4, 5)" in site.verb("rollback", "a", "--to", "9").stderr
 
 
 def test_a_definition_that_was_rolled_back_is_not_what_one_goes_back_to(site):
@@ -57,6 +57,6 @@ def test_one_of_several_domains_of_a_file_is_not_written_over_all_of_them(site):
         site.domain(lambda d, m=memory: ready(d) and d["observed"]["memoryBytes"] == m << 20, "a0")
     found = site.verb("rollback", "a0")
     assert found.returncode == 1
-    assert "keeps 2 domains" in found.stderr
+    assert "defines 2 domains" in found.stderr
     assert "`reconciler history a0 --show 1`" in found.stderr
     assert "a{index}" in site.file().read_text()

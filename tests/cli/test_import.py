@@ -114,7 +114,7 @@ def test_a_file_that_is_there_is_not_replaced(idle):
 def test_no_stratovirt_is_1(idle, pid):
     done = idle.verb("import", str(os.getpid()) if pid == "self" else "4194304")
     assert (done.returncode, done.stdout, "Traceback" in done.stderr) == (1, "", False)
-    assert ("is no StratoVirt" if pid == "self" else "no process") in done.stderr
+    assert ("is not a StratoVirt process" if pid == "self" else "no process") in done.stderr
 
 
 @pytest.mark.parametrize("verb", ["import", "explain"])

@@ -91,6 +91,13 @@ def test_a_reader_that_has_enough_is_no_error(shared):
     assert done.stderr == ""
 
 
+def test_without_a_verb_the_help_is_printed_and_it_is_2(capsys):
+    assert main([]) == 2
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert all(f"\n    {name} " in err for name in NAMES)
+
+
 def test_an_unknown_verb_is_2():
     done = subprocess.run([sys.executable, "-m", "reconciler", "dance"], cwd=ROOT,
                           capture_output=True, text=True, check=False)
@@ -128,4 +135,4 @@ def test_a_wrong_duration_is_an_error_of_usage(capsys, words):
     with pytest.raises(SystemExit) as caught:
         main([*words, "--timeout", "1x"])
     assert caught.value.code == 2
-    assert "'1x' is no duration (accepted: 500ms, 10s, 5m, 1h, 2d)" in capsys.readouterr().err
+    assert "'1x' is not a duration (accepted: 500ms, 10s, 5m, 1h, 2d)" in capsys.readouterr().err

@@ -8,7 +8,7 @@ import signal
 
 import pytest
 
-from reconciler.engine.dryrun.snapshot import look
+from reconciler.engine.dryrun.snapshot import take
 from reconciler.errors import HostError
 from tests.simulated.site import reason
 from tests.values import xml
@@ -46,15 +46,15 @@ def test_pain_5_changes_are_1_and_the_same_without_a_reconciler(site):
         "memory", "128 MiB", "256 MiB", "recreate")
     shown = site.verb("plan", "a").stdout
     assert shown == (
-        "! a (a.xml): recreate, down about 1 s, cut off: nothing can ask the guest\n"
+        "! a (a.xml): recreate, down about 1 s, without a clean shutdown (no agent, no ACPI)\n"
         "    waits: running; 1 change waits for `reconciler restart a`\n"
-        "    a.xml:1  memory: 128 MiB → 256 MiB  recreate, down about 1 s, cut off: nothing can "
-        "ask the guest, waits for update-policy:manual\n"
+        "    a.xml:1  memory: 128 MiB → 256 MiB  recreate, down about 1 s, without a clean "
+        "shutdown (no agent, no ACPI), waits for update-policy:manual\n"
         "1 to recreate (down about 1 s); 1 of them waits\n")
     assert site.verb("diff", "a").stdout == (
-        "--- a as it is\n+++ a as a.xml says\n"
-        "@@ a.xml:1 recreate, down about 1 s, cut off: nothing can ask the guest, waits for "
-        "update-policy:manual @@\n-memory: 128 MiB\n+memory: 256 MiB\n")
+        "--- a (current)\n+++ a (a.xml)\n"
+        "@@ a.xml:1 recreate, down about 1 s, without a clean shutdown (no agent, no ACPI), "
+        "waits for update-policy:manual @@\n-memory: 128 MiB\n+memory: 256 MiB\n")
     for words, code in (((), 1), (("--disruptive-only",), 1), (("--exit-code=terraform",), 2)):
         assert site.verb("plan", *words).returncode == code
     site.kill(signal.SIGTERM)
@@ -71,10 +71,10 @@ def test_what_a_reconciler_would_do_first_is_shown_without_one(idle):
     assert {p["name"]: [s["verb"] for s in p["steps"]] for p in value["plans"]} == {
         "a": ["start"], "p": ["start-paused"], "s": []}
     shown = idle.verb("plan").stdout
-    assert shown == ("+ a (a.xml): start, because of file\n+ p (p.xml): start, because of file\n"
+    assert shown == ("+ a (a.xml): start (cause: file)\n+ p (p.xml): start (cause: file)\n"
                      "2 to start, 1 unchanged\n")
     assert idle.verb("diff", "p").stdout == (
-        "--- p as it is\n+++ p as p.xml says\n@@ start @@\n+state: paused\n")
+        "--- p (current)\n+++ p (p.xml)\n@@ start @@\n+state: paused\n")
     assert idle.verb("plan", "--disruptive-only").returncode == 0
     assert not (idle.settings.runtime / "vms" / "a").exists()  # nothing was done
 
@@ -138,7 +138,7 @@ def test_what_may_not_be_read_is_told_and_not_taken_for_empty(idle, monkeypatch)
     (idle.settings.state / "domains").mkdir(parents=True)
     monkeypatch.setattr("os.access", lambda *_: False)
     with pytest.raises(HostError, match="permission denied"):
-        asyncio.run(look(idle.settings))
+        asyncio.run(take(idle.settings))
 
 
 def test_no_domains(idle):
@@ -156,7 +156,7 @@ def test_expanded_files_are_planned_the_same_without_a_reconciler(idle):
     assert (code, [p["name"] for p in value["plans"]]) == (0, ["a-0", "a-1"])
     assert {p["file"] for p in value["plans"]} == {"a.xml"}
     assert value["elsewhere"] == ["b.xml"]
-    assert "b.xml: kept by another host (placement/@host)" in idle.verb("plan").stdout
+    assert "b.xml: assigned to another host (placement/@host)" in idle.verb("plan").stdout
     offline = json.loads(idle.verb("explain", "a-1", "-o", "json").stdout)
     assert offline["expandedFrom"] == "a.xml: defaults.xml, index 1"
     idle.start()
@@ -164,9 +164,9 @@ def test_expanded_files_are_planned_the_same_without_a_reconciler(idle):
     running = json.loads(idle.verb("explain", "a-1", "-o", "json").stdout)
     for name in ("expandedFrom", "definition", "filledIn", "commandLine", "xml"):
         assert running[name] == offline[name]
-    assert "disk[vda]/alias" in [f["what"] for f in running["filledIn"]]
+    assert "disk[vda]/alias/@name" in [f["what"] for f in running["filledIn"]]
     assert plans(idle) == (code, value)
-    assert "b.xml: kept by another host (placement/@host)" in idle.verb("status").stdout
+    assert "b.xml: assigned to another host (placement/@host)" in idle.verb("status").stdout
     # A change that comes from the defaults is told with their line.
     idle.put("defaults.xml", b"<domain>\n\n<vcpu>3</vcpu></domain>")
     idle.put("a.xml", idle.file().read_bytes().replace(b"stopped", b"running"))
@@ -175,7 +175,7 @@ def test_expanded_files_are_planned_the_same_without_a_reconciler(idle):
                              b"'urn:stratovirt-reconciler:1'><r:update policy='manual'/>"
                              b"</r:reconcile></metadata></domain>")
     idle.until(lambda v: any(d["pending"] for d in v["domains"]))
-    assert "defaults.xml:4  vcpus: 3 → 4" in idle.verb("plan", "a-0").stdout
+    assert "defaults.xml:4  vcpu: 3 → 4" in idle.verb("plan", "a-0").stdout
 
 
 def test_while_the_defaults_are_written_nobody_can_tell(idle):

@@ -71,7 +71,7 @@ def test_what_is_wrong_comes_first():
                                     {"file": "a.xml", "errors": ["a.xml:2: error: y"]}]))
     assert shown.index("gone") < shown.index("a.xml:2") < shown.index("b.xml:1")
     assert "&lt;x&gt;" in shown
-    assert "h2.xml: kept by another host" in shown
+    assert "h2.xml: assigned to another host" in shown
 
 
 @pytest.mark.parametrize(("wild", "tame"), [
@@ -104,5 +104,5 @@ def test_for_people_it_names_file_line_field_class_and_cost():
         "! b (b.xml): recreate, down about 31 s\n"
         "    b.xml:3  memory: 1 GiB → 2 GiB  recreate, down about 31 s\n"
         "    b.xml:3  alias: 1 GiB → 2 GiB  no effect\n"
-        "h2.xml: kept by another host (placement/@host)\n"
+        "h2.xml: assigned to another host (placement/@host)\n"
         "1 to recreate (down about 31 s)")

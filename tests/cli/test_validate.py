@@ -82,7 +82,7 @@ def test_an_empty_directory_is_said_to_be_one(idle):
     for words in ((), ("--all",)):
         done = idle.verb("validate", *words, str(idle.path / "empty"))
         assert done.returncode == 0
-        assert "nothing to validate, no file matches *.xml" in done.stdout
+        assert "nothing to validate: no file matches *.xml" in done.stdout
     done = idle.verb("validate", "-o", "json", str(idle.path / "empty"))
     assert json.loads(done.stdout) == []
     assert "nothing to validate" in done.stderr
@@ -96,10 +96,10 @@ def test_all_of_a_repository_at_once(idle):
     (domains / "c.yaml").touch()
     done = idle.verb("validate", "--all")
     assert done.returncode == 0
-    assert "a.xml:5: warning: domain/metadata/reconcile/depends-on: it waits for 'none'" in (
+    assert "a.xml:5: warning: domain/metadata/reconcile/depends-on: " in (
         done.stdout)
-    assert "valid, domain a (kept by the host h2)" in done.stdout
-    assert "c.yaml:1: warning: nobody reads it" in done.stdout
+    assert "valid, domain a (assigned to host h2)" in done.stdout
+    assert "c.yaml:1: warning: ignored: " in done.stdout
     assert done.stdout.endswith("2 valid, 0 invalid, 2 warnings\n")
     assert "c.yaml" not in idle.verb("validate").stdout
     assert idle.verb("validate", "--all", "--strict").returncode == 3
@@ -139,14 +139,14 @@ def test_a_file_is_expanded_as_it_will_be(idle):
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout == f"{web}: valid, domains web-0, web-1\n"
     whole = idle.verb("validate", str(place)).stdout
-    assert f"{place}/defaults.xml: valid, defaults of the other files beside it\n" in whole
+    assert f"{place}/defaults.xml: valid, defaults for the other files in this directory\n" in whole
     found, = json.loads(idle.verb("validate", str(web), "-o", "json").stdout)
     assert found["domains"] == ["web-0", "web-1"]
     web.write_bytes(web.read_bytes().replace(b"'web-{index}.img'", b"'web.img'"))
     done = idle.verb("validate", str(web))
     assert done.returncode == 1
     assert f"{web}:4: error: domain: writable disk" in done.stdout
-    assert f"is also the writable disk of {web}#0:4; accepted: each once on a host, so write " in (
+    assert f"is also the writable disk of {web}#0:4; accepted: one domain per host, so use " in (
         done.stdout)
 
 
@@ -164,4 +164,4 @@ def test_wrong_defaults_are_told_with_their_line_once(idle):
 
 def test_a_file_of_another_host_is_valid_and_that_is_said(idle):
     idle.put("a.xml", xml("a", inner="<r:placement host='there'/>"))
-    assert idle.verb("validate").stdout.endswith("valid, domain a (kept by the host there)\n")
+    assert idle.verb("validate").stdout.endswith("valid, domain a (assigned to host there)\n")

@@ -60,13 +60,13 @@ def test_a_source_that_cannot_be_read_is_not_all_ready():
         value["source"]["conditions"] = [
             {"status": "False", "reason": "FetchFailed", "message": "refused"}]
 
-    assert of(trouble) == [("the source: FetchFailed: refused", False)]
+    assert of(trouble) == [("source: FetchFailed: refused", False)]
     assert of(trouble, name="a") == []
 
     def new(value):
         value["source"]["revision"] = ""
 
-    assert of(new) == [("the source was not read yet", False)]
+    assert of(new) == [("the source has not been read yet", False)]
 
 
 def test_a_domain_that_is_not_ready_is_named_and_a_stalled_one_is_not_waited_for():
@@ -102,8 +102,8 @@ def test_what_is_invalid_or_about_to_go_is_missing_too():
 def test_a_state_of_one_domain():
     assert of(name="a", wanted="state=running") == []
     (why, _), = of(name="a", wanted="state=stopped")
-    assert why.startswith("a: it is running")
-    assert of(name="c")[0][0] == "c: there is no such domain"
+    assert why.startswith("a: running")
+    assert of(name="c")[0][0] == "c: no such domain"
 
 
 def test_it_ends_when_it_is_reached_and_says_what_is_not(site):
@@ -120,7 +120,7 @@ def test_it_ends_when_it_is_reached_and_says_what_is_not(site):
     assert out.startswith("a: state=paused")
     found = site.verb("wait", "--timeout", "300ms", "--revision", "1" * 40)
     assert found.returncode == 1
-    assert "is not here; the source is at sha256:" in found.stderr
+    assert "has not arrived; the source is at sha256:" in found.stderr
     site.drop("b")
     site.disk("b").unlink()
     site.domain(lambda d: d["status"] == "Failed", "b")

@@ -86,9 +86,9 @@ def test_a_cycle_of_dependencies_is_refused_with_its_path():
         "a": ["b"], "b": ["c", "x"], "c": ["a"], "d": ["a"], "e": []}.items()}
     found = conflicts(files, ())
     assert {file: p.message for file, (p,) in found.items()} == {
-        "a.xml": "a → b → c → a is a cycle, and each would wait for the next; accepted: no cycle",
-        "b.xml": "b → c → a → b is a cycle, and each would wait for the next; accepted: no cycle",
-        "c.xml": "c → a → b → c is a cycle, and each would wait for the next; accepted: no cycle"}
+        "a.xml": "a → b → c → a is a cycle; accepted: dependencies without cycles",
+        "b.xml": "b → c → a → b is a cycle; accepted: dependencies without cycles",
+        "c.xml": "c → a → b → c is a cycle; accepted: dependencies without cycles"}
     assert {p.reason for (p,) in found.values()} == {"InvalidDefinition"}
 
 
@@ -113,7 +113,7 @@ def test_two_of_one_file_are_told_to_differ():
     problem, = conflicts(files, ())["a.xml#1"]
     assert str(problem) == (
         "a.xml:2: error: domain: writable disk '/x' of a.xml#1 is also the writable disk of "
-        "a.xml#0:2; accepted: each once on a host, so write {index} into it")
+        "a.xml#0:2; accepted: one domain per host, so use {index} in it")
 
 
 def test_what_two_have_from_their_defaults_is_told_with_its_line():
@@ -124,4 +124,4 @@ def test_what_two_have_from_their_defaults_is_told_with_its_line():
     problem, = conflicts(files, {"b.xml"})["a.xml"]
     assert str(problem) == (
         "defaults.xml:7: error: domain: writable disk '/x' of a.xml is also the writable disk of "
-        "b.xml (defaults.xml:7); accepted: each once on a host")
+        "b.xml (defaults.xml:7); accepted: one domain per host")

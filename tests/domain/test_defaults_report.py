@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from reconciler.domain.defaults_report import filled_in
+from reconciler.domain.defaults_report import defaulted_values
 from reconciler.domain.numbers import complete
 from reconciler.domain.reader import read_domain
 from reconciler.domain.writer import write
@@ -12,23 +12,23 @@ from tests.domain.making import DISK, HOST, policy, text
 
 def filled(data):
     domain = complete(read_domain(data, "a.xml", HOST), {})
-    found = filled_in(data, domain, dict(lay_out(domain, {}, 1).places))
+    found = defaulted_values(data, domain, dict(lay_out(domain, {}, 1).places))
     return {f.what: (f.value, f.why) for f in found}
 
 
 def test_a_small_file_leaves_much_to_us():
     found = filled(text(devices=DISK + "\n<interface type='ethernet'/>\n<vsock/>\n<graphics "
                         "type='vnc'/>\n<console type='pty'><target type='virtio'/></console>"))
-    assert "version 5" in found["uuid"][1]
+    assert "derived from the name" in found["uuid"][1]
     assert found["vcpu"][0] == "1"
-    assert found["disk[vda]/alias"][0] == "virtio-disk0"
+    assert found["disk[vda]/alias/@name"][0] == "virtio-disk0"
     assert "root port" in found["disk[vda]/address"][1]
-    mac = next(what for what in found if what.endswith("/mac"))
+    mac = next(what for what in found if what.endswith("/mac/@address"))
     assert "never changes" in found[mac][1]
-    assert found["vsock[0]/cid"] == ("3", "the lowest free one, chosen once and kept")
-    assert found["graphics[0]/port"][0] == "5900"
-    assert "consoles" in found["virtio-serial[0]"][1]
-    assert "libvirt" in found["memballoon[0]"][1]
+    assert found["vsock/cid/@address"] == ("3", "the lowest free one, chosen once and kept")
+    assert found["graphics/@port"][0] == "5900"
+    assert "consoles" in found["controller[virtio-serial0]"][1]
+    assert "libvirt" in found["memballoon"][1]
     assert found["reconcile/@state"] == ("running", "the default")
     assert found["reconcile/stop/@timeout"] == ("30s", "the configuration's default")
 
@@ -39,7 +39,7 @@ def test_what_the_file_gives_is_not_told():
         {})).encode()
     found = filled(whole)
     assert not [what for what in found if "reconcile/@state" in what or what.endswith(
-        ("/mac", "/cid", "/port", "/alias", "uuid", "vcpu"))]
+        ("/mac/@address", "/cid/@address", "/@port", "/alias/@name", "uuid", "vcpu"))]
 
 
 def test_of_several_on_one_line_nobody_can_tell():

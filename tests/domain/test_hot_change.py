@@ -6,7 +6,8 @@ import pytest
 
 from reconciler.domain.difference import differences
 from reconciler.domain.hot_change import adjustment, as_started, free_ports, placed, possible
-from reconciler.domain.model import Impact, Place
+from reconciler.domain.model import Impact
+from reconciler.domain.place import Place
 from reconciler.stratovirt.addresses import lay_out
 from tests.domain.making import DISK, MICROVM, device, disk, read
 
@@ -181,4 +182,4 @@ def test_a_place_that_the_file_now_writes_down_is_no_change():
     assert not [c for c in differences(applied, same) if c.impact is not Impact.NONE]
     moved = read(devices=DISK + disk(inner="<address type='pci' bus='3' slot='0'/>"))
     assert [c.path for c in differences(applied, moved)
-            if c.impact is Impact.RECREATE] == ["disk[vdb]/place"]
+            if c.impact is Impact.RECREATE] == ["disk[vdb]/address"]

@@ -5,14 +5,15 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from lxml import etree
 
-from reconciler.domain.merge import Merging, read_defaults
+from reconciler.domain.merge import DefaultsMerge, read_defaults
 from reconciler.domain.metadata import URN
 from reconciler.domain.model import InvalidDomain
 from reconciler.domain.substitute import Variables
+from tests.examples import examples
 
 GOLDEN = [file.read_bytes() for file in sorted(
     (Path(__file__).parents[1] / "golden").glob("*.xml")) if file.name != "typos.xml"]
@@ -27,7 +28,7 @@ def defaults(inside: str, variables: Variables = NONE):
 
 def merged(own: str, theirs: str) -> str:
     root = etree.fromstring(f"<domain>{own}</domain>")
-    Merging(defaults(theirs)).merge(root)
+    DefaultsMerge(defaults(theirs)).merge(root)
     return etree.tostring(root, encoding="unicode").removeprefix("<domain>").removesuffix(
         "</domain>").replace('"', "'")
 
@@ -73,7 +74,7 @@ def test_what_becomes_of_both(own, theirs, found):
 
 def test_what_came_from_the_defaults_is_known_with_all_that_is_in_it():
     root = etree.fromstring("<domain><os/></domain>")
-    merging = Merging(defaults("<os>\n<type>hvm</type></os><devices>\n\n<rng/></devices>"))
+    merging = DefaultsMerge(defaults("<os>\n<type>hvm</type></os><devices>\n\n<rng/></devices>"))
     merging.merge(root)
     assert merging.taken
     assert {(raw.tag, raw.sourceline) for raw in merging.origins} == {
@@ -99,33 +100,34 @@ def nameless(data: bytes) -> bytes:
 THEIRS = [data for data in map(nameless, GOLDEN) if valid(data)]
 
 
-@settings(max_examples=100, deadline=None)
+@examples(50)
 @given(st.sampled_from(GOLDEN), st.sampled_from(THEIRS))
 def test_merging_twice_is_the_same_as_once(own, theirs):
     found = read_defaults(theirs, "defaults.xml", Variables(), lenient=True)
     root = etree.fromstring(own)
-    Merging(found).merge(root)
+    DefaultsMerge(found).merge(root)
     once = etree.tostring(root)
-    again = Merging(found)
+    again = DefaultsMerge(found)
     again.merge(root)
     assert etree.tostring(root) == once
     assert not again.taken
 
 
-@settings(max_examples=100, deadline=None)
+@examples(50)
 @given(st.sampled_from(GOLDEN))
 def test_a_file_needs_nothing_of_itself(data):
     assert len(THEIRS) > 8
     root = etree.fromstring(data)
     if not valid(nameless(data)):
         return
-    merging = Merging(read_defaults(nameless(data), "defaults.xml", Variables(), lenient=True))
+    merging = DefaultsMerge(read_defaults(nameless(data), "defaults.xml", Variables(),
+                                          lenient=True))
     merging.merge(root)
     assert not merging.taken
 
 
 @pytest.mark.parametrize(("inside", "said"), [
-    ("\n<name>a</name>", "defaults.xml:2: error: domain/name: <name> in defaults; accepted: no"),
+    ("\n<name>a</name>", "defaults.xml:2: error: domain/name: <name> in defaults; accepted: only"),
     ("<uuid>x</uuid>", "domain/uuid: <uuid> in defaults"),
     ("\n\n<vcpuu/>", "defaults.xml:3: error: domain/vcpuu[1]: unknown element <vcpuu>; did"),
     ("<vcpu>0</vcpu>", "a number from 1 to 254"),

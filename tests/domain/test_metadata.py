@@ -6,8 +6,8 @@ import pytest
 
 from reconciler.domain.model import (
     Dependency,
+    DependencyCondition,
     Health,
-    Met,
     Policy,
     Probe,
     StopMode,
@@ -38,14 +38,14 @@ def test_everything_at_once():
                "<r:stop mode='force' timeout='500ms'/>"
                "<r:restart policy='on-failure' limit='3' window='5m' delay='2s' max-delay='1m'/>"
                "<r:start wave='2' delay='10s'/><r:ignore path='memory'/>"
-               "<r:ignore path='disk[vda]/iops'/><r:label name='team' value='b'/>"
+               "<r:ignore path='disk[vda]/iotune/total_iops_sec'/><r:label name='team' value='b'/>"
                "<r:label name='app' value='a'/><r:placement host='h1'/>")
     assert found == Policy(
         state="stopped", hold=True, hold_reason="disk", hold_until="2026-12-24T18:00:00Z",
         update="live", rollback=False, prune="confirm", prune_after=3600.0, stop="force",
         stop_timeout=0.5, restart_on_poweroff=False, restart_on_failure=True, restart_limit=3,
         restart_window=300.0, restart_delay=2.0, restart_max_delay=60.0, start_wave=2,
-        start_delay=10.0, ignore=("disk[vda]/iops", "memory"),
+        start_delay=10.0, ignore=("disk[vda]/iotune/total_iops_sec", "memory"),
         labels=(("app", "a"), ("team", "b")), host="h1")
 
 
@@ -80,7 +80,9 @@ def test_on_values_that_are_refused(written):
 
 def test_dependencies_are_sorted_and_have_a_condition():
     found = of("", "<r:depends-on domain='web'/><r:depends-on domain='db' condition='healthy'/>")
-    assert found.depends_on == (Dependency("db", Met.HEALTHY), Dependency("web", Met.STARTED))
+    assert found.depends_on == (
+        Dependency("db", DependencyCondition.HEALTHY),
+        Dependency("web", DependencyCondition.STARTED))
 
 
 @pytest.mark.parametrize(("inner", "health"), [

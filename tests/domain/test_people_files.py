@@ -134,7 +134,7 @@ def test_what_starts_something_else_than_a_vm_is_refused(name):
                                   "<throttlegroups><throttlegroup/></throttlegroups>"])
 def test_processors_and_limits_of_their_own_are_refused(part):
     assert "accepted" not in error(part).message
-    assert "write" in error(part).message or "only" in error(part).message
+    assert "use <vcpu" in error(part).message or "only" in error(part).message
 
 
 def test_a_disk_that_is_elsewhere_has_one_error_whatever_it_lists():

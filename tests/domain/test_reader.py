@@ -94,7 +94,7 @@ def test_huge_pages(inner, page):
 
 
 def test_more_memory_than_there_is_cannot_be_plugged_later():
-    assert "hot plug" in warnings("<maxMemory unit='MiB'>512</maxMemory>")[0]
+    assert "hotplug" in warnings("<maxMemory unit='MiB'>512</maxMemory>")[0]
     assert not warnings("<maxMemory unit='MiB'>256</maxMemory>")
 
 
@@ -313,7 +313,7 @@ def test_the_lines_of_fields_are_known():
 
 def test_every_file_that_a_start_needs_is_named():
     found = read(os=boot("<kernel>/k</kernel><loader type='pflash' readonly='yes'>/c</loader>"
-                         "<nvram template='/t'/>")).needs()
+                         "<nvram template='/t'/>")).required_files()
     assert {need.path for need in found} == {"/k", "/c", "/state/nvram/a_VARS.fd", "/images/a.img"}
 
 

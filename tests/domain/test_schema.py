@@ -39,7 +39,7 @@ def rows(rule: Element):
 def types() -> list[Type]:
     found = [rule for root in (DOMAIN, RULE) for rule in rows(root)]
     return [*dict.fromkeys([rule.text for rule in found if rule.text is not None] + [
-        a.type for rule in found for a in rule.attributes if a.verdict is RowVerdict.READ])]
+        a.type for rule in found for a in rule.attributes if a.verdict is RowVerdict.ACCEPT])]
 
 
 def test_the_file_is_made_from_the_tables():
@@ -112,14 +112,14 @@ def test_editors_show_why_something_is_ignored():
     root = etree.fromstring(text().encode())
     notes = {element.get("name"): element.findtext(f"{{{NOTES}}}documentation")
              for element in root.iter(f"{{{RELAXNG}}}element", f"{{{RELAXNG}}}attribute")}
-    assert notes["watchdog"] == "Ignored: StratoVirt has none."
-    assert notes["error_policy"] == "Ignored: StratoVirt has its own."
+    assert notes["watchdog"] == "Ignored: StratoVirt has no watchdog device."
+    assert notes["error_policy"] == "Ignored: StratoVirt has a fixed policy."
     assert notes["vcpu"] == "Accepted: a number from 1 to 254."
-    assert notes["pae"] == "Accepted; it changes nothing."
+    assert notes["pae"] == "Allowed; it has no effect."
 
 
 def test_every_type_of_the_tables_tells_the_schema_its_form():
-    assert [kind.name for kind in types() if not kind.words and not kind.forms] == []
+    assert [kind.name for kind in types() if not kind.words and not kind.schemas] == []
     assert len(types()) > 20
 
 
@@ -136,18 +136,18 @@ def test_text_or_children_where_a_row_has_both():
 
 def test_patterns_are_of_the_part_that_python_and_xml_schema_share():
     for kind in types():
-        for form in kind.forms:
+        for schema in kind.schemas:
             assert not re.search(r"\(\?|[*+?}][?+]|\\[A-Zsdwb]|[\^$](?![^\[]*\])", re.sub(
-                r"\[\^", "[", form.pattern)), form.pattern
+                r"\[\^", "[", schema.pattern)), schema.pattern
 
 
 @pytest.mark.parametrize("high", [0, 7, 0x1F, 0x2A, 0xFF, 0x345])
 def test_the_pattern_of_addresses_is_the_readers(high):
     kind = hexadecimal(high)
     for value in (*range(high + 20), 0x99999999):
-        for word in (f"{head}{value:{form}}" for head in ("", "0x", "0X")
-                     for form in ("x", "X", "d", "03x", "08X", "09d")):
-            fits = any(re.fullmatch(form.pattern, word) for form in kind.forms)
+        for word in (f"{head}{value:{shape}}" for head in ("", "0x", "0X")
+                     for shape in ("x", "X", "d", "03x", "08X", "09d")):
+            fits = any(re.fullmatch(schema.pattern, word) for schema in kind.schemas)
             try:
                 kind.parse(word)
             except ValueError:

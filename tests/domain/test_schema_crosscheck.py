@@ -8,9 +8,9 @@ from lxml import etree
 
 from reconciler.domain.rules import Attribute, Element, Type, element
 from reconciler.domain.schema import compiled, grammar
-from reconciler.domain.schema_crosscheck import disagreement, faults, untold
+from reconciler.domain.schema_crosscheck import disagreement, faults, inexpressible_error
 from reconciler.domain.table import DOMAIN
-from reconciler.domain.value_schema import Form
+from reconciler.domain.value_schema import ValueSchema
 from reconciler.domain.xml import Node, Report
 from tests.domain.making import policy, text
 
@@ -47,7 +47,7 @@ def test_what_no_form_can_tell_is_the_readers_alone():
             raise ValueError(words)
         return words
 
-    for kind in (Type("up to 3 bytes", short, forms=(Form(".*"),), exact=False),
+    for kind in (Type("up to 3 bytes", short, schemas=(ValueSchema(".*"),), exact=False),
                  Type("up to 3 bytes", short)):
         row = Element("domain", (Attribute("a", kind),), (Element("name", text=kind),))
         schema = etree.RelaxNG(grammar(row))
@@ -56,7 +56,7 @@ def test_what_no_form_can_tell_is_the_readers_alone():
                               ("<domain><name> abc </name></domain>", False)):
             root = etree.fromstring(inner)
             assert schema.validate(root)
-            assert untold(Node(root, row, Report("a.xml"), "")) is beyond
+            assert inexpressible_error(Node(root, row, Report("a.xml"), "")) is beyond
 
 
 def test_a_namespace_of_a_version_to_come_is_the_readers_alone():

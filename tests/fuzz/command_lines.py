@@ -51,14 +51,14 @@ def _mark(at: etree._Element, row: Element, marks: dict[str, str]) -> None:
     tag = str(at.tag)
     for name, value in list(at.attrib.items()):
         rule = row.by_attribute[name]
-        if rule.verdict is RowVerdict.READ and (tag, name) not in _MEANING:
+        if rule.verdict is RowVerdict.ACCEPT and (tag, name) not in _MEANING:
             at.set(name, _marked(value.strip(_SPACE), rule.type, marks))
     text = (at.text or "").strip(_SPACE)
     if row.text is not None and text and (tag, None) not in _MEANING:
         at.text = _marked(text, row.text, marks)
     for child in at.iterchildren(etree.Element):
         rule_ = row.by_name.get(str(child.tag))
-        if rule_ is not None and rule_.verdict is RowVerdict.READ:
+        if rule_ is not None and rule_.verdict is RowVerdict.ACCEPT:
             _mark(child, rule_, marks)
 
 

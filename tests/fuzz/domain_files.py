@@ -194,9 +194,9 @@ _WORKING = {"disk": disk, "interface": _interface, "controller": _port, "console
             "ignore": lambda random: piece("ignore", path="/a"),
             "rng": _rng, "vsock": _vsock, "hostdev": _hostdev, "video": _video,
             "label": lambda random: piece("label", name=random.choice(("team", "a", "b")))}
-_LIKELY = {RowVerdict.READ: 1.0, RowVerdict.SILENT: 0.5, RowVerdict.WARNED: 0.3,
-           RowVerdict.REFUSED: 0.02,
-           RowVerdict.LATER: 0.02}
+_LIKELY = {RowVerdict.ACCEPT: 1.0, RowVerdict.IGNORE: 0.5, RowVerdict.WARN: 0.3,
+           RowVerdict.REJECT: 0.02,
+           RowVerdict.NOT_YET: 0.02}
 
 
 # Spoilt as trees

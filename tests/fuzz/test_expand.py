@@ -23,10 +23,10 @@ from tests.domain.making import HOST, text
 from tests.fuzz.domain_files import make
 from tests.fuzz.watching import SECRET, Bait, Watch
 
-COUNT = int(os.environ.get("RECONCILER_FUZZ", "4000")) // 4
+COUNT = int(os.environ.get("RECONCILER_FUZZ", "1200")) // 4
 SEED = int(os.environ.get("RECONCILER_FUZZ_SEED", "1"))
 SLOWEST = 1.5  # seconds of processor time for one file, on machines that are slow and shared
-BLOCKS = 4
+BLOCKS = 2
 VARIABLES = (("A", "128"), ("B", "${A}"), ("C", "'/><x y='"), ("D", "a,b=c"), ("E", "-S"),
              ("F", "&a;"), ("G", "\x02"), ("H", "x" * 5000), ("empty", ""))
 PIECES = (b"${A}", b"${B}", b"${C}", b"${D}", b"${E}", b"${F}", b"${G}", b"${H}", b"${empty}",

@@ -11,7 +11,8 @@ from reconciler.domain.rules import ANY, OPTION, PASSED, PATH, TEXT, Type
 POOL = (
     "1", "2", "3", "8", "64", "128", "256", "512", "4096", "0x0", "0x1", "0x02", "0x1f", "7",
     "vda", "vdb", "vdc", "hda", "52:54:00:12:34:56", "52:54:00:ab:cd:ef", "br0", "tap0", "eth1",
-    "disk0", "net7", "web1", "db-2", "500ms", "10s", "2h", "2026-12-24T18:00:00Z", "team", "KiB",
+    "disk0", "net7", "web1", "db-2", "500ms", "10s", "5m",
+    "2h", "7d", "2026-12-24T18:00:00Z", "team", "KiB",
     "MiB", "b", "GB", "0a5b3f60-7a3b-4b9e-9a77-2d5c9f1d2e11", "0a5b3f607a3b4b9e9a772d5c9f1d2e12",
     "0000:03:00.0", "262144", "524288", "127.0.0.1", "127.0.0.1:80", "/dev/urandom", "/a/b",
     "0x8086", "login:", "1-3", "5900", "5901")

@@ -1,4 +1,4 @@
-"""The kernel's counts of what it killed for want of memory, in a tree of files like its own."""
+"""OOM kills by control group, counted in a copy of the kernel's tree of files."""
 
 import os
 from pathlib import Path
@@ -33,7 +33,7 @@ def test_it_counts_kills_and_nothing_else(tree):
 
 
 @pytest.mark.parametrize("contents", [None, b"", b"oom_kill\n", b"oom_kill many\n", b"\xff\n"])
-def test_where_nobody_counts_nothing_is_told(tree, contents):
+def test_without_a_count_no_exit_is_explained(tree, contents):
     root, _ = tree
     file = root / "machine.slice" / "a.scope" / "memory.events"
     file.unlink()
@@ -41,7 +41,7 @@ def test_where_nobody_counts_nothing_is_told(tree, contents):
         file.write_bytes(contents)
     kills = OomKills(root)
     assert kills.count(GROUP) is None
-    assert not kills.claim(GROUP, 0)
+    assert not kills.explains_exit(GROUP, 0)
     assert OomKills(root / "nowhere").count(GROUP) is None
 
 
@@ -49,23 +49,23 @@ def test_only_a_rise_since_then_explains_an_end(tree):
     root, count = tree
     count(2)
     kills = OomKills(root)
-    assert not kills.claim(GROUP, 2)
-    assert not kills.claim(GROUP, None)
-    assert not kills.claim("", 0)
+    assert not kills.explains_exit(GROUP, 2)
+    assert not kills.explains_exit(GROUP, None)
+    assert not kills.explains_exit("", 0)
     count(3)
-    assert kills.claim(GROUP, 2)
+    assert kills.explains_exit(GROUP, 2)
 
 
 def test_a_kill_explains_one_end_of_those_that_share_a_group(tree):
     root, count = tree
     kills = OomKills(root)
     count(2)
-    assert [kills.claim(GROUP, 0) for _ in range(3)] == [True, True, False]
+    assert [kills.explains_exit(GROUP, 0) for _ in range(3)] == [True, True, False]
     count(3)
-    assert kills.claim(GROUP, 0)
+    assert kills.explains_exit(GROUP, 0)
 
 
-def test_the_group_of_a_process_is_the_kernels_word():
+def test_the_group_of_a_process_comes_from_the_kernel():
     lines = Path("/proc/self/cgroup").read_text().splitlines()
     mine, = [line.removeprefix("0::") for line in lines if line.startswith("0::")] or [""]
     assert group_of(os.getpid()) == mine

@@ -7,9 +7,9 @@ from concurrent.futures import ProcessPoolExecutor
 
 import pytest
 
-from reconciler.domain.model import Need
+from reconciler.domain.model import RequiredFile
 from reconciler.errors import HostError
-from reconciler.host.files import check, make_variables, signature, write_whole
+from reconciler.host.files import Sync, check, make_variables, signature, write_whole
 
 
 def said(*needs):
@@ -21,27 +21,28 @@ def said(*needs):
 
 def test_files_that_are_there_are_well(tmp_path):
     (tmp_path / "a").touch()
-    check([Need(str(tmp_path / "a")), Need("/dev/null", "character"),
-           Need(str(tmp_path / "a"), "file-or-block", writable=True)])
+    check([RequiredFile(str(tmp_path / "a")), RequiredFile("/dev/null", "character"),
+           RequiredFile(str(tmp_path / "a"), "file-or-block", writable=True)])
 
 
 def test_every_problem_is_named_at_once(tmp_path):
-    found = said(Need(str(tmp_path / "a")), Need(str(tmp_path / "b")), Need(str(tmp_path), "file"))
+    found = said(RequiredFile(str(tmp_path / "a")), RequiredFile(str(tmp_path / "b")),
+                 RequiredFile(str(tmp_path), "file"))
     assert f"{tmp_path}/a: no such file or directory" in found
     assert f"{tmp_path}/b: no such file" in found
-    assert f"{tmp_path}: accepted: a file" in found
+    assert f"{tmp_path}: not a regular file" in found
 
 
 @pytest.mark.parametrize(("kind", "accepted"), [
-    ("block", "a block (device)"), ("file-or-block", "a file or block (device)"),
-    ("file", "a file (device)")])
+    ("block", "not a block device"), ("file-or-block", "not a regular file or block device"),
+    ("file", "not a regular file")])
 def test_another_kind_is_refused(kind, accepted):
-    assert accepted in said(Need("/dev/null", kind))
+    assert accepted in said(RequiredFile("/dev/null", kind))
 
 
 def test_a_loop_of_links_is_a_problem_and_no_crash(tmp_path):
     (tmp_path / "a").symlink_to("a")
-    assert "symbolic links" in said(Need(str(tmp_path / "a")))
+    assert "symbolic links" in said(RequiredFile(str(tmp_path / "a")))
 
 
 def test_what_may_not_be_read_or_written_is_told():
@@ -52,19 +53,19 @@ def test_what_may_not_be_read_or_written_is_told():
             os.chmod(path, 0o444)
         if os.geteuid() == 0:  # who may all
             nobody.submit(os.setuid, 65534).result()
-        nobody.submit(check, [Need(path)]).result()
+        nobody.submit(check, [RequiredFile(path)]).result()
         with pytest.raises(HostError, match=f"{path}: permission denied"):
-            nobody.submit(check, [Need(path, writable=True)]).result()
+            nobody.submit(check, [RequiredFile(path, writable=True)]).result()
         # A template is only read.
-        nobody.submit(check, [Need(f"{path}.fd", writable=True, template=path)]).result()
+        nobody.submit(check, [RequiredFile(f"{path}.fd", writable=True, template=path)]).result()
 
 
 def test_pain_16_variables_are_made_once_from_their_template(tmp_path):
     (tmp_path / "template").write_bytes(b"fresh")
     path = tmp_path / "nvram" / "a.fd"
-    need = Need(str(path), writable=True, template=str(tmp_path / "template"))
+    need = RequiredFile(str(path), writable=True, template=str(tmp_path / "template"))
     check([need])  # the template stands in for what is not made yet
-    make_variables([need, Need(str(tmp_path / "none"))])
+    make_variables([need, RequiredFile(str(tmp_path / "none"))])
     assert path.read_bytes() == b"fresh"
     assert stat.S_IMODE(path.parent.stat().st_mode) == 0o700
     path.write_bytes(b"the guest's")
@@ -75,15 +76,15 @@ def test_pain_16_variables_are_made_once_from_their_template(tmp_path):
 
 
 def test_variables_whose_template_is_missing_are_told(tmp_path):
-    need = Need(str(tmp_path / "a"), template=str(tmp_path / "template"))
+    need = RequiredFile(str(tmp_path / "a"), template=str(tmp_path / "template"))
     assert "template: no such file" in said(need)
-    with pytest.raises(HostError, match="cannot be made from"):
+    with pytest.raises(HostError, match="cannot be created from"):
         make_variables([need])
 
 
 def test_a_signature_changes_when_a_file_comes_changes_or_goes(tmp_path):
     path = tmp_path / "a"
-    need = Need(str(path), template=str(tmp_path / "t"))
+    need = RequiredFile(str(path), template=str(tmp_path / "t"))
     seen = [signature([need])]
 
     def changed():
@@ -117,6 +118,43 @@ def test_a_file_is_replaced_whole_and_private(tmp_path):
     assert path.read_bytes() == b"new"
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
     assert os.listdir(tmp_path) == ["a"]
+
+
+@pytest.fixture
+def calls(monkeypatch):
+    """The calls that put a file on disk, in order; each names its file."""
+    found = []
+    fsync, replace = os.fsync, os.replace
+
+    def recorded_fsync(handle):
+        found.append(("fsync", os.readlink(f"/proc/self/fd/{handle}")))
+        fsync(handle)
+
+    def recorded_replace(source, target):
+        assert source.read_bytes() == b"new"  # it was flushed before
+        found.append(("replace", str(target)))
+        replace(source, target)
+
+    monkeypatch.setattr(os, "fsync", recorded_fsync)
+    monkeypatch.setattr(os, "replace", recorded_replace)
+    return found
+
+
+def test_a_file_is_on_disk_before_it_replaces_the_old_one_and_its_name_after(tmp_path, calls):
+    write_whole(tmp_path / "a", b"new")
+    assert calls == [("fsync", str(tmp_path / ".a.new")), ("replace", str(tmp_path / "a")),
+                     ("fsync", str(tmp_path))]
+
+
+def test_a_crash_leaves_the_old_content_or_the_new_at_the_price_of_one_sync(tmp_path, calls):
+    write_whole(tmp_path / "a", b"new", Sync.CONTENT)
+    assert calls == [("fsync", str(tmp_path / ".a.new")), ("replace", str(tmp_path / "a"))]
+
+
+def test_a_file_that_need_not_survive_a_crash_is_not_synced(tmp_path, calls):
+    write_whole(tmp_path / "a", b"new", Sync.NONE)
+    assert calls == [("replace", str(tmp_path / "a"))]
+    assert (tmp_path / "a").read_bytes() == b"new"
 
 
 def test_a_file_that_cannot_be_written_leaves_the_old_one(tmp_path):

@@ -59,5 +59,5 @@ def test_too_few_pages_are_told_before_the_start(tmp_path, free, there, enough):
     if enough:
         hugepages.check_room(2 * MIB, 128 * MIB, free=free, pages=tmp_path)
         return
-    with pytest.raises(HostError, match=f"64 huge pages of 2 MiB are needed, {there} are"):
+    with pytest.raises(HostError, match=f"64 huge pages of 2 MiB are required, {there} "):
         hugepages.check_room(2 * MIB, 128 * MIB, free=free, pages=tmp_path)

@@ -1,4 +1,4 @@
-"""What systemd hears of us."""
+"""Watchdog notifications to systemd."""
 
 import os
 import socket
@@ -7,7 +7,7 @@ import pytest
 
 from reconciler.host.systemd import Watchdog
 
-NOBODY = Watchdog()
+OFF = Watchdog()
 
 
 @pytest.mark.parametrize("environment", [
@@ -16,8 +16,8 @@ NOBODY = Watchdog()
     {"NOTIFY_SOCKET": "/run/x", "WATCHDOG_USEC": "soon"},
     {"NOTIFY_SOCKET": "vsock:2:1", "WATCHDOG_USEC": "1000000"},
     {"NOTIFY_SOCKET": "/run/x", "WATCHDOG_USEC": "1000000", "WATCHDOG_PID": "1"}], ids=str)
-def test_whom_nobody_asks_says_nothing(environment):
-    assert Watchdog.of(environment) == NOBODY
+def test_without_a_request_nothing_is_sent(environment):
+    assert Watchdog.of(environment) == OFF
     Watchdog.of(environment).feed()
 
 
@@ -29,7 +29,7 @@ def test_pain_13_it_is_fed_twice_as_often_as_it_asks(tmp_path, abstract):
         systemd.settimeout(5)
         watchdog = Watchdog.of({"NOTIFY_SOCKET": address, "WATCHDOG_USEC": "60000000",
                                 "WATCHDOG_PID": str(os.getpid())})
-        assert watchdog.every == 30.0
+        assert watchdog.interval == 30.0
         watchdog.feed()
         assert systemd.recv(100) == b"WATCHDOG=1"
-    watchdog.feed()  # nobody is there any more: no harm
+    watchdog.feed()  # without a receiver, errors are ignored

@@ -63,7 +63,7 @@ def test_a_tap_is_made_attached_and_put_up():
         assert not taps.exists("tap-a")
         assert taps.make("tap-a", "br0", queues=1)
         assert taps.exists("tap-a")
-        assert taps.master("tap-a") == "br0"
+        assert taps.bridge_of("tap-a") == "br0"
         assert ",UP" in flags("tap-a")
         assert "multi_queue" not in ip("-d", "link", "show", "tap-a")
         # It lives on without us: it is persistent.
@@ -75,7 +75,7 @@ def test_a_tap_is_made_attached_and_put_up():
 def test_a_tap_of_several_queues_and_without_a_bridge():
     def test():
         assert taps.make("tap-a", None, queues=4)
-        assert taps.master("tap-a") is None
+        assert taps.bridge_of("tap-a") is None
         assert "multi_queue" in ip("-d", "link", "show", "tap-a")
         taps.remove("tap-a")
         assert not taps.exists("tap-a")
@@ -89,7 +89,7 @@ def test_a_tap_that_was_there_is_attached_and_not_ours():
         ip("link", "add", "br1", "type", "bridge")
         ip("link", "set", "tap-b", "master", "br1")
         assert not taps.make("tap-b", "br1", queues=1)
-        assert taps.master("tap-b") == "br1"
+        assert taps.bridge_of("tap-b") == "br1"
         assert ",UP" in flags("tap-b")
 
     apart(test)
@@ -118,11 +118,11 @@ def test_what_is_no_tap_is_never_removed_rule_5():
 
 def test_a_missing_bridge_is_named_and_no_tap_is_left():
     def test():
-        with pytest.raises(HostError, match="bridge br9 of tap tap-a") as caught:
+        with pytest.raises(HostError, match="tap tap-a: bridge br9 does not exist") as caught:
             taps.make("tap-a", "br9", queues=1)
         assert "ip link add br9" in caught.value.hint
         ip("link", "add", "veth0", "type", "veth", "peer", "veth1")
-        with pytest.raises(HostError, match="no such bridge"):
+        with pytest.raises(HostError, match="does not exist on this host"):
             taps.make("tap-a", "veth0", queues=1)
         assert not taps.exists("tap-a")
 
@@ -157,7 +157,7 @@ def test_rule_5_a_tap_of_ours_is_known_by_its_owner():
         taps.make("tap-a", None, owner="/run/r web1")
         taps.make("tap-b", None, owner="/run/other web1")
         ip("tuntap", "add", "tap-c", "mode", "tap")
-        assert taps.ours("/run/r ") == {"tap-a": "web1"}
+        assert taps.owned_by("/run/r ") == {"tap-a": "web1"}
 
     apart(test)
 
@@ -168,7 +168,7 @@ def test_a_tap_s_mtu_and_another_bridge():
         taps.make("tap-a", "br0", mtu=9000)
         assert "mtu 9000" in flags("tap-a")
         taps.make("tap-a", "br1", mtu=1400)
-        assert taps.master("tap-a") == "br1"
+        assert taps.bridge_of("tap-a") == "br1"
         assert "mtu 1400" in flags("tap-a")
 
     apart(test)
@@ -176,7 +176,7 @@ def test_a_tap_s_mtu_and_another_bridge():
 
 def test_the_vlans_of_a_tap_s_port():
     def test():
-        with pytest.raises(HostError, match="does not filter VLANs"):
+        with pytest.raises(HostError, match="VLAN filtering is off on bridge"):
             taps.make("tap-a", "br0", vlans=[Vlan(42, untagged=True)])
         assert not taps.exists("tap-a")
         if not os.path.exists("/sys/class/net/br0/bridge/vlan_filtering"):

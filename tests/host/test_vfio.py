@@ -37,14 +37,15 @@ def system(tmp_path):
 
 
 def test_what_the_kernel_says(system):
-    assert vfio.look(CARD, system) == HostDevice(CARD, "e1000", ((CARD, "e1000"), (OTHER, "e1000")))
-    with pytest.raises(HostError, match="no such device"):
-        vfio.look("0000:09:00.0", system)
+    assert vfio.inspect(CARD, system) == HostDevice(
+        CARD, "e1000", ((CARD, "e1000"), (OTHER, "e1000")))
+    with pytest.raises(HostError, match="does not exist on this host"):
+        vfio.inspect("0000:09:00.0", system)
 
 
 def test_rule_5_a_group_that_somebody_else_uses_is_not_taken(system):
     with pytest.raises(HostError, match="shares its IOMMU group with 0000:03:00.1"):
-        vfio.take([hostdev()], system)
+        vfio.bind([hostdev()], system)
     assert (system / "devices" / CARD / "driver_override").read_text() == ""
     assert (system / "drivers_probe").read_text() == ""
     vfio.check([hostdev(), hostdev(OTHER)], system)
@@ -63,19 +64,19 @@ def test_what_is_not_managed_must_be_bound_already(system):
 
 def test_what_is_written_to_take_and_to_give_back():
     device = HostDevice(CARD, "e1000", ())
-    assert vfio.taking(device) == (
+    assert vfio.bind_writes(device) == (
         (f"devices/{CARD}/driver_override", "vfio-pci"),
         (f"devices/{CARD}/driver/unbind", CARD), ("drivers_probe", CARD))
-    assert vfio.taking(HostDevice(CARD, None, ())) == (
+    assert vfio.bind_writes(HostDevice(CARD, None, ())) == (
         (f"devices/{CARD}/driver_override", "vfio-pci"), ("drivers_probe", CARD))
-    assert vfio.taking(HostDevice(CARD, "vfio-pci", ())) == ()
-    assert [file for file, _ in vfio.giving(CARD)] == [
+    assert vfio.bind_writes(HostDevice(CARD, "vfio-pci", ())) == ()
+    assert [file for file, _ in vfio.unbind_writes(CARD)] == [
         f"devices/{CARD}/driver_override", "drivers/vfio-pci/unbind", "drivers_probe"]
 
 
 def test_a_driver_that_does_not_take_it_gives_all_back(system):
-    with pytest.raises(HostError, match="did not take it"):
-        vfio.take([hostdev(), hostdev(OTHER)], system)
+    with pytest.raises(HostError, match="did not bind to it"):
+        vfio.bind([hostdev(), hostdev(OTHER)], system)
     assert (system / "devices" / CARD / "driver_override").read_text() == "\n"
     assert (system / "drivers" / "e1000" / "unbind").read_text() == CARD
     assert (system / "drivers" / "vfio-pci" / "unbind").read_text() == CARD
@@ -86,4 +87,4 @@ def test_what_is_bound_already_is_not_ours_to_give_back(system):
         link = system / "devices" / address / "driver"
         link.unlink()
         link.symlink_to(system / "drivers" / "vfio-pci")
-    assert vfio.take([hostdev(), hostdev(OTHER)], system) == ()
+    assert vfio.bind([hostdev(), hostdev(OTHER)], system) == ()

@@ -24,13 +24,14 @@ from reconciler.domain.difference import differences
 from reconciler.domain.model import Impact, InvalidDomain
 from reconciler.domain.reader import read_domain
 from reconciler.engine.composition import reading_host
-from reconciler.engine.control.work_queue import Priority
+from reconciler.engine.decide.events import HoldSet, RestartAsked
+from reconciler.engine.decide.inputs import Hold
 from reconciler.report.events import Journal
 from reconciler.settings import load
 from reconciler.stratovirt.binary import Binary
 from reconciler.stratovirt.observation import ExitEvidence
 from tests.clock import SimulatedLoop
-from tests.property.world import MOST_MEMORY, ModelDaemon, World, model_clock
+from tests.property.world import MOST_MEMORY, ModelDaemon, World
 from tests.values import xml
 
 ALL = "abc"
@@ -41,7 +42,7 @@ MEMORY = st.sampled_from([128, 256])
 INNER = st.sampled_from(["", "<r:update policy='manual'/>", "<r:prune policy='keep'/>",
                          "<r:restart policy='never'/>", "<r:update rollback='none'/>",
                          "<r:depends-on domain='a'/>", "<r:start wave='1'/>"])
-FAULTS = st.sampled_from(["start", "never-up", "stop", "hang", "plug"])
+FAULTS = st.sampled_from(["start", "never-up", "stop", "hang", "plug", "host"])
 CARD = ("<interface type='ethernet'><mac address='52:54:00:00:00:0{name}'/><target dev='t-{name}'/>"
         "<link state='{link}'/></interface>")
 SECOND = ("<disk type='file'><source file='{name}2.img'/><target dev='vdb' bus='virtio'/></disk>")
@@ -99,16 +100,12 @@ class Engine(RuleBasedStateMachine):
         async def begin():
             ModelDaemon.world = self.world
             self.world.listeners.clear()
-            journal = Journal(self.path / "state-events.jsonl", self.heard)
+            self.journal = Journal(self.path / "state-events.jsonl", self.heard)
             self.engine = ModelDaemon(
-                self.settings, Binary(("sim",), simulated=True), journal,
+                self.settings, Binary(("sim",), simulated=True), self.journal,
                 reading_host(self.settings), read_domain)
-            self.engine.context.now = model_clock
-            self.engine._remember_all()
-            for uuid in tuple(self.engine.keepers):
-                self.engine.queue.wake(uuid, Priority.RESYNC)
-            self.engine.sync.loop = asyncio.get_running_loop()
-            self.looking = asyncio.create_task(self.engine.sync.forever())
+            await self.engine.begin()
+            self.looking = asyncio.create_task(self.engine.source.run())
             await asyncio.sleep(0.001)
 
         self.runner.run(begin())
@@ -122,7 +119,7 @@ class Engine(RuleBasedStateMachine):
         self.runner.run(asyncio.sleep(seconds))
 
     def wake(self) -> None:
-        self.engine.sync.wake()
+        self.engine.source.wake()
         self.let(0.001)
 
     def write(self, file: str, data: bytes) -> None:
@@ -224,10 +221,28 @@ class Engine(RuleBasedStateMachine):
     @rule(name=NAMES)
     def somebody_asks_for_a_restart(self, name):
         async def ask():
-            for keeper in self.engine.keepers.values():
-                if keeper.name == name and keeper.domain is not None:
-                    self.restart_asked.add(name)
-                    keeper.ask_restart()
+            controller = self.engine.domains.named(name)
+            if controller is not None and controller.state.domain is not None:
+                self.restart_asked.add(name)
+                controller.apply(RestartAsked(self.engine.environment.now()))
+        self.runner.run(ask())
+
+    @rule(name=NAMES, pause=PAUSES)
+    def a_domain_is_held(self, name, pause):
+        self.hold(name, Hold("", "me"))
+        self.let(pause)
+
+    @rule(name=NAMES)
+    def a_domain_is_released(self, name):
+        self.hold(name, None)
+
+    def hold(self, name, hold):
+        """From the moment of the answer on, nothing is started or stopped."""
+        async def ask():
+            controller = self.engine.domains.named(name)
+            if controller is not None:
+                controller.apply(HoldSet(self.engine.environment.now(), hold))
+                (self.world.held.add if hold else self.world.held.discard)(name)
         self.runner.run(ask())
 
     @rule()
@@ -239,13 +254,8 @@ class Engine(RuleBasedStateMachine):
         async def die():
             self.looking.cancel()
             engine, self.engine = self.engine, None
-            await engine.queue.close(0.0)
-            if engine.publisher._timer is not None:
-                engine.publisher._timer.cancel()
-            engine.notifier._inotify.close()
-            for lock in engine._locks:
-                os.close(lock)
-            engine.journal.close()
+            await engine.end(patience=0.0)
+            self.journal.close()
             self.world.listeners.clear()
             await asyncio.gather(self.looking, return_exceptions=True)
 
@@ -272,8 +282,7 @@ class Engine(RuleBasedStateMachine):
             assert (wanted.policy.state == "stopped" or recreate or name in self.restart_asked), (
                 f"{name} stopped although its file wants it as it is")
             return
-        keeper = next(k for k in self.engine.keepers.values() if k.name == name)
-        in_force = keeper.domain
+        in_force = self.engine.domains.named(name).state.domain
         if name in self.unclear():
             # An unreadable file: the last good definition decides.
             assert in_force is not None
@@ -292,10 +301,10 @@ class Engine(RuleBasedStateMachine):
         assert not self.faults_of_ours, self.faults_of_ours
 
     @invariant()
-    def what_the_keepers_know_is_not_less_than_what_runs(self):
+    def every_process_is_of_a_known_domain(self):
         if self.engine is None:
             return
-        names = {k.name for k in self.engine.keepers.values()}
+        names = {controller.name for controller in self.engine.domains}
         assert set(self.world.processes) <= names
 
     def teardown(self):
@@ -306,9 +315,9 @@ class Engine(RuleBasedStateMachine):
             self.runner.close()
             shutil.rmtree(self.path)
 
-    def waits(self, keeper, wanted):
+    def waits(self, state, wanted):
         """Whether it waits for others, and with good reason."""
-        reason, processes = keeper.plan.ready.reason, self.world.processes
+        reason, processes = state.plan.ready.reason, self.world.processes
         if reason == "WaitingForMemory":
             others = sum(p.domain.memory for n, p in processes.items() if n != wanted.name)
             return others + wanted.memory > MOST_MEMORY
@@ -321,26 +330,28 @@ class Engine(RuleBasedStateMachine):
         if self.engine is None:
             self.boot()
         self.world.faults.clear()
+        for name in ALL:
+            self.hold(name, None)
         self.wake()
         self.let(7200.0)
         for name, wanted in {d.name: d for d in self.valid().values()}.items():
-            keeper = next(k for k in self.engine.keepers.values() if k.name == name)
+            state = self.engine.domains.named(name).state
             found = self.world.processes.get(name)
             if wanted.policy.state == "stopped":
                 assert found is None, f"{name} runs"
             elif found is None:
-                assert keeper.ledger.down or self.waits(keeper, wanted), (
-                    f"{name} does not run: {keeper.plan}")
-            elif self.waits(keeper, wanted):
+                assert state.attempts.down_reason or self.waits(state, wanted), (
+                    f"{name} does not run: {state.plan}")
+            elif self.waits(state, wanted):
                 continue
             else:
-                assert found.running is (wanted.policy.state == "running"), keeper.plan
+                assert found.running is (wanted.policy.state == "running"), state.plan
                 if wanted.policy.update == "manual" or (
-                        keeper.ledger.refused == keeper.memory.generation):
+                        state.newest_rolled_back):
                     continue
                 waits = wanted.policy.state == "paused" and all(
-                    p.waits_for_guest for p in keeper.plan.pending)
-                assert waits or not differs(found, wanted), keeper.plan
+                    p.waits_for_guest for p in state.plan.pending)
+                assert waits or not differs(found, wanted), state.plan
                 here = [d for d in found.domain.devices if d.HOTPLUG]
                 assert {d.alias for d in here} == found.plugged
                 assert {d.alias: d.up for d in here if isinstance(d, Interface)} == found.links

@@ -1,4 +1,4 @@
-"""What holds for every file: meaning does not hang on form, and junk is refused, never obeyed."""
+"""What holds for every file: its form has no meaning, and invalid files are rejected."""
 
 from __future__ import annotations
 
@@ -7,21 +7,23 @@ import time
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 from lxml import etree
 
-from reconciler.domain.model import Domain, InvalidDomain, Place
+from reconciler.domain.model import Domain, InvalidDomain
 from reconciler.domain.numbers import complete
+from reconciler.domain.place import Place
 from reconciler.domain.reader import read_domain
 from tests.domain.making import HOST
+from tests.examples import examples
 
 GOLDEN = Path(__file__).parent.parent / "golden"
 WHOLE = [file.read_bytes() for file in sorted(GOLDEN.glob("*.xml"))]
 VALID = [file.with_suffix(".xml").read_bytes() for file in sorted(GOLDEN.glob("*.expected"))
          if "aarch64" not in file.stem]
 SLOWEST = 0.1  # seconds for one file, on a busy machine
-# Every option that our devices may write; whatever else stands in a list came out of a file.
+# Every option that devices write; any other one in a list would come from a file.
 OPTIONS = {
     "file", "id", "readonly", "direct", "aio", "format", "discard", "detect-zeroes", "drive",
     "bus", "throttling.iops-total", "addr", "iothread", "serial", "bootindex", "num-queues",
@@ -34,14 +36,13 @@ BARE = {"tap", "pty", "socket", "server", "nowait", "virtio-blk-pci", "virtio-ne
         "pcie-root-port", "rng-random", "virtio-rng-pci", "vhost-vsock-pci", "vfio-pci",
         "virtio-gpu-pci", "virtio-scsi-pci", "scsi-hd", "scsi-cd", "127.0.0.1:0"}
 FLAGS = ("-drive", "-device", "-netdev", "-chardev", "-serial", "-object", "-vnc")
-quick = settings(max_examples=150, deadline=None,
-                 suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
+quick = examples(60)
 
 
 def read_in_time(data: bytes) -> Domain | None:
-    """The Domain, or None if the file is refused; anything else raised is a fault of ours."""
+    """The Domain, or None if the file is rejected; any other exception is a bug."""
     found, took = None, []
-    while len(took) < 3 and (not took or min(took) >= SLOWEST):  # others' load is not ours
+    while len(took) < 3 and (not took or min(took) >= SLOWEST):  # the load of other processes
         began = time.process_time()
         with contextlib.suppress(InvalidDomain):
             found = read_domain(data, "a.xml", HOST)
@@ -51,11 +52,12 @@ def read_in_time(data: bytes) -> Domain | None:
 
 
 def check_arguments(domain: Domain) -> None:
-    """No word of a file became an option."""
+    """No value of a file has become an option."""
     for device in complete(domain, {}).devices:
         place = device.place or Place(9 if device.PLUGGED else 0, 0 if device.PLUGGED else 9)
         words = device.arguments(place)
         assert words
+        assert not any(ord(letter) < 32 for letter in "".join(words))
         for flag, value in zip(words[::2], words[1::2], strict=True):
             assert flag in FLAGS
             names = []
@@ -138,29 +140,33 @@ def test_broken_files_are_refused_and_nothing_else_is_raised(data, draw):
         check_arguments(found)
 
 
-SPLITTING = ["-S", "a,b", "a=b", "/a,readonly=on", "a,b=c", "a\nb", "", "a b"]
+SPLITTING = ["-S", "a,b", "a=b", "a\nb", ""]
 HOSTILE = st.one_of(
-    st.sampled_from([*SPLITTING, "--", ",", "=", "../..", "0", "-1", "99999999999999999999", "0x",
-                     "1e9", "yes", "on", "none", "virtio", "pci", "'", '"', "%s", "$(id)", "`id`",
-                     "\u202e", "é", "٣"]),
+    st.sampled_from([*SPLITTING, "/a,readonly=on", "a,b=c", "a b", "--", ",", "=", "../..", "0",
+                     "-1", "99999999999999999999", "0x", "1e9", "yes", "on", "none", "virtio",
+                     "pci", "'", '"', "%s", "$(id)", "`id`", "\u202e", "é", "٣"]),
     st.text(st.characters(exclude_categories=("Cs", "Cc")), max_size=12))
 
 
 @pytest.mark.parametrize("value", SPLITTING)
 def test_rule_11_each_value_of_a_file_is_checked_for_what_stratovirt_splits_at(value):
     data = (GOLDEN / "everything.xml").read_bytes()
-    count = len(list(etree.fromstring(data).iter(etree.Element)))
-    for index in range(count):
-        for name in (None, *list(etree.fromstring(data).iter(etree.Element))[index].attrib):
-            root = etree.fromstring(data)
-            element = list(root.iter(etree.Element))[index]
-            if name is not None:
-                element.set(name, value)
-            elif not len(element):
-                element.text = value
+    root = etree.fromstring(data)
+    for element in root.iter(etree.Element):
+        for name in (*([] if len(element) else [None]), *element.attrib):
+            before = element.text if name is None else element.get(name)
+            put(element, name, value)
             found = read_in_time(etree.tostring(root))
+            put(element, name, before)
             if found is not None:
                 check_arguments(found)
+
+
+def put(element, name, value):
+    if name is None:
+        element.text = value
+    else:
+        element.set(name, value)
 
 
 @quick
@@ -202,7 +208,7 @@ def test_a_file_with_parts_left_out_or_doubled_is_read_or_refused(data, draw):
 
 def test_a_typical_file_is_read_in_well_under_a_millisecond():
     data = (GOLDEN / "minimal.xml").read_bytes()
-    best = min(timed(data) for _ in range(200))
+    best = min(timed(data) for _ in range(50))
     assert best < 0.001
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-from hypothesis import HealthCheck, assume, given, settings
+from hypothesis import assume, given
 from hypothesis import strategies as st
 from lxml import etree
 
@@ -24,14 +24,14 @@ from reconciler.stratovirt.addresses import lay_out
 from reconciler.stratovirt.command_line import Start, arguments
 from reconciler.stratovirt.recognise import recognise
 from tests.domain.making import ARM, HOST
+from tests.examples import examples
 
 GOLDEN = Path(__file__).parent.parent / "golden"
 FILES = [*(file.with_suffix(".xml") for file in sorted(GOLDEN.glob("*.expected"))),
          *sorted((GOLDEN / "command_lines").glob("*.xml"))]
 HOME = Path("/run/r/vms/a")
 PAGES = 2 << 20
-quick = settings(max_examples=150, deadline=None,
-                 suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much])
+quick = examples(60)
 # For each attribute or element of which a file has one, others that a reader may take.
 OTHERS = {
     "cache": ["none", "directsync", "writeback", "writethrough", "unsafe", "default"],

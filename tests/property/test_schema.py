@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from hypothesis import HealthCheck, event, example, given, settings
+from hypothesis import event, example, given
 from hypothesis import strategies as st
 from lxml import etree
 
@@ -17,12 +17,14 @@ from reconciler.domain.table import DOMAIN
 from reconciler.domain.xml import parse
 from tests.domain.making import URN
 from tests.domain.test_schema import types
+from tests.examples import examples
+from tests.fuzz.values import HUGE, POOL, SPLITTING, accepts
+from tests.fuzz.values import right as right_values
 
 GOLDEN = Path(__file__).parent.parent / "golden"
 VALID = [file.with_suffix(".xml").read_bytes() for file in sorted(GOLDEN.glob("*.expected"))]
 SCHEMA = compiled()
-quick = settings(max_examples=400, deadline=None,
-                 suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
+quick = examples(150)
 # What XML lets into a text: the rest never gets as far as a table.
 LETTERS = st.characters(min_codepoint=32, exclude_categories=("Cs",),
                         exclude_characters="\ufffe\uffff") | st.sampled_from(
@@ -40,10 +42,10 @@ def values(kind: Type | None) -> st.SearchStrategy[str]:
     """Texts near to what a type accepts: right ones, some too long, wrong ones, with space."""
     known = [] if kind is None else [
         *([st.sampled_from(kind.words)] if kind.words else []),
-        *(st.from_regex(form.pattern, fullmatch=True) for form in kind.forms)]
+        *(st.from_regex(schema.pattern, fullmatch=True) for schema in kind.schemas)]
     numbers = [] if kind is None else [
-        st.sampled_from([form.low - 1, form.low, form.high, form.high + 1]).map(str)
-        for form in kind.forms if form.low is not None]
+        st.sampled_from([schema.low - 1, schema.low, schema.high, schema.high + 1]).map(str)
+        for schema in kind.schemas if schema.low is not None]
     near = [st.tuples(st.one_of(*known), st.integers(0, 70), st.integers(-2, 3)).map(
         lambda found: twisted(*found))] if known else []
     space = st.sampled_from(["", "", "", " ", "\n\t ", "\r", "\u00a0"])
@@ -68,7 +70,7 @@ def writable(text: str) -> bool:
 def made(draw: st.DrawFn, rule: Element, depth: int = 4) -> etree._Element:
     """An element of a row, mostly right: some of its attributes, its text or its children."""
     element = etree.Element(rule.name)
-    if rule.verdict is not RowVerdict.READ:
+    if rule.verdict is not RowVerdict.ACCEPT:
         return element
     for name in draw(st.lists(st.sampled_from(sorted(rule.by_attribute)), max_size=3, unique=True)
                      if rule.by_attribute else st.just([])):
@@ -77,8 +79,8 @@ def made(draw: st.DrawFn, rule: Element, depth: int = 4) -> etree._Element:
         element.text = draw(right(rule.text))
     elif rule.children and depth:
         allowed = [row for row in sorted(rule.by_name)
-                   if rule.by_name[row].verdict in (RowVerdict.READ, RowVerdict.SILENT,
-                                                    RowVerdict.WARNED)]
+                   if rule.by_name[row].verdict in (RowVerdict.ACCEPT, RowVerdict.IGNORE,
+                                                    RowVerdict.WARN)]
         for name in draw(st.lists(st.sampled_from(allowed), max_size=4)):
             if rule.by_name[name].many or element.find(name) is None:
                 element.append(draw(made(rule.by_name[name], depth - 1)))
@@ -90,10 +92,11 @@ def made(draw: st.DrawFn, rule: Element, depth: int = 4) -> etree._Element:
 def right(kind: Type) -> st.SearchStrategy[str]:
     """Texts that a type accepts."""
     fits = [*([st.sampled_from(kind.words)] if kind.words else []),
-            *(st.from_regex(form.pattern, fullmatch=True) for form in kind.forms
-              if form.low is None and form.datatype == "string" and form is not value_schema.FREE),
-            *(st.integers(form.low, form.high).map(str) for form in kind.forms
-              if form.low is not None)]
+            *(st.from_regex(schema.pattern, fullmatch=True) for schema in kind.schemas
+              if schema.low is None and schema.datatype == "string"
+              and schema is not value_schema.FREE),
+            *(st.integers(schema.low, schema.high).map(str) for schema in kind.schemas
+              if schema.low is not None)]
     return st.one_of(*fits or [st.just("1")]).filter(writable)
 
 
@@ -190,6 +193,16 @@ def test_each_type_and_its_forms_agree(data):
     event(f"{'right' if read else 'wrong'}: {kind.name[:30]}")
     rule = Element("domain", text=kind)
     assert alone(kind, rule).validate(written(words)) is read, (kind.name, words)
+
+
+def test_each_type_and_its_schemas_agree_on_known_values():
+    for kind in types():
+        if kind.exact:
+            schema = alone(kind, Element("domain", text=kind))
+            for text in {*POOL, *SPLITTING, *HUGE, *kind.words, *right_values(kind)}:
+                if writable(text):
+                    assert schema.validate(written(text)) is accepts(kind, text.strip(" \t\r\n")), (
+                        kind.name, text)
 
 
 def written(words: str) -> etree._Element:

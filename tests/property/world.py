@@ -18,6 +18,7 @@ from reconciler.engine.daemon import Daemon
 from reconciler.engine.decide.inputs import Now
 from reconciler.errors import (
     GuestUnwilling,
+    HostError,
     HypervisorError,
     QmpRefused,
     QmpTimedOut,
@@ -25,7 +26,7 @@ from reconciler.errors import (
     StopFailed,
 )
 from reconciler.stratovirt.observation import ExitEvidence, Vm, VmState
-from reconciler.stratovirt.prepare import Prepared
+from reconciler.stratovirt.prepare import HostResources
 from reconciler.stratovirt.record import Record
 
 MOST_MEMORY = 600 << 20  # for all VMs together
@@ -50,25 +51,27 @@ class World:
     listeners: dict[str, ModelMachine] = field(default_factory=dict)
     faults: dict[str, set[str]] = field(default_factory=dict)
     acts: list[tuple[str, str]] = field(default_factory=list)
+    held: set[str] = field(default_factory=set)  # domains that are held
     judge: object = None  # called before every stop
     pids: itertools.count = field(default_factory=lambda: itertools.count(100))
 
     def faulty(self, name: str, what: str) -> bool:
         return what in self.faults.get(name, set())
 
-    def end(self, name: str, traces: ExitEvidence) -> None:
-        """A process ends, asked or not."""
+    def end(self, name: str, evidence: ExitEvidence) -> None:
+        """A process ends, requested or not."""
         del self.processes[name]
         machine = self.listeners.get(name)
         if machine is not None:
-            machine.ended(traces)
+            machine.ended(evidence)
 
 
 class ModelMachine:
-    def __init__(self, world: World, home: Path, listener) -> None:
-        self.world, self.home, self.listener = world, home, listener
-        self.record = world.records.get(home.name)
-        self.asked = self.record is not None and self.record.intent == "stop"
+    def __init__(self, world: World, home: Path, uuid: str, listener) -> None:
+        self.world, self.home, self.uuid, self.listener = world, home, uuid, listener
+        kept = world.records.get(home.name)
+        self.record = kept if kept is not None and kept.uuid == uuid else None
+        self.stop_requested = self.record is not None and self.record.pending_action == "stop"
         world.listeners[home.name] = self
 
     @property
@@ -98,24 +101,25 @@ class ModelMachine:
     async def consoles(self) -> dict[str, str]:
         return {}
 
-    def traces(self) -> ExitEvidence:
+    def exit_evidence(self) -> ExitEvidence:
         return ExitEvidence(socket_left=True)
 
-    def note_gone(self) -> None:
+    def mark_ended(self) -> None:
         if self.record is not None:
-            self._keep(replace(self.record, pid=None, started=None, intent="", updated=False,
-                               uncertain=False))
+            self._keep(replace(self.record, pid=None, started=None, pending_action="",
+                               updated=False, uncertain=False))
 
-    def prepare(self, order) -> Prepared:
-        return Prepared()
+    def prepare(self, order) -> HostResources:
+        return HostResources()
 
     def _may(self, domain) -> None:
-        """Never more VMs than memory; what a domain depends on is there before it is started."""
+        """Never more VMs than memory; no start of a held domain, none before its dependencies."""
         processes = self.world.processes
+        assert self.name not in self.world.held, f"{self.name} is started although it is held"
         taken = sum(p.domain.memory for p in processes.values())
         assert taken + domain.memory <= MOST_MEMORY, f"{self.name}: no memory is left for it"
         before = [act for name, act in self.world.acts if name == self.name]
-        if before[-1:] != ["stop"]:  # a recreate waits for nobody
+        if before[-1:] != ["stop"]:  # a recreate waits for no other domain
             for wanted in domain.policy.depends_on:
                 assert wanted.domain in processes, f"{self.name} before {wanted.domain}"
 
@@ -124,34 +128,34 @@ class ModelMachine:
         self._may(order.domain)
         self.world.acts.append((self.name, "start"))
         kept = Record(order.domain.name, order.domain.uuid, order.generation, "boot",
-                      intent="start", places=dict(order.layout.places),
+                      pending_action="start", places=dict(order.layout.places),
                       read_with=order.read_with, file=order.domain.file,
                       ports={port.index: port.place for port in order.layout.ports})
         self.home.mkdir(parents=True, exist_ok=True)
         (self.home / "definition.xml").write_bytes(order.text)
         if self.world.faulty(self.name, "start"):
-            self.note_gone()
+            self.mark_ended()
             raise StartFailed("the model says no")
         pid = next(self.world.pids)
         plugged = {d.alias for d in order.domain.devices if d.HOTPLUG}
         self.world.processes[self.name] = Process(
             pid, of_layout(order.domain, order.layout), not order.paused, plugged,
             {d.alias: True for d in order.domain.devices if isinstance(d, Interface)})
-        self.asked = False
+        self.stop_requested = False
         self._keep(replace(kept, pid=pid, started=pid))
         return pid
 
-    async def up(self) -> None:
+    async def wait_until_up(self) -> None:
         await asyncio.sleep(0.03)
         if self.process is None:
             raise StartFailed("it died while it started")
         if self.world.faulty(self.name, "never-up"):
             await asyncio.sleep(30)
             if self.process is not None:
-                self.asked = True
+                self.stop_requested = True
                 self.world.end(self.name, ExitEvidence(code=0))
             raise StartFailed("it was not up in time")
-        self._keep(replace(self.record, intent=""))
+        self._keep(replace(self.record, pending_action=""))
 
     async def _command(self, running: bool) -> None:
         await asyncio.sleep(0.01)
@@ -171,6 +175,8 @@ class ModelMachine:
 
     async def adjust(self, change, text, *, manage_taps) -> None:
         """Each command does what StratoVirt's does, and nothing that StratoVirt would refuse."""
+        if self.world.faulty(self.name, "host"):
+            raise HostError("the model's host has no such bridge")
         self._keep(replace(self.record, uncertain=True))
         for command in change.commands:
             await asyncio.sleep(0.01)
@@ -185,7 +191,7 @@ class ModelMachine:
                 self.world.acts.append((self.name, command.name))
                 self.process.links[command.arguments["id"]] = command.arguments["up"]
         self.process.domain = change.after
-        self.keep(text)
+        self.save_definition(text)
 
     async def _plug(self, command) -> None:
         name, plugged = command.arguments["id"], self.process.plugged
@@ -206,17 +212,18 @@ class ModelMachine:
             plugged.remove(name)
             self.process.links.pop(name, None)
 
-    def keep(self, text) -> None:
+    def save_definition(self, text) -> None:
         (self.home / "definition.xml").write_bytes(text)
         self._keep(replace(self.record, uncertain=False, updated=True))
 
     async def stop(self, mode, patience, **_) -> None:
         if self.process is None:
             return
+        assert self.name not in self.world.held, f"{self.name} is stopped although it is held"
         self.world.judge(self.name, self.process)
         self.world.acts.append((self.name, "stop"))
-        self.asked = True
-        self._keep(replace(self.record, intent="stop"))
+        self.stop_requested = True
+        self._keep(replace(self.record, pending_action="stop"))
         await asyncio.sleep(0.02)
         if self.world.faulty(self.name, "stop"):
             await asyncio.sleep(15)
@@ -224,10 +231,10 @@ class ModelMachine:
         if self.process is not None:
             self.world.end(self.name, ExitEvidence(code=0))
 
-    def ended(self, traces: ExitEvidence) -> None:
-        asked, self.asked = self.asked, False
-        self.note_gone()
-        self.listener.on_end(traces, asked=asked)
+    def ended(self, evidence: ExitEvidence) -> None:
+        requested, self.stop_requested = self.stop_requested, False
+        self.mark_ended()
+        self.listener.on_end(evidence, requested=requested)
 
     def forget(self) -> None:
         if self.process is None:
@@ -238,8 +245,16 @@ class ModelMachine:
             if self.home.exists():
                 self.home.rmdir()
 
-    def abandon(self, uuid: str) -> None:
-        if self.process is None and self.record is not None and self.record.uuid == uuid:
+    def occupied(self) -> bool:
+        return self.process is not None
+
+    def change_uuid(self, uuid: str) -> None:
+        self.uuid = uuid
+        if self.record is not None:
+            self._keep(replace(self.record, uuid=uuid))
+
+    def abandon(self) -> None:
+        if self.process is None and self.record is not None:
             self.forget()
 
     def close(self) -> None:
@@ -252,10 +267,9 @@ class ModelDaemon(Daemon):
 
     world: World
 
-    def _machine(self, name, listener):
-        return ModelMachine(self.world, self.vms / name, listener)
+    def machine(self, name, uuid, listener):
+        return ModelMachine(self.world, self.vms / name, uuid, listener)
 
-
-def model_clock() -> Now:
-    time = asyncio.get_running_loop().time()
-    return Now(1000.0 + time, 1_800_000_000.0 + time)
+    def now(self) -> Now:
+        time = asyncio.get_running_loop().time()
+        return Now(1000.0 + time, 1_800_000_000.0 + time)

@@ -137,16 +137,16 @@ def test_a_real_status_is_as_the_schema_says(tmp_path):
 
 
 async def test_a_status_of_nothing_is_as_the_schema_says(tmp_path):
-    async with running(Place(tmp_path)) as reconciler:
-        assert problems(reconciler.publisher.value()) == []
+    async with running(Place(tmp_path)) as daemon:
+        assert problems(daemon.publisher.value()) == []
 
 
 async def test_the_schema_refuses_what_is_wrong(tmp_path):
     place = Place(tmp_path)
     place.drop("a")
-    async with running(place) as reconciler:
-        await until(reconciler, settled(reconciler, 1))
-        value = json.loads(json.dumps(reconciler.publisher.value()))
+    async with running(place) as daemon:
+        await until(daemon, settled(daemon, 1))
+        value = json.loads(json.dumps(daemon.publisher.value()))
     assert problems(value) == []
 
     def wrong(change):

@@ -125,9 +125,18 @@ def test_the_environment_wins_over_the_file(config):
     assert not found.network.manage_taps
 
 
+def test_a_name_in_the_environment_keeps_its_case(config):
+    found = config("source: {variables: {Site: a, other: b}}",
+                   RECONCILER_SOURCE__VARIABLES__Site="c",
+                   RECONCILER_source__Variables__DISK_ROOT="/srv",
+                   RECONCILER_WINDOWS__Nights__ALLOW="'22:00-05:00'")
+    assert found.source.variables == (("DISK_ROOT", "/srv"), ("Site", "c"), ("other", "b"))
+    assert [name for name, _ in found.windows] == ["Nights"]
+
+
 @pytest.mark.parametrize(("environment", "said"), [
     ({"RECONCILER_SOURCE__PTH": "a"}, "source.pth"),
-    ({"RECONCILER_SOURCE__PATH__X": "a"}, "RECONCILER_SOURCE__PATH__X: 'path' is no section"),
+    ({"RECONCILER_SOURCE__PATH__X": "a"}, "RECONCILER_SOURCE__PATH__X: 'path' is not a section"),
     ({"RECONCILER_SOURCE__PATH": "[a"}, "RECONCILER_SOURCE__PATH: not YAML"),
 ])
 def test_a_wrong_variable_is_refused(config, environment, said):

@@ -1,7 +1,8 @@
-"""The schema of config.yaml accepts nothing that the reconciler does not."""
+"""The schema of config.yaml accepts what the reconciler accepts, and nothing else."""
 
 from __future__ import annotations
 
+import re
 from dataclasses import fields
 from pathlib import Path
 
@@ -13,14 +14,18 @@ from hypothesis import strategies as st
 
 from reconciler.errors import ConfigError
 from reconciler.settings import Settings, load
+from reconciler.settings.readers import ADDRESS, DURATION, PERCENT, SIZE, Form, up_to
 from reconciler.settings.schema import schema
 
 ROOT = Path(__file__).parents[2]
 SCHEMA = jsonschema.Draft202012Validator(schema())
-VALUES = st.sampled_from([
+FORMS = (DURATION, PERCENT, SIZE, ADDRESS, Form(up_to(254), "0 to 254"))
+VALUES = st.one_of(*(st.from_regex(form.schema["pattern"]) for form in FORMS), st.sampled_from([
+    "127.0.0.1:65535", "127.0.0.1:65536", "127.0.0.1:99999", "[::1]:12345", "host:080", "host:",
+    5.0, 1e300, float("inf"), "0", "00", "007", "64", "65", "TRUE", "Yes", "oN", " 5m ", "٣%",
     None, True, False, 0, 1, 5, 255, 10**6, -1, 1.5, "", "5", "auto", "a", "10s", "10", "10 s",
     "500ms", "0%", "50%", "101%", "050%", "8GiB", "8 GiB", "8 Gi B", "8x", "yes", "on", "directory",
-    "graceful", "json", "debug", "live", [], ["a"], [1], [True], [None], {}, {"mode": "force"}])
+    "graceful", "json", "debug", "live", [], ["a"], [1], [True], [None], {}, {"mode": "force"}]))
 
 
 def keys(kind=Settings, path=()):
@@ -66,10 +71,29 @@ def directory(tmp_path_factory):
 
 @settings(max_examples=600, deadline=None)
 @given(path=st.sampled_from(list(keys())), value=VALUES)
-def test_what_the_schema_accepts_is_read(directory, path, value):
+def test_the_schema_accepts_what_the_reader_does(directory, path, value):
     value = nested(path, value)
-    if SCHEMA.is_valid(value):
-        assert reads(directory, value), value
+    assert SCHEMA.is_valid(value) == reads(directory, value), value
+
+
+@pytest.mark.parametrize("most", [9, 64, 100, 254, 1000, 65535, 100000])
+def test_a_pattern_of_numbers_up_to_one_is_exact(most):
+    pattern = re.compile(up_to(most))
+    assert all(pattern.fullmatch(str(number)) for number in range(most + 1))
+    assert not any(pattern.fullmatch(str(number)) for number in range(most + 1, 2 * most + 200))
+    assert not any(pattern.fullmatch(text) for text in ("", "-1", "a", "1.0", str(most * 10)))
+
+
+@pytest.mark.parametrize("listen", ["127.0.0.1:12345", "[::1]:65535", "localhost:9410", "h:00080"])
+def test_a_port_of_five_digits_is_accepted_by_both(directory, listen):
+    value = {"http": {"listen": listen}}
+    assert (SCHEMA.is_valid(value), reads(directory, value)) == (True, True)
+
+
+@pytest.mark.parametrize("listen", ["127.0.0.1:65536", "127.0.0.1:123456", "localhost", ":80"])
+def test_another_port_is_refused_by_both(directory, listen):
+    value = {"http": {"listen": listen}}
+    assert (SCHEMA.is_valid(value), reads(directory, value)) == (False, False)
 
 
 @pytest.mark.parametrize(("path", "value"), [

@@ -6,34 +6,39 @@ on that.
 
 from __future__ import annotations
 
+import inspect
 import json
 import os
 import signal
 import subprocess
-import sys
 import time
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from reconciler import samples
 from reconciler.cli.client import Unreachable, ask
+from reconciler.report.requests import Request
 from reconciler.settings import load
 from reconciler.stratovirt import process
+from tests import processes
 from tests.values import xml
 
-ROOT = Path(__file__).parents[2]
+ROOT = processes.ROOT
 REAL = os.environ.get("STRATOVIRT_REAL")
 LIMIT = 60.0
+TICK = 0.01  # seconds between two looks at what sends no event
 CONFIG = """
 paths: {{runtime: run, state: state, images: images}}
-prune: {{settle: 200ms}}
+prune: {{{prune}}}
 hypervisor: {{path: {path}, arguments: [{arguments}]}}
-reconcile: {{backoff: {{initial: 200ms, maximum: 2s}}, qmp_timeout: 5s{reconcile}}}
+reconcile: {{backoff: {{initial: 200ms, maximum: 2s}}, qmp_timeout: {qmp_timeout}{reconcile}}}
 {more}
 """
 
 
 class Site:
     def __init__(self, path: Path, *, reconcile: str = "", more: str = "",
+                 prune: str = "settle: 200ms", qmp_timeout: str = "5s",
                  env: dict[str, str] | None = None) -> None:
         self.path = path
         self.env = {**os.environ, **(env or {})}
@@ -42,28 +47,25 @@ class Site:
         self.config = path / "config.yaml"
         self.config.write_text(CONFIG.format(
             path=REAL or "simulator", reconcile=reconcile, more=more,
+            prune=prune, qmp_timeout=qmp_timeout,
             arguments=", ".join(
                 os.environ.get("STRATOVIRT_REAL_ARGS", "").split() if REAL else [])))
         self.settings = load(self.config, {})
-        self.reconciler: subprocess.Popen | None = None
+        self.reconciler: processes.Forked | subprocess.Popen | None = None
 
     # The reconciler
 
     def start(self) -> None:
-        with (self.path / "log").open("ab") as log:
-            self.reconciler = subprocess.Popen(
-                [sys.executable, "-m", "reconciler", "-c", str(self.config), "run"], cwd=ROOT,
-                stderr=log, stdout=log, env=self.env)
+        self.reconciler = processes.start(["-c", str(self.config), "run"], self.env,
+                                          self.path / "log")
 
     def kill(self, number: signal.Signals = signal.SIGKILL) -> int:
         assert self.reconciler is not None
         self.reconciler.send_signal(number)
         return self.reconciler.wait(LIMIT)
 
-    def verb(self, *words: str, **more) -> subprocess.CompletedProcess:
-        return subprocess.run([sys.executable, "-m", "reconciler", "-c", str(self.config), *words],
-                              cwd=ROOT, env=self.env, timeout=LIMIT, capture_output=True,
-                              text=True, check=False, **more)
+    def verb(self, *words: str, input: str = "") -> subprocess.CompletedProcess:  # noqa: A002
+        return processes.run(["-c", str(self.config), *words], self.env, LIMIT, input)
 
     # Files
 
@@ -93,25 +95,71 @@ class Site:
     # Looking
 
     def until(self, true, what: str = "") -> dict:
-        """Wait, woken by each new status, until it is so."""
+        """Wait for a status for which `true` holds, woken by each new one."""
+        __tracebackhide__ = True
         deadline = time.monotonic() + LIMIT
         value: dict = {}
         sequence = "0"
         while time.monotonic() < deadline:
             try:
-                value = ask(self.settings, "GET", "api", "v1", "status", limit=LIMIT,
+                value = ask(self.settings, Request.STATUS, limit=LIMIT,
                             query={"wait": sequence})
             except Unreachable:
-                assert self.reconciler is not None
-                assert self.reconciler.poll() is None, self.log()
-                os.sched_yield()
+                self.lives()
+                time.sleep(TICK)
                 continue
             if true(value):
                 return value
             sequence = str(value["sequence"])
-        raise AssertionError(f"{what} not in time: {json.dumps(value, indent=1)}\n{self.log()}")
+        raise AssertionError(f"{self._missed(true, what)}\nThe last status:\n{_brief(value)}")
+
+    def waits(self, true, what: str = "") -> None:
+        """Wait until `true` holds of something that sends no event: a file, a process."""
+        __tracebackhide__ = True
+        deadline = time.monotonic() + LIMIT
+        while not true():
+            if time.monotonic() > deadline:
+                raise AssertionError(self._missed(true, what))
+            time.sleep(TICK)
+
+    def lives(self) -> None:
+        """Fail, with its log, if the reconciler has ended."""
+        __tracebackhide__ = True
+        assert self.reconciler is not None, "the reconciler was not started"
+        status = self.reconciler.poll()
+        if status is not None:
+            raise AssertionError(f"the reconciler ended with {status}; its log:\n{self.log()}")
+
+    @contextmanager
+    def quickly(self, limit: float = 3.0):
+        """Fail if the block takes longer, not counting the time that it waited for a processor.
+
+        On a busy machine any process may have to wait; what must not be waited for is another VM.
+        """
+        __tracebackhide__ = True
+        begun, queued = time.monotonic(), self._queued()
+        yield
+        took = time.monotonic() - begun
+        took -= self._queued() - queued
+        if took > limit:
+            raise AssertionError(f"it took {took:.1f} s, and may take {limit:g} s\n"
+                                 f"The reconciler's log:\n{self.log()}")
+
+    def _queued(self) -> float:
+        """Seconds that this process, the reconciler and its VMs were ready to run, and did not."""
+        pids = {os.getpid(), self.reconciler.pid}
+        for home in (self.settings.runtime / "vms").glob("*"):
+            pids.update(self.processes(home.name))
+        total = 0
+        for pid in pids:
+            for schedule in Path(f"/proc/{pid}/task").glob("*/schedstat"):
+                with suppress(OSError):
+                    total += int(schedule.read_text().split()[1])
+        return total / 1e9
 
     def domain(self, true, name: str = "a") -> dict:
+        """Wait until the status of this domain is such that `true` holds; that status."""
+        __tracebackhide__ = True
         found: dict = {}
 
         def so(value: dict) -> bool:
@@ -121,15 +169,21 @@ class Site:
                     return True
             return False
 
-        self.until(so, f"domain {name}")
+        self.until(so, f"domain {name}: {_source(true)}")
         return found
+
+    def _missed(self, true, what: str) -> str:
+        return (f"not within {LIMIT:g} s: {what or _source(true)}\n"
+                f"The reconciler's log:\n{self.log()}")
 
     def settled(self, state: str, name: str = "a") -> dict:
         """Observed so, and Ready."""
+        __tracebackhide__ = True
         return self.domain(lambda d: d["observed"]["state"] == state and ready(d)
                            and d["observedGeneration"] == d["generation"], name)
 
     def gone(self, name: str = "a") -> None:
+        __tracebackhide__ = True
         self.until(lambda value: all(d["name"] != name for d in value["domains"]), f"{name} gone")
 
     def events(self, *names: str) -> list[dict]:
@@ -138,7 +192,9 @@ class Site:
         return [event for event in found if not names or event["event"] in names]
 
     def log(self) -> str:
-        return (self.path / "log").read_text()[-6000:]
+        """The tail of what the reconciler printed."""
+        path = self.path / "log"
+        return path.read_text()[-6000:] if path.exists() else "(none)"
 
     def processes(self, name: str = "a") -> list[int]:
         """By the kernel: every process with this VM's socket on its command line."""
@@ -155,6 +211,26 @@ class Site:
         for home in homes.iterdir() if homes.exists() else ():
             for pid in self.processes(home.name):
                 os.kill(pid, signal.SIGKILL)
+
+
+def _source(true) -> str:
+    """The text of what a test waits for, such as its lambda."""
+    try:
+        return " ".join(inspect.getsource(true).split())
+    except OSError:
+        return repr(true)
+
+
+def _brief(status: dict) -> str:
+    """What a failure shows of a status: a line for the source, and one for each domain."""
+    if not status:
+        return "(none)"
+    lines = [{key: status["source"].get(key) for key in (
+        "revision", "settling", "invalid", "conditions")} | {"approvals": status["approvals"]}]
+    lines += [{key: domain.get(key) for key in (
+        "name", "uuid", "generation", "observedGeneration", "desired", "observed", "conditions",
+        "pending", "attempt", "restarts", "lastAction")} for domain in status["domains"]]
+    return "\n".join(map(json.dumps, lines))
 
 
 def ready(domain: dict) -> bool:

@@ -15,7 +15,7 @@ def rest(site, seconds):
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
         time.sleep(0.02)
-        assert site.reconciler.poll() is None, site.log()
+        site.lives()
 
 
 def text(site, name="a", **values):

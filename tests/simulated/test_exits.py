@@ -50,7 +50,7 @@ def test_pain_8_each_kind_is_told_apart_counted_and_shown(site):
     for words in (("status", "a"), ("explain", "a")):
         shown = site.verb(*words).stdout
         assert told in shown
-        assert f"killed at {at}: the process was killed" in shown
+        assert f"killed at {at}: was killed or crashed" in shown
 
 
 def test_pain_8_a_reboot_that_its_file_wants_to_be_an_end_is_one(site):

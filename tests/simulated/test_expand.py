@@ -58,7 +58,7 @@ def test_a_count_is_so_many_vms_and_a_lower_one_takes_the_last(site):
     for verb in ("suspend", "stop", "start", "destroy"):
         done = site.verb(verb, "web-1")
         assert done.returncode == 1
-        assert "web.xml keeps 2 domains, of which 'web-1' is one (count)" in done.stderr
+        assert "web.xml defines 2 domains (count), 'web-1' is one of them" in done.stderr
     site.file("web").unlink()
     site.until(lambda v: not v["domains"])
 

@@ -68,7 +68,7 @@ def test_by_a_text_on_its_console_also_after_our_restart(site):
     inner = probe("<r:console match='web* login:'/>")
     site.drop(inner=inner, devices=PTY)
     found = site.domain(lambda d: health(d) == "Unknown" and d["observed"]["console"]
-                        and "has not come" in condition(d, "Healthy")["message"])
+                        and "has not appeared" in condition(d, "Healthy")["message"])
     with open(found["observed"]["console"], "wb", buffering=0) as console:
         console.write(b"web1 login: ")  # the simulated guest says what it is told
         site.settled("running")
@@ -250,7 +250,7 @@ def test_a_person_on_its_console_ends_no_guest(site):
     found = site.domain(lambda d: health(d) == "Unknown" and d["observed"]["console"])
     with open(found["observed"]["console"], "rb", buffering=0) as person:
         fcntl.flock(person, fcntl.LOCK_EX)
-        site.domain(lambda d: "somebody is on" in condition(d, "Healthy")["message"])
+        site.domain(lambda d: "console is in use" in condition(d, "Healthy")["message"])
         site.drop("b", inner=ill, devices=PTY)
         site.domain(lambda d: d["restarts"]["total"], "b")
         assert len(site.processes()) == 1

@@ -2,11 +2,10 @@
 
 import json
 import sys
-import time
 
 import pytest
 
-from tests.simulated.site import LIMIT, Site, condition, ready, reason
+from tests.simulated.site import Site, condition, ready, reason
 
 
 def test_all_are_held_also_those_to_come_and_across_our_restart(site):
@@ -37,12 +36,12 @@ def test_a_hold_names_one_or_all_and_not_by_accident(site):
     site.settled("running")
     for words in (["hold"], ["hold", "a", "--all"], ["release"]):
         found = site.verb(*words)
-        assert (found.returncode, "which domain?" in found.stderr) == (1, True)
+        assert (found.returncode, "NAME or --all is required" in found.stderr) == (1, True)
     assert site.verb("hold", "--all", "--for", "300ms").returncode == 0
     site.domain(lambda d: condition(d, "Held"))
     site.domain(lambda d: not condition(d, "Held") and ready(d))
     assert site.verb("release", "a").returncode == 0  # nobody says that all are still held
-    assert "not all are held" in site.verb("release", "--all").stderr
+    assert "there is no hold of all domains" in site.verb("release", "--all").stderr
 
 
 @pytest.fixture
@@ -53,7 +52,7 @@ def telling(tmp_path):
     (tmp_path / "config").mkdir()
     found = Site(tmp_path, more="source: {post_sync: {command: "
                                 f"[{sys.executable}, {script}]}}}}")
-    found.told = lambda: [json.loads(line) for line in out.read_text().splitlines()
+    found.reported = lambda: [json.loads(line) for line in out.read_text().splitlines()
                           ] if out.exists() else []
     found.start()
     yield found
@@ -61,10 +60,8 @@ def telling(tmp_path):
 
 
 def until_told(site, result):
-    deadline = time.monotonic() + LIMIT
-    while not any(told["result"] == result for told in site.told()):
-        assert time.monotonic() < deadline, site.log()
-        time.sleep(0.02)
+    site.waits(lambda: any(told["result"] == result for told in site.reported()),
+               f"the command to be called with the result {result}")
 
 
 def test_what_became_of_a_revision_is_told_once(telling):
@@ -87,7 +84,7 @@ def test_what_became_of_a_revision_is_told_once(telling):
     site.until(lambda v: len(v["domains"]) == 3
                and v["source"]["history"][-1]["result"] == "success")
     results = {}
-    for told in site.told():  # at least once: what our end interrupted is told again
+    for told in site.reported():  # at least once: what our end interrupted is told again
         seen = results.setdefault(told["revision"], [])
         seen += [told["result"]] if seen[-1:] != [told["result"]] else []
     assert results[revision["revision"]][-1] == "success"

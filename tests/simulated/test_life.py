@@ -235,6 +235,23 @@ def test_pain_5_what_waits_for_a_restart_is_told_and_comes_with_it(site):
     assert after["observed"]["memoryBytes"] == 256 << 20
 
 
+def test_pain_6_restart_required_lists_every_field_and_ends_when_they_are_reverted(site):
+    manual = "<r:update policy='manual'/>"
+    site.drop(inner=manual)
+    pid = site.settled("running")["observed"]["pid"]
+    site.drop(memory=256, head="<vcpu>2</vcpu>", inner=manual)
+    waiting = site.domain(lambda d: len(d["pending"]) == 2)
+    assert condition(waiting, "RestartRequired")["status"] == "True"
+    assert "memory" in {pending["path"] for pending in waiting["pending"]}
+    site.drop(memory=256, inner=manual)
+    waiting = site.domain(lambda d: [p["path"] for p in d["pending"]] == ["memory"])
+    assert condition(waiting, "RestartRequired")["status"] == "True"
+    site.drop(inner=manual)
+    after = site.domain(lambda d: not d["pending"] and ready(d))
+    assert condition(after, "RestartRequired") is None
+    assert after["observed"]["pid"] == pid
+
+
 def test_rule_6_a_held_removal_stays_held_when_some_files_are_back(site):
     names = "abcde"
     for name in names:

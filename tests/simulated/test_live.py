@@ -11,16 +11,13 @@ from tests.simulator.support import Client
 
 SECOND = ("<disk type='file'><source file='second.img'/>"
           "<target dev='vdb' bus='virtio'/></disk>")
-HALF = b"<currentMemory unit='MiB'>64</currentMemory>"
+HALF = "<currentMemory unit='MiB'>64</currentMemory>"
 
 
 class Live(Site):
-    def write(self, *, devices="", head=b"", state="running", inner="", vcpu=b""):
-        self.disk("a")
+    def write(self, *, devices="", head="", state="running", inner="", vcpu=""):
         self.disk("second")
-        self.drop(devices=devices, state=state, inner=inner)
-        data = self.file().read_bytes().replace(b"</memory>", b"</memory>" + head + vcpu)
-        self.put("a.xml", data)
+        self.drop(devices=devices, state=state, inner=inner, head=head + vcpu)
 
     def done(self, generation):
         """This generation is applied, and nothing of it waits."""
@@ -92,9 +89,9 @@ def test_the_place_of_a_disk_stays_over_a_recreate(live):
 @pytest.mark.skipif(bool(REAL), reason="the main loop of StratoVirt 2.5.0 hangs on it here")
 def test_processors_come_live(live):
     site = live()
-    site.write(vcpu=b"<vcpu current='1'>3</vcpu>")
+    site.write(vcpu="<vcpu current='1'>3</vcpu>")
     pid = site.settled("running")["observed"]["pid"]
-    site.write(vcpu=b"<vcpu>3</vcpu>")
+    site.write(vcpu="<vcpu>3</vcpu>")
     site.until(lambda _: site.times("domain.updated") == 1)
     assert site.done(2)["observed"]["pid"] == pid
     assert site.domain(ready)["observed"]["vcpus"] == 3
@@ -116,13 +113,14 @@ def test_a_guest_without_a_balloon_driver_is_waited_for(live):
     site = live()
     site.write(head=HALF)
     found = site.domain(lambda d: d["pending"] and ready(d))
-    assert found["pending"][0]["path"] == "current_memory"
+    assert found["pending"][0]["path"] == "currentMemory"
     assert found["pending"][0]["blockedBy"].startswith("guest:")
     assert not condition(found, "RestartRequired")
     assert site.verb("plan").returncode == 0
     assert "balloon" in found["pending"][0]["blockedBy"]
 
 
+@pytest.mark.long
 @pytest.mark.skipif(bool(REAL), reason="faults are the simulator's")
 def test_a_guest_that_keeps_a_device_gets_a_new_process(live):
     site = live(guest_ignores_unplug=True)
@@ -135,6 +133,7 @@ def test_a_guest_that_keeps_a_device_gets_a_new_process(live):
     assert not any("second.img" in word for word in command_line(site.processes("a")[0]))
 
 
+@pytest.mark.long
 @pytest.mark.skipif(bool(REAL), reason="faults are the simulator's")
 def test_with_the_policy_live_it_waits_for_somebody(live):
     site = live(guest_ignores_unplug=True)
@@ -183,6 +182,7 @@ def test_rule_2_ending_us_while_a_guest_makes_up_its_mind_costs_no_vm(live):
     assert site.times("domain.started") == 1
 
 
+@pytest.mark.long
 @pytest.mark.skipif(bool(REAL), reason="the real one's guest never lets a device go")
 def test_an_event_that_somebody_else_got_is_not_waited_for_in_vain(live):
     site = live()

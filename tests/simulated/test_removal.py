@@ -10,9 +10,7 @@ from tests.simulated.site import Site, condition, reason
 
 @pytest.fixture
 def site(tmp_path):
-    found = Site(tmp_path, reconcile=", resync: 1s")
-    found.config.write_text(found.config.read_text().replace("settle: 200ms", "settle: 2s").replace(
-        "qmp_timeout: 5s", "qmp_timeout: 1s"))
+    found = Site(tmp_path, reconcile=", resync: 1s", prune="settle: 1s", qmp_timeout="1s")
     found.start()
     yield found
     found.close()
@@ -107,8 +105,7 @@ def test_a_removal_that_waits_for_its_time_is_waited_for_by_nobody(site):
 
 
 def test_without_pruning_nobody_waits_for_a_removal(tmp_path):
-    found = Site(tmp_path, reconcile=", resync: 1s")
-    found.config.write_text(found.config.read_text().replace("settle: 200ms", "enabled: false"))
+    found = Site(tmp_path, reconcile=", resync: 1s", prune="enabled: false")
     found.start()
     try:
         begun(found)

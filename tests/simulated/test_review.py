@@ -12,6 +12,7 @@ import pytest
 
 from reconciler.cli.client import ask
 from reconciler.errors import UsageError
+from reconciler.report.requests import Request
 
 WHO = ("-c", "user.name=a", "-c", "user.email=a@example.org")
 MANUAL = "<r:update policy='manual'/>"
@@ -68,8 +69,8 @@ def test_a_branch_is_planned_and_applied(site):
     # The same plan again: all of it has moved.
     again = site.verb("apply", "--plan", str(plan))
     assert again.returncode == 1
-    for said in ("a.xml: it is another one", "b: it is gone", "d: it is new",
-                 "a: not the same: generation, definition, process"):
+    for said in ("a.xml: changed", "b: gone", "d: new",
+                 "a: changed: generation, definition, process"):
         assert said in again.stderr
 
 
@@ -85,7 +86,7 @@ def test_a_plan_is_refused_once_the_world_has_moved(site):
     site.domain(lambda d: d["observed"]["pid"] not in (None, other), "b")
     refused = site.verb("apply", "--plan", str(plan))
     assert refused.returncode == 1
-    assert "b: not the same: process" in refused.stderr
+    assert "b: changed: process" in refused.stderr
     site.settled("running", "b")
     site.verb("plan", "--ref", "change", "--out", str(plan))
     clone = site.path / "clone"
@@ -94,7 +95,7 @@ def test_a_plan_is_refused_once_the_world_has_moved(site):
     git(clone, "push", "-q", "origin", "HEAD:change")
     refused = site.verb("apply", "--plan", str(plan))
     assert refused.returncode == 1
-    assert "b.xml of the target: it is another one" in refused.stderr
+    assert "b.xml of the target: changed" in refused.stderr
     assert site.settled("running")["observed"]["pid"] == pid
 
 
@@ -109,7 +110,7 @@ def test_a_file_that_came_meanwhile_is_never_removed(site):
     site.drop("z", "stopped")
     refused = site.verb("apply", "--plan", str(plan))
     assert refused.returncode == 1
-    assert "z.xml: it is new" in refused.stderr
+    assert "z.xml: new" in refused.stderr
     assert site.file("z").exists()
 
 
@@ -145,7 +146,6 @@ def test_a_plan_of_the_source_carries_out_what_waits_for_a_person(site):
 def test_a_restart_is_refused_where_the_definition_is_another_one(site):
     site.drop("a")
     pid = site.settled("running")["observed"]["pid"]
-    with pytest.raises(UsageError, match="not as it was planned"):
-        ask(site.settings, "POST", "api", "v1", "domains", "a", "restart",
-            query={"generation": "7"})
+    with pytest.raises(UsageError, match="changed since the plan was made"):
+        ask(site.settings, Request.RESTART, "a", query={"generation": "7"})
     assert site.settled("running")["observed"]["pid"] == pid

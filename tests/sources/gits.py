@@ -95,13 +95,13 @@ class Site:
     @asynccontextmanager
     async def running(self, url: str | list[str], **source: object):
         found = self.make(url, **source)
-        self.wakes, self._woken = 0, asyncio.Event()
+        self._woken = asyncio.Event()
         found.start(self.wake)
         task = asyncio.create_task(found.run())
         try:
-            await self.until(lambda: self.wakes, found)
+            await self.until(lambda: found.describe()["lastAttempt"], found)
             found.ask()
-            await self.until(lambda: delivered(found), found)
+            await self.until(lambda: answered(found), found)
             yield found
         finally:
             task.cancel()
@@ -117,7 +117,7 @@ class Site:
     async def asked(self, source: Git):
         """The listing with the outcome of an `ask`."""
         source.ask()
-        await self.until(lambda: delivered(source), source)
+        await self.until(lambda: answered(source), source)
         return source.look()
 
     async def once(self, url: str | list[str], **source: object) -> Git:
@@ -127,8 +127,8 @@ class Site:
         return found
 
 
-def delivered(source: Git) -> bool:
-    """Look, as the engine does when it is woken: whether this was the outcome of the last `ask`."""
+def answered(source: Git) -> bool:
+    """Whether a look has delivered what was asked for last."""
     with suppress(SourceError):
         source.look()
     return not source.busy

@@ -19,13 +19,6 @@ def clone(site):
 async def test_rule_3_a_restart_without_a_network(site, upstream):
     await site.once(upstream.url)
     upstream.path.rename(upstream.path.with_name("away"))
-    source = site.make(upstream.url)
-    source.start(site.wake)
-    task = asyncio.create_task(source.run())
-    await site.until(lambda: source.look() is not None, source)
-    assert (source.look().files, source.look().trouble) == ({"a.xml": b"A"}, None)
-    task.cancel()
-    await asyncio.gather(task, return_exceptions=True)
     found = (await site.once(upstream.url)).look()
     assert found.files == {"a.xml": b"A"}
     assert found.trouble.reason == "FetchFailed"

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as some
 
 from reconciler.domain.devices import RootPort
-from reconciler.domain.model import Place
+from reconciler.domain.place import Place
 from reconciler.stratovirt.addresses import identity, lay_out
 from tests.domain.making import DISK, MICROVM, at, disk, read
 

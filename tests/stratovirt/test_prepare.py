@@ -1,4 +1,4 @@
-"""What a start makes on the host: all or nothing, and given back."""
+"""Host resources of a start: all or none, and released."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest
 from reconciler.errors import HostError
 from reconciler.host import taps
 from reconciler.stratovirt.addresses import lay_out
-from reconciler.stratovirt.prepare import Order, check, give_back, prepare, tidy
+from reconciler.stratovirt.prepare import StartRequest, check, prepare, release, remove_stale_taps
 from tests.domain.making import DISK, HOST, read
 from tests.host.test_taps import apart
 
@@ -20,7 +20,7 @@ CARD = ("<interface type='bridge'><mac address='52:54:00:00:00:0{n}'/><source br
 
 def order(devices, *, simulated=False, manage_taps=True):
     domain = read(devices=DISK + devices)
-    return Order(domain, b"", lay_out(domain, {}, 0), ["x"], paused=False, generation=1,
+    return StartRequest(domain, b"", lay_out(domain, {}, 0), ["x"], paused=False, generation=1,
                  read_with=HOST.keep(), manage_taps=manage_taps, simulated=simulated)
 
 
@@ -28,8 +28,8 @@ def test_taps_are_made_and_given_back():
     def test():
         made = prepare(order(CARD.format(n=1, bridge="br0")), "/run/r/vms/a")
         assert made.taps == ("tap-1",)
-        assert taps.master("tap-1") == "br0"
-        give_back(made.taps, made.host_devices)
+        assert taps.bridge_of("tap-1") == "br0"
+        release(made.taps, made.host_devices)
         assert not taps.exists("tap-1")
 
     apart(test)
@@ -38,7 +38,7 @@ def test_taps_are_made_and_given_back():
 def test_pain_16_what_was_made_before_a_failure_is_taken_away_again():
     def test():
         devices = CARD.format(n=1, bridge="br0") + CARD.format(n=2, bridge="br9")
-        with pytest.raises(HostError, match="no such bridge"):
+        with pytest.raises(HostError, match="does not exist on this host"):
             prepare(order(devices), "/run/r/vms/a")
         assert not taps.exists("tap-1")
 
@@ -54,7 +54,7 @@ def test_rule_5_only_taps_of_ours_whose_vm_is_gone_are_tidied_away(tmp_path):
         taps.make("tap-other", "br0", owner="/run/another/vms/gone")
         with (tmp_path / "lives" / "lock").open() as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
-            assert tidy(tmp_path) == ["tap-gone"]
+            assert remove_stale_taps(tmp_path) == ["tap-gone"]
         assert not taps.exists("tap-gone")
         assert taps.exists("tap-lives")
         assert taps.exists("tap-other")
@@ -73,6 +73,6 @@ def test_pain_16_what_is_missing_is_told_before_anything_is_made(tmp_path):
     Path(tmp_path / "a").touch()
     passed = ("<hostdev mode='subsystem' type='pci'><source><address bus='0xff' slot='0x1f' "
               "function='7'/></source></hostdev>")
-    with pytest.raises(HostError, match="no such device"):
+    with pytest.raises(HostError, match="does not exist on this host"):
         check(read(devices=disk + passed), simulated=False)
     check(read(devices=disk + passed), simulated=True)

@@ -1,9 +1,10 @@
-"""The process of a VM: its lock, finding it again, its end, its last words."""
+"""The process of a VM: its lock, finding it again, its end, its error message."""
 
 from __future__ import annotations
 
 import asyncio
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -12,7 +13,7 @@ from contextlib import suppress
 
 import pytest
 
-from reconciler.errors import StartFailed
+from reconciler.errors import LockTaken, StartFailed
 from reconciler.stratovirt import process
 from reconciler.stratovirt.command_line import qmp_argument
 from reconciler.stratovirt.process import Ended, Process
@@ -40,13 +41,13 @@ def launch(tmp_path):
 
     yield launched
     for vm in begun:
-        process.send(vm, signal.SIGKILL)
+        process.send_signal(vm, signal.SIGKILL)
         with suppress(ChildProcessError):
             os.waitpid(vm.pid, 0)
 
 
 def end(vm, number=signal.SIGUSR1):
-    process.send(vm, number)
+    process.send_signal(vm, number)
     with suppress(ChildProcessError):
         os.waitid(os.P_PID, vm.pid, os.WEXITED | os.WNOWAIT)
 
@@ -63,10 +64,10 @@ def test_pain_9_rule_1_the_vm_itself_holds_the_lock(launch, tmp_path):
     assert not process.locked(tmp_path)
 
 
-def test_pain_15_rule_1_a_second_process_is_refused_while_one_lives(launch, tmp_path):
+def test_a_second_process_is_refused_while_one_lives(launch, tmp_path):
     vm = launch()
     (tmp_path / "stderr").write_text("of the first")
-    with pytest.raises(StartFailed, match="already holds this VM's lock"):
+    with pytest.raises(LockTaken, match=rf"another process holds the lock .* \(pid {vm.pid}\)"):
         launch()
     assert (tmp_path / "stderr").read_text() == "of the first"
     end(vm)
@@ -128,9 +129,9 @@ def test_pain_9_a_pid_that_is_somebody_elses_now_is_neither_found_nor_signalled(
         # Its start time gives it away, or its command line.
         assert process.find(tmp_path, other.pid, started - 1) is None
         assert process.find(tmp_path, other.pid, started) is None
-        process.send(Process(other.pid, started - 1), signal.SIGKILL)
+        process.send_signal(Process(other.pid, started - 1), signal.SIGKILL)
         assert other.poll() is None
-        process.send(Process(other.pid, started), signal.SIGKILL)
+        process.send_signal(Process(other.pid, started), signal.SIGKILL)
         assert other.wait() == -signal.SIGKILL
 
 
@@ -142,7 +143,7 @@ def test_nobody_has_no_start_time_and_no_command_line():
     gone = 2**22  # beyond any pid
     assert process.start_time(gone) is None
     assert process.command_line(gone) == []
-    process.send(Process(gone, 1), signal.SIGKILL)
+    process.send_signal(Process(gone, 1), signal.SIGKILL)
 
 
 def test_a_zombie_is_no_process(launch):
@@ -161,7 +162,7 @@ async def test_pain_19_the_end_of_a_child_tells_its_status(launch):
     vm = launch()
     waiting = asyncio.create_task(process.ended(vm))
     await asyncio.sleep(0)
-    process.send(vm, signal.SIGUSR1)
+    process.send_signal(vm, signal.SIGUSR1)
     assert await waiting == Ended(code=3)
     with pytest.raises(ChildProcessError):  # it was reaped
         os.waitpid(vm.pid, os.WNOHANG)
@@ -171,7 +172,7 @@ async def test_the_end_of_a_child_by_a_signal_tells_which(launch):
     vm = launch()
     waiting = asyncio.create_task(process.ended(vm))
     await asyncio.sleep(0)
-    process.send(vm, signal.SIGKILL)
+    process.send_signal(vm, signal.SIGKILL)
     assert await waiting == Ended(signal=signal.SIGKILL)
 
 
@@ -194,7 +195,7 @@ async def test_the_end_of_an_adopted_process_is_seen_but_not_how(tmp_path):
         waiting = asyncio.create_task(process.ended(vm))
         await asyncio.sleep(0)
         assert not waiting.done()
-        process.send(vm, signal.SIGKILL)
+        process.send_signal(vm, signal.SIGKILL)
         async with asyncio.timeout(5):
             assert await waiting == Ended()
         parent.stdin.write("\n")
@@ -209,6 +210,25 @@ async def test_who_waits_no_longer_leaves_nothing_behind(launch):
     with pytest.raises(asyncio.CancelledError):
         await waiting
     assert len(os.listdir("/proc/self/fd")) == before
+
+
+async def test_an_end_is_seen_though_no_file_descriptor_was_free(launch):
+    vm = launch()
+    limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+    used = max(map(int, os.listdir("/proc/self/fd")))
+    spare = [os.open("/dev/null", os.O_RDONLY) for _ in range(used)]  # no gap below the limit
+    resource.setrlimit(resource.RLIMIT_NOFILE, (min(spare[-1], used) + 1, limits[1]))
+    try:
+        waiting = asyncio.create_task(process.ended(vm))
+        await asyncio.sleep(0)
+        assert not waiting.done()
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+        for handle in spare:
+            os.close(handle)
+    process.send_signal(vm, signal.SIGKILL)
+    async with asyncio.timeout(5):
+        assert await waiting == Ended(signal=signal.SIGKILL)
 
 
 LOG = """2024-05-06T07:08:09.123456789: [77][77][machine/src/lib.rs:1650]:WARN: something else
@@ -248,20 +268,20 @@ Stack backtrace:
     ("error: Found argument '-bogus' which wasn't expected, or isn't valid in this context\n\n",
      "error: Found argument '-bogus' which wasn't expected, or isn't valid in this context"),
     ("Error: no luck\n\nStack backtrace:\n   0: main\n   1: start\n", "Error: no luck"),
-    ("Stack backtrace:\n   0: main\n", "it left no message"),
-    ("", "it left no message"), ("\n \n", "it left no message"),
+    ("Stack backtrace:\n   0: main\n", "it exited without an error message"),
+    ("", "it exited without an error message"), ("\n \n", "it exited without an error message"),
     ("\nCaused by:\n", "Caused by:"),
 ], ids=["numbered", "one", "twice", "cut-off", "clap", "backtrace", "only-backtrace", "empty",
         "blank", "empty-cause"])
 def test_the_reason_of_a_failed_start_is_stratovirts_own(tmp_path, text, reason):
     (tmp_path / "stderr").write_text(text)
-    assert process.reason(tmp_path) == reason
+    assert process.exit_reason(tmp_path) == reason
 
 
 def test_the_reason_is_found_behind_a_long_log_and_in_any_bytes(tmp_path):
     (tmp_path / "stderr").write_bytes(b"\xff line\n" * 100_000 + NUMBERED.encode())
-    assert process.reason(tmp_path).startswith("Failed to prepare boot source.; ")
+    assert process.exit_reason(tmp_path).startswith("Failed to prepare boot source.; ")
 
 
 def test_without_a_file_there_is_no_reason(tmp_path):
-    assert process.reason(tmp_path / "none") == "it left no message"
+    assert process.exit_reason(tmp_path / "none") == "it exited without an error message"

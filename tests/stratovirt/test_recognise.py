@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from reconciler.domain.model import MachineType, Place, Topology
+from reconciler.domain.model import MachineType, Topology
 from reconciler.domain.options import ImportContext
+from reconciler.domain.place import Place
 from reconciler.errors import UsageError
 from reconciler.stratovirt.recognise import recognise
 
@@ -232,41 +233,42 @@ def test_a_socket_of_the_vms_own_directory_is_not_written():
 
 
 @pytest.mark.parametrize(("text", "told"), [
-    ("-bogus x", "-bogus x: it is not taken over"),
-    ("-numa node,cpus=0", "it is not taken over"),
-    ("-incoming tcp:1.2.3.4:5", "it is not taken over"),
-    ("-smbios type=0,vendor=x", "it is not taken over"),
-    ("-disable-seccomp", "it is not taken over"),
-    ("-object memory-backend-ram,size=2G,id=m", "it is not taken over"),
-    ("-device usb-kbd,id=k", "it is not taken over"),
-    ("-drive file=/x,id=lonely", "it is not taken over"),
-    ("-netdev tap,id=n,ifname=t", "it is not taken over"),
-    ("-chardev pty,id=lonely", "it is not taken over"),
-    ("-cpu host,pmu=on", "pmu=on: not taken over"), ("-cpu max", "accepted: host"),
-    ("-m 1G,maxmem=2G", "maxmem"), ("-m 300000k", "rounded up"), ("-m x", "no size"),
-    ("-smp x,maxcpus=y", "maxcpus=y is no number"),
-    ("-name 'a b'", "'vm-7' is written"), ("-uuid zz", "no uuid"),
-    ("-mem-path /tmp -mem-prealloc", "no hugetlbfs"), ("-mem-path /mnt/huge", "-mem-prealloc"),
+    ("-bogus x", "-bogus x: not supported"),
+    ("-numa node,cpus=0", "not supported"),
+    ("-incoming tcp:1.2.3.4:5", "not supported"),
+    ("-smbios type=0,vendor=x", "not supported"),
+    ("-disable-seccomp", "not supported"),
+    ("-object memory-backend-ram,size=2G,id=m", "not supported"),
+    ("-device usb-kbd,id=k", "not supported"),
+    ("-drive file=/x,id=lonely", "not supported"),
+    ("-netdev tap,id=n,ifname=t", "not supported"),
+    ("-chardev pty,id=lonely", "not supported"),
+    ("-cpu host,pmu=on", "pmu=on: not supported"), ("-cpu max", "accepted: host"),
+    ("-m 1G,maxmem=2G", "maxmem"), ("-m 300000k", "rounded up"), ("-m x", "not a size"),
+    ("-smp x,maxcpus=y", "maxcpus=y is not a number"),
+    ("-name 'a b'", "'vm-7' is written"), ("-uuid zz", "not a uuid"),
+    ("-mem-path /tmp -mem-prealloc", "not on a hugetlbfs"),
+    ("-mem-path /mnt/huge", "-mem-prealloc"),
     ("-display gtk", "display"), ("-vnc unix:/a", "ADDRESS:DISPLAY"),
-    ("-vnc 0.0.0.0:0,tls-creds=x", "tls-creds=x: not taken over"),
+    ("-vnc 0.0.0.0:0,tls-creds=x", "tls-creds=x: not supported"),
     ("-device virtio-blk-device,drive=none,id=x", "there is no -drive of id 'none'"),
-    ("-netdev vhost-user,id=n,chardev=c -device virtio-net-device,netdev=n,id=n", "no tap"),
-    ("-netdev tap,id=n,fd=3 -device virtio-net-device,netdev=n,id=n", "fd=3: not taken over"),
-    ("-device virtio-balloon-device,auto-balloon=true", "auto-balloon=true: not taken over"),
+    ("-netdev vhost-user,id=n,chardev=c -device virtio-net-device,netdev=n,id=n", "not a tap"),
+    ("-netdev tap,id=n,fd=3 -device virtio-net-device,netdev=n,id=n", "fd=3: not supported"),
+    ("-device virtio-balloon-device,auto-balloon=true", "auto-balloon=true: not supported"),
     ("-device virtio-balloon-device,deflate-on-oom=perhaps", "neither on nor off"),
     ("-device virtio-balloon-device,id=a/b", "id: "),
-    ("-device vfio-pci,host=x,id=h", "host: accepted"),
+    ("-device vfio-pci,host=x,id=h", "host: not a PCI address"),
     ("-device vfio-pci,host=03:00.0,id=h", "managed='no'"),
     ("-device virtio-balloon-pci,id=b,bus=pcie.9,addr=0", "there is no bus 'pcie.9'"),
-    ("-device virtio-balloon-pci,id=b,bus=pcie.0,addr=x", "addr=x is no place"),
+    ("-device virtio-balloon-pci,id=b,bus=pcie.0,addr=x", "addr=x is not a PCI address"),
     ("-device pcie-root-port,id=pcie.1,port=0x1,bus=pcie.0,addr=0x1", "port=0x1"),
-    ("-device scsi-hd,drive=none,bus=scsi0.0,id=s", "no such scsi bus"),
+    ("-device scsi-hd,drive=none,bus=scsi0.0,id=s", "its scsi bus"),
     ("-device virtio-serial-device -chardev stdio,id=c -device virtconsole,id=c,chardev=c",
-     "accepted: pty, file"),
+     "not a pty, a file"),
     (("-device virtio-serial-device -chardev socket,id=c,port=9,server,nowait -device "
-     "virtconsole,id=c,chardev=c"), "port=9: not taken over"),
+     "virtconsole,id=c,chardev=c"), "port=9: not supported"),
     ("-device virtio-serial-device -chardev pty,id=c -device virtconsole,id=c,chardev=c,nr=1",
-     "port 1 is the guest agent's")])
+     "port 1 is reserved")])
 def test_what_is_not_taken_over_is_told(text, told):
     found = left(text)
     assert found
@@ -275,8 +277,8 @@ def test_what_is_not_taken_over_is_told(text, told):
 
 def test_a_serial_port_on_a_terminal_is_told():
     assert [str(e) for e in take("-serial stdio").left] == [
-        ("-serial stdio: accepted: pty, file, and a socket with a path, server and nowait; what is "
-        "at it is left out")]
+        ("-serial stdio: not a pty, a file, or a socket with a path, server and nowait; its "
+         "device is left out")]
     assert device(domain("-chardev pty,id=c -serial chardev:c"), "serial").backend == "pty"
     assert "no -chardev" in str(take("-serial chardev:c").left)
 

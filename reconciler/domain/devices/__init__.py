@@ -1,6 +1,6 @@
-"""The devices: each kind's file has its class, its rows of the table, its reader, its arguments.
+"""The devices: each kind's module has its class, its table rows, its reader and its arguments.
 
-A new device is a new file and its line in KINDS (docs/how-to/add-a-device.md).
+A new device is a new module and a line in KINDS (docs/how-to/add-a-device.md).
 """
 
 from __future__ import annotations
@@ -31,8 +31,8 @@ from reconciler.domain.devices.video import Video
 from reconciler.domain.devices.virtio_serial import VirtioSerial
 from reconciler.domain.devices.vsock import Vsock
 
-# Each has RULES, its rows, `read_all(devices, reading)`, what it makes of them, and
-# `recognise(options)`, what it makes of a command line.
+# Each module has RULES, its table rows, `read_all(devices, context)`, which reads all of its
+# elements, and `recognise(options)`, which finds its devices on a command line.
 KINDS = (disk, interface, controller, character, memballoon, rng, vsock, hostdev, graphics, video,
          scsi)
 RULES = tuple(row for kind in KINDS for row in kind.RULES)

@@ -1,4 +1,4 @@
-"""<serial>, <console>, <channel>: a character device of the guest and its end on the host."""
+"""<serial>, <console>, <channel>: character devices of the guest and their backends."""
 
 from __future__ import annotations
 
@@ -6,32 +6,32 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, ClassVar
 
 from reconciler.domain.devices.virtio_serial import VirtioSerial
-from reconciler.domain.model import Claim, Device, Place
-from reconciler.domain.reading import ADDRESS, ALIAS_RULE, path
+from reconciler.domain.model import Device, ExclusiveResource
+from reconciler.domain.read_context import ADDRESS, ALIAS_RULE, path
 from reconciler.domain.rules import (
     ANY,
     OPTION,
     PATH,
     Attribute,
     choice,
-    denied,
     element,
+    ignore,
     number,
-    quiet,
-    silent,
-    warned,
+    reject,
+    warn,
 )
-from reconciler.domain.xml_builder import Tag, alias, having, tag
+from reconciler.domain.xml_builder import XmlElement, alias, build, build_if_set
 
 if TYPE_CHECKING:
     from reconciler.domain.options import Option, Options
-    from reconciler.domain.reading import Reading
+    from reconciler.domain.place import Place
+    from reconciler.domain.read_context import ReadContext
     from reconciler.domain.rules import Element
     from reconciler.domain.xml import Node
 
 AGENT = "org.qemu.guest_agent.0"
-LAST_PORT = 29  # 31 ports, of which the agent has one
-LONGEST_SOCKET = 107  # bytes of a path
+LAST_PORT = 29  # of 31 ports; the guest agent has one
+LONGEST_SOCKET = 107  # bytes of a path: the kernel's limit
 AGENT_PORT = 1
 _ANY_PORT = -1
 _TYPES = choice("pty", "file", "unix", "stdio", "null", "tcp", "udp", "vc", "dev", "pipe", "nmdm",
@@ -40,82 +40,85 @@ _TYPES = choice("pty", "file", "unix", "stdio", "null", "tcp", "udp", "vc", "dev
 
 def _rule(name: str, target: Element) -> Element:
     return element(
-        name, Attribute("type", _TYPES), *quiet("tty"),
+        name, Attribute("type", _TYPES), *ignore("@tty"),
         element("source", Attribute("path", PATH), Attribute("mode", choice("bind", "connect")),
-                denied("append", "StratoVirt writes from the file's beginning"),
-                *quiet("channel", "host", "service", "tls", "master", "slave"),
-                *silent("seclabel", "reconnect", "clipboard", "mouse")),
-        target, ADDRESS, ALIAS_RULE, *silent("protocol", "acpi"),
-        warned("log", "StratoVirt keeps none"), many=True)
+                reject("@append", "StratoVirt overwrites the file; remove it"),
+                *ignore("@channel", "@host", "@service", "@tls", "@master", "@slave"),
+                *ignore("seclabel", "reconnect", "clipboard", "mouse")),
+        target, ADDRESS, ALIAS_RULE, *ignore("protocol", "acpi"),
+        warn("log", "StratoVirt writes no log"), many=True)
 
 
-SERIAL = _rule("serial", element("target", Attribute("type", ANY), *quiet("port"),
-                                 *silent("model")))
+SERIAL = _rule("serial", element("target", Attribute("type", ANY), *ignore("@port"),
+                                 *ignore("model")))
 CONSOLE = _rule("console", element("target", Attribute("type", choice("virtio", "serial")),
-                                   Attribute("port", number(0, LAST_PORT)), *silent("model")))
+                                   Attribute("port", number(0, LAST_PORT)), *ignore("model")))
 CHANNEL = _rule("channel", element("target", Attribute("type", ANY), Attribute("name", OPTION),
-                                   *quiet("state", "address", "port")))
+                                   *ignore("@state", "@address", "@port")))
 RULES = (SERIAL, CONSOLE, CHANNEL)
 
 
-def _backend(node: Node, reading: Reading) -> tuple[str, str | None] | None:
-    """The other end: pty, file, unix with its path; None where it is wrong."""
+def _backend(node: Node, context: ReadContext) -> tuple[str, str | None] | None:
+    """The backend (pty, file, unix) and its path; None if it is wrong."""
     kind = node.text("@type") or "pty"
     if kind not in ("pty", "file", "unix"):
         node.error(f"type='{kind}'; accepted: pty, file, unix")
         return None
     if kind == "pty":
         return kind, None
-    found = path(reading, node.text("source/@path"))
+    found = path(context, node.text("source/@path"))
     if found is None and node.at("source").raw.get("path") is None:
         node.error("no path; accepted: <source path='…'/>")
     if kind == "unix" and node.text("source/@mode") == "connect":
         node.at("source").error("mode='connect'; accepted: bind (StratoVirt listens)")
     if kind == "unix" and found is not None and len(found.encode()) > LONGEST_SOCKET:
-        node.at("source").error(f"a path of {len(found.encode())} bytes; accepted: up to "
+        node.at("source").error(f"found a path of {len(found.encode())} bytes; accepted: up to "
                                 f"{LONGEST_SOCKET} (the kernel's limit for sockets)")
     return (kind, found) if found is not None else None
 
 
 def _ends(kind: str, file: str | None) -> str:
-    """StratoVirt's form of a backend: its name, then what follows the id."""
+    """The options of a backend that follow its id."""
     if kind == "pty":
         return ""
     return f",path={file}" + (",server,nowait" if kind == "unix" else "")
 
 
-def _claims(device: Serial | Console | Channel) -> tuple[Claim, ...]:
+def _claims(device: Serial | Console | Channel) -> tuple[ExclusiveResource, ...]:
     if device.path is None:
         return ()
-    return (Claim("socket or log file", device.path, device.line),)
+    return (ExclusiveResource("socket or log file", device.path, device.line),)
 
 
-def _source(device: Serial | Console | Channel) -> Tag | None:
+def _source(device: Serial | Console | Channel) -> XmlElement | None:
     mode = "bind" if device.backend == "unix" and device.path else None
-    return having("source", mode=mode, path=device.path)
+    return build_if_set("source", mode=mode, path=device.path)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Serial(Device):
-    """The one serial port."""
+    """The serial port."""
 
     KIND: ClassVar[str] = "serial"
     RANK: ClassVar[int] = 60
+    SINGLE: ClassVar[bool] = True
     PLUGGED: ClassVar[bool] = False
+    PATHS: ClassVar[dict[str, str]] = {
+        **Device.PATHS, "backend": "@type", "path": "source/@path"}
 
     backend: str
     path: str | None = None
 
-    def claims(self) -> tuple[Claim, ...]:
+    def exclusive_resources(self) -> tuple[ExclusiveResource, ...]:
         """A file or socket of the host is one VM's."""
         return _claims(self)
 
-    def tag(self) -> Tag:
-        """As <serial>."""
-        return tag("serial", _source(self), alias(self.alias), type=self.backend)
+    def to_xml(self) -> XmlElement:
+        """Its <serial>."""
+        return build("serial", _source(self), alias(self.alias), type=self.backend)
 
     def arguments(self, place: Place | None) -> tuple[str, ...]:
-        """The short form: `-serial chardev:ID` always fails in StratoVirt 2.5.0."""
+        """The short form, because `-serial chardev:ID` always fails in StratoVirt 2.5.0."""
         name = "socket" if self.backend == "unix" else self.backend
         return ("-serial", f"{name}{_ends(self.backend, self.path)}")
 
@@ -127,6 +130,8 @@ class Console(Device):
     KIND: ClassVar[str] = "console"
     RANK: ClassVar[int] = 70
     PLUGGED: ClassVar[bool] = False
+    PATHS: ClassVar[dict[str, str]] = {
+        **Device.PATHS, "backend": "@type", "number": "target/@port", "path": "source/@path"}
 
     backend: str
     number: int
@@ -134,25 +139,30 @@ class Console(Device):
 
     @property
     def key(self) -> str:
-        """Its number."""
+        """Its number, padded so that it sorts as one."""
         return f"{self.number:02}"
 
     @property
+    def label(self) -> str:
+        """Its number."""
+        return str(self.number)
+
+    @property
     def port(self) -> int:
-        """Its port of the controller; by itself StratoVirt would give the second the agent's."""
+        """Its port of the controller; StratoVirt's default for the second is the agent's port."""
         return self.number + AGENT_PORT if self.number else 0
 
-    def claims(self) -> tuple[Claim, ...]:
+    def exclusive_resources(self) -> tuple[ExclusiveResource, ...]:
         """A file or socket of the host is one VM's."""
         return _claims(self)
 
-    def tag(self) -> Tag:
-        """As <console>."""
-        return tag("console", _source(self), tag("target", type="virtio", port=self.number),
-                   alias(self.alias), type=self.backend)
+    def to_xml(self) -> XmlElement:
+        """Its <console>."""
+        return build("console", _source(self), build("target", type="virtio", port=self.number),
+                     alias(self.alias), type=self.backend)
 
     def arguments(self, place: Place | None) -> tuple[str, ...]:
-        """The other end, then the console."""
+        """The backend, then the console."""
         name = "socket" if self.backend == "unix" else self.backend
         port = f",nr={self.port}" if self.port else ""
         return ("-chardev", f"{name},id=char{self.alias}{_ends(self.backend, self.path)}",
@@ -161,14 +171,17 @@ class Console(Device):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Channel(Device):
-    """A port of the guest's. `path` None: a pty, or a socket in the VM's own directory.
+    """A virtio-serial port. `path` None: a pty, or a socket in the VM's own directory.
 
-    StratoVirt gives the port no name: the guest must use /dev/vport0pN, N its number here.
+    StratoVirt cannot name ports: the guest must use /dev/vport0pN, where N is `number`.
     """
 
     KIND: ClassVar[str] = "channel"
     RANK: ClassVar[int] = 80
     PLUGGED: ClassVar[bool] = False
+    PATHS: ClassVar[dict[str, str]] = {
+        **Device.PATHS, "name": "target/@name", "number": "address/@port", "backend": "@type",
+        "path": "source/@path"}
 
     name: str
     number: int
@@ -182,42 +195,42 @@ class Channel(Device):
 
     @property
     def socket(self) -> str:
-        """Its socket's file in the VM's own directory, where the file gives no path."""
+        """The file name of its socket in the VM's own directory, where the file gives no path."""
         return "agent.sock" if self.name == AGENT else f"port{self.number}.sock"
 
-    def claims(self) -> tuple[Claim, ...]:
-        """A socket of the host is one VM's."""
+    def exclusive_resources(self) -> tuple[ExclusiveResource, ...]:
+        """A file or socket of the host is one VM's."""
         return _claims(self)
 
-    def tag(self) -> Tag:
-        """As <channel>."""
-        where = None if self.name == AGENT else tag(
+    def to_xml(self) -> XmlElement:
+        """Its <channel>."""
+        where = None if self.name == AGENT else build(
             "address", type="virtio-serial", controller=0, bus=0, port=self.number)
-        return tag("channel", _source(self), tag("target", type="virtio", name=self.name),
-                   alias(self.alias), where, type=self.backend)
+        return build("channel", _source(self), build("target", type="virtio", name=self.name),
+                     alias(self.alias), where, type=self.backend)
 
     def arguments(self, place: Place | None) -> tuple[str, ...]:
-        """Its socket, then its port; the engine fills the directory in."""
+        """The backend, then the port; the command line sets the path of sockets without one."""
         name = "socket" if self.backend == "unix" else self.backend
         return ("-chardev", f"{name},id=char{self.alias}{_ends(self.backend, self.path)}",
                 "-device", (f"virtserialport,chardev=char{self.alias},id={self.alias},"
                            f"nr={self.number}"))
 
 
-def read_all(devices: Node, reading: Reading) -> list[Device]:
-    """One serial port, virtio consoles, channels, and the controller that these need."""
-    serials = [_serial(child, reading) for child in devices.children("serial")]
+def read_all(devices: Node, context: ReadContext) -> list[Device]:
+    """The serial port, virtio consoles, channels, and the controller that these need."""
+    serials = [_serial(child, context) for child in devices.children("serial")]
     consoles: list[Console] = []
     for child in devices.children("console"):
-        read = _console(child, reading)
+        read = _console(child, context)
         if isinstance(read, Serial):
-            serials = serials or [read]  # libvirt writes the serial port twice
+            serials = serials or [read]  # libvirt writes the serial port as a console, too
         elif read is not None:
             consoles.append(read)
     if len(serials) > 1:
         list(devices.children("serial"))[1].error("a second serial port; accepted: one")
     channels = [c for child in devices.children("channel")
-                if (c := _channel(child, reading)) is not None]
+                if (c := _channel(child, context)) is not None]
     found: list[Device] = [*(s for s in serials[:1] if s is not None), *_numbered(consoles),
                            *_ported(channels)]
     given = any(c.text("@type") == "virtio-serial" for c in devices.children("controller"))
@@ -226,8 +239,8 @@ def read_all(devices: Node, reading: Reading) -> list[Device]:
     return found
 
 
-def _serial(node: Node, reading: Reading) -> Serial | None:
-    backend = _backend(node, reading)
+def _serial(node: Node, context: ReadContext) -> Serial | None:
+    backend = _backend(node, context)
     if backend is None:
         return None
     return Serial(backend=backend[0], path=backend[1],
@@ -235,7 +248,7 @@ def _serial(node: Node, reading: Reading) -> Serial | None:
 
 
 def _numbered(consoles: list[Console]) -> list[Console]:
-    """Those that give no port get the lowest free ones; the order of the file means nothing."""
+    """Give consoles without a port the lowest free ones, whatever the order of the file."""
     taken = {console.number for console in consoles}
     free = (number for number in range(len(consoles) + len(taken)) if number not in taken)
     found = []
@@ -246,7 +259,7 @@ def _numbered(consoles: list[Console]) -> list[Console]:
 
 
 def _ported(channels: list[Channel]) -> list[Channel]:
-    """The agent has port 1; others theirs, or from the last one down, by their names."""
+    """Number the ports: the agent has 1; others the file's, or the last free one, by name."""
     taken = {channel.number for channel in channels} | {AGENT_PORT}
     free = (port for port in range(LAST_PORT + 1, 0, -1) if port not in taken)
     found = []
@@ -259,11 +272,11 @@ def _ported(channels: list[Channel]) -> list[Channel]:
     return [c if c.alias else replace(c, alias=next(names)) for c in found]
 
 
-def _console(node: Node, reading: Reading) -> Console | Serial | None:
-    """Read a <console>; without a virtio target it is the serial port's other name."""
+def _console(node: Node, context: ReadContext) -> Console | Serial | None:
+    """Read a <console>; without a virtio target it means the serial port."""
     if node.text("target/@type") != "virtio":
-        return _serial(node, reading)
-    backend = _backend(node, reading)
+        return _serial(node, context)
+    backend = _backend(node, context)
     if backend is None:
         return None
     port = node.number("target/@port")
@@ -272,11 +285,11 @@ def _console(node: Node, reading: Reading) -> Console | Serial | None:
                    alias=node.text("alias/@name") or "", line=node.line)
 
 
-def _channel(node: Node, reading: Reading) -> Channel | None:
-    """Read a <channel>; desktop channels are ignored."""
+def _channel(node: Node, context: ReadContext) -> Channel | None:
+    """Read a <channel>; desktop channels are ignored with a warning."""
     kind, name = node.text("@type") or "unix", node.text("target/@name")
     if kind in ("spicevmc", "spiceport", "dbus", "qemu-vdagent"):
-        node.warn(f"type='{kind}' is ignored: StratoVirt has no spice")
+        node.warn(f"type='{kind}' is ignored: StratoVirt does not support SPICE")
         return None
     if node.text("target/@type") not in (None, "virtio"):
         node.at("target").error(f"type='{node.text('target/@type')}'; accepted: virtio")
@@ -286,19 +299,19 @@ def _channel(node: Node, reading: Reading) -> Channel | None:
         return None
     given = node.text("source/@path") or ""
     own = kind == "unix" and (not given or "/libvirt/" in given)  # libvirt's own default path
-    backend = ("unix", None) if own else _backend(node, reading)
+    backend = ("unix", None) if own else _backend(node, context)
     if backend is None:
         return None
     port = node.number("address/@port") if node.text("address/@type") == "virtio-serial" else None
     if name == AGENT:
         port = AGENT_PORT
-        node.warn("the guest sees a port without a name: let its agent use /dev/vport0p1")
+        node.warn("the guest sees a port without a name: configure its agent to use /dev/vport0p1")
     else:
-        node.warn("the guest sees a port without a name: /dev/vport0pN, N its nr on the command "
-                  "line; <address type='virtio-serial' port='N'/> fixes it")
+        node.warn("the guest sees a port without a name: /dev/vport0pN, where N is the nr on the "
+                  "command line; <address type='virtio-serial' port='N'/> sets it")
     if port in (0, AGENT_PORT) and name != AGENT:
-        node.at("address").error(f"port='{port}'; accepted: 2 to {LAST_PORT + 1} (0 is a "
-                                 "console's, 1 the guest agent's)")
+        node.at("address").error(f"port='{port}'; accepted: 2 to {LAST_PORT + 1} (0 is "
+                                 "for a console, 1 for the guest agent)")
     return Channel(name=name, number=_ANY_PORT if port is None else port, backend=backend[0],
                    path=backend[1], alias=node.text("alias/@name") or "", line=node.line)
 
@@ -327,7 +340,7 @@ def recognise(options: Options) -> list[Device]:
 
 
 def _end(option: Option | None, options: Options) -> tuple[str, str | None] | None:
-    """The other end as `_backend` reads it; None where a file cannot say it, which is told."""
+    """The backend and its path; None, with a note, where a domain file cannot express it."""
     if option is None:
         return None
     if option.kind == "pty":
@@ -339,28 +352,29 @@ def _end(option: Option | None, options: Options) -> tuple[str, str | None] | No
         return "file", file
     if option.kind == "socket" and file is not None and listens:
         return "unix", file
-    option.note("accepted: pty, file, and a socket with a path, server and nowait; what is at it "
-                "is left out")
+    option.note("not a pty, a file, or a socket with a path, server and nowait; its device is left "
+                "out")
     return None
 
 
 def _console_at(option: Option, options: Options, port: int,
                 end: tuple[str, str | None]) -> Console:
-    """Make the console of this port; port 1 is the guest agent's here."""
+    """The console of a port; port 1 is reserved for the guest agent here."""
     number_ = port - AGENT_PORT if port > AGENT_PORT else 0
     if port == AGENT_PORT:
         number_ = LAST_PORT
-        option.note(f"port 1 is the guest agent's here: it moves to port {LAST_PORT + AGENT_PORT}")
+        option.note("port 1 is reserved for the guest agent: the console moves to port "
+                    f"{LAST_PORT + AGENT_PORT}")
     return Console(alias=options.alias(option, f"console{number_}"), number=number_,
                    backend=end[0], path=end[1])
 
 
 def _channel_at(option: Option, options: Options, port: int,
                 end: tuple[str, str | None]) -> Channel:
-    """Make the channel of this port; its name is not on a command line, nor in the guest."""
+    """The channel of a port; command lines do not contain its name."""
     found = Channel(name=AGENT if port == AGENT_PORT else f"port.{port}", number=port,
                     alias=options.alias(option, f"channel{port}"), backend=end[0], path=end[1])
-    own = options.around.own
+    own = options.context.own
     if own is not None and found.path == f"{own}/{found.socket}":
         return replace(found, path=None)
     return found

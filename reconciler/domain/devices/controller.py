@@ -1,19 +1,17 @@
-"""<controller>: root ports and virtio-serial are devices; the rest is libvirt's own habit."""
+"""<controller>: root ports and virtio-serial; others that libvirt adds by itself are ignored."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
 from reconciler.domain.devices import root_port, virtio_serial
-from reconciler.domain.reading import ADDRESS, ALIAS_RULE
-from reconciler.domain.rules import Attribute, choice, element, number, quiet, silent
+from reconciler.domain.read_context import ADDRESS, ALIAS_RULE
+from reconciler.domain.rules import Attribute, choice, element, ignore, number
 
 if TYPE_CHECKING:
-
-
     from reconciler.domain.model import Device
     from reconciler.domain.options import Options
-    from reconciler.domain.reading import Reading
+    from reconciler.domain.read_context import ReadContext
     from reconciler.domain.xml import Node
 
 CONTROLLER = element(
@@ -28,19 +26,19 @@ CONTROLLER = element(
         "ich9-uhci2", "ich9-uhci3", "vt82c686b-uhci", "pci-ohci", "virtio-scsi", "lsilogic",
         "piix3", "piix4", "ich6", "qusb1", "qusb2",
         "auto", "virtio-transitional", "virtio-non-transitional")),
-    Attribute("ports", number(1, 31)), *quiet("vectors", "maxGrantFrames", "maxEventChannels"),
-    ADDRESS, ALIAS_RULE, *silent("model", "target", "master", "acpi", "pcihole64"),
+    Attribute("ports", number(1, 31)), *ignore("@vectors", "@maxGrantFrames", "@maxEventChannels"),
+    ADDRESS, ALIAS_RULE, *ignore("model", "target", "master", "acpi", "pcihole64"),
     element("driver", Attribute("queues", number(1, 32)), Attribute("iothread", number(1, 255)),
-            *quiet("name", "cmd_per_lun", "max_sectors", "ioeventfd", "iommu", "ats", "packed",
-                   "event_idx", "page_per_vq")),
+            *ignore("@name", "@cmd_per_lun", "@max_sectors", "@ioeventfd", "@iommu", "@ats",
+                    "@packed", "@event_idx", "@page_per_vq")),
     many=True)
 RULES = (CONTROLLER,)
-# What libvirt adds by itself, and no device of ours sits on.
-_HABITS = ("usb", "sata", "ide", "fdc", "ccid")
+# Controllers that libvirt adds by itself and that no supported device uses.
+_ADDED_BY_LIBVIRT = ("usb", "sata", "ide", "fdc", "ccid")
 
 
-def read_all(devices: Node, reading: Reading) -> list[Device]:
-    """Root ports and virtio-serial; scsi's are scsi.py's."""
+def read_all(devices: Node, context: ReadContext) -> list[Device]:
+    """All root ports and the virtio-serial controller; scsi.py reads scsi controllers."""
     found = [d for node in devices.children("controller") if (d := _read(node)) is not None]
     ports = [device for device in found if isinstance(device, root_port.RootPort)]
     return [*(device for device in found if device not in ports), *root_port.numbered(ports)]
@@ -52,10 +50,10 @@ def _read(node: Node) -> Device | None:
         return virtio_serial.read(node)
     if kind == "pci":
         return _pci(node)
-    if kind is not None and kind not in (*_HABITS, "scsi"):
+    if kind is not None and kind not in (*_ADDED_BY_LIBVIRT, "scsi"):
         node.error(f"type='{kind}'; accepted: pci, virtio-serial, scsi")
     elif kind is None and node.raw.get("type") is None:
-        node.error("a controller without type; accepted: type='pci', 'virtio-serial', 'scsi'")
+        node.error("no type; accepted: type='pci', 'virtio-serial', 'scsi'")
     return None
 
 
@@ -66,10 +64,10 @@ def _pci(node: Node) -> Device | None:
     if model not in (None, "pcie-root"):
         node.error(f"model='{model}'; accepted: pcie-root, pcie-root-port")
     elif node.number("@index") not in (None, 0):
-        node.error("the pcie-root has index='0'")
+        node.error("found another index than 0 for model='pcie-root'; accepted: index='0'")
     return None
 
 
 def recognise(options: Options) -> list[Device]:
-    """From the command line: root ports, which others name, then virtio-serial."""
+    """From the command line: root ports first, because other devices name them as their bus."""
     return [*root_port.recognise(options), *virtio_serial.recognise(options)]

@@ -6,26 +6,26 @@ import ipaddress
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, ClassVar, Self
 
-from reconciler.domain.model import Claim, Device, Number, Place
+from reconciler.domain.model import AutomaticNumber, Device, ExclusiveResource
 from reconciler.domain.rules import (
     ANY,
     YES_NO,
     Attribute,
     Type,
     choice,
-    denied,
-    dropped,
     element,
+    ignore,
     number,
-    quiet,
-    silent,
+    reject,
+    warn,
 )
-from reconciler.domain.value_schema import Form
-from reconciler.domain.xml_builder import Tag, tag
+from reconciler.domain.value_schema import ValueSchema
+from reconciler.domain.xml_builder import XmlElement, build
 
 if TYPE_CHECKING:
     from reconciler.domain.options import Options
-    from reconciler.domain.reading import Reading
+    from reconciler.domain.place import Place
+    from reconciler.domain.read_context import ReadContext
     from reconciler.domain.xml import Node
 
 LOWEST, HIGHEST = 5900, 65535  # VNC's display 0, and the last port
@@ -35,7 +35,7 @@ _ACCEPTED = f"{LOWEST} to {HIGHEST}, or -1 for a free one"
 
 
 def _port(text: str) -> int:
-    """A port; 0 and -1 leave it to us, as in libvirt."""
+    """A port; 0 and -1 mean a free one, as in libvirt."""
     if text in ("0", "-1"):
         return 0
     try:
@@ -48,60 +48,63 @@ def _address(text: str) -> str:
     try:
         return str(ipaddress.IPv4Address(text))
     except ValueError:
-        raise ValueError(f"found '{text}'; accepted: an IPv4 address (StratoVirt listens on no "
+        raise ValueError(f"found '{text}'; accepted: an IPv4 address (StratoVirt supports no "
                          "other)") from None
 
 
 GRAPHICS = element(
     "graphics", Attribute("type", choice("vnc", "spice", "sdl", "rdp", "desktop", "egl-headless",
                                          "dbus")),
-    Attribute("port", Type(_ACCEPTED, _port, forms=(Form("0|-1"), *_PORT.forms))),
+    Attribute("port", Type(_ACCEPTED, _port, schemas=(ValueSchema("0|-1"), *_PORT.schemas))),
     Attribute("autoport", YES_NO), Attribute("listen", ANY),
-    denied("passwd", "a password in a file that everybody reads; take it out, and let VNC listen "
-                     "on 127.0.0.1"),
-    denied("socket", "StratoVirt's VNC listens on a port"),
-    dropped("websocket", "StratoVirt has none"),
-    *quiet("keymap", "sharePolicy", "tlsPort", "defaultMode", "passwdValidTo", "connected",
-           "powerControl", "display", "xauth", "fullscreen", "p2p", "address", "multiUser",
-           "replaceUser", "username"),
+    reject("@passwd", "everyone who can read the file would know the password; remove it and let "
+           "VNC listen on 127.0.0.1"),
+    reject("@socket", "StratoVirt's VNC server listens on a TCP port"),
+    warn("@websocket", "StratoVirt does not support it"),
+    *ignore("@keymap", "@sharePolicy", "@tlsPort", "@defaultMode", "@passwdValidTo", "@connected",
+            "@powerControl", "@display", "@xauth", "@fullscreen", "@p2p", "@address", "@multiUser",
+            "@replaceUser", "@username"),
     element("listen", Attribute("type", choice("address", "none", "network", "socket")),
-            Attribute("address", ANY), *quiet("network", "socket"), many=True),
-    *silent("image", "gl", "mouse", "clipboard", "channel", "jpeg", "zlib", "playback",
+            Attribute("address", ANY), *ignore("@network", "@socket"), many=True),
+    *ignore("image", "gl", "mouse", "clipboard", "channel", "jpeg", "zlib", "playback",
             "streaming", "filetransfer", "audio"), many=True)
 RULES = (GRAPHICS,)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Graphics(Device):
-    """A VNC server; `port` None until one is chosen."""
+    """A VNC server; `port` is None until one is chosen."""
 
     KIND: ClassVar[str] = "graphics"
     RANK: ClassVar[int] = 95
+    SINGLE: ClassVar[bool] = True
     PLUGGED: ClassVar[bool] = False
     MICROVM: ClassVar[bool] = False
     FEATURE: ClassVar[str] = "vnc"
+    PATHS: ClassVar[dict[str, str]] = {
+        **Device.PATHS, "listen": "listen/@address", "port": "@port"}
 
     listen: str = "127.0.0.1"
     port: int | None = None
 
     @property
     def key(self) -> str:
-        """There is one."""
+        """Constant: a domain has one at most."""
         return "0"
 
-    def claims(self) -> tuple[Claim, ...]:
-        """Its port, whatever the address."""
-        return () if self.port is None else (Claim(PORT, str(self.port), self.line),)
+    def exclusive_resources(self) -> tuple[ExclusiveResource, ...]:
+        """Its port, on whichever address it listens."""
+        return () if self.port is None else (ExclusiveResource(PORT, str(self.port), self.line),)
 
-    def tag(self) -> Tag:
-        """As <graphics>."""
-        return tag("graphics", tag("listen", type="address", address=self.listen), type="vnc",
-                   port=-1 if self.port is None else self.port,
-                   autoport="yes" if self.port is None else "no")
+    def to_xml(self) -> XmlElement:
+        """Its <graphics>."""
+        return build("graphics", build("listen", type="address", address=self.listen), type="vnc",
+                     port=-1 if self.port is None else self.port,
+                     autoport="yes" if self.port is None else "no")
 
-    def automatic(self) -> Number | None:
+    def automatic(self) -> AutomaticNumber | None:
         """The lowest free port."""
-        return None if self.port is not None else Number(PORT, LOWEST, HIGHEST)
+        return None if self.port is not None else AutomaticNumber(PORT, LOWEST, HIGHEST)
 
     def numbered(self, number: int) -> Self:
         """With its port."""
@@ -112,8 +115,8 @@ class Graphics(Device):
         return ("-vnc", f"{self.listen}:{(self.port or LOWEST) - LOWEST}")
 
 
-def read_all(devices: Node, reading: Reading) -> list[Graphics]:
-    """The one VNC server; desktops are ignored."""
+def read_all(devices: Node, context: ReadContext) -> list[Graphics]:
+    """The VNC server; other types are ignored with a warning."""
     found = [g for node in devices.children("graphics") if (g := _read(node)) is not None]
     for node in list(devices.children("graphics")):
         if node.line in [more.line for more in found[1:]]:
@@ -124,7 +127,7 @@ def read_all(devices: Node, reading: Reading) -> list[Graphics]:
 def _read(node: Node) -> Graphics | None:
     kind = node.text("@type")
     if kind != "vnc":
-        node.warn(f"type='{kind or ''}' is ignored: StratoVirt has VNC only")
+        node.warn(f"type='{kind or ''}' is ignored: StratoVirt supports VNC only")
         return None
     port = node.value("@port") or None
     if port is None and node.flag("@autoport") is False and node.raw.get("port") != "0":

@@ -5,80 +5,79 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, ClassVar, Self
 
-from reconciler.domain.model import Claim, Command, Device, Impact, Need, Place
-from reconciler.domain.reading import ADDRESS, ALIAS_RULE, at, digest, driver, place
+from reconciler.domain.model import Command, Device, ExclusiveResource, Impact, RequiredFile
+from reconciler.domain.place import Place
+from reconciler.domain.read_context import ADDRESS, ALIAS_RULE, at, digest, driver, place
 from reconciler.domain.rules import (
     BRIDGE_OR_TAP,
     YES_NO,
     Attribute,
     choice,
-    dropped,
     element,
+    ignore,
     matching,
     number,
-    quiet,
-    refused,
-    silent,
-    warned,
+    reject,
+    warn,
 )
-from reconciler.domain.xml_builder import Tag, address, alias, having, tag
+from reconciler.domain.xml_builder import XmlElement, address, alias, build, build_if_set
 
 if TYPE_CHECKING:
     from reconciler.domain.options import Option, Options
-    from reconciler.domain.reading import Reading
+    from reconciler.domain.read_context import ReadContext
     from reconciler.domain.rules import Element
     from reconciler.domain.xml import Node
 
 _MAC = matching(r"[0-9a-fA-F]{2}(:[0-9a-fA-F]{2}){5}", "six bytes such as 52:54:00:12:34:56")
-_ISOLATION = "dropping it would change what this guest can reach; do it on the host instead"
-# Of a source that is neither a bridge nor a tap; its type is the error, not each of its parts.
+_ISOLATION = "without it the guest could reach more or less; configure it on the host instead"
+# Parts of sources of other types: the type is one error, and its parts need none of their own.
 _ELSEWHERE: tuple[Attribute | Element, ...] = (
-    *quiet("connectionid", "portgroupid", "switchid", "address", "port", "name", "path", "type",
-           "missing"),
-    *silent("address", "local", "reconnect", "vendor", "product"))
+    *ignore("@connectionid", "@portgroupid", "@switchid", "@address", "@port", "@name", "@path",
+            "@type", "@missing"),
+    *ignore("address", "local", "reconnect", "vendor", "product"))
 INTERFACE = element(
     "interface",
     Attribute("type", choice("ethernet", "bridge", "network", "user", "direct", "hostdev",
                              "vhostuser", "udp", "mcast", "server", "client", "internal", "vdpa")),
-    *quiet("trustGuestRxFilters", "managed"),
-    element("mac", Attribute("address", _MAC), *quiet("type", "check")),
+    *ignore("@trustGuestRxFilters", "@managed"),
+    element("mac", Attribute("address", _MAC), *ignore("@type", "@check")),
     element("source", Attribute("bridge", BRIDGE_OR_TAP),
-            *quiet("network", "portid", "dev", "mode", "portgroup"), *_ELSEWHERE,
-            dropped("macTableManager", "the host's bridge learns addresses by itself"),
-            *(refused(name, "give the host its address and routes yourself")
+            *ignore("@network", "@portid", "@dev", "@mode", "@portgroup"), *_ELSEWHERE,
+            warn("@macTableManager", "the host's bridge learns addresses by itself"),
+            *(reject(name, "configure addresses and routes on the host; remove it")
               for name in ("ip", "route"))),
-    element("target", Attribute("dev", BRIDGE_OR_TAP), *quiet("managed")),
+    element("target", Attribute("dev", BRIDGE_OR_TAP), *ignore("@managed")),
     element("model", Attribute("type", choice("virtio", "e1000", "e1000e", "rtl8139", "vmxnet3",
                                               "virtio-transitional", "virtio-non-transitional"))),
     element("driver", Attribute("name", choice("vhost", "qemu")), Attribute("queues",
                                                                             number(1, 16)),
-            dropped("rx_queue_size", "StratoVirt refuses it"),
-            dropped("tx_queue_size", "StratoVirt refuses it"),
-            *quiet("iommu", "ats", "packed", "txmode", "ioeventfd", "event_idx", "rss",
-                   "rss_hash_report", "page_per_vq"),
-            *silent("host", "guest")),
+            warn("@rx_queue_size", "StratoVirt does not accept it"),
+            warn("@tx_queue_size", "StratoVirt does not accept it"),
+            *ignore("@iommu", "@ats", "@packed", "@txmode", "@ioeventfd", "@event_idx", "@rss",
+                    "@rss_hash_report", "@page_per_vq"),
+            *ignore("host", "guest")),
     element("link", Attribute("state", choice("up", "down"))),
-    element("boot", Attribute("order", number(1, 255)), *quiet("loadparm")),
-    ADDRESS, ALIAS_RULE, *silent("acpi", "backenddomain"),
-    warned("coalesce", "set it on the host"), warned("rom", "StratoVirt loads none"),
-    warned("guest", "StratoVirt does not name it"), warned("script", "no scripts are run"),
-    warned("downscript", "no scripts are run"), warned("tune", "set it on the host"),
+    element("boot", Attribute("order", number(1, 255)), *ignore("@loadparm")),
+    ADDRESS, ALIAS_RULE, *ignore("acpi", "backenddomain"),
+    warn("coalesce", "set it on the host"), warn("rom", "StratoVirt loads no option ROMs"),
+    warn("guest", "StratoVirt cannot pass names"), warn("script", "no scripts are run"),
+    warn("downscript", "no scripts are run"), warn("tune", "set it on the host"),
     element("mtu", Attribute("size", number(68, 65535))),
     element("vlan", Attribute("trunk", YES_NO),
             element("tag", Attribute("id", number(1, 4094)),
                     Attribute("nativeMode", choice("tagged", "untagged")), many=True)),
-    warned("teaming", "StratoVirt has none"),
-    warned("backend", "StratoVirt has its own"), warned("ip", "set it in the guest"),
-    warned("route", "set it in the guest"),
-    refused("bandwidth", _ISOLATION),
-    refused("filterref", _ISOLATION), refused("virtualport", _ISOLATION),
-    refused("port", _ISOLATION), refused("portForward", _ISOLATION), many=True)
+    warn("teaming", "StratoVirt does not support it"),
+    warn("backend", "StratoVirt has a single one"), warn("ip", "set it in the guest"),
+    warn("route", "set it in the guest"),
+    reject("bandwidth", _ISOLATION),
+    reject("filterref", _ISOLATION), reject("virtualport", _ISOLATION),
+    reject("port", _ISOLATION), reject("portForward", _ISOLATION), many=True)
 RULES = (INTERFACE,)
 
 
 @dataclass(frozen=True, slots=True, order=True)
 class Vlan:
-    """A VLAN of a bridge's port; `untagged`: what comes from the guest without a tag is in it."""
+    """A VLAN of a bridge port; `untagged`: it takes the guest's frames without a tag."""
 
     tag: int
     untagged: bool = False
@@ -89,43 +88,55 @@ class Vlan:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Interface(Device):
-    """A MAC or a tap that the file does not give is derived, and never changes."""
+    """A MAC or a tap that the file does not give is derived from its other values, for good."""
 
     KIND: ClassVar[str] = "interface"
     RANK: ClassVar[int] = 10
     HOTPLUG: ClassVar[bool] = True
     IMPACT: ClassVar[dict[str, Impact]] = {"bridge": Impact.HOST, "mtu": Impact.HOST,
                                            "vlans": Impact.HOST, "up": Impact.LIVE}
+    PATHS: ClassVar[dict[str, str]] = {
+        **Device.PATHS, "tap": "target/@dev", "mac": "mac/@address", "bridge": "source/@bridge",
+        "queues": "driver/@queues", "vhost": "driver/@name", "up": "link/@state",
+        "mtu": "mtu/@size", "vlans": "vlan"}
+    WORDS: ClassVar[dict[str, tuple[str, str]]] = {
+        "vhost": ("vhost", "qemu"), "up": ("up", "down")}
 
     tap: str
     mac: str
     bridge: str | None = None
     queues: int | None = None
     vhost: bool = False
-    up: bool = True  # whether the guest sees a cable
+    up: bool = True  # the link state that the guest sees
     mtu: int | None = None  # of the tap
-    vlans: tuple[Vlan, ...] = ()  # of the tap's port of its bridge
+    vlans: tuple[Vlan, ...] = ()  # of the tap's bridge port
 
     @property
     def key(self) -> str:
-        """The MAC: what the guest knows it by."""
+        """The MAC address, by which the guest knows it."""
         return self.mac
 
     @property
+    def labels(self) -> tuple[str, ...]:
+        """Its MAC address, alias or tap."""
+        return self.mac, self.alias, self.tap
+
+    @property
     def feature(self) -> str:
-        """The kernel's half of it is optional."""
+        """The kernel's vhost device is optional."""
         return "vhost-net" if self.vhost else ""
 
-    def needs(self) -> tuple[Need, ...]:
-        """The kernel's half of vhost."""
-        return (Need("/dev/vhost-net", "character", line=self.line),) if self.vhost else ()
+    def required_files(self) -> tuple[RequiredFile, ...]:
+        """The kernel's vhost device, where it is used."""
+        return (RequiredFile("/dev/vhost-net", "character", line=self.line),) if self.vhost else ()
 
-    def claims(self) -> tuple[Claim, ...]:
-        """Its MAC and its tap."""
-        return (Claim("MAC address", self.mac, self.line), Claim("tap", self.tap, self.line))
+    def exclusive_resources(self) -> tuple[ExclusiveResource, ...]:
+        """Its MAC address and its tap."""
+        return (ExclusiveResource("MAC address", self.mac, self.line),
+                ExclusiveResource("tap", self.tap, self.line))
 
     def arguments(self, place: Place | None) -> tuple[str, ...]:
-        """The tap, then the card."""
+        """The tap, then the network card."""
         net = f"tap,id=host{self.alias},ifname={self.tap}"
         card = (f"{driver('virtio-net', place)},netdev=host{self.alias},id={self.alias},"
                 f"mac={self.mac}{at(place)}")
@@ -134,23 +145,22 @@ class Interface(Device):
             card += ",mq=on"
         return ("-netdev", net + (",vhost=on" if self.vhost else ""), "-device", card)
 
-
-    def tag(self) -> Tag:
-        """As <interface>."""
+    def to_xml(self) -> XmlElement:
+        """Its <interface>."""
         trunk = len(self.vlans) > 1 or any(not vlan.untagged for vlan in self.vlans)
-        tags = (tag("tag", id=vlan.tag,
-                    nativeMode="untagged" if trunk and vlan.untagged else None)
+        tags = (build("tag", id=vlan.tag,
+                      nativeMode="untagged" if trunk and vlan.untagged else None)
                 for vlan in self.vlans)
-        return tag(
-            "interface", tag("mac", address=self.mac), having("source", bridge=self.bridge),
-            tag("target", dev=self.tap), tag("model", type="virtio"),
-            having("driver", name="vhost" if self.vhost else None, queues=self.queues),
-            tag("vlan", *tags, trunk="yes" if trunk else None) if self.vlans else None,
-            None if self.up else tag("link", state="down"), having("mtu", size=self.mtu),
+        return build(
+            "interface", build("mac", address=self.mac), build_if_set("source", bridge=self.bridge),
+            build("target", dev=self.tap), build("model", type="virtio"),
+            build_if_set("driver", name="vhost" if self.vhost else None, queues=self.queues),
+            build("vlan", *tags, trunk="yes" if trunk else None) if self.vlans else None,
+            None if self.up else build("link", state="down"), build_if_set("mtu", size=self.mtu),
             alias(self.alias), address(self.place), type="bridge" if self.bridge else "ethernet")
 
     def plug(self, place: Place) -> tuple[Command, ...]:
-        """The tap, then the card; what an earlier one left under its name goes first."""
+        """The tap, then the card; a netdev that an earlier attempt left is removed first."""
         net: dict[str, object] = {"id": f"host{self.alias}", "ifname": self.tap}
         card: dict[str, object] = {
             "id": self.alias, "driver": "virtio-net-pci", "netdev": f"host{self.alias}",
@@ -164,23 +174,23 @@ class Interface(Device):
                 Command("netdev_add", net), Command("device_add", card), *link)
 
     def unplug(self) -> tuple[Command, ...]:
-        """The card, once the guest agrees; then its tap."""
+        """The card, once the guest has released it; then its tap."""
         return (Command("device_del", {"id": self.alias}, until="DEVICE_DELETED"),
                 Command("netdev_del", {"id": f"host{self.alias}"}, anyway=True))
 
     def adjust(self, wanted: Self) -> tuple[Command, ...]:
-        """The cable in or out."""
+        """The link up or down."""
         return () if self.up == wanted.up else (self._link(up=wanted.up),)
 
     def _link(self, *, up: bool) -> Command:
         return Command("netlink_set", {"id": self.alias, "up": up})
 
 
-def read_all(devices: Node, reading: Reading) -> list[Interface]:
-    """From all <interface>s, with what they leave out filled in.
+def read_all(devices: Node, context: ReadContext) -> list[Interface]:
+    """Read all <interface> elements and fill in what they leave out.
 
-    What is derived hangs on the card's own words alone, so that another card, or another order,
-    changes nothing; cards without any name are told apart by their bridge, then counted.
+    Derived values depend on the values of that element only, so that other interfaces, or another
+    order, do not change them. Elements without any name are numbered per bridge.
     """
     cards = sorted((card for node in devices.children("interface")
                     if (card := _read(node)) is not None),
@@ -193,7 +203,7 @@ def read_all(devices: Node, reading: Reading) -> list[Interface]:
         if not key:
             count = seen[card.bridge or ""] = seen.get(card.bridge or "", 0) + 1
             key = f"{card.bridge or ''}#{count}"
-        hexa = digest(reading, key)
+        hexa = digest(context, key)
         found.append(replace(card, mac=card.mac or f"52:54:00:{hexa[:2]}:{hexa[2:4]}:{hexa[4:6]}",
                              tap=card.tap or f"sv{hexa[:10]}"))
     taken = {card.alias for card in found}
@@ -203,7 +213,7 @@ def read_all(devices: Node, reading: Reading) -> list[Interface]:
 
 
 def _read(node: Node) -> Interface | None:
-    """From <interface>; tap, MAC and alias are empty where the file leaves them to us."""
+    """Read an <interface>; tap, MAC and alias are empty where the file does not give them."""
     kind = node.text("@type")
     if kind not in ("ethernet", "bridge"):
         if kind is not None or node.raw.get("type") is None:
@@ -221,7 +231,7 @@ def _read(node: Node) -> Interface | None:
         node.at("boot").error("StratoVirt cannot boot from the network")
     given, target = node.text("mac/@address"), node.text("target/@dev")
     if target is not None and target.startswith("vnet"):
-        target = None  # libvirt's own names, which it replaces at each start
+        target = None  # a name of libvirt's, which chooses another one at each start
     mac = (given or "").lower()
     if mac and int(mac[:2], 16) & 1:
         node.at("mac").error(f"{mac} is a multicast address; accepted: an even first byte")
@@ -234,7 +244,7 @@ def _read(node: Node) -> Interface | None:
 
 
 def _vlans(node: Node, bridge: str | None) -> tuple[Vlan, ...]:
-    """One tag: the guest knows nothing of it. Several, or trunk='yes': the guest sees the tags."""
+    """One tag: the guest does not see it. Several, or trunk='yes': the guest sees the tags."""
     child = node.child("vlan")
     if child is None:
         return ()
@@ -249,13 +259,13 @@ def _vlans(node: Node, bridge: str | None) -> tuple[Vlan, ...]:
     trunk = child.flag("@trunk") or len(tags) > 1
     found = {Vlan(number, untagged=mode == "untagged" or not trunk) for number, mode in known}
     if sum(vlan.untagged for vlan in found) > 1 or len({v.tag for v in found}) < len(known):
-        child.error("a tag twice, or two of nativeMode='untagged'; accepted: each tag once, one "
-                    "untagged")
+        child.error("a duplicate tag, or two with nativeMode='untagged'; accepted: each tag once, "
+                    "at most one untagged")
     return tuple(sorted(found))
 
 
 def recognise(options: Options) -> list[Interface]:
-    """From the command line; the bridge is the tap's, now."""
+    """From the command line; the bridge is the one that the tap is attached to now."""
     found: list[Interface] = []
     for number_, option in enumerate(options.take("-device", "virtio-net-pci",
                                                   "virtio-net-device")):
@@ -269,17 +279,17 @@ def _recognised(option: Option, options: Options, name: str) -> Interface | None
     net = options.backend(option, "-netdev", "netdev")
     tap = net.text("ifname") if net is not None and net.kind == "tap" else None
     if net is None or tap is None:
-        option.note("its other end is no tap with a name")
+        option.note("its netdev is not a tap with a name")
         return None
     option.skip("mq", "vectors")
     return Interface(tap=tap, mac=(option.text("mac") or "").lower(),
-                     bridge=options.around.bridge_of(tap), queues=net.number("queues"),
+                     bridge=options.context.bridge_of(tap), queues=net.number("queues"),
                      vhost=net.truth("vhost") or False, alias=options.alias(option, name),
                      place=options.place(option))
 
 
 def _default_mac(before: list[Interface]) -> str:
-    """StratoVirt's own where none is given: the first that no card before it has."""
+    """StratoVirt's default: the first address that no card before it has."""
     taken = {card.mac for card in before}
     return next(mac for last in range(0x56, 0x56 + len(taken) + 1)
                 if (mac := f"52:54:00:12:34:{last:02x}") not in taken)

@@ -7,29 +7,34 @@ from typing import TYPE_CHECKING, ClassVar
 
 from reconciler.domain.devices import disk
 from reconciler.domain.devices.disk import Disk, targets
-from reconciler.domain.model import Device, Place
-from reconciler.domain.reading import at, place
-from reconciler.domain.xml_builder import Tag, address, alias, having, tag
+from reconciler.domain.model import Device
+from reconciler.domain.read_context import at, place
+from reconciler.domain.xml_builder import XmlElement, address, alias, build, build_if_set
 
 if TYPE_CHECKING:
     from reconciler.domain.options import Option, Options
-    from reconciler.domain.reading import Reading
+    from reconciler.domain.place import Place
+    from reconciler.domain.read_context import ReadContext
     from reconciler.domain.xml import Node
 
-RULES = ()  # their rows are those of <controller> and <disk>
+RULES = ()  # controller.py and disk.py have the rows
 _FEATURE = "virtio-scsi-pci"
-_UNITS = 15  # disks of a controller as libvirt counts them: 16 less the controller's own, 7
+_UNITS = 15  # units of a controller as libvirt counts: 16 without the controller's own, 7
 _OWN_UNIT = 7
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ScsiController(Device):
-    """A virtio-scsi bus."""
+    """A virtio-scsi controller."""
 
     KIND: ClassVar[str] = "scsi"
+    ELEMENT: ClassVar[str] = "controller"
     RANK: ClassVar[int] = 25
     MICROVM: ClassVar[bool] = False
     FEATURE: ClassVar[str] = _FEATURE
+    PATHS: ClassVar[dict[str, str]] = {
+        **Device.PATHS, "index": "@index", "queues": "driver/@queues",
+        "iothread": "driver/@iothread"}
 
     index: int
     queues: int | None = None
@@ -37,17 +42,22 @@ class ScsiController(Device):
 
     @property
     def key(self) -> str:
-        """Its number, which disks name."""
+        """Its index, padded so that it sorts as a number."""
         return f"{self.index:03}"
 
-    def tag(self) -> Tag:
-        """As <controller>."""
-        return tag("controller", having("driver", queues=self.queues, iothread=self.iothread),
-                   alias(self.alias), address(self.place), type="scsi", index=self.index,
-                   model="virtio-scsi")
+    @property
+    def label(self) -> str:
+        """As libvirt names the controller of this type and index."""
+        return f"scsi{self.index}"
+
+    def to_xml(self) -> XmlElement:
+        """Its <controller>."""
+        driver = build_if_set("driver", queues=self.queues, iothread=self.iothread)
+        return build("controller", driver, alias(self.alias), address(self.place), type="scsi",
+                     index=self.index, model="virtio-scsi")
 
     def arguments(self, place: Place | None) -> tuple[str, ...]:
-        """The controller; its disks follow."""
+        """The controller; the disks follow."""
         more = (f",num-queues={self.queues}" if self.queues else "") + (
             f",iothread=iothread{self.iothread}" if self.iothread else "")
         return ("-device", f"{_FEATURE},id={self.alias}{at(place)}{more}")
@@ -55,13 +65,18 @@ class ScsiController(Device):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ScsiDisk(Disk):
-    """A disk, or a drive with its medium, on a virtio-scsi bus."""
+    """A disk, or an optical drive with its medium, on a virtio-scsi bus."""
 
     RANK: ClassVar[int] = 32
     PLUGGED: ClassVar[bool] = False
     HOTPLUG: ClassVar[bool] = False
     MICROVM: ClassVar[bool] = False
     FEATURE: ClassVar[str] = _FEATURE
+    BUS: ClassVar[str] = "scsi"
+    PATHS: ClassVar[dict[str, str]] = {
+        **Disk.PATHS, "controller": "address/@controller", "scsi_target": "address/@target",
+        "unit": "address/@unit", "bus": "target/@bus", "optical": "@device"}
+    WORDS: ClassVar[dict[str, tuple[str, str]]] = {**Disk.WORDS, "optical": ("cdrom", "disk")}
 
     controller: int
     scsi_target: int
@@ -69,14 +84,14 @@ class ScsiDisk(Disk):
     bus: str  # the controller's alias
     optical: bool = False
 
-    def tag(self) -> Tag:
-        """As <disk> on the bus."""
-        where = tag("address", type="drive", controller=self.controller, bus=0,
-                    target=self.scsi_target, unit=self.unit)
-        return self._tag("scsi", where, "cdrom" if self.optical else "disk")
+    def to_xml(self) -> XmlElement:
+        """Its <disk>."""
+        where = build("address", type="drive", controller=self.controller, bus=0,
+                      target=self.scsi_target, unit=self.unit)
+        return self._xml(where, "cdrom" if self.optical else "disk")
 
     def arguments(self, place: Place | None) -> tuple[str, ...]:
-        """The drive, then the device at its place on the bus."""
+        """The drive, then the device at its address on the bus."""
         media = ",media=cdrom" if self.optical else ""
         device = (f"scsi-{'cd' if self.optical else 'hd'},bus={self.bus}.0,channel=0,"
                   f"scsi-id={self.scsi_target},lun={self.unit},drive=drive-{self.alias},"
@@ -87,8 +102,8 @@ class ScsiDisk(Disk):
         return ("-drive", self.drive() + media, "-device", device)
 
 
-def read_all(devices: Node, reading: Reading) -> list[Device]:
-    """Every scsi controller and disk; a controller that only disks name is added."""
+def read_all(devices: Node, context: ReadContext) -> list[Device]:
+    """Read every scsi controller and disk; controllers that only disks name are added."""
     controllers = {c.index: c for node in devices.children("controller")
                    if node.text("@type") == "scsi" and (c := _controller(node)) is not None}
     disks: list[ScsiDisk] = []
@@ -97,7 +112,7 @@ def read_all(devices: Node, reading: Reading) -> list[Device]:
         if disk.bus_of(node) != "scsi" or node.text("@device") == "floppy" or (
                 optical and node.child("source") is None) or not disk.acceptable(node):
             continue
-        found = disk.read(node, reading)
+        found = disk.read(node, context)
         if found is not None:
             disks.append(_disk(node, found, controllers, optical=optical))
     return [*controllers.values(), *disks]
@@ -117,10 +132,10 @@ def _controller(node: Node) -> ScsiController | None:
 
 def _disk(node: Node, found: Disk, controllers: dict[int, ScsiController], *,
           optical: bool) -> ScsiDisk:
-    """Its place on a bus: the one that is written, else by its target, as libvirt counts."""
+    """Its address on a bus: from the file, else by its target, as libvirt counts."""
     for name in ("iothread", "queues", "queue_size"):
         if getattr(found, name) is not None:
-            node.at("driver").error(f"{name} of a scsi disk; accepted: on its <controller>")
+            node.at("driver").error(f"{name} on a scsi disk; accepted: on its <controller>")
     count = disk.index_of(found.target)
     index, unit = divmod(count, _UNITS)
     unit, target = unit + (unit >= _OWN_UNIT), 0
@@ -136,7 +151,7 @@ def _disk(node: Node, found: Disk, controllers: dict[int, ScsiController], *,
 
 
 def recognise(options: Options) -> list[Device]:
-    """From the command line: controllers, then the disks that name their bus."""
+    """From the command line: controllers, then the disks that name them as their bus."""
     controllers: dict[str, ScsiController] = {}
     for option in options.take("-device", _FEATURE):
         index = len(controllers)
@@ -158,7 +173,7 @@ def _recognised(option: Option, options: Options,
     option.skip("channel")
     target, unit = option.number("scsi-id") or 0, option.number("lun") or 0
     if bus is None or found is None:
-        option.note("there is no such scsi bus, or no such drive")
+        option.note("its scsi bus or its drive does not exist")
         return None
     values = {f.name: getattr(found, f.name) for f in fields(Disk)}
     optical = option.kind == "scsi-cd"

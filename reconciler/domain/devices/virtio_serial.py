@@ -1,46 +1,54 @@
-"""The virtio-serial controller that consoles and channels plug into; one a VM."""
+"""The virtio-serial controller of consoles and channels; one per VM."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
-from reconciler.domain.model import Device, Place
-from reconciler.domain.reading import at, driver, place
-from reconciler.domain.xml_builder import Tag, address, alias, tag
+from reconciler.domain.model import Device
+from reconciler.domain.read_context import at, driver, place
+from reconciler.domain.xml_builder import XmlElement, address, alias, build
 
 if TYPE_CHECKING:
     from reconciler.domain.options import Options
+    from reconciler.domain.place import Place
     from reconciler.domain.xml import Node
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class VirtioSerial(Device):
-    """`ports`: how many it may have, StratoVirt's default where None."""
+    """`ports`: the maximum number of ports; None for StratoVirt's default."""
 
     KIND: ClassVar[str] = "virtio-serial"
+    ELEMENT: ClassVar[str] = "controller"
     RANK: ClassVar[int] = 20
+    PATHS: ClassVar[dict[str, str]] = {**Device.PATHS, "ports": "@ports"}
 
     ports: int | None = None
 
     @property
     def key(self) -> str:
-        """There is one."""
+        """Constant: a domain has one at most."""
         return "0"
 
-    def tag(self) -> Tag:
-        """As <controller>."""
-        return tag("controller", alias(self.alias), address(self.place), type="virtio-serial",
-                   index=0, ports=self.ports)
+    @property
+    def label(self) -> str:
+        """As libvirt names the controller of this type and index."""
+        return "virtio-serial0"
+
+    def to_xml(self) -> XmlElement:
+        """Its <controller>."""
+        return build("controller", alias(self.alias), address(self.place), type="virtio-serial",
+                     index=0, ports=self.ports)
 
     def arguments(self, place: Place | None) -> tuple[str, ...]:
-        """`max-ports` with a dash: the documents' underscore is refused."""
+        """`max-ports`: StratoVirt rejects `max_ports`, which its documentation gives."""
         ports = f",max-ports={self.ports}" if self.ports is not None else ""
         return ("-device", f"{driver('virtio-serial', place)},id={self.alias}{at(place)}{ports}")
 
 
 def read(node: Node) -> VirtioSerial:
-    """From <controller type='virtio-serial'>."""
+    """Read <controller type='virtio-serial'>."""
     return VirtioSerial(alias=node.text("alias/@name") or "virtio-serial0",
                         ports=node.number("@ports"), place=place(node), line=node.line)
 

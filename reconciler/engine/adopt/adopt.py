@@ -1,9 +1,9 @@
-"""Adoption by hand: a StratoVirt that somebody else started becomes a domain of ours, untouched.
+"""Adoption: a StratoVirt process that another tool started becomes a managed domain, untouched.
 
 It has not inherited our lock, so a process of its own holds that for it; its monitor gets a name in
 our directory; its record says which process it is. Then its file goes into the watched directory,
 and whichever reconciler runs finds it as one that ran before (rule 2). The VM is asked for its
-status, and told nothing.
+status, and is not changed.
 """
 
 from __future__ import annotations
@@ -19,7 +19,6 @@ from reconciler.domain.numbers import identity
 from reconciler.engine.adopt.recognise_running import TakenOver, changed_by_defaults, take_over
 from reconciler.engine.composition import given, reading_host
 from reconciler.errors import UsageError
-from reconciler.host.files import write_whole
 from reconciler.report.events import timestamp
 from reconciler.sources.directory import Directory
 from reconciler.sources.kinds import configured_class
@@ -47,7 +46,7 @@ def prepare(settings: Settings, pid: int) -> TakenOver:
         changed = changed_by_defaults(settings, found.text) if not found.problems else ()
     except InvalidDomain as error:
         raise UsageError(f"{settings.domains / DEFAULTS} has errors:\n{error}",
-                         reason=error.reason, hint="mend it first") from None
+                         reason=error.reason, hint="correct it first") from None
     if found.problems:
         raise UsageError("its domain file would be invalid:\n"
                          + "\n".join(map(str, found.problems)), reason="InvalidDefinition")
@@ -59,14 +58,14 @@ def prepare(settings: Settings, pid: int) -> TakenOver:
     if process.locked(_home(settings, found.domain)):
         raise UsageError(f"a VM runs as '{found.domain.name}' already", reason="Conflict")
     if not found.monitors:
-        raise UsageError(f"process {pid} has no monitor on a unix socket: nobody can steer it")
+        raise UsageError(f"process {pid} has no QMP unix socket and cannot be managed")
     if not found.answers:
-        raise UsageError(f"the monitor {found.monitors[-1]} does not answer: somebody else talks "
-                         "to it", hint="let that one (libvirt?) leave it first")
+        raise UsageError(f"the monitor {found.monitors[-1]} is in use by another client",
+                         hint="disconnect it (libvirt?) first")
     file = _file_of(settings, found.domain)
     if file is not None:
-        raise UsageError(f"{file} is of this domain already", reason="Conflict",
-                         hint="take it away first: adopting writes a file that fits the VM")
+        raise UsageError(f"{file} already defines this domain", reason="Conflict",
+                         hint="remove it first: adopt writes a file that describes the VM")
     return found
 
 
@@ -76,13 +75,13 @@ def adopt(settings: Settings, pid: int, found: TakenOver) -> None:
     if started is None:
         raise UsageError(f"no process {pid}", reason="NotFound")
     home.mkdir(parents=True, exist_ok=True, mode=0o700)
-    holder = process.hold(process.Process(pid, started), home)
+    holder = process.start_lock_holder(process.Process(pid, started), home)
     try:
         _name_monitors(home, found.monitors)
-        write_whole(home / record.DEFINITION, found.text.encode())
+        record.save_definition(home, found.text.encode())
         record.save(home, _record(settings, found.domain, pid, started))
     except OSError:
-        process.send(holder, signal.SIGTERM)
+        process.send_signal(holder, signal.SIGTERM)
         raise
 
 
@@ -98,7 +97,7 @@ def _record(settings: Settings, domain: Domain, pid: int, started: int) -> recor
 
 
 def _name_monitors(home: Path, monitors: tuple[str, ...]) -> None:
-    """Ours is the last; if there are two, the first is for people."""
+    """The reconciler uses the last one; if there are two, users get the first."""
     names = {QMP_SOCKET: monitors[-1]}
     if len(monitors) > 1:
         names[MONITOR_SOCKET] = monitors[0]

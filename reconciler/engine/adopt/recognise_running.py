@@ -1,8 +1,8 @@
-"""A StratoVirt that somebody else started, as the domain file that describes it: for `import`.
+"""The domain file that describes a StratoVirt process of another tool: for `import`.
 
 Its command line (stratovirt/recognise.py), what the host knows of it, and one question to its
 monitor become a Domain; that is written, and read again as the reconciler will read it, so that
-whatever would differ is told before anybody relies on the file.
+every difference is reported before a user relies on the file.
 """
 
 from __future__ import annotations
@@ -18,10 +18,11 @@ from typing import TYPE_CHECKING
 from reconciler.domain.difference import differences
 from reconciler.domain.expand import expand
 from reconciler.domain.model import DesiredState, Impact, InvalidDomain, Problem
-from reconciler.domain.options import ImportContext, Left
+from reconciler.domain.options import ImportContext, Unrecognised
 from reconciler.domain.reader import read_domain
 from reconciler.domain.substitute import literal
 from reconciler.domain.writer import write
+from reconciler.domain.xml_paths import STATE
 from reconciler.engine.composition import given_in, reading_host
 from reconciler.errors import QmpError, UsageError
 from reconciler.host import hugepages, taps
@@ -37,7 +38,7 @@ if TYPE_CHECKING:
     from reconciler.settings import Settings
     from reconciler.stratovirt.recognise import Recognised
 
-PATIENCE = 2.0  # seconds; a monitor that somebody else talks to never answers us
+PATIENCE = 2.0  # seconds; a monitor that another client uses never answers
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,26 +50,27 @@ class TakenOver:
 
     domain: Domain
     monitors: tuple[str, ...]
-    answers: bool  # whether the last of them does: none that somebody else talks to
+    answers: bool  # whether the last of them does; one that another client uses does not
     text: str
-    left: tuple[Left, ...]
+    left: tuple[Unrecognised, ...]
     problems: tuple[Problem, ...]
 
     @property
     def for_a_file(self) -> str:
-        """The text as people keep it."""
+        """The text as it is written to a file."""
         return literal(self.text)
 
 
 def take_over(settings: Settings, pid: int) -> TakenOver:
-    """Describe the VM of a process; raises UsageError where it is none."""
+    """Describe the VM of a process; raises UsageError if it is not StratoVirt."""
     host = reading_host(settings)
     every = process.command_line(pid)
     if not every:
         raise UsageError(f"no process {pid}", reason="NotFound")
     words = binary.arguments_of(every, host.emulators)
     if words is None:
-        raise UsageError(f"process {pid} is no StratoVirt: {every[0]}", reason="NotFound",
+        raise UsageError(f"process {pid} is not a StratoVirt process: {every[0]}",
+                         reason="NotFound",
                          hint="name its program in hypervisor.allowed if it is one")
     try:
         "\n".join(every).encode()
@@ -101,7 +103,7 @@ def _surroundings(settings: Settings, pid: int, words: list[str]) -> ImportConte
     with suppress(OSError):  # another user's process; most have no relative paths
         directory = Path(os.readlink(f"/proc/{pid}/cwd"))
     return ImportContext(directory, f"imported-{pid}", None if home is None else str(home),
-                        hugepages.page_of, taps.master, _is_block)
+                        hugepages.page_of, taps.bridge_of, _is_block)
 
 
 def _is_block(path: str) -> bool:
@@ -111,7 +113,7 @@ def _is_block(path: str) -> bool:
         return False
 
 
-async def _state(found: Recognised) -> tuple[DesiredState, tuple[Left, ...]]:
+async def _state(found: Recognised) -> tuple[DesiredState, tuple[Unrecognised, ...]]:
     """Ask its last monitor: with -S, libvirt starts every VM, and lets it run afterwards."""
     started = DesiredState.PAUSED if found.paused else DesiredState.RUNNING
     if not found.monitors:
@@ -125,14 +127,14 @@ async def _state(found: Recognised) -> tuple[DesiredState, tuple[Left, ...]]:
             qmp.close()
         running = bool(answer["running"])
     except (QmpError, OSError, KeyError, TypeError) as error:
-        return DesiredState.RUNNING, (Left(
+        return DesiredState.RUNNING, (Unrecognised(
             f"monitor {monitor}", f"whether it runs or is paused is not known ({error}): "
                                   "state='running' is meant"),)
     return (DesiredState.RUNNING if running else DesiredState.PAUSED), ()
 
 
 def _emulator(settings: Settings, pid: int, words: list[str],
-              host: ReadingHost) -> tuple[str | None, tuple[Left, ...]]:
+              host: ReadingHost) -> tuple[str | None, tuple[Unrecognised, ...]]:
     """The program, where it is another than the configured one and may be named."""
     usual, program = binary.find(settings), words[0]
     if usual.simulated and usual.path in words:
@@ -144,18 +146,18 @@ def _emulator(settings: Settings, pid: int, words: list[str],
     same = [name for name in host.emulators if os.path.realpath(name) == program]
     if same:
         return same[0], ()
-    return None, (Left(f"program {program}", f"the next start is by {usual.path}; "
+    return None, (Unrecognised(f"program {program}", f"the next start is by {usual.path}; "
                                              "hypervisor.allowed has no such program"),)
 
 
 def _read_again(settings: Settings, text: str, domain: Domain,
-                pid: int) -> tuple[tuple[Problem, ...], tuple[Left, ...]]:
+                pid: int) -> tuple[tuple[Problem, ...], tuple[Unrecognised, ...]]:
     """What the reconciler will make of the file: its errors, or all that comes out otherwise."""
     try:
         again = read_domain(text.encode(), f"process {pid}", reading_host(settings))
     except InvalidDomain as error:
         return error.problems, ()
-    return (), tuple(Left(change.path, f"will be {change.new} instead of {change.old}")
+    return (), tuple(Unrecognised(change.path, f"will be {change.new} instead of {change.old}")
                      for change in differences(domain, again))
 
 
@@ -166,4 +168,4 @@ def changed_by_defaults(settings: Settings, text: str) -> tuple[Change, ...]:
     found, = expand(data, "", host, given_in(settings, settings.domains, host)).definitions
     return tuple(
         change for change in differences(read_domain(text.encode(), "", host), found.domain)
-        if change.impact is not Impact.NONE or change.path == "policy/state")
+        if change.impact is not Impact.NONE or change.path == STATE)

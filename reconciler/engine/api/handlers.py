@@ -1,248 +1,314 @@
-"""What commands ask of the running reconciler: each a path of the command socket.
+"""Answers the API requests: one handler for each row of report/requests.py.
 
-They only read what is known, or wake a look and wait for it; nothing is done here that the plan
-did not decide.
+They read what is published, or report an event to a domain; nothing is decided here.
 """
 
 from __future__ import annotations
 
 import asyncio
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
-from reconciler.engine.control.work_queue import Priority
 from reconciler.engine.decide.disruption import weigh
+from reconciler.engine.decide.events import HoldSet, Priority, RestartAsked
+from reconciler.engine.decide.gather import decide
 from reconciler.engine.decide.inputs import Hold, Removal
+from reconciler.engine.decide.state import EXPANDED
 from reconciler.engine.dryrun.plan_view import expanded_from, explain_domain, plan_value, summary
-from reconciler.engine.records.store import EXPANDED
 from reconciler.engine.rollout.revision_status import unsettled
-from reconciler.errors import UsageError
+from reconciler.engine.status.gauges import gauges
+from reconciler.errors import ReconcilerError, UsageError
+from reconciler.report.metrics import CONTENT_TYPE
+from reconciler.report.requests import PlainText, Request
 from reconciler.units import nearest, seconds
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Coroutine, Mapping
 
-    from reconciler.engine.control.controller import DomainController
-    from reconciler.engine.daemon import Daemon
+    from reconciler.engine.control.environment import Environment
+    from reconciler.engine.control.work_queue import WorkQueue
+    from reconciler.engine.decide.state import DomainState
+    from reconciler.engine.domains import Domains
+    from reconciler.engine.source.source_sync import SourceSync
+    from reconciler.engine.status.publisher import StatusPublisher
+    from reconciler.report.metrics import Metrics
+    from reconciler.report.requests import Call
 
-LONGEST_WAIT = 600.0
-LONG_POLL = 25.0
+LONGEST_WAIT = 600.0  # seconds
+LONG_POLL = 25.0  # seconds
+FIRST_PLAN = 15.0  # seconds that a domain may take until it is observed for the first time
+
+_Handler: TypeAlias = "Callable[[Handlers, Call], Coroutine[Any, Any, object]]"
+_Method = TypeVar("_Method", bound=_Handler)
+HANDLERS: dict[Request, _Handler] = {}
 
 
+def _handles(*requests: Request) -> Callable[[_Method], _Method]:
+    """Make the method below the handler of these requests; a request has one."""
+    def bind(method: _Method) -> _Method:
+        for request in requests:
+            if HANDLERS.setdefault(request, method) is not method:
+                raise TypeError(f"two handlers for {request.name}")
+        return method
+    return bind
+
+
+@dataclass(frozen=True, slots=True)
 class Handlers:
-    """Answers for the command socket."""
+    """Answers for the command socket and HTTP."""
 
-    def __init__(self, owner: Daemon) -> None:
-        self._owner = owner
+    environment: Environment
+    domains: Domains
+    source: SourceSync
+    publisher: StatusPublisher
+    queue: WorkQueue
+    metrics: Metrics
 
-    async def handle(self, method: str, path: tuple[str, ...],
-                     query: Mapping[str, str]) -> object:
-        """One request; raises UsageError."""
-        answer = {"GET": self._get, "POST": self._post}.get(method)
-        value = await answer(path, query) if answer is not None else None
-        if value is None:
-            raise UsageError(f"no such request: {method} /{'/'.join(path)}", reason="NotFound")
-        return value
+    async def handle(self, call: Call) -> object:
+        """One request; raises ReconcilerError."""
+        return await HANDLERS[call.request](self, call)
 
-    async def _get(self, path: tuple[str, ...], query: Mapping[str, str]) -> object:
-        match path:
-            case ("livez",):
-                return {"live": True}
-            case ("readyz",):
-                if not self._owner.sync.complete:
-                    raise UsageError("no complete look at the source yet", reason="NotReady")
-                return {"ready": True}
-            case ("api", "v1", "status"):
-                return await self._status(query)
-            case ("api", "v1", "plan"):
-                return await self._plans(query.get("name"))
-            case ("api", "v1", "domains", name, "explain"):
-                return await self._explain(self._keeper(name))
-            case ("api", "v1", "domains", name, "console"):
-                return {"consoles": await self._keeper(name).machine.consoles()}
-        return None
+    @_handles(Request.LIVE)
+    async def _live(self, _call: Call) -> object:
+        return {"live": True}
 
-    async def _post(self, path: tuple[str, ...], query: Mapping[str, str]) -> object:
-        match path:
-            case ("api", "v1", "sync"):
-                return await self._sync(_seconds(query.get("wait", "0")), query.get("name"))
-            case ("api", "v1", "domains", name, ("restart" | "start") as verb):
-                return self._restart(self._keeper(name), verb, query.get("generation"))
-            case ("hooks", "git"):
-                self._owner.journal.write("hook.received", message="a look at the source follows")
-                self._owner.sync.ask()
-                return {"accepted": True}
-            case ("api", "v1", "hold"):
-                return self._hold_all(query)
-            case ("api", "v1", "release"):
-                return self._release_all()
-            case ("api", "v1", "domains", name, "hold"):
-                return self._hold(self._keeper(name), query)
-            case ("api", "v1", "domains", name, "release"):
-                return self._release(self._keeper(name))
-            case ("api", "v1", "approvals", *token):
-                return {"approved": self._approve(token[0] if token else None)}
-        return None
+    @_handles(Request.READY)
+    async def _ready(self, _call: Call) -> object:
+        if not self.source.state.complete:
+            raise UsageError("the source has not been read completely yet", reason="NotReady")
+        return {"ready": True}
 
-    def _keeper(self, name: str) -> DomainController:
-        keepers = self._owner.keepers.values()
-        found = next((k for k in keepers if name in (k.name, k.uuid)), None)
+    def _state(self, call: Call) -> DomainState:
+        return self._named(call.arguments["name"])
+
+    def _named(self, name: str) -> DomainState:
+        found = self.domains.named(name)
         if found is None:
-            near = nearest(name, [k.name for k in keepers])
+            near = nearest(name, [c.name for c in self.domains])
             raise UsageError(f"no domain '{name}'{near}", reason="NotFound",
                              hint="`reconciler status` lists the domains")
-        return found
+        return found.state
 
-    async def _status(self, query: Mapping[str, str]) -> dict[str, Any]:
+    # What is known
+
+    @_handles(Request.CONSOLES)
+    async def _consoles(self, call: Call) -> object:
+        controller = self.domains.known(self._state(call).uuid)
+        return {"consoles": await controller.machine.consoles()}
+
+    @_handles(Request.METRICS)
+    async def _metrics(self, _call: Call) -> object:
+        samples = gauges((c.state for c in self.domains), self.queue.depth, self.source.state)
+        return PlainText(CONTENT_TYPE, self.metrics.page(samples))
+
+    @_handles(Request.STATUS)
+    async def _status(self, call: Call) -> dict[str, Any]:
         """The status; with `wait`, once it is a later one than that sequence (long poll).
 
-        `limit` is how many seconds the asker waits at most.
+        `limit` is how many seconds the client waits at most.
         """
-        publisher, wait = self._owner.publisher, query.get("wait", "")
+        query, wait = call.query, call.query.get("wait", "")
         if wait.isdecimal():
             limit = min(LONG_POLL, _seconds(query.get("limit", str(LONG_POLL))))
             with suppress(TimeoutError):
                 async with asyncio.timeout(limit):
-                    while publisher.sequence <= int(wait):
-                        await self._next_status()
-        return publisher.value()
+                    while self.publisher.sequence <= int(wait):
+                        await self.publisher.next()
+        return self.publisher.value()
 
-    async def _plans(self, name: str | None) -> dict[str, Any]:
-        chosen = [self._keeper(name)] if name else sorted(
-            self._owner.keepers.values(), key=lambda keeper: keeper.name)
-        plans = await asyncio.gather(*(self._plan(keeper) for keeper in chosen))
+    @_handles(Request.PLAN)
+    async def _plans(self, call: Call) -> dict[str, Any]:
+        name, source = call.query.get("name"), self.source.state
+        chosen = [self._named(name)] if name else sorted(
+            (c.state for c in self.domains), key=lambda state: state.name)
+        plans = [await self._plan(state) for state in chosen]
         invalid = [{"file": r.file, "domain": r.name, "reason": r.reason,
-                    "errors": [str(p) for p in r.problems]} for r in self._owner.sync.rejected]
+                    "errors": [str(p) for p in r.problems]} for r in source.rejected]
         return {"plans": plans, "invalid": [] if name else invalid,
-                "sourceError": str(self._owner.sync.error or ""),
-                "elsewhere": [] if name else list(self._owner.sync.elsewhere),
+                "sourceError": str(source.error or ""),
+                "elsewhere": [] if name else list(source.elsewhere),
                 "summary": summary(plans)}
 
-    async def _plan(self, keeper: DomainController) -> dict[str, Any]:
-        keeper.vm = await keeper.machine.observe()
-        decided = keeper.decide(self._owner.context.now())
-        definition = keeper.memory.definition
-        there = definition is not None and keeper.removal is Removal.NONE
-        return plan_value(keeper.name, keeper.uuid,
-                          definition.file if there and definition else None, decided,
-                          weigh(keeper.case(), decided, self._owner.context.settings.arch))
+    async def _plan(self, asked: DomainState) -> dict[str, Any]:
+        """The plan of what is known now; nothing is changed by asking for it."""
+        controller = self.domains.known(asked.uuid)
+        with suppress(TimeoutError):
+            async with asyncio.timeout(FIRST_PLAN):
+                while not controller.state.plan.made:
+                    await self.publisher.next()
+        environment, state = self.environment, controller.state
+        decided = decide(state, environment.clocks(), hold_of_all=environment.hold_of_all(),
+                         surroundings=lambda: environment.surroundings(state))
+        definition = state.record.definition
+        there = definition is not None and state.removal is Removal.NONE
+        return plan_value(state.name, state.uuid,
+                          definition.file if there and definition else None, decided.plan,
+                          weigh(decided.inputs, decided.plan, environment.settings.arch))
 
-    async def _explain(self, keeper: DomainController) -> dict[str, Any]:
-        context, domain, memory = self._owner.context, keeper.domain, keeper.memory
-        parts = self._owner.publisher.value()["domains"]
-        value = {"status": next(d for d in parts if d["uuid"] == keeper.uuid),
-                 "plan": await self._plan(keeper),
-                 "nextLook": keeper.plan.look_again_at and round(
-                     max(0.0, keeper.plan.look_again_at - context.now().clock), 3)}
-        if domain is not None and memory.definition is not None:
-            # With the lines of its own text, which tells what was written and what filled in.
-            own = context.read(memory.definition) or domain
+    @_handles(Request.EXPLAIN)
+    async def _explain(self, call: Call) -> dict[str, Any]:
+        environment, asked = self.environment, self._state(call)
+        plan = await self._plan(asked)
+        controller = self.domains.known(asked.uuid)
+        state = controller.state
+        domain, stored, again = state.domain, state.record.definition, state.plan.look_again_at
+        parts = self.publisher.value()["domains"]
+        value = {"status": next(d for d in parts if d["uuid"] == state.uuid), "plan": plan,
+                 "nextLook": again and round(max(0.0, again - environment.clocks().clock), 3)}
+        if domain is not None and stored is not None:
+            # With the lines of its own text, which tells what was written from what was filled in.
+            own = environment.read(stored) or domain
             value |= explain_domain(
-                own, memory.definition.data, memory.places,
-                context.settings.defaults.spare_ports, context.program_of(domain),
-                keeper.machine.home, context.host.defaults)
-            value |= expanded_from(memory.definition.file,
-                                   memory.definition.read_with.get(EXPANDED, ""))
+                own, stored.data, dict(state.record.places),
+                environment.settings.defaults.spare_ports, environment.program_of(domain),
+                controller.machine.home, environment.host.defaults)
+            value |= expanded_from(stored.file, stored.read_with.get(EXPANDED, ""))
         return value
 
-    async def _sync(self, wait: float, name: str | None) -> dict[str, Any]:
-        """Look at the source now; with `wait`, until all (or this one) is Ready or Stalled."""
-        sync, before = self._owner.sync, self._owner.sync.looks
-        sync.ask()
-        for keeper in tuple(self._owner.keepers.values()):
-            keeper.retry()
+    # The source
+
+    @_handles(Request.WEBHOOK)
+    async def _webhook(self, _call: Call) -> object:
+        self.environment.journal.write("hook.received", message="the source is read next")
+        self.source.ask()
+        return {"accepted": True}
+
+    @_handles(Request.SYNC)
+    async def _sync(self, call: Call) -> dict[str, Any]:
+        """Read the source now; with `wait`, until all (or this one) is Ready or Stalled."""
+        wait, name = _seconds(call.query.get("wait", "0")), call.query.get("name")
+        before = self.source.state.looks
+        self.source.ask()
+        for controller in self.domains:
+            controller.check_prerequisites()
         if wait <= 0:
-            return {"handled": sync.handled}
-        try:
+            return {"handled": self.source.state.handled}
+        with suppress(TimeoutError):
             async with asyncio.timeout(min(wait, LONGEST_WAIT)):
-                while (looking := sync.looks == before or sync.source.busy) or (
-                        sync.unfinished or self._unsettled(name)):
-                    if sync.error is not None and not looking:
+                while self._looking(before) or (
+                        self.source.state.unfinished or self._unsettled(name)):
+                    if self.source.state.error is not None and not self._looking(before):
                         break
-                    await self._next_status()
-        except TimeoutError:
-            pass
-        return {"handled": sync.handled, "error": sync.error.advice if sync.error else "",
+                    await self.publisher.next()
+        error = self.source.state.error
+        return {"handled": self.source.state.handled, "error": error.advice if error else "",
                 "waitingFor": sorted(self._unsettled(name))}
 
+    def _looking(self, before: int) -> bool:
+        return self.source.state.looks == before or self.source.source.busy
+
     def _unsettled(self, name: str | None) -> list[str]:
-        return [k.name for k in unsettled(self._owner) if name in (None, k.name)]
+        states = [c.state for c in self.domains]
+        return [n for n in unsettled(states, self.source.leaving) if name in (None, n)]
 
-    async def _next_status(self) -> None:
-        waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._owner.publisher.waiters.append(waiter)
-        await waiter
+    @_handles(Request.APPROVE, Request.APPROVE_ALL)
+    async def _approve(self, call: Call) -> dict[str, Any]:
+        token = call.arguments.get("token")
+        names = self.source.approve(token)
+        if not names:
+            waiting = ", ".join(a.token for a in self.source.approvals())
+            raise UsageError(f"nothing waits for approval under '{token}'" if token
+                             else "nothing waits for approval", reason="Refused",
+                             hint=f"waiting: {waiting}" if waiting else "`reconciler status` "
+                                  "shows what waits for approval")
+        return {"approved": names}
 
-    def _restart(self, keeper: DomainController, verb: str, generation: str | None) -> dict[str,
-                                                                                            Any]:
+    # One domain
+
+    @_handles(Request.START, Request.RESTART)
+    async def _restart(self, call: Call) -> dict[str, Any]:
         """Now; with `generation`, only if that is still the one in force."""
-        if generation not in (None, str(keeper.memory.generation)):
-            raise UsageError(f"'{keeper.name}' is not as it was planned any more: its definition "
-                             "is another one", reason="Refused", hint="plan anew")
-        if keeper.domain is None:
-            raise UsageError(f"'{keeper.name}' has no valid definition to start", reason="Refused",
+        state, generation = self._state(call), call.query.get("generation")
+        name = state.name
+        verb = "start" if call.request is Request.START else "restart"
+        if generation not in (None, str(state.record.generation)):
+            raise UsageError(f"the definition of '{name}' changed since the plan was made",
+                             reason="Refused", hint="make a new plan")
+        if state.domain is None:
+            raise UsageError(f"'{name}' has no valid definition to start", reason="Refused",
                              hint="`reconciler status` shows what is wrong with its file")
-        if verb == "start" and keeper.vm.pid is not None:
-            return {"domain": keeper.name, "asked": "nothing: it is there"}
-        if keeper.plan.condition("Held") is not None:
-            raise UsageError(f"'{keeper.name}' is held", reason="Refused",
-                             hint=f"`reconciler release {keeper.name}` first")
-        if keeper.domain.policy.state == "stopped" and verb == "restart":
-            raise UsageError(f"the file of '{keeper.name}' wants it stopped", reason="Refused",
-                             hint=f"`reconciler start {keeper.name}` writes running into it")
-        keeper.ask_restart()
-        return {"domain": keeper.name, "asked": verb}
+        if verb == "start" and state.vm.pid is not None:
+            return {"domain": name, "asked": "nothing: already running"}
+        if state.plan.held:
+            raise UsageError(f"'{name}' is held", reason="Refused",
+                             hint=f"`reconciler release {name}` first")
+        if state.domain.policy.state == "stopped" and verb == "restart":
+            raise UsageError(f"'{name}' is stopped by its file (state='stopped')",
+                             reason="Refused",
+                             hint=f"`reconciler start {name}` sets state='running' in the file")
+        self.domains.known(state.uuid).apply(RestartAsked(self.environment.now()))
+        return {"domain": name, "asked": verb}
 
-    def _hold(self, keeper: DomainController, query: Mapping[str, str]) -> dict[str, Any]:
-        keeper.hold(self._asked_hold(query))
-        return {"domain": keeper.name, "held": True}
+    @_handles(Request.HOLD)
+    async def _hold(self, call: Call) -> dict[str, Any]:
+        state = self._state(call)
+        self._set_hold(state, self._asked_hold(call.query))
+        return {"domain": state.name, "held": True}
+
+    @_handles(Request.RELEASE)
+    async def _release(self, call: Call) -> dict[str, Any]:
+        state = self._state(call)
+        name = state.name
+        if state.record.hold is None:
+            if state.domain is not None and state.domain.policy.hold:
+                raise UsageError(f"'{name}' is held by its file", reason="Refused",
+                                 hint="take hold='yes' out of the file")
+            if self.environment.hold_of_all() is not None:
+                raise UsageError(f"'{name}' is held with all others", reason="Refused",
+                                 hint="`reconciler release --all` ends that")
+        self._set_hold(state, None)
+        return {"domain": name, "held": False}
+
+    def _set_hold(self, state: DomainState, hold: Hold | None) -> None:
+        """Raises ReconcilerError where it is not on disk."""
+        self.domains.known(state.uuid).apply(HoldSet(self.environment.now(), hold))
+        if state.uuid in self.environment.unsaved or not self._synced():
+            raise ReconcilerError(
+                f"'{state.name}': done, but not on disk: a restart of the reconciler would "
+                "forget it", reason="StateUnwritable", hint="make room in paths.state")
+
+    def _synced(self) -> bool:
+        try:
+            self.environment.store.sync()
+        except OSError:
+            return False
+        return True
 
     def _asked_hold(self, query: Mapping[str, str]) -> Hold:
-        now = self._owner.context.now()
         try:
-            until = now.wall + seconds(query["for"]) if "for" in query else None
+            until = self.environment.clocks().wall + seconds(query["for"]) if (
+                "for" in query) else None
         except ValueError as error:
             raise UsageError(str(error)) from None
-        return Hold(query.get("reason", ""), query.get("by", "somebody"), until)
+        return Hold(query.get("reason", ""), query.get("by", "an unnamed client"), until)
 
-    def _hold_all(self, query: Mapping[str, str]) -> dict[str, Any]:
-        """Every domain, also those that come later; VMs that run go on."""
-        self._owner.context.store.keep_hold(self._asked_hold(query))
-        self._look_at_all()
+    # All domains
+
+    @_handles(Request.HOLD_ALL)
+    async def _hold_all(self, call: Call) -> dict[str, Any]:
+        """Every domain, also those that are added later; VMs that run keep running."""
+        self._keep_hold_of_all(self._asked_hold(call.query))
         return {"held": True}
 
-    def _release_all(self) -> dict[str, Any]:
-        if self._owner.context.hold_of_all() is None:
-            raise UsageError("not all are held", reason="Refused",
-                             hint="`reconciler status` shows what is, `reconciler release NAME` "
-                                  "ends one")
-        self._owner.context.store.keep_hold(None)
-        self._look_at_all()
+    @_handles(Request.RELEASE_ALL)
+    async def _release_all(self, _call: Call) -> dict[str, Any]:
+        if self.environment.hold_of_all() is None:
+            raise UsageError("there is no hold of all domains", reason="Refused",
+                             hint="`reconciler status` shows which domains are held, `reconciler "
+                                  "release NAME` releases one")
+        self._keep_hold_of_all(None)
         return {"held": False}
 
-    def _look_at_all(self) -> None:
-        for keeper in tuple(self._owner.keepers.values()):
-            keeper.wake(Priority.COMMAND)
-
-    def _release(self, keeper: DomainController) -> dict[str, Any]:
-        if keeper.domain is not None and keeper.domain.policy.hold and keeper.memory.hold is None:
-            raise UsageError(f"'{keeper.name}' is held by its file", reason="Refused",
-                             hint="take hold='yes' out of the file")
-        if keeper.memory.hold is None and self._owner.context.hold_of_all() is not None:
-            raise UsageError(f"'{keeper.name}' is held with all others", reason="Refused",
-                             hint="`reconciler release --all` ends that")
-        keeper.hold(None)
-        return {"domain": keeper.name, "held": False}
-
-    def _approve(self, token: str | None) -> list[str]:
-        names = self._owner.sync.approve(token)
-        if not names:
-            waiting = ", ".join(str(a["token"]) for a in self._owner.sync.approvals())
-            raise UsageError(f"nothing waits under '{token}'" if token else "nothing waits",
-                             reason="Refused",
-                             hint=f"waiting: {waiting}" if waiting else "`reconciler status` "
-                                  "shows what waits for an approval")
-        return names
+    def _keep_hold_of_all(self, hold: Hold | None) -> None:
+        try:
+            self.environment.store.keep_hold(hold)
+        except OSError as error:
+            raise ReconcilerError(f"nothing was changed: {error}", reason="StateUnwritable",
+                                  hint="make room in paths.state") from error
+        for controller in self.domains:
+            controller.reconsider()
+            controller.wake(Priority.COMMAND)
 
 
 def _seconds(text: str) -> float:

@@ -1,382 +1,364 @@
-"""One domain's keeper: observes, asks the plan, acts, observes again, until nothing is to be done.
+"""The controller of one domain: observes its VM, decides, acts, until nothing is left to do.
 
-It holds what is known of the domain, and survives its VM. All of its decisions are the plan's.
+It owns the domain's state. `apply` is the only place that changes it, by decide/transition.py: the
+record is on disk before anything is done in its name, what is to be reported is reported, and a
+decision that is no longer the right one is interrupted. All decisions are those of decide/plan.py.
 """
 
 from __future__ import annotations
 
 import asyncio
+import time
 from contextlib import suppress
-from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from reconciler.domain.model import DesiredState
-from reconciler.domain.numbers import of_text
 from reconciler.domain.writer import write
-from reconciler.engine.control import exits, recovery, running_definition
-from reconciler.engine.control.act import Actor
-from reconciler.engine.control.executor import await_start, carry_out
-from reconciler.engine.control.prerequisites import NeedsWatch
-from reconciler.engine.control.prober import Prober
-from reconciler.engine.control.settling import settle
-from reconciler.engine.control.wellness import judge
-from reconciler.engine.control.work_queue import Priority
-from reconciler.engine.decide import attempts as ledgers
-from reconciler.engine.decide.condition_events import ConditionTimes
-from reconciler.engine.decide.inputs import (
-    Attempts,
-    DeferredChange,
-    ExitKind,
-    Hold,
-    Inputs,
-    Now,
-    Plan,
-    Removal,
-    RetryState,
-    Vm,
-    VmState,
-    health_in_force,
-)
-from reconciler.engine.decide.plan import plan
-from reconciler.errors import QmpError
+from reconciler.engine.control.executor import FAILURES, Executor, failure, launch_begun
+from reconciler.engine.control.live_update import LiveUpdate
+from reconciler.engine.control.prerequisites import PrerequisiteWatch
+from reconciler.engine.control.prober import Prober, ProbeTarget
+from reconciler.engine.control.process_info import info_of
+from reconciler.engine.control.recovery import ended_before, first_look, running_found
+from reconciler.engine.control.running_definition import without_device
+from reconciler.engine.decide import events
+from reconciler.engine.decide.disruption import agent_socket
+from reconciler.engine.decide.events import Priority
+from reconciler.engine.decide.gather import decide, hold_in_force
+from reconciler.engine.decide.inputs import STARTS, Now, Plan, Step, Verb, Vm, VmState
+from reconciler.engine.decide.state import DomainRecord, DomainState, Running
+from reconciler.engine.decide.transition import transition
+from reconciler.errors import NameTaken, QmpError
+from reconciler.stratovirt.observation import classify
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from reconciler.domain.model import Domain, Health
-    from reconciler.domain.numbers import Numbers
+    from reconciler.domain.model import Domain
     from reconciler.engine.control.environment import Environment
-    from reconciler.engine.records.store import DomainRecord, StoredDefinition
+    from reconciler.engine.control.executor import Preparation
+    from reconciler.engine.decide.events import Event
+    from reconciler.engine.decide.inputs import ProbeResult
     from reconciler.stratovirt.observation import ExitEvidence
 
-MOST_ROUNDS = 20  # passes without rest; more is a fault of ours, and is told as one
-
-
-@dataclass(frozen=True, slots=True)
-class Fresh:
-    """A definition that was just accepted."""
-
-    domain: Domain
-    text: StoredDefinition
+MOST_ROUNDS = 20  # without rest and without interruption; more is an error of the reconciler
 
 
 class DomainController:
-    """Keeps one VM as its file says. `wake` asks for a pass; `changed` tells of a new status."""
+    """Keeps one VM as its file says. `wake` asks for a pass of `reconcile`."""
 
-    def __init__(self, memory: DomainRecord, context: Environment,
-                 wake: Callable[[Priority], None]) -> None:
-        self.context = context
-        self.memory = memory
-        self.domain: Domain | None = context.read(memory.definition)
-        self.good: Domain | None = context.read(memory.good)
-        self.applied: Domain | None = None
-        self.applied_text: StoredDefinition | None = None
-        self.unwilling: dict[str,
-                             DeferredChange] = {}  # live changes that the guest cannot make yet
-        self.invalid = ""
-        self.invalid_reason = "InvalidDefinition"
-        self.removal = Removal.NONE
-        self.removal_since = 0.0
-        self.decided_on = Removal.NONE  # what was believed of its file when the plan was made
-        self.restart_asked = False
-        self.vm = Vm()
-        self.plan = Plan(conditions=())
-        self.transitions = ConditionTimes()
-        self.last_action: dict[str, Any] | None = None
-        self.consoles: dict[str, str] = {}
-        self._consoles_of: int | None = None
-        self.words: tuple[str, ...] = ()  # pid and command line of the process, read once
-        self.forgotten = False
-        self.wake = wake
-        self.actor = Actor(self)
-        self.prober = Prober(self)
-        self.machine = context.machine(memory.name, self)
-        self._newer = asyncio.Event()
-        self._single = asyncio.Lock()  # its key in the queue may change under a running pass
-        self._needs = NeedsWatch(context, self.retry)
-        recovery.load(self)
+    def __init__(self, record: DomainRecord, environment: Environment,
+                 wake: Callable[[Priority], None], home: str = "") -> None:
+        self._environment = environment
+        self._wake = wake
+        self._state = DomainState(record, environment.config)
+        self._wishes_at: tuple[object, ...] | None = None  # what the plan under way was decided on
+        self._single = asyncio.Lock()  # its key in the queue may change while a pass runs
+        self._executor = Executor(environment)
+        self._prober = Prober(environment, self._probed)
+        self._prerequisites = PrerequisiteWatch(environment, self.check_prerequisites)
+        self.machine = environment.machine(home or record.name, record.uuid, self)
+        now = environment.now()
+        self.apply(events.Loaded(now, environment.read(record.definition),
+                                 environment.read(record.last_known_good),
+                                 self.machine.home.name))
+        self.apply(running_found(self._state, self.machine, environment, now))
 
-    # What it is told
+    @property
+    def state(self) -> DomainState:
+        """What is known of the domain now."""
+        return self._state
 
     @property
     def name(self) -> str:
-        """The domain's name; the newest accepted one."""
-        return self.memory.name
+        """The domain's name, of the newest accepted file."""
+        return self._state.name
 
     @property
     def uuid(self) -> str:
-        """The identity."""
-        return self.memory.uuid
+        """The domain's identity."""
+        return self._state.uuid
 
-    @property
-    def numbers(self) -> Numbers:
-        """Those that were chosen for its definition, and stay."""
-        kept = self.memory.definition or self.machine.record
-        return of_text(kept.read_with.get("numbers", "")) if kept is not None else {}
+    def apply(self, event: Event) -> None:
+        """Something happened: the only way to change the state."""
+        before = self._state
+        self._state, effects = transition(before, event)
+        if self._state.record != before.record and not self._state.forgotten:
+            self._environment.save(self._state.record, before.uuid)
+        for effect in effects:
+            self._perform(effect)
+        if self._state is not before:
+            self._environment.changed(self._state)
+            self.reconsider()
 
-    @property
-    def ledger(self) -> Attempts:
-        """The counters."""
-        return self.memory.ledger
+    def _perform(self, effect: events.Effect) -> None:
+        match effect:
+            case events.Report(event, values, durable):
+                self._environment.journal.write(event, durable=durable, **values)
+            case events.Wake(priority):
+                self._wake(priority)
+            case events.Archive(definition, history):
+                with suppress(OSError):  # a full disk, of which saving the record reports
+                    self._environment.archive.keep(self.uuid, definition, history)
 
-    @property
-    def health(self) -> Health | None:
-        """The probe that counts."""
-        return health_in_force(self.domain, self.good,
-                               refused=self.ledger.refused == self.memory.generation
-                               and self.good is not None)
+    def reconsider(self) -> None:
+        """Interrupt what was decided on other wishes: of the file, its absence, holds, commands."""
+        if self._wishes_at is not None and self._wishes_at != self._wishes():
+            self._executor.interrupted.set()
 
-    def define(self, fresh: Fresh) -> None:
-        """A valid file. What means the same changes nothing (rule 4)."""
-        was_invalid, self.invalid = bool(self.invalid), ""
-        if was_invalid:
-            self.tell("domain.recovered", file=fresh.text.file, revision=fresh.text.revision)
-        self._file_is_there()
-        same = self.domain == fresh.domain
-        kept = self.memory.definition
-        if same and kept is not None and kept.text == fresh.text.text and (
-                kept.file == fresh.text.file) and not was_invalid:
-            return
-        self._newer.set()
-        self.domain = fresh.domain
-        self.memory = replace(self.memory, definition=fresh.text, name=fresh.domain.name,
-                              uuid=fresh.domain.uuid)
-        if not same:
-            self.unwilling = {}
-            self.memory = replace(self.memory, generation=self.memory.generation + 1,
-                                  accepted_at=self.context.now().wall,
-                                  ledger=ledgers.changed(self.ledger))
-            self.tell("domain.accepted", file=fresh.text.file, revision=fresh.text.revision)
-        self.wake(Priority.FILE)
+    def _wishes(self) -> tuple[object, ...]:
+        state = self._state
+        hold = hold_in_force(state, self._environment.hold_of_all(), self._environment.clocks())
+        return (state.record.generation, state.removal, hold is not None, state.restart_asked)
 
-    def reject(self, reason: str, message: str, file: str) -> None:
-        """Its newest file is invalid: the last good definition stays in force (rule 3)."""
-        self._file_is_there()
-        if (self.invalid, self.invalid_reason) == (message, reason):
-            return
-        self.invalid, self.invalid_reason = message, reason
-        self.tell("domain.invalid", severity="error", reason=reason, file=file, error=message)
-        self.wake(Priority.FILE)
+    def wake(self, priority: Priority) -> None:
+        """Look at the domain soon."""
+        self._wake(priority)
 
-    def _file_is_there(self) -> None:
-        if self.removal is not Removal.NONE:
-            self.removal = Removal.NONE
-            self._newer.set()
-            self.wake(Priority.FILE)
+    def check_prerequisites(self) -> None:
+        """Attempt failed actions again at once, if a file that the domain needs changed."""
+        domain = self._state.domain
+        if domain is not None and self._prerequisites.changed(domain):
+            self.apply(events.PrerequisitesChanged(self._environment.now()))
 
-    def judge(self, removal: Removal, since: float) -> None:
-        """What is believed of its file's absence."""
-        if self.removal is not removal:
-            self.removal, self.removal_since = removal, since
-            self._newer.set()
-            if removal is not Removal.NONE:
-                self.remember(ledger=ledgers.changed(self.ledger))
-            self.wake(Priority.FILE)
-
-    def prune_held(self, *, held: bool) -> None:
-        """Whether the breaker has it; kept, since our restart says nothing about its file."""
-        if self.memory.prune_held is not held:
-            self.remember(prune_held=held)
-
-    def ask_restart(self) -> None:
-        """Somebody wants it started, or started anew, now: every patience begins anew."""
-        self.restart_asked = True
-        self.remember(ledger=ledgers.changed(self.ledger))
-        self._newer.set()
-        self.wake(Priority.COMMAND)
-
-    def hold(self, hold: Hold | None) -> None:
-        """Leave it alone, or no longer."""
-        self.remember(hold=hold)
-        self.wake(Priority.COMMAND)
-
-    def retry(self) -> None:
-        """A file that it needs changed: the waits of failed actions are over."""
-        if self.domain is not None and self._needs.differ(self.domain):
-            self.remember(ledger=replace(self.ledger, failures=RetryState()))
-            self.wake(Priority.FILE)
-
-    # What StratoVirt tells (stratovirt.machine.Listener)
+    # What the VM reports (stratovirt.vm.Listener)
 
     def on_event(self, name: str, data: dict[str, Any]) -> None:
-        """A QMP event: look, whatever it was."""
+        """StratoVirt sent a QMP event: look, whatever it was."""
         if name == "RESET":
-            exits.rebooted(self)
-        gone = str(data.get("device")) if name == "DEVICE_DELETED" else ""
-        left = running_definition.without(self.applied, gone) if self.applied and gone else None
-        if left is not None:
-            self.applied = left
-            self.machine.keep(write(left).encode())
-        self.wake(Priority.DRIFT)
+            self.apply(events.GuestRebooted(self._environment.now()))
+        running = self._state.running
+        if name == "DEVICE_DELETED" and running is not None:
+            left = without_device(running.domain, str(data.get("device")))
+            if left is not None:
+                self.machine.save_definition(write(left).encode())
+                self.apply(events.DeviceRemoved(self._environment.now(), left))
+        self._wake(Priority.DRIFT)
 
     def on_disconnect(self) -> None:
-        """The connection closed: look, the process may be ending."""
-        if self.vm.state is not VmState.UNKNOWN:  # else it is known, and looked at by patience
-            self.wake(Priority.DRIFT)
+        """The QMP connection closed: look, the process may be ending."""
+        if self._state.vm.state is not VmState.UNKNOWN:  # else its silence is known and counted
+            self._wake(Priority.DRIFT)
 
-    def on_end(self, traces: ExitEvidence, *, asked: bool) -> None:
+    def on_end(self, evidence: ExitEvidence, *, requested: bool) -> None:
         """The process ended."""
-        self.vm = Vm(VmState.ABSENT)
-        self.consoles, self.unwilling = {}, {}
-        if not asked and not self.actor.starting:
-            exits.ended(self, traces)
-        self.wake(Priority.EXIT)
+        now = self._environment.now()
+        self.apply(events.ProcessEnded(now, classify(evidence, now.clock, now.wall),
+                                       asked=requested))
+
+    def _probed(self, result: ProbeResult, process: str) -> None:
+        self.apply(events.Probed(self._environment.now(), result, process))
 
     # The pass
 
-    async def reconcile(self, urgency: Priority) -> float | None:
-        """Converge; returns seconds until it should be looked at again, if ever."""
+    async def reconcile(self, priority: Priority) -> float | None:
+        """Converge; returns seconds until the next look if nothing happens before, if ever."""
         async with self._single:
-            return await self._converge(urgency)
+            try:
+                return await self._converge(priority)
+            finally:
+                self._wishes_at = None
 
-    async def _converge(self, urgency: Priority) -> float | None:
+    async def _converge(self, priority: Priority) -> float | None:
         rounds = 0
         while rounds < MOST_ROUNDS:
-            rounds = 0 if self._newer.is_set() else rounds + 1
-            self._newer.clear()
-            self.vm = await self.machine.observe()
-            self.actor.launching = None
-            now = self.context.now()
-            if not self.plan.conditions:
-                recovery.note(self)
-            self._count_silence(now)
-            self._follow_health()
-            self.plan, self.decided_on = self.decide(now), self.removal
-            settle(self, now)
-            self.context.changed(self.uuid)
-            if not self.plan.steps and self.vm.state is VmState.STARTING:
-                await await_start(self)
-                continue
-            if not self.plan.steps:
+            rounds = 0 if self._executor.interrupted.is_set() else rounds + 1
+            await self._observe()
+            self._executor.interrupted.clear()  # what came meanwhile is in the decision
+            now = self._environment.now()
+            self.apply(events.Planned(now, self._decide(now)))
+            self._wishes_at = self._wishes()
+            if self._state.plan.steps:
+                await self._carry_out(self._state.plan, priority)
+                if self._state.forgotten:
+                    return None
+            elif self._state.vm.state is VmState.STARTING:
+                await self._await_start()
+            else:
                 await self._learn_consoles()
                 return self._rest(now)
-            await carry_out(self, self.plan, urgency)
-            if self.forgotten:
-                return None
-        message = f"{self.name}: {MOST_ROUNDS} rounds without rest, last {self.plan.steps}"
+        message = f"{self.name}: {MOST_ROUNDS} rounds without rest, last {self._state.plan.steps}"
         raise RuntimeError(message)
 
-    def decide(self, now: Now) -> Plan:
-        """The plan; others matter only where something is to be done, which they can hold up."""
-        case = self.case()
-        decided = plan(case, now)
-        if not decided.steps:
-            return decided
-        return plan(replace(case, around=self.context.around(self)), now)
+    async def _observe(self) -> None:
+        vm = await self.machine.observe()
+        now, before = self._environment.now(), self._state
+        if before.record.hold is not None and not before.record.hold.in_force(now.wall):
+            self.apply(events.HoldExpired(now))
+        if self._prober.follow(self._probe_target(vm), self.machine):
+            self.apply(events.ProbingRestarted(now))
+        self.apply(events.Observed(now, vm, info_of(vm, self.machine, before.process)))
+        if not before.plan.made:
+            found = first_look(self._state, self.machine, now)
+            if found is not None:
+                self.apply(found)
+            if ended_before(vm, self.machine):  # only now: what it says of the exit is counted
+                self.machine.mark_ended()
 
-    def _follow_health(self) -> None:
-        """Probe what runs, as its file says, and note what its verdict means."""
-        policy = self.domain.policy if self.domain is not None else None
-        asked = self.vm.state is VmState.RUNNING and policy is not None and (
-            policy.state is DesiredState.RUNNING)
-        self.prober.follow(self.vm.pid if asked else None, self.health)
-        judge(self)
-
-    def _count_silence(self, now: Now) -> None:
-        """A VM that does not answer is asked again with growing pauses, until it does."""
-        failures = self.ledger.failures
-        if self.vm.state is not VmState.UNKNOWN:
-            if failures.reason == "QmpTimeout":
-                self.remember(ledger=replace(self.ledger, failures=RetryState()))
-        elif now.clock >= failures.retry_at:
-            self.remember(ledger=ledgers.failed(
-                self.ledger, "QmpTimeout", self.vm.problem, self.context.patience,
-                now=now.clock, jitter=self.context.jitter()))
-
-    async def _learn_consoles(self) -> None:
-        """Where the ptys are: asked once a process, when all else is done."""
-        if self.vm.pid is None or self.vm.pid == self._consoles_of or (
-                self.vm.state is VmState.UNKNOWN):
-            return
-        with suppress(QmpError):
-            self.consoles = await self.machine.consoles()
-            self._consoles_of = self.vm.pid
-            self.context.changed(self.uuid)
-
-    def case(self) -> Inputs:
-        """What the plan decides on."""
-        got = self.applied if self.vm.state is not VmState.ABSENT else None
-        return Inputs(domain=self.domain, vm=self.vm, generation=self.memory.generation,
-                    applied=got, good=self.good, ledger=self.ledger, invalid=self.invalid,
-                    invalid_reason=self.invalid_reason, removal=self.removal,
-                    removal_since=self.removal_since, hold=self._hold(),
-                    restart_asked=self.restart_asked, start_after=self._start_after(),
-                    opening=self.context.opening(self.domain), pulse=self.prober.pulse,
-                    unwilling=tuple(self.unwilling.values()))
-
-    def _start_after(self) -> float:
-        """start/@delay counts after a boot of the host alone, from our own beginning."""
-        end, domain = self.ledger.last_exit, self.domain
-        if domain is None or end is None or end.kind is not ExitKind.REBOOT:
-            return 0.0
-        return self.context.began + domain.policy.start_delay
-
-    @property
-    def at_rest(self) -> bool:
-        """Whether nobody has to wait for it: it is as it should be, or it fails."""
-        if not self.plan.conditions:
-            return False
-        on_its_way = bool(self.plan.steps) or self.plan.ready.reason in (
-            "Starting", "Recreating", "Resuming", "Pausing", "WaitingForSlot")
-        return not on_its_way or self.ledger.failures.count > 0
-
-    def _hold(self) -> Hold | None:
-        now = self.context.now().wall
-        if self.memory.hold is not None:
-            if self.memory.hold.until is None or now < self.memory.hold.until:
-                return self.memory.hold
-            self.remember(hold=None)  # it is over
-        everything = self.context.hold_of_all()
-        if everything is not None:
-            return everything
-        policy = self.domain.policy if self.domain else None
-        if policy is None or not policy.hold or self.removal is not Removal.NONE:
+    def _probe_target(self, vm: Vm) -> ProbeTarget | None:
+        """Paused guests are not probed, whether or not the pause is wanted."""
+        state, process = self._state, self.machine.process
+        health, domain = state.health, state.domain
+        if health is None or domain is None or vm.pid is None or process is None or (
+                vm.state is not VmState.RUNNING
+                or domain.policy.state is not DesiredState.RUNNING):
             return None
-        until = self.context.moment(policy.hold_until, self.memory.accepted_at) if (
-            policy.hold_until) else None
-        return Hold(policy.hold_reason or "", "its file", until)
+        socket = agent_socket(state.running.domain if state.running is not None else domain)
+        return ProbeTarget(vm.pid, health, process.started,
+                           None if socket is None else self.machine.home / socket,
+                           state.record.last_healthy)
+
+    def _decide(self, now: Now) -> Plan:
+        return decide(self._state, now, hold_of_all=self._environment.hold_of_all(),
+                      surroundings=lambda: self._environment.surroundings(self._state)).plan
+
+    def _still_planned(self, remaining: tuple[Step, ...]) -> bool:
+        """Whether the plan of this moment is the rest of the one under way."""
+        if self._executor.interrupted.is_set():
+            return False
+        steps = self._decide(self._environment.now()).steps
+        return tuple(step for step in steps if step.verb is not Verb.CHECK) == remaining
+
+    # Carrying out a plan
+
+    async def _carry_out(self, decided: Plan, priority: Priority) -> None:
+        """Every step, reported before it is taken (rule 10), until one fails or is not right."""
+        self.apply(events.PlanBegun(self._environment.now()))
+        done = False
+        try:
+            for index in range(len(decided.steps)):
+                done = await self._take(decided.steps[index:], priority)
+                if not done:
+                    break
+        finally:
+            self.apply(events.PlanEnded(self._environment.now(), done))
+
+    async def _take(self, remaining: tuple[Step, ...], priority: Priority) -> bool:
+        """The first of these steps; whether it was done, and the next may follow."""
+        verb = remaining[0].verb
+        if self._executor.interrupted.is_set():
+            return False
+        if verb in STARTS:
+            return await self._start(remaining, priority)
+        if verb is Verb.STOP:
+            async with self._executor.slot(verb, priority) as free:
+                if not free or not self._still_planned(remaining):
+                    return False
+                self.apply(events.ActionBegun(self._environment.now(), verb))
+                return self._outcome(await self._executor.stop(self.machine, self._state))
+        if verb is Verb.FORGET:
+            if not self._still_planned(remaining):
+                return False
+            self.apply(events.ActionBegun(self._environment.now(), verb))
+            return self._outcome(self._executor.forget(self.machine, self._state))
+        if verb is Verb.CHECK:
+            return await self._check(verb)
+        if verb is Verb.UPDATE:
+            return await self._check(verb) and await self._update()
+        self.apply(events.ActionBegun(self._environment.now(), verb))
+        return self._outcome(await self._executor.pause_or_resume(self.machine, verb))
+
+    def _outcome(self, event: Event | None) -> bool:
+        """Take note of what became of a step; whether it was done."""
+        if event is None:
+            return False
+        self._wishes_at = None  # its own outcome does not interrupt the plan
+        self.apply(event)
+        self._wishes_at = self._wishes()
+        return not isinstance(event, events.ActionFailed)
+
+    async def _check(self, verb: Verb) -> bool:
+        domain = self._state.domain
+        if domain is None:
+            return True
+        outcome = await self._executor.timed(verb, self._executor.check(domain))
+        if verb is Verb.UPDATE and isinstance(outcome, events.ActionDone):
+            return True  # the changes themselves are still to be made
+        return self._outcome(outcome)
+
+    async def _update(self) -> bool:
+        try:
+            return await LiveUpdate(self._environment, self.machine, lambda: self._state,
+                                    self.apply, self._executor.interrupted.is_set).run()
+        except FAILURES as error:  # the host refuses, as it does where a tap cannot be made
+            return self._outcome(failure(Verb.UPDATE, error, self._environment.now()))
+
+    async def _start(self, remaining: tuple[Step, ...], priority: Priority) -> bool:
+        step = remaining[0]
+        async with self._executor.slot(step.verb, priority) as free:
+            if not free or not self._still_planned(remaining):
+                return False
+            begun = time.monotonic()
+            prepared = await self._prepare(step)
+            if prepared is None:
+                return False
+            if not self._still_planned(remaining):
+                prepared.release()
+                return False
+            self.apply(launch_begun(prepared, self.machine.home.name, self._environment.now()))
+            return self._outcome(self._executor.launch(self.machine, prepared)) and self._outcome(
+                await self._executor.wait_until_up(self.machine, step.verb, begun))
+
+    async def _prepare(self, step: Step) -> Preparation | None:
+        state = self._state
+        stored = state.record.last_known_good if step.rollback else state.record.definition
+        domain = state.last_known_good if step.rollback else state.domain
+        if domain is None or stored is None:
+            return None
+        self.apply(events.StartBegun(self._environment.now(), step,
+                                     Running(domain, stored, domain)))
+        try:
+            self._move_home(domain)
+            return await self._executor.prepare(self.machine, domain, stored, step, self._state)
+        except FAILURES as error:
+            self._outcome(failure(step.verb, error, self._environment.now()))
+            return None
+
+    def _move_home(self, domain: Domain) -> None:
+        """A domain that was renamed starts in the directory of its new name, once it is free."""
+        if self.machine.home.name == domain.name:
+            return
+        fresh = self._environment.machine(domain.name, self.uuid, self)
+        if fresh.occupied():
+            fresh.close()
+            raise NameTaken(f"another VM still runs as '{domain.name}'",
+                            hint="it is attempted again until that VM has ended")
+        self.machine.abandon()
+        self.machine.close()
+        self.machine = fresh
+
+    async def _await_start(self) -> None:
+        """Go on waiting for a start that was interrupted, or that began before this reconciler."""
+        self.apply(events.StartAwaited(self._environment.now()))
+        outcome = await self._executor.wait_until_up(self.machine, Verb.START, None)
+        self.apply(events.PlanEnded(self._environment.now(), done=self._outcome(outcome)))
 
     # Between passes
 
+    async def _learn_consoles(self) -> None:
+        """Where the ptys are: asked once a process, when all else is done."""
+        vm = self._state.vm
+        if vm.pid is None or vm.pid == self._state.consoles_of or vm.state is VmState.UNKNOWN:
+            return
+        with suppress(QmpError):
+            consoles = await self.machine.consoles()
+            self.apply(events.ConsolesFound(self._environment.now(), consoles))
+
     def _rest(self, now: Now) -> float | None:
-        """Seconds until it should be looked at again, though nothing happens."""
-        self._needs.watch(self.domain, wanted=self.ledger.failures.count > 0)
-        resync = self.context.resync()
-        again = self.plan.look_again_at
-        hold = self._hold()
+        """Seconds until the domain is looked at again, though nothing happens."""
+        state = self._state
+        self._prerequisites.watch(state.domain, wanted=state.attempts.failures.count > 0)
+        rest = self._environment.resync()
+        hold = hold_in_force(state, self._environment.hold_of_all(), now)
         if hold is not None and hold.until is not None:
-            resync = min(resync, max(hold.until - now.wall, 0.0) + 0.05)
+            rest = min(rest, max(hold.until - now.wall, 0.0) + 0.05)
+        again = state.plan.look_again_at
         if again is None:
-            return resync
-        return min(max(again - self.context.now().clock, 0.0) + 0.005, resync)
-
-    def adopt_home(self) -> None:
-        """Its process lives in another directory than its name says: it was renamed."""
-        recovery.load(self)
-
-    def remember(self, **values: Any) -> None:
-        """Change what is kept, and keep it; a full disk stops nothing."""
-        self.memory = replace(self.memory, boot_id=self.context.boot_id, **values)
-        if not self.forgotten:
-            self.context.save(self.memory)
-
-    def tell(self, event: str, **values: Any) -> None:
-        """Into the journal, with who and which generation."""
-        values.setdefault("pid", self.vm.pid)
-        self.context.journal.write(event, domain=self.name, uuid=self.uuid,
-                                   generation=self.memory.generation, **values)
-
-    def newer(self) -> asyncio.Event:
-        """Set when a newer definition makes waiting pointless."""
-        return self._newer
-
-    @property
-    def revision(self) -> str:
-        """A name for the contents of its newest accepted file."""
-        return self.memory.definition.revision if self.memory.definition else ""
+            return rest
+        return min(max(again - self._environment.clocks().clock, 0.0) + 0.005, rest)
 
     def close(self) -> None:
-        """Let go; the VM lives on."""
-        self._needs.close()
-        self.prober.close()
+        """Stop following the VM, which keeps running."""
+        self._prerequisites.close()
+        self._prober.close()
         self.machine.close()

@@ -1,38 +1,40 @@
-"""What all keepers of one reconciler share: the configuration, the clock, the disk, the lanes."""
+"""What the controllers of all domains share: configuration, clocks, disk, and slots for actions."""
 
 from __future__ import annotations
 
-import datetime
 import random
 import time
-from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from reconciler.domain.model import InvalidDomain
 from reconciler.domain.numbers import complete, of_text
-from reconciler.engine.composition import opening
 from reconciler.engine.control.work_queue import PrioritySemaphore
-from reconciler.engine.decide.attempts import BackoffPolicy
 from reconciler.engine.decide.inputs import Now
-from reconciler.engine.records.history import Archive
+from reconciler.engine.decide.state import NUMBERS
 from reconciler.host import files
-from reconciler.stratovirt.capabilities import Capabilities, identity
+from reconciler.stratovirt.capabilities import Capabilities, program_identity
 from reconciler.stratovirt.prepare import check
-from reconciler.units import seconds
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    import asyncio
+    from collections.abc import Callable, Coroutine, Iterable
 
     from reconciler.domain.model import Domain, ReadingHost
-    from reconciler.engine.control.controller import DomainController
-    from reconciler.engine.decide.inputs import Hold, Opening, Surroundings
-    from reconciler.engine.records.store import DomainRecord, Store, StoredDefinition
+    from reconciler.engine.decide.inputs import Hold, Surroundings
+    from reconciler.engine.decide.state import (
+        DecisionConfig,
+        DomainRecord,
+        DomainState,
+        StoredDefinition,
+    )
+    from reconciler.engine.records.archive import Archive
+    from reconciler.engine.records.store import Store
     from reconciler.report.events import Journal
     from reconciler.settings import Settings
     from reconciler.stratovirt.vm import Listener, VirtualMachine
 
-STOPS_AT_ONCE = 64  # a stop mostly waits; it must not use up what starts need
+STOPS_AT_ONCE = 64  # a stop mostly waits; it must not use up the slots of starts
 
 
 def clocks() -> Now:
@@ -42,41 +44,38 @@ def clocks() -> Now:
 
 @dataclass(slots=True)
 class Environment:
-    """Built once by the loop; tests build it with a world of their own."""
+    """Made once by the daemon; a test makes it with a clock and machines of its own."""
 
     settings: Settings
     journal: Journal
     store: Store
+    archive: Archive
     host: ReadingHost
     program: list[str]
     simulated: bool
-    boot_id: str
-    machine: Callable[[str, Listener], VirtualMachine]
-    read_text: Callable[[bytes, str, ReadingHost], Domain]
-    changed: Callable[[str], None]
+    config: DecisionConfig
+    machine: Callable[[str, str, Listener], VirtualMachine]  # of a name and a uuid
+    parse: Callable[[bytes, str, ReadingHost], Domain]
+    changed: Callable[[DomainState], None]  # a domain has another state now
+    surroundings: Callable[[DomainState], Surroundings]
     watch_files: Callable[[Iterable[str], Callable[[], None]], list[Callable[[], None]]]
-    around: Callable[[DomainController],
-                     Surroundings]  # what the other domains have to do with this one
-    dependencies: Callable[[DomainController],
-                           list[dict[str, object]]]  # each with whether it is met
-    now: Callable[[], Now] = clocks
-    unsaved: set[str] = field(default_factory=set)  # what a full disk did not take, by uuid
-    began: float = field(init=False)
-    patience: BackoffPolicy = field(init=False)
+    spawn: Callable[[Coroutine[Any, Any, None], str], asyncio.Task[None]]
+    clocks: Callable[[], Now] = clocks
+    # Uuids whose record could not be written, with the uuid that its file is named by.
+    unsaved: dict[str, str] = field(default_factory=dict)
     capabilities: Capabilities = field(init=False)
-    archive: Archive = field(init=False)
     starts: PrioritySemaphore = field(init=False)
     stops: PrioritySemaphore = field(init=False)
 
     def __post_init__(self) -> None:
-        reconcile = self.settings.reconcile
-        self.began = self.now().clock
-        self.patience = BackoffPolicy(reconcile.backoff.initial, reconcile.backoff.maximum,
-                                 reconcile.drift.fight_limit, reconcile.drift.window)
         self.capabilities = Capabilities(self.settings.state / "capabilities.json")
-        self.archive = Archive(self.settings.state)
         self.starts = PrioritySemaphore(self.settings.concurrency)
         self.stops = PrioritySemaphore(STOPS_AT_ONCE)
+
+    def now(self) -> Now:
+        """Both clocks, and a new random factor."""
+        read = self.clocks()
+        return Now(read.clock, read.wall, self._jitter())
 
     @property
     def manage_taps(self) -> bool:
@@ -84,30 +83,26 @@ class Environment:
         return self.settings.network.manage_taps and not self.simulated
 
     def program_of(self, domain: Domain) -> list[str]:
-        """What starts a domain: its emulator with our arguments, where a real one runs at all."""
+        """What starts a domain: its emulator with the configured arguments."""
         if domain.emulator is None or self.simulated:
             return self.program
         return [domain.emulator, *self.settings.hypervisor.arguments]
 
-    def opening(self, domain: Domain | None) -> Opening | None:
-        """The window that the file names, as of now; None where it names none."""
-        return opening(self.settings, domain, self.now().wall)
-
     def hold_of_all(self) -> Hold | None:
         """The hold of all domains, until its time is over."""
         hold = self.store.hold
-        over = hold is not None and hold.until is not None and self.now().wall >= hold.until
-        return None if over else hold
+        return hold if hold is not None and hold.in_force(self.clocks().wall) else None
 
-    def read(self, text: StoredDefinition | None) -> Domain | None:
-        """A definition that was accepted once; None when today's code can no longer read it."""
-        if text is None:
+    def read(self, stored: StoredDefinition | None) -> Domain | None:
+        """A definition that was accepted once; None if today's code cannot read it any more."""
+        if stored is None:
             return None
         try:
-            return complete(self.read_text(text.data, text.file, self.host.as_of(text.read_with)),
-                            of_text(text.read_with.get("numbers", "")))
+            return complete(
+                self.parse(stored.data, stored.file, self.host.as_of(stored.read_with)),
+                of_text(stored.read_with.get(NUMBERS, "")))
         except InvalidDomain as error:
-            self.journal.write("domain.invalid", severity="warning", file=text.file,
+            self.journal.write("domain.invalid", severity="warning", file=stored.file,
                                reason="InvalidDefinition",
                                error=f"an older definition cannot be read any more: {error}")
             return None
@@ -119,33 +114,29 @@ class Environment:
 
     def signature(self, domain: Domain) -> tuple[object, ...]:
         """Changes with the files that the domain needs, StratoVirt's own among them."""
-        return (*files.signature(domain.needs()), identity(self.program_of(domain)))
+        return (*files.signature(domain.required_files()),
+                program_identity(self.program_of(domain)))
 
-    def save(self, memory: DomainRecord) -> None:
-        """Keep it; a full disk stops nothing, and is told."""
+    def save(self, record: DomainRecord, before: str = "") -> bool:
+        """Keep it; whether it is on disk. A full disk stops no VM, and is reported.
+
+        `before`: the domain's uuid until now, if that may be another.
+        """
+        before = before or record.uuid
+        file_of = self.unsaved.pop(before, before)
         try:
-            self.store.save(memory)
-            self.unsaved.discard(memory.uuid)
+            self.store.save(record, file_of)
         except OSError as error:
-            self.unsaved.add(memory.uuid)
-            self.journal.write("state.unwritable", severity="error", domain=memory.name,
+            self.unsaved[record.uuid] = file_of
+            self.journal.write("state.unwritable", severity="error", domain=record.name,
                                reason="StateUnwritable", error=str(error))
-
-    def jitter(self) -> float:
-        """A factor around 1."""
-        share = self.settings.reconcile.jitter
-        return random.uniform(1 - share, 1 + share)  # noqa: S311  # spreads load, keeps no secret
+            return False
+        return True
 
     def resync(self) -> float:
         """Seconds until the next full look at a domain."""
-        return self.settings.reconcile.resync * self.jitter()
+        return self.settings.reconcile.resync * self._jitter()
 
-    @staticmethod
-    def moment(text: str, accepted: float) -> float | None:
-        """RFC 3339, or a duration from when its file was accepted, as seconds since 1970."""
-        with suppress(ValueError):
-            return accepted + seconds(text)
-        try:
-            return datetime.datetime.fromisoformat(text).timestamp()
-        except ValueError:
-            return None
+    def _jitter(self) -> float:
+        share = self.settings.reconcile.jitter
+        return random.uniform(1 - share, 1 + share)  # noqa: S311  # spreads load, keeps no secret

@@ -1,121 +1,226 @@
-"""Carries out a whole plan: what is told before, each step in turn, what a failure leads to."""
+"""Carries out one step of a plan on one VM, and returns its outcome as an event.
+
+It decides nothing, and changes no state.
+
+Launching and signalling are whole. Only waits (for a slot, for the VM to answer) end early when the
+decision is no longer the right one, and then the next look sees what is there.
+"""
 
 from __future__ import annotations
 
+import asyncio
 import time
-from dataclasses import replace
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from reconciler.domain.model import DesiredState
-from reconciler.engine.control.wellness import can_roll_back, proving
-from reconciler.engine.decide import attempts as ledgers
-from reconciler.engine.decide.inputs import Cause, Plan, Verb
+from reconciler.engine.control.running_definition import of_layout
+from reconciler.engine.decide.disruption import stopping
+from reconciler.engine.decide.events import (
+    ActionDone,
+    ActionFailed,
+    CameUp,
+    Excuse,
+    LaunchBegun,
+    Launched,
+)
+from reconciler.engine.decide.inputs import Verb
+from reconciler.engine.decide.state import Running
 from reconciler.errors import HostError, HypervisorError, LockTaken, NameTaken, QmpError
-from reconciler.report.events import timestamp
+from reconciler.stratovirt.addresses import lay_out
+from reconciler.stratovirt.prepare import StartRequest, release, released_on_failure
+from reconciler.units import timestamp
 
 if TYPE_CHECKING:
-    from reconciler.engine.control.controller import DomainController
-    from reconciler.engine.control.work_queue import Priority
+    from collections.abc import AsyncIterator, Awaitable
 
-UP = (DesiredState.RUNNING, DesiredState.PAUSED)
-STARTS = (Verb.START, Verb.START_PAUSED)
-# What it is called when the host itself refuses, as a full disk does.
-# After a start with -S, which takes no disk locks, it is `cont` that is refused for a disk in use.
-_REASONS_OF_QMP = {Verb.PAUSE: "PauseFailed", Verb.RESUME: "StartFailed"}
+    from reconciler.domain.model import Domain
+    from reconciler.engine.control.environment import Environment
+    from reconciler.engine.control.work_queue import PrioritySemaphore
+    from reconciler.engine.decide.events import Event, Priority
+    from reconciler.engine.decide.inputs import Now, Step
+    from reconciler.engine.decide.state import DomainState, StoredDefinition
+    from reconciler.stratovirt.prepare import HostResources
+    from reconciler.stratovirt.vm import VirtualMachine
+
+# The reason when the host itself refuses, as a full disk does.
 _REASONS = {Verb.CHECK: "MissingFile", Verb.UPDATE: "MissingFile", Verb.STOP: "StopFailed",
             Verb.PAUSE: "PauseFailed"}
+# After a start with -S, which takes no disk locks, it is `cont` that is refused for a disk in use.
+_REASONS_OF_QMP = {Verb.PAUSE: "PauseFailed", Verb.RESUME: "StartFailed"}
+
+FAILURES = (HypervisorError, HostError, OSError)
 
 
-async def carry_out(keeper: DomainController, decided: Plan, urgency: Priority) -> None:
-    """Every step of a plan, journalled before it is taken (rule 10), until one fails.
+@dataclass(frozen=True, slots=True)
+class Preparation:
+    """A start that is prepared: everything that it needs is there."""
 
-    A newer definition ends it between steps, and while it only waits.
-    """
-    _announce(keeper, decided)
-    asked, keeper.restart_asked = keeper.restart_asked, False
-    for step in decided.steps:
+    request: StartRequest
+    resources: HostResources
+    running: Running
+
+    def release(self) -> None:
+        """Give back what was made for a start that is not launched."""
+        release(self.resources.taps, self.resources.host_devices)
+
+
+class Executor:
+    """The actions on one VM. `interrupted` is set by the controller, to end waits early."""
+
+    def __init__(self, environment: Environment) -> None:
+        self._environment = environment
+        self.interrupted = asyncio.Event()
+
+    @asynccontextmanager
+    async def slot(self, verb: Verb, priority: Priority) -> AsyncIterator[bool]:
+        """A slot for a start or a stop; False if the wait for it was interrupted."""
+        slots = self._environment.stops if verb is Verb.STOP else self._environment.starts
+        if not await self._entered(slots, priority):
+            yield False
+            return
+        try:
+            yield not self.interrupted.is_set()
+        finally:
+            slots.leave()
+
+    async def _entered(self, slots: PrioritySemaphore, priority: Priority) -> bool:
+        return await self.unless_interrupted(slots.enter(priority))
+
+    async def check(self, domain: Domain) -> None:
+        """All that the definition needs is there; raises HostError."""
+        await asyncio.to_thread(self._environment.check, domain)
+
+    async def prepare(self, machine: VirtualMachine, domain: Domain, stored: StoredDefinition,
+                      step: Step, state: DomainState) -> Preparation:
+        """Check what a start needs and create its host resources; raises HostError, OSError.
+
+        Whoever does not launch it releases the resources.
+        """
+        environment = self._environment
+        layout = lay_out(domain, state.record.places, environment.settings.defaults.spare_ports)
+        # What a rollback starts must not be taken for the newest definition that came up.
+        generation = state.record.generation - step.rollback
+        request = StartRequest(
+            domain, stored.data, layout, environment.program_of(domain),
+            step.verb is Verb.START_PAUSED, generation, stored.read_with,
+            environment.manage_taps, environment.simulated)
+        running = Running(of_layout(domain, layout), stored, domain)
+        work = asyncio.ensure_future(asyncio.to_thread(self._prepared, machine, request))
+        try:
+            return Preparation(request, await asyncio.shield(work), running)
+        except asyncio.CancelledError:
+            work.add_done_callback(_release_unused)
+            raise
+
+    def _prepared(self, machine: VirtualMachine, request: StartRequest) -> HostResources:
+        self._environment.check(request.domain)
+        return machine.prepare(request)
+
+    def launch(self, machine: VirtualMachine, prepared: Preparation) -> Event:
+        """Make the process: Launched, or ActionFailed with its resources released."""
+        verb = Verb.START_PAUSED if prepared.request.paused else Verb.START
+        try:
+            with released_on_failure(prepared.resources):
+                machine.launch(prepared.request, prepared.resources, timestamp())
+        except FAILURES as error:
+            return failure(verb, error, self._environment.now())
+        return Launched(self._environment.now())
+
+    async def wait_until_up(self, machine: VirtualMachine, verb: Verb,
+                            launched_at: float | None) -> Event | None:
+        """CameUp or ActionFailed; None if the wait was interrupted."""
+        try:
+            if not await self.unless_interrupted(machine.wait_until_up()):
+                return None
+        except FAILURES as error:
+            return failure(verb, error, self._environment.now())
+        process = machine.process
+        return CameUp(self._environment.now(), verb, None if process is None else process.pid,
+                      None if launched_at is None else since(launched_at))
+
+    async def stop(self, machine: VirtualMachine, state: DomainState) -> Event:
+        """End the VM by its newest policy."""
+        running = state.running.domain if state.running is not None else None
+        how = stopping(state.domain or running, running, self._environment.settings.arch)
+        pid = state.vm.pid
+        return await self.timed(Verb.STOP, machine.stop(
+            how.mode, how.patience, agent_socket=how.agent, power_button=how.button), pid)
+
+    async def pause_or_resume(self, machine: VirtualMachine, verb: Verb) -> Event:
+        """QMP stop or cont."""
+        return await self.timed(verb, machine.pause() if verb is Verb.PAUSE else machine.resume())
+
+    def forget(self, machine: VirtualMachine, state: DomainState) -> Event:
+        """Remove what is kept of the domain; its last definition is archived."""
+        environment, record, begun = self._environment, state.record, time.monotonic()
+        try:
+            machine.forget()
+            environment.store.remove(record.uuid)
+        except OSError as error:
+            return failure(Verb.FORGET, error, environment.now())
+        try:
+            environment.archive.bury(record.uuid, record.name, record.definition,
+                                     environment.settings.prune.keep_definitions)
+        except OSError as error:  # a full disk keeps no VM
+            environment.journal.write("state.unwritable", severity="error", domain=record.name,
+                                      reason="StateUnwritable", error=str(error))
+        return ActionDone(environment.now(), Verb.FORGET, since(begun))
+
+    async def timed(self, verb: Verb, action: Awaitable[None], pid: int | None = None) -> Event:
+        """ActionDone or ActionFailed."""
         begun = time.monotonic()
         try:
-            done = await keeper.actor.act(step, decided, urgency)
-        except (HypervisorError, HostError, OSError) as error:
-            _failed(keeper, step.verb, error, decided)
-            return
-        if not done:
-            keeper.restart_asked = asked
-            return
-        keeper.last_action = {
-            "name": step.verb, "at": timestamp(), "cause": decided.cause, "result": "ok",
-            "revision": keeper.revision,
-            "durationMs": round((time.monotonic() - begun) * 1000, 1)}
-    if not keeper.forgotten:
-        _succeeded(keeper)
+            await action
+        except FAILURES as error:
+            return failure(verb, error, self._environment.now())
+        return ActionDone(self._environment.now(), verb, since(begun), pid)
+
+    async def unless_interrupted(self, wait: Awaitable[None]) -> bool:
+        """Wait, unless `interrupted` is set before; whether the wait ended."""
+        waiting = asyncio.ensure_future(wait)
+        interrupted = asyncio.ensure_future(self.interrupted.wait())
+        try:
+            await asyncio.wait({waiting, interrupted}, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            interrupted.cancel()
+            if not waiting.done():
+                waiting.cancel()
+                await asyncio.gather(waiting, return_exceptions=True)
+        if waiting.cancelled():
+            return False
+        waiting.result()
+        return True
 
 
-def _succeeded(keeper: DomainController) -> None:
-    """All was done; a recreate goes on until the new guest has said that it is well."""
-    recreating = keeper.ledger.recreating if proving(keeper) else 0
-    keeper.remember(ledger=replace(ledgers.succeeded(keeper.ledger), recreating=recreating))
+def _release_unused(work: asyncio.Future[HostResources]) -> None:
+    """The start was cancelled while a thread made what it needs."""
+    if not work.cancelled() and work.exception() is None:
+        release(work.result().taps, work.result().host_devices)
 
 
-async def await_start(keeper: DomainController) -> None:
-    """Go on with a start that something newer interrupted, or that began before we did."""
-    try:
-        up = await keeper.actor.see_up(Verb.START, keeper.plan.cause)
-    except (HypervisorError, HostError, OSError) as error:
-        _failed(keeper, Verb.START, error, keeper.plan)
-        return
-    if up:
-        _succeeded(keeper)
+def launch_begun(prepared: Preparation, home: str, now: Now) -> LaunchBegun:
+    """The event just before `launch`."""
+    return LaunchBegun(now, prepared.running, dict(prepared.request.layout.places), home)
 
 
-def _announce(keeper: DomainController, decided: Plan) -> None:
-    verbs = [step.verb for step in decided.steps]
-    # What ended with a change still to come is started with it, as if it were recreated (rule 7).
-    comes_late = keeper.ledger.in_force in UP and can_roll_back(keeper) and any(
-        step.verb in STARTS and not step.rollback for step in decided.steps)
-    if Verb.CHECK in verbs or comes_late:
-        keeper.remember(ledger=replace(
-            keeper.ledger, recreating=keeper.memory.generation, replaced=keeper.vm.pid or 0))
-    if Verb.STOP in verbs and len(verbs) > 1 and Verb.FORGET not in verbs:
-        event = "domain.recreating" if decided.cause in (
-            Cause.FILE, Cause.ROLLBACK) else "domain.restarting"
-        keeper.tell(event, cause=decided.cause, message=decided.ready.message)
-    if decided.cause is not Cause.DRIFT:
-        return
-    keeper.tell("domain.drifted", severity="warning", cause=Cause.DRIFT, reason="Drifted",
-                message=f"state is {keeper.vm.state}")
-    if Verb.STOP not in verbs:
-        context = keeper.context
-        keeper.remember(ledger=ledgers.drifted(
-            keeper.ledger, "state", context.patience, now=context.now().clock,
-            jitter=context.jitter()))
-        if keeper.ledger.drift.count:
-            keeper.tell("domain.contested", severity="warning", reason="DriftFight",
-                        message=keeper.ledger.drift.message)
-
-
-def _failed(keeper: DomainController, verb: Verb, error: Exception, decided: Plan) -> None:
-    """Count it; a recreate whose new VM does not come up goes back to the old one (rule 7)."""
-    message = str(error) or type(error).__name__
+def failure(verb: Verb, error: Exception, now: Now) -> ActionFailed:
+    """The event of a step that raised one of FAILURES."""
     reason = getattr(error, "reason", _REASONS.get(verb, "StartFailed"))
     if isinstance(error, QmpError):
         reason = _REASONS_OF_QMP.get(verb, reason)
-    context, generation = keeper.context, keeper.memory.generation
-    hint = getattr(error, "hint", "")
-    new_one_failed = verb in STARTS and not isinstance(
-        error, NameTaken | LockTaken)
-    if new_one_failed and keeper.ledger.recreating == generation and can_roll_back(keeper):
-        keeper.remember(ledger=ledgers.refused(
-            keeper.ledger, generation, f"the new definition did not come up: {message}"))
-        keeper.tell("domain.rolledback", severity="error", reason="RolledBack", error=message)
-    else:
-        keeper.remember(ledger=ledgers.failed(
-            keeper.ledger, reason, f"{message} ({hint})" if hint else message, context.patience,
-            now=context.now().clock, jitter=context.jitter()))
-        if isinstance(error, NameTaken):  # also the old name, of what was rolled back, may be taken
-            keeper.remember(ledger=replace(keeper.ledger, refused=0, refused_because=""))
-    keeper.last_action = {"name": verb, "at": timestamp(), "cause": decided.cause,
-                          "result": "failed", "error": message}
-    keeper.tell("action.failed", severity="error", action=verb, reason=reason, error=message,
-                attempt=keeper.ledger.failures.count, cause=decided.cause,
-                hint=hint)
+    return ActionFailed(now, verb, reason, str(error) or type(error).__name__,
+                        getattr(error, "hint", ""), _excuse(error))
+
+
+def _excuse(error: Exception) -> Excuse | None:
+    if isinstance(error, NameTaken):
+        return Excuse.NAME_TAKEN
+    return Excuse.LOCK_TAKEN if isinstance(error, LockTaken) else None
+
+
+def since(begun: float) -> float:
+    """Milliseconds since `begun`, which is of time.monotonic()."""
+    return round((time.monotonic() - begun) * 1000, 1)
+
+

@@ -1,108 +1,107 @@
-"""Carries out the live changes of a plan, one after the other; after each, what the VM has got.
+"""Makes the changes of a plan that a running VM can be given, one after the other.
 
-A change that the guest does not go along with yet waits for it; one that fails otherwise needs a
-new process, and the plan says what becomes of that.
+Changes no state: the outcome of each change is reported as an event, and what the VM has after it
+is read from the state that follows.
 """
 
 from __future__ import annotations
 
 import time
-from dataclasses import replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from reconciler.domain.difference import Change, differences
+from reconciler.domain.difference import differences
 from reconciler.domain.hot_change import adjustment
 from reconciler.domain.model import Impact
 from reconciler.domain.numbers import identity
 from reconciler.domain.writer import write
-from reconciler.engine.decide.inputs import DeferredChange, Plan, Verb
+from reconciler.engine.control.executor import since
+from reconciler.engine.decide.events import (
+    ChangeBegun,
+    ChangeDeferred,
+    ChangeFailed,
+    ChangeMade,
+    ChangesEnded,
+)
 from reconciler.errors import HypervisorError, QmpInactive
-from reconciler.report.events import timestamp
 
 if TYPE_CHECKING:
-    from reconciler.domain.model import Domain, Place
-    from reconciler.engine.control.controller import DomainController
+    from collections.abc import Callable
 
-FIRST_WAIT, LONGEST_WAIT = 1.0, 300.0  # seconds until an unwilling guest is asked again
+    from reconciler.domain.model import Domain
+    from reconciler.domain.place import Place
+    from reconciler.engine.control.environment import Environment
+    from reconciler.engine.decide.events import Event
+    from reconciler.engine.decide.inputs import Pending
+    from reconciler.engine.decide.state import DomainState
+    from reconciler.stratovirt.vm import VirtualMachine
 
 
-async def update(keeper: DomainController, decided: Plan) -> bool:
-    """Make every change that may be made now; False when a newer definition came in between."""
-    begun, domain = time.monotonic(), keeper.domain
-    done: list[str] = []
-    if domain is None:
+@dataclass(frozen=True, slots=True)
+class LiveUpdate:
+    """The changes of one plan. `state` is the newest state, `apply` the only way to change it."""
+
+    environment: Environment
+    machine: VirtualMachine
+    state: Callable[[], DomainState]
+    apply: Callable[[Event], None]
+    interrupted: Callable[[], bool]
+
+    async def run(self) -> bool:
+        """Make every change that may be made now; False if something newer came in between."""
+        begun, before = time.monotonic(), self.state()
+        domain, decided = before.domain, before.plan
+        made: list[str] = []
+        if domain is None:
+            return True
+        for pending in decided.pending:
+            if pending.waits_for is not None or pending.change.impact is Impact.RECREATE:
+                continue
+            if self.interrupted():
+                return False
+            shown = f"{pending.change.path}: {pending.change.old} → {pending.change.new}"
+            self.apply(ChangeBegun(self.environment.now(), shown))
+            try:
+                await self._make(pending.change.path, domain)
+            except HypervisorError as error:
+                if not self._failed(pending, shown, error):
+                    return True
+            else:
+                made.append(shown)
+        self.apply(ChangesEnded(self.environment.now(), tuple(made),
+                                len(made) == len(decided.pending), before.record.generation,
+                                since(begun)))
         return True
-    for pending in decided.pending:
-        change = pending.change
-        if pending.blocked_by or change.impact is Impact.RECREATE:
-            continue
-        if keeper.newer().is_set():
-            return False
-        shown = f"{change.path}: {change.old} → {change.new}"
-        keeper.tell("action.started", durable=True, action=Verb.UPDATE, cause=decided.cause,
-                    message=shown)
-        try:
-            await _make(keeper, change, domain)
-        except HypervisorError as error:
-            # What no start has would not be helped by another one.
-            if not pending.late and not isinstance(error, QmpInactive):
-                _needs_new_process(keeper, decided, shown, error)
-                return True
-            _wait_for_guest(keeper, change, str(error))
-            keeper.tell("action.failed", action=Verb.UPDATE, cause=decided.cause,
-                        reason=error.reason, error=f"{shown}: {error}")
-        else:
-            keeper.unwilling.pop(change.path, None)
-            done.append(shown)
-    if len(done) == len(decided.pending) and keeper.memory.definition is not None and (
-            keeper.domain is domain):
-        keeper.good = domain
-        keeper.remember(good=keeper.memory.definition)
-    if done:
-        keeper.tell("domain.updated", action=Verb.UPDATE, cause=decided.cause,
-                    message=", ".join(done), revision=keeper.revision,
-                    durationMs=round((time.monotonic() - begun) * 1000, 1))
-    return True
+
+    def _failed(self, pending: Pending, shown: str, error: HypervisorError) -> bool:
+        """Whether the others are still made: a change that needs a restart ends the update."""
+        now, path = self.environment.now(), pending.change.path
+        # No start has a late change, so that a restart would not help.
+        if pending.late or isinstance(error, QmpInactive):
+            self.apply(ChangeDeferred(now, path, shown, error.reason, str(error)))
+            return True
+        self.apply(ChangeFailed(now, shown, error.reason, str(error)))
+        return False
+
+    async def _make(self, path: str, domain: Domain) -> None:
+        """All of one change; processors come and go one by one.
+
+        `domain` is what was decided on: by now there may be a newer one that wants the opposite.
+        """
+        while (running := self.state().running) is not None:
+            left = {change.path: change for change in differences(running.domain, domain)}
+            if path not in left:
+                return
+            places = self.state().record.places
+            step = adjustment(left[path], running.domain, domain, places)
+            await self.machine.adjust(step, write(step.after).encode(),
+                                      manage_taps=self.environment.manage_taps)
+            self.apply(ChangeMade(self.environment.now(), path, step.after,
+                                  {**places, **_places(step.after, domain)}))
 
 
-async def _make(keeper: DomainController, change: Change, domain: Domain) -> None:
-    """All of one change; processors come and go one by one.
-
-    `domain` is what was decided on: by now there may be a newer one, which may want the opposite.
-    """
-    while keeper.applied is not None:
-        left = {c.path: c for c in differences(keeper.applied, domain)}
-        if change.path not in left:
-            return
-        step = adjustment(left[change.path], keeper.applied, domain, keeper.memory.places)
-        await keeper.machine.adjust(step, write(step.after).encode(),
-                                    manage_taps=keeper.context.manage_taps)
-        keeper.applied = step.after
-        places = {**keeper.memory.places, **_places(step.after, domain)}
-        if places != keeper.memory.places:
-            keeper.remember(places=places)
-
-
-def _places(applied: Domain, domain: Domain) -> dict[str, Place]:
+def _places(running: Domain, domain: Domain) -> dict[str, Place]:
     """Where the devices of the file sit by now: also at the next start."""
     known = {identity(device) for device in domain.devices if device.PLUGGED}
-    return {identity(d): d.place for d in applied.devices
+    return {identity(d): d.place for d in running.devices
             if d.place is not None and identity(d) in known}
-
-
-def _wait_for_guest(keeper: DomainController, change: Change, message: str) -> None:
-    before = keeper.unwilling.get(change.path)
-    count = before.count + 1 if before else 1
-    wait = min(FIRST_WAIT * 2.0 ** (count - 1), LONGEST_WAIT) * keeper.context.jitter()
-    keeper.unwilling[change.path] = DeferredChange(
-        change.path, message, keeper.context.now().clock + wait, count)
-
-
-def _needs_new_process(keeper: DomainController, decided: Plan, shown: str,
-                       error: HypervisorError) -> None:
-    keeper.remember(ledger=replace(keeper.ledger, not_live=keeper.memory.generation))
-    keeper.last_action = {"name": Verb.UPDATE, "at": timestamp(), "cause": decided.cause,
-                          "result": "failed", "error": str(error)}
-    keeper.tell("action.failed", severity="error", action=Verb.UPDATE, cause=decided.cause,
-                reason=error.reason, error=f"{shown}: {error}",
-                hint="it takes a new process; the update policy says whether it gets one")

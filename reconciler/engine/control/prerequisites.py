@@ -1,4 +1,4 @@
-"""While a domain's actions fail, a change of a file that it needs is worth a try at once."""
+"""While a domain's actions fail, a change of a file that it needs is worth an attempt at once."""
 
 from __future__ import annotations
 
@@ -11,32 +11,36 @@ if TYPE_CHECKING:
     from reconciler.engine.control.environment import Environment
 
 
-class NeedsWatch:
-    """Watches the files of one domain, while told to."""
+class PrerequisiteWatch:
+    """Watches the files that one domain needs, while its actions fail."""
 
-    def __init__(self, context: Environment, changed: Callable[[], None]) -> None:
-        self._context = context
+    def __init__(self, environment: Environment, changed: Callable[[], None]) -> None:
+        self._environment = environment
         self._changed = changed
         self._ends: list[Callable[[], None]] = []
-        self._seen: tuple[object, ...] = ()
+        self._seen: tuple[object, ...] | None = None  # None: nothing failed, nothing is compared
 
     def watch(self, domain: Domain | None, *, wanted: bool) -> None:
         """Begin, or end; nothing is done while that is the same."""
         if not wanted or domain is None:
             self.close()
-        elif not self._ends:
-            paths = {path for need in domain.needs()
+        elif self._seen is None:
+            paths = {path for need in domain.required_files()
                      for path in (need.path, need.template) if path}
-            paths |= {word for word in self._context.program_of(domain) if word.startswith("/")}
-            self._seen = self._context.signature(domain)
-            self._ends = self._context.watch_files(paths, self._changed)
+            paths |= {word for word in self._environment.program_of(domain)
+                      if word.startswith("/")}
+            self._seen = self._environment.signature(domain)
+            self._ends = self._environment.watch_files(paths, self._changed)
 
-    def differ(self, domain: Domain) -> bool:
-        """Whether the files are others than when the watch began, or when this was last asked."""
-        before, self._seen = self._seen, self._context.signature(domain)
+    def changed(self, domain: Domain) -> bool:
+        """Whether the files differ from when the watch began, or from when this was last asked."""
+        if self._seen is None:
+            return False
+        before, self._seen = self._seen, self._environment.signature(domain)
         return before != self._seen
 
     def close(self) -> None:
-        """Watch no more."""
+        """End the watch."""
+        self._seen = None
         while self._ends:
             self._ends.pop()()

@@ -1,125 +1,120 @@
-"""Asks one guest whether it is well, as its file says, for as long as its process runs.
+"""Probes the health of one guest, as its file says, for as long as its process runs.
 
-Counts nothing itself (pulse.py) and decides nothing (the plan): it wakes the keeper when the
-verdict is another one.
+Decides nothing: decide/probe_threshold.py counts, and each result is reported to the controller.
 """
 
 from __future__ import annotations
 
 import asyncio
 import os
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
-from reconciler.domain.devices import Channel
-from reconciler.domain.devices.character import AGENT
 from reconciler.domain.model import Probe
-from reconciler.engine.control.work_queue import Priority
 from reconciler.engine.decide.inputs import HealthStatus, ProbeResult
-from reconciler.engine.decide.probe_threshold import beat
+from reconciler.engine.decide.probe_threshold import count_probe
 from reconciler.errors import QmpError
 from reconciler.stratovirt import probes
 from reconciler.stratovirt.observation import main_console
 
 if TYPE_CHECKING:
-    from reconciler.domain.model import Health
-    from reconciler.engine.control.controller import DomainController
+    from collections.abc import Callable
+    from pathlib import Path
 
-# Until it is well it is asked more often than its interval says: who depends on it waits.
+    from reconciler.domain.model import Health
+    from reconciler.engine.control.environment import Environment
+    from reconciler.stratovirt.vm import VirtualMachine
+
+# Until a guest is healthy it is probed more often than its interval says: dependents wait for it.
 FIRST_PAUSE = 0.1
 _TICKS = os.sysconf("SC_CLK_TCK")
 
 
+@dataclass(frozen=True, slots=True)
+class ProbeTarget:
+    """Which process is probed, and how; only these two decide whether probing starts again."""
+
+    pid: int
+    health: Health
+    started: int = field(default=0, compare=False)  # clock ticks since boot
+    agent: Path | None = field(default=None, compare=False)  # the guest agent's socket
+    last_healthy: str = field(default="", compare=False)  # the process that was healthy last
+
+    @property
+    def process(self) -> str:
+        """Identifies the process also after its pid was used again."""
+        return f"{self.pid}:{self.started}"
+
+
 class Prober:
-    """Probes for one keeper; `pulse` is what came of it."""
+    """Probes for one domain; `report` gets each result, and the process that it is of."""
 
-    def __init__(self, keeper: DomainController) -> None:
-        self._keeper = keeper
+    def __init__(self, environment: Environment,
+                 report: Callable[[ProbeResult, str], None]) -> None:
+        self._environment = environment
+        self._report = report
         self._task: asyncio.Task[None] | None = None
-        self._of: tuple[int, Health] | None = None
-        self.pulse = ProbeResult()
-        self.counted = False  # whether this process' being unhealthy was counted as an exit
+        self._target: ProbeTarget | None = None
 
-    def follow(self, pid: int | None, health: Health | None) -> None:
-        """Probe this process in this way; nothing is done while both are the same."""
-        wanted = None if pid is None or health is None else (pid, health)
-        if wanted == self._of and (self._task is None or not self._task.done()):
-            return
-        task = self._task
+    def follow(self, target: ProbeTarget | None, machine: VirtualMachine) -> bool:
+        """Probe this from now on; whether what was known before means nothing any more."""
+        if target == self._target and (self._task is None or not self._task.done()):
+            return False
+        known = self._target is not None
         self.close()
-        if task is not None and task.done() and not task.cancelled():
-            task.result()  # a fault of ours: the pass that asks sees it
-        self._of = wanted
-        if wanted is not None:
-            self._task = asyncio.create_task(self._probe(*wanted),
-                                             name=f"health of {self._keeper.name}")
-            self._task.add_done_callback(self._ended)
+        self._target = target
+        if target is not None:
+            self._task = self._environment.spawn(self._probe(target, machine),
+                                                 f"health of {machine.home.name}")
+        return known or target is not None
 
     def close(self) -> None:
-        """Ask no more; what was known is not known any more."""
+        """Stop probing."""
         if self._task is not None:
             self._task.cancel()
-        self._task, self._of, self.pulse, self.counted = None, None, ProbeResult(), False
+        self._task, self._target = None, None
 
-    def _ended(self, task: asyncio.Task[None]) -> None:
-        if not task.cancelled():
-            self._keeper.wake(Priority.DRIFT)
-
-    async def _probe(self, pid: int, health: Health) -> None:
-        keeper, pause = self._keeper, FIRST_PAUSE
-        process = keeper.machine.process
-        started = process.started if process is not None else 0
-        who = f"{pid}:{started}"
+    async def _probe(self, target: ProbeTarget, machine: VirtualMachine) -> None:
+        health, pause, result = target.health, FIRST_PAUSE, ProbeResult()
         console = probes.Console(health.target) if health.probe is Probe.CONSOLE else None
-        if console is not None:
-            console.found = keeper.memory.well == who  # its text may have come before us
+        if console is not None:  # its text may have come before this reconciler
+            console.found = target.last_healthy == target.process
         try:
             while True:
-                problem = await self._ask(health, console)
-                age = keeper.context.now().clock - started / _TICKS
-                if console is not None and console.taken and not console.found:
-                    # Their reading is no failure of the guest's: it must not be ended for that.
-                    self._note(replace(self.pulse, message=problem), who)
+                problem = await _ask(target, machine, console)
+                age = self._environment.clocks().clock - target.started / _TICKS
+                if console is not None and console.in_use and not console.found:
+                    # A user who reads the console is not a failure of the guest.
+                    result = replace(result, message=problem)
                 else:
-                    self._note(beat(self.pulse, problem, health, age), who)
-                unknown = self.pulse.verdict is HealthStatus.UNKNOWN
+                    result = count_probe(result, problem, health, age)
+                self._report(result, target.process)
+                unknown = result.status is HealthStatus.UNKNOWN
                 pause = min(2 * pause, health.interval) if unknown else health.interval
                 await asyncio.sleep(pause)
         finally:
             if console is not None:
                 console.close()
 
-    def _note(self, pulse: ProbeResult, who: str) -> None:
-        keeper, before, self.pulse = self._keeper, self.pulse, pulse
-        if before.verdict is pulse.verdict:
-            if before.message != pulse.message:
-                keeper.wake(Priority.DRIFT)  # what the status says is another thing now
-            return
-        if pulse.verdict is HealthStatus.HEALTHY:
-            keeper.remember(well=who)
-            keeper.tell("domain.healthy", reason="Succeeded")
-        else:
-            keeper.tell("domain.unhealthy", severity="warning", reason="HealthCheckFailed",
-                        message=pulse.message)
-        keeper.wake(Priority.EXIT)
 
-    async def _ask(self, health: Health, console: probes.Console | None) -> str:
-        if console is not None:
-            return await self._look(console)
-        if health.probe is Probe.TCP:
-            return await probes.tcp(health.target, health.timeout)
-        domain = self._keeper.applied or self._keeper.domain
-        socket = next((d.path or d.socket for d in domain.devices
-                       if isinstance(d, Channel) and d.name == AGENT), None) if domain else None
-        if socket is None:
-            return "it has no channel of the guest agent"
-        return await probes.agent(self._keeper.machine.home / socket, health.timeout)
+async def _ask(target: ProbeTarget, machine: VirtualMachine,
+               console: probes.Console | None) -> str:
+    """Why the probe fails; empty if it does not."""
+    health = target.health
+    if console is not None:
+        return await _look(machine, console)
+    if health.probe is Probe.TCP:
+        return await probes.tcp(health.target, health.timeout)
+    if target.agent is None:
+        return "the domain has no guest agent channel"
+    return await probes.agent(target.agent, health.timeout)
 
-    async def _look(self, console: probes.Console) -> str:
-        path: str | None = None
-        if not console.found:
-            try:
-                path = main_console(await self._keeper.machine.consoles())
-            except QmpError as error:
-                return str(error)
-        return console.look(path)
+
+async def _look(machine: VirtualMachine, console: probes.Console) -> str:
+    path: str | None = None
+    if not console.found:
+        try:
+            path = main_console(await machine.consoles())
+        except QmpError as error:
+            return str(error)
+    return console.check(path)

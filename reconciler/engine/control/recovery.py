@@ -1,44 +1,60 @@
-"""What a keeper knows of a process that ran before us (rule 2): adopted, or gone meanwhile."""
+"""What a controller finds of a process that ran before it: still there, or ended since (rule 2).
+
+Reads the record beside the VM's lock; what it means is for the transitions.
+"""
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from reconciler.engine.control import exits, running_definition
+from reconciler.engine.control.running_definition import load
 from reconciler.engine.decide.attempts import was_up_at_reboot
-from reconciler.engine.decide.inputs import VmState
+from reconciler.engine.decide.events import Adopted, ExitFound, RunningFound
+from reconciler.engine.decide.inputs import Exit, ExitKind, Now, Vm, VmState
+from reconciler.stratovirt.observation import classify
 
 if TYPE_CHECKING:
-    from reconciler.engine.control.controller import DomainController
+    from reconciler.engine.control.environment import Environment
+    from reconciler.engine.decide.state import DomainState
+    from reconciler.stratovirt.vm import VirtualMachine
 
 
-def note(keeper: DomainController) -> None:
-    """The first look at what ran before us."""
-    record = keeper.machine.record
-    if keeper.vm.pid is not None:
-        keeper.tell("domain.adopted")
-    elif keeper.vm.state is VmState.ABSENT and record is not None and record.pid is not None:
-        if record.boot_id != keeper.context.boot_id:
-            exits.went_with_the_host(keeper)
-        elif not record.intent:
-            exits.ended(keeper, keeper.machine.traces())
-        keeper.machine.note_gone()
-    elif keeper.vm.state is VmState.ABSENT and record is None and was_up_at_reboot(keeper.ledger):
-        exits.went_with_the_host(keeper)  # and its record with the run-time directory
-
-
-def load(keeper: DomainController) -> None:
-    """What the process that runs was started with, read by today's code (rule 4)."""
-    record, kept = keeper.machine.record, keeper.memory.definition
-    keeper.applied, keeper.applied_text = running_definition.load(keeper.context,
-                                                                  keeper.machine.home, record,
-                                                       kept)
-    if keeper.applied is None:  # its record is lost: what came up last is what runs
-        keeper.applied, keeper.applied_text = keeper.good, keeper.memory.good
+def running_found(state: DomainState, machine: VirtualMachine, environment: Environment,
+                  now: Now) -> RunningFound:
+    """What its process has, if there is one, by the record beside its lock."""
+    record = machine.record
+    running = load(machine.home, record, state.record.definition, environment.read)
     if record is None:
-        return
-    if record.places and not keeper.memory.places:
-        keeper.memory = replace(keeper.memory, places=record.places)
-    if record.generation > keeper.memory.generation:
-        keeper.memory = replace(keeper.memory, generation=record.generation)
+        return RunningFound(now, running)
+    return RunningFound(now, running, record.places, record.generation)
+
+
+def first_look(state: DomainState, machine: VirtualMachine,
+               now: Now) -> Adopted | ExitFound | None:
+    """What the first observation says of the time before it."""
+    vm = state.vm
+    if vm.pid is not None:
+        return Adopted(now)
+    if vm.state is not VmState.ABSENT:
+        return None
+    record = machine.record
+    if record is not None and ended_before(vm, machine):
+        if record.boot_id != state.config.boot_id:
+            return _with_the_host(now)
+        if not record.pending_action:  # else the reconciler was stopping or starting it
+            return ExitFound(now, classify(machine.exit_evidence(), now.clock, now.wall))
+        return None
+    if record is None and was_up_at_reboot(state.attempts):
+        return _with_the_host(now)  # its record went with the run-time directory
+    return None
+
+
+def ended_before(vm: Vm, machine: VirtualMachine) -> bool:
+    """Whether the record is of a process that ended, and that was not cleaned up after."""
+    record = machine.record
+    return vm.state is VmState.ABSENT and record is not None and record.pid is not None
+
+
+def _with_the_host(now: Now) -> ExitFound:
+    return ExitFound(now, Exit(ExitKind.REBOOT, now.clock, message="the host was rebooted",
+                               wall=now.wall))

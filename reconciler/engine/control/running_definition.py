@@ -1,36 +1,35 @@
-"""What the process that runs has got: from its record after a restart, and as live changes go on.
+"""What the process of a VM has: from the record beside its lock, and after changes while it runs.
 
-The definition beside the lock is the file's own text until something was changed live; from then on
-it is written by us, complete.
+The definition beside the lock is the file's own text until something was changed while the VM ran;
+from then on the reconciler writes it, complete.
 """
 
 from __future__ import annotations
 
-from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from reconciler.domain.devices import RootPort
 from reconciler.domain.hot_change import as_started, placed
-from reconciler.engine.records.store import StoredDefinition, as_text
+from reconciler.engine.decide.state import Running, StoredDefinition, as_text
 from reconciler.stratovirt.record import DEFINITION
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     from reconciler.domain.model import Domain
-    from reconciler.engine.control.environment import Environment
     from reconciler.stratovirt.addresses import Layout
     from reconciler.stratovirt.record import Record
 
 
 def of_layout(domain: Domain, layout: Layout) -> Domain:
-    """What a process has got that was just started with this."""
+    """What a process has that is started with this layout."""
     return as_started(placed(domain, layout.ports, dict(layout.places)))
 
 
 def of_record(domain: Domain, record: Record | None) -> Domain:
-    """What a process has got, by its definition as it was kept and by its record."""
+    """What a process has, by its kept definition and its record."""
     if record is None or record.updated:
         return domain
     if not record.places:  # microvm has none
@@ -40,21 +39,27 @@ def of_record(domain: Domain, record: Record | None) -> Domain:
     return as_started(placed(domain, ports, record.places))
 
 
-def load(context: Environment, home: Path, record: Record | None,
-         kept: StoredDefinition | None) -> tuple[Domain | None, StoredDefinition | None]:
-    """The kept definition, read by today's code (rule 4), and its text; nothing if it is lost."""
-    with suppress(OSError):
+def load(home: Path, record: Record | None, kept: StoredDefinition | None,
+         read: Callable[[StoredDefinition], Domain | None]) -> Running | None:
+    """The definition beside the lock, read by today's code (rule 4); None if it is lost.
+
+    `kept` is the accepted definition: where its text is the same, its revision is known, too.
+    """
+    try:
         text = as_text((home / DEFINITION).read_bytes())
-        source = kept if kept is not None and kept.text == text else StoredDefinition(
-            text, record.file if record else "", "",
-            record.read_with if record else context.host.keep())
-        domain = context.read(source)
-        if domain is not None:
-            return of_record(domain, record), source
-    return None, None
+    except OSError:
+        return None
+    if kept is not None and kept.text == text:
+        stored = kept
+    elif record is not None:
+        stored = StoredDefinition(text, record.file, "", record.read_with)
+    else:
+        stored = StoredDefinition(text)
+    domain = read(stored)
+    return None if domain is None else Running(of_record(domain, record), stored, domain)
 
 
-def without(applied: Domain, alias: str) -> Domain | None:
-    """What it has got without a device that went; None if it had none of this name."""
-    left = tuple(d for d in applied.devices if not (d.HOTPLUG and d.alias == alias))
-    return None if len(left) == len(applied.devices) else replace(applied, devices=left)
+def without_device(running: Domain, alias: str) -> Domain | None:
+    """What it has without a device that was removed; None if it had none of this name."""
+    left = tuple(d for d in running.devices if not (d.HOTPLUG and d.alias == alias))
+    return None if len(left) == len(running.devices) else replace(running, devices=left)

@@ -1,22 +1,24 @@
-"""When conditions changed: what appeared, what went, and since when each is as it is."""
+"""When conditions changed: since when each has its status, and which changes are events. Pure."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
 
     from reconciler.engine.decide.inputs import Condition
 
-# Conditions whose appearance is news, with the event's name and severity.
+# Conditions whose appearance is an event, with its name and severity.
 _APPEARED = {"Stalled": ("domain.stalled", "error"), "Held": ("domain.held", "info"),
              "Orphaned": ("domain.orphaned", "warning")}
 
+Since = dict[str, tuple[str, str]]  # condition type -> its status, and since when (RFC 3339)
+
 
 @dataclass(frozen=True, slots=True)
-class News:
+class ConditionEvent:
     """An event that a changed condition is."""
 
     event: str
@@ -25,26 +27,24 @@ class News:
     message: str = ""
 
 
-@dataclass(slots=True)
-class ConditionTimes:
-    """`since`: by condition type, its status and the time of day that it has it from."""
+def since_of(before: Mapping[str, tuple[str, str]], conditions: Iterable[Condition],
+             at: str) -> Since:
+    """Since when each condition has its status; a new reason alone moves no time."""
+    found: Since = {}
+    for condition in conditions:
+        old = before.get(condition.type)
+        found[condition.type] = old if old and old[0] == condition.status else (
+            str(condition.status), at)
+    return found
 
-    since: dict[str, tuple[str, str]] = field(default_factory=dict)
 
-    def update(self, conditions: Iterable[Condition],
-               at: str) -> list[News]:
-        """Take the conditions of a pass; what is to be told of those that appeared or went."""
-        before, self.since = self.since, {}
-        appeared = []
-        for condition in conditions:
-            old = before.get(condition.type)
-            if old is None:
-                appeared.append(condition)
-            # The time moves only with the status: a new reason alone is no transition.
-            same = old is not None and old[0] == condition.status
-            self.since[condition.type] = old if old and same else (condition.status, at)
-        told = [News(event, c.reason, severity, c.message) for c in appeared
-                if c.type in _APPEARED for event, severity in (_APPEARED[c.type],)]
-        if "Held" in before and "Held" not in self.since:
-            told.append(News("domain.released", "HoldRequested"))
-        return told
+def events_of(before: Mapping[str, tuple[str, str]],
+              conditions: Iterable[Condition]) -> list[ConditionEvent]:
+    """The events of conditions that appeared or went."""
+    now = {condition.type: condition for condition in conditions}
+    found = [ConditionEvent(event, now[kind].reason, severity, now[kind].message)
+             for kind, (event, severity) in _APPEARED.items()
+             if kind in now and kind not in before]
+    if "Held" in before and "Held" not in now:
+        found.append(ConditionEvent("domain.released", "HoldRequested"))
+    return found

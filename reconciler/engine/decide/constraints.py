@@ -1,6 +1,7 @@
-"""What the other domains have to do with one: dependencies, waves, turns, memory. Pure.
+"""What the other domains have to do with one: dependencies, waves, turns, names, memory. Pure.
 
-The coordinator keeps a DomainSummary of each domain; a plan's Surroundings come from these.
+control/coordinator.py keeps a `DomainSummary` of each domain; a dry run makes them of what is to
+come. From these come the `Surroundings` that a plan with steps is made with.
 """
 
 from __future__ import annotations
@@ -8,30 +9,29 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from reconciler.domain.model import DesiredState, Domain, Met
+from reconciler.domain.model import DependencyCondition, DesiredState, Domain
 from reconciler.engine.decide.inputs import Surroundings, VmState
 from reconciler.units import show_bytes
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-UP = (VmState.RUNNING, VmState.PAUSED)
-
 
 @dataclass(frozen=True, slots=True)
 class DomainSummary:
-    """What others have to know of a domain. `memory` is what its VM takes, or is about to."""
+    """What other domains have to know of one. `memory`: bytes that its VM takes, or is about to."""
 
     domain: Domain | None
     state: VmState
-    ready: bool  # as it should be, and well if that is asked
-    at_rest: bool  # nobody has to wait for it: it is as it should be, or it fails
-    waits: bool  # for what it depends on
+    ready: bool  # what it should be, and healthy if it has a probe
+    at_rest: bool  # nothing more comes by itself: it is what it should be, or it fails
+    waits: bool  # for a dependency
     failing: bool
-    goes: bool  # it is to be stopped, or removed
-    recreating: bool  # its old VM is being exchanged, and the new one not up (and well) yet
+    leaving: bool  # it is to be stopped, or removed, as soon as that is possible
+    recreating: bool  # its old VM is being replaced, and the new one is not up (and healthy) yet
     wants_recreate: bool
     memory: int
+    home: str = ""  # the name that its VM runs under: an older one of a domain that was renamed
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,33 +42,43 @@ class Limits:
     memory: int | None
 
 
-def around(name: str, domain: Domain | None, others: Mapping[str, DomainSummary], limits: Limits,
-           *, needed: int, listed: bool) -> Surroundings:
-    """What `others`, by name, have to do with it; it may be among them itself."""
-    everybody, others = others, {key: other for key, other in others.items() if key != name}
-    dependents = _dependents(name, everybody)
+def surroundings(name: str, domain: Domain | None, summaries: Mapping[str, DomainSummary],
+                 limits: Limits, *, needed: int, start_allowed: bool, home: str) -> Surroundings:
+    """What the others, by name, have to do with a domain; it may be among them itself.
+
+    `needed`: bytes that its start takes. `home`: the name that its own VM runs under.
+    """
+    others = {key: other for key, other in summaries.items() if key != name}
+    dependents = _dependents(name, summaries)
     if domain is None:
-        return Surroundings(listed=listed, dependents=dependents)
-    return Surroundings(listed=listed, wave_open=_wave_open(domain, others),
-                  unmet=_unmet(domain, others), dependents=dependents,
-                  turn=_turn(name, domain, others, limits), room=_room(needed, others, limits))
+        return Surroundings(start_allowed=start_allowed, dependents=dependents)
+    return Surroundings(
+        start_allowed=start_allowed, wave_ready=_wave_ready(domain, others),
+        unmet=_unmet(domain, others), dependents=dependents,
+        recreate_blocked_by=_recreate_blocked_by(name, home, domain, others, limits),
+        memory_shortage=_memory_shortage(needed, others, limits),
+        name_taken_by=next((key for key, other in others.items()
+                            if other.home == domain.name and other.state is not VmState.ABSENT),
+                           ""))
 
 
-def _wave_open(domain: Domain, others: Mapping[str, DomainSummary]) -> bool:
-    """Whether nothing of a lower wave is still on its way up (it may also have failed)."""
+def _wave_ready(domain: Domain, others: Mapping[str, DomainSummary]) -> bool:
+    """Whether no domain of an earlier wave is still on its way up (one may also have failed)."""
     wave = domain.policy.start_wave
     return wave == 0 or not any(
         other.domain is not None and other.domain.policy.start_wave < wave
         and other.domain.policy.state is not DesiredState.STOPPED
-        and (not other.at_rest or (other.waits and _hopes(other.domain, others, {})))
+        and (not other.at_rest or (other.waits and _will_start(other.domain, others, {})))
         for other in others.values())
 
 
-def _hopes(domain: Domain, others: Mapping[str, DomainSummary], known: dict[str, bool]) -> bool:
-    """Whether all that it depends on is there or on its way: it will be started by itself.
+def _will_start(domain: Domain, others: Mapping[str, DomainSummary],
+                known: dict[str, bool]) -> bool:
+    """Whether all that it depends on is up or on its way: then it is started by itself.
 
-    `known`: what was found out already, each once; who is being asked has no hope through itself,
-    since older definitions, of files that are wrong by now, may be in a cycle.
+    `known` has the answers so far, each found once. A domain whose answer is being looked for
+    counts as one that does not come: older definitions, whose files are invalid by now, may form a
+    cycle.
     """
     for wanted in domain.policy.depends_on:
         other = others.get(wanted.domain)
@@ -78,7 +88,7 @@ def _hopes(domain: Domain, others: Mapping[str, DomainSummary], known: dict[str,
             continue
         if wanted.domain not in known:
             known[wanted.domain] = False
-            known[wanted.domain] = other.waits and _hopes(other.domain, others, known)
+            known[wanted.domain] = other.waits and _will_start(other.domain, others, known)
         if not known[wanted.domain]:
             return False
     return True
@@ -90,40 +100,40 @@ def _unmet(domain: Domain, others: Mapping[str, DomainSummary]) -> tuple[str, ..
                  if (why := _why_unmet(wanted.domain, wanted.condition, other)))
 
 
-def _why_unmet(name: str, condition: Met, other: DomainSummary | None) -> str:
+def _why_unmet(name: str, condition: DependencyCondition, other: DomainSummary | None) -> str:
     if other is None or other.domain is None:
-        return f"it depends on '{name}', and there is no such domain"
+        return f"depends on '{name}', and no domain has this name"
     if other.domain.policy.state is DesiredState.STOPPED:
-        return f"it depends on '{name}', which is wanted stopped"
+        return f"depends on '{name}', whose file says state='stopped'"
     paused = other.domain.policy.state is DesiredState.PAUSED
     if other.state is not VmState.RUNNING and not (paused and other.state is VmState.PAUSED):
-        return f"it depends on '{name}', which is {other.state}"
-    if condition is Met.HEALTHY and not other.ready:
-        return f"it depends on '{name}', which is not healthy yet"
+        return f"depends on '{name}', which is {other.state}"
+    if condition is DependencyCondition.HEALTHY and not other.ready:
+        return f"depends on '{name}', which is not healthy yet"
     return ""
 
 
 def dependencies(domain: Domain, others: Mapping[str, DomainSummary]) -> list[dict[str, object]]:
-    """Each with whether it is met, as the status has it."""
+    """Each dependency with whether it is met, as the status has it."""
     return [{"domain": wanted.domain, "condition": str(wanted.condition),
              "met": not _why_unmet(wanted.domain, wanted.condition, others.get(wanted.domain))}
             for wanted in domain.policy.depends_on]
 
 
 def _dependents(name: str, others: Mapping[str, DomainSummary]) -> tuple[str, ...]:
-    """Who depends on it and goes, too; one that cannot be stopped holds up nobody."""
+    """Domains that depend on it and leave, too; one that cannot be stopped delays no other."""
     return tuple(sorted(
         key for key, other in others.items()
-        if other.goes and other.state is not VmState.ABSENT and not other.failing
+        if other.leaving and other.state is not VmState.ABSENT and not other.failing
         and other.domain is not None
         and any(wanted.domain == name for wanted in other.domain.policy.depends_on)
-        and not _leads_to(name, key, others)))
+        and not _depends_on(name, key, others)))
 
 
-def _leads_to(name: str, wanted: str, others: Mapping[str, DomainSummary]) -> bool:
-    """Whether a domain depends on another, in however many steps: then neither can be first.
+def _depends_on(name: str, wanted: str, others: Mapping[str, DomainSummary]) -> bool:
+    """Whether a domain depends on another, through any number of others: a cycle has no first.
 
-    Older definitions, of files that are wrong by now, may be in a cycle.
+    Older definitions, whose files are invalid by now, may form one.
     """
     seen, ways = set[str](), [name]
     while ways:
@@ -137,24 +147,32 @@ def _leads_to(name: str, wanted: str, others: Mapping[str, DomainSummary]) -> bo
     return False
 
 
-def _turn(name: str, domain: Domain, others: Mapping[str, DomainSummary], limits: Limits) -> str:
-    """Why it must not be recreated now: too many are, or what it depends on goes first."""
-    running = sorted(name for name, other in others.items() if other.recreating)
+def _recreate_blocked_by(name: str, home: str, domain: Domain, others: Mapping[str, DomainSummary],
+                         limits: Limits) -> str:
+    """Why it must not be recreated now: too many are, or a dependency is recreated first.
+
+    A recreate that waits for this very VM to free its name does not count: names that are
+    exchanged would wait for each other for ever.
+    """
+    running = sorted(key for key, other in others.items()
+                     if other.recreating and not (key == home and other.state is VmState.ABSENT))
     if len(running) >= limits.max_unavailable:
         return (f"{', '.join(running)} {'are' if len(running) > 1 else 'is'} being recreated "
                 f"(reconcile.max_unavailable: {limits.max_unavailable})")
     before = sorted(wanted.domain for wanted in domain.policy.depends_on
                     if (other := others.get(wanted.domain)) is not None
                     and (other.recreating or (other.wants_recreate and not other.failing))
-                    and not _leads_to(wanted.domain, name, others))
-    return f"{', '.join(before)} goes first, which it depends on" if before else ""
+                    and not _depends_on(wanted.domain, name, others))
+    if not before:
+        return ""
+    return f"waiting for its dependency {', '.join(before)} to be recreated"
 
 
-def _room(needed: int, others: Mapping[str, DomainSummary], limits: Limits) -> str:
+def _memory_shortage(needed: int, others: Mapping[str, DomainSummary], limits: Limits) -> str:
     if limits.memory is None:
         return ""
     free = limits.memory - sum(other.memory for other in others.values())
     if needed <= free:
         return ""
-    return (f"it needs {show_bytes(needed)} of memory, and {show_bytes(max(free, 0))} of "
+    return (f"needs {show_bytes(needed)} of memory, and {show_bytes(max(free, 0))} of "
             f"{show_bytes(limits.memory)} are free (admission.total_memory)")

@@ -1,7 +1,7 @@
-"""What carrying out a plan costs the guest: what becomes of it, and how long it is down. Pure.
+"""What carrying out a plan costs the guest: what happens to it, and how long it is down. Pure.
 
-After the plan, and never part of a decision: shown to whoever reviews it. How a guest is ended is
-said here once, for the act and for its estimate.
+After the plan, and never part of a decision: shown to the user who reviews it. How a guest is ended
+is decided here once, for the action and for its estimate.
 """
 
 from __future__ import annotations
@@ -13,21 +13,20 @@ from typing import TYPE_CHECKING
 from reconciler.domain.devices import Channel
 from reconciler.domain.devices.character import AGENT
 from reconciler.domain.model import Impact, MachineType, StopMode, UpdatePolicy
-from reconciler.engine.decide.blockers import STARTS
 from reconciler.engine.decide.changes import needs_new_process
-from reconciler.engine.decide.inputs import Removal, Verb, VmState
+from reconciler.engine.decide.inputs import STARTS, Verb, VmState
 from reconciler.units import show_seconds
 
 if TYPE_CHECKING:
     from reconciler.domain.model import Domain
     from reconciler.engine.decide.inputs import Inputs, Pending, Plan
 
-START = 1.0  # seconds until a process is up, rather more; how long its guest boots nobody knows
-GRACE = 30.0  # for a guest of which nothing is known any more
+START = 1.0  # seconds until a process is up, rounded up; how long its guest boots is not known
+GRACE = 30.0  # seconds for a guest whose definition is not known any more
 
 
 class Action(StrEnum):
-    """What a plan is, in one word."""
+    """A plan in one word."""
 
     NONE = "none"
     START = "start"
@@ -39,40 +38,43 @@ class Action(StrEnum):
     DESTROY = "destroy"
 
 
-DISRUPTIVE = (Action.RECREATE, Action.DESTROY)  # what nobody asked the guest's users about
 _BY_VERB = {Verb.UPDATE: Action.UPDATE, Verb.PAUSE: Action.PAUSE, Verb.RESUME: Action.RESUME,
             Verb.START: Action.START, Verb.START_PAUSED: Action.START}
 
 
 @dataclass(frozen=True, slots=True)
 class Stopping:
-    """How a VM is ended: by whom the guest is asked, and how long it may take."""
+    """How a VM is ended: who asks the guest, and how long the guest may take."""
 
     mode: StopMode
     patience: float  # seconds
-    agent: str | None  # the agent's socket
+    agent: str | None  # the guest agent's socket
     button: bool  # whether the machine has a power button
 
     @property
     def asks(self) -> bool:
-        """Whether anything can ask the guest."""
+        """Whether the guest can be asked to shut down."""
         return self.mode is StopMode.GRACEFUL and (self.agent is not None or self.button)
 
 
+def agent_socket(domain: Domain | None) -> str | None:
+    """The socket of the guest agent's channel, relative to the VM's directory; None without."""
+    return next((d.path or d.socket for d in domain.devices
+                 if isinstance(d, Channel) and d.name == AGENT), None) if domain else None
+
+
 def stopping(domain: Domain | None, running: Domain | None, arch: str) -> Stopping:
-    """By the newest policy, through what the process that runs has got."""
+    """By the newest policy, with the devices that the running VM has."""
     policy = domain.policy if domain is not None else None
-    has = running or domain
-    agent = next((d.path or d.socket for d in has.devices
-                  if isinstance(d, Channel) and d.name == AGENT), None) if has else None
     button = domain is not None and arch == "aarch64" and domain.machine is MachineType.VIRT
     return Stopping(policy.stop if policy else StopMode.GRACEFUL,
-                    policy.stop_timeout if policy else GRACE, agent, button)
+                    policy.stop_timeout if policy else GRACE, agent_socket(running or domain),
+                    button)
 
 
 @dataclass(frozen=True, slots=True)
 class Cost:
-    """What the guest notices. `down`: seconds at the most, None for as long as it stays stopped."""
+    """What the guest notices. `down`: seconds at most, None for as long as it stays stopped."""
 
     down: float | None = 0.0
     text: str = ""
@@ -80,7 +82,7 @@ class Cost:
 
 @dataclass(frozen=True, slots=True)
 class Weight:
-    """A plan as somebody who reviews it asks for it. `changes`: what each one costs, in order."""
+    """A plan for a user who reviews it. `changes`: what each one costs, in their order."""
 
     action: Action
     waits: bool  # nothing of it is done now
@@ -88,23 +90,21 @@ class Weight:
     changes: tuple[Cost, ...] = ()
 
 
-def weigh(case: Inputs, plan: Plan, arch: str) -> Weight:
+def weigh(inputs: Inputs, plan: Plan, arch: str) -> Weight:
     """What is done, whether now, and what it costs; for the whole and for each change."""
-    action = _action(case, plan)
-    process = _cost(Action.RECREATE, case, arch)
-    policy = case.domain.policy.update if case.domain is not None else UpdatePolicy.AUTO
-    alive = case.vm.state is not VmState.ABSENT
+    action = _action(inputs, plan)
+    process = _cost(Action.RECREATE, inputs, arch)
+    policy = inputs.domain.policy.update if inputs.domain is not None else UpdatePolicy.AUTO
+    unnoticed = "with its next start" if inputs.vm.state is VmState.ABSENT else "no effect"
     changes = (*(_of_change(pending, policy, process) for pending in plan.pending),
-               *(Cost(text="no effect" if alive else "with its next start")
-                 for _ in plan.no_effect))
+               *(Cost(text=unnoticed) for _ in plan.no_effect))
     return Weight(action, action is not Action.NONE and not plan.steps,
-                  _cost(action, case, arch), changes)
+                  _cost(action, inputs, arch), changes)
 
 
-def _action(case: Inputs, plan: Plan) -> Action:
+def _action(inputs: Inputs, plan: Plan) -> Action:
     verbs = {step.verb for step in plan.steps or plan.blocked}
-    gone = case.removal in (Removal.PROVEN, Removal.APPROVED) and verbs
-    if gone or Verb.FORGET in verbs:
+    if Verb.FORGET in verbs or (inputs.removal.believed and verbs):
         return Action.DESTROY
     if Verb.STOP in verbs:
         return Action.RECREATE if verbs & STARTS else Action.STOP
@@ -112,9 +112,9 @@ def _action(case: Inputs, plan: Plan) -> Action:
     if found is not None:
         return found
     waiting = [p for p in plan.pending if not p.waits_for_guest]
-    if not waiting or case.domain is None:
+    if not waiting or inputs.domain is None:
         return Action.NONE
-    new = needs_new_process(waiting, case.domain.policy.update)
+    new = needs_new_process(waiting, inputs.domain.policy.update)
     return Action.RECREATE if new else Action.UPDATE
 
 
@@ -125,18 +125,27 @@ def _of_change(pending: Pending, policy: UpdatePolicy, process: Cost) -> Cost:
     return Cost(text="while it runs" if live else "the guest does not notice")
 
 
-def _cost(action: Action, case: Inputs, arch: str) -> Cost:
+def _cost(action: Action, inputs: Inputs, arch: str) -> Cost:
     if action is Action.PAUSE:
-        return Cost(None, "stands still")
+        return Cost(None, "guest is paused")
     if action not in (Action.RECREATE, Action.STOP, Action.DESTROY):
         return Cost()
-    if case.vm.state is VmState.ABSENT:
+    if inputs.vm.state is VmState.ABSENT:
         return Cost(text="nothing runs")
-    how = stopping(case.domain or case.applied, case.applied, arch)
-    ends = how.patience if how.asks else 0.0
-    cut = "" if how.asks else (
-        ", by force" if how.mode is StopMode.FORCE else ", cut off: nothing can ask the guest")
+    how = stopping(inputs.domain or inputs.running, inputs.running, arch)
     if action is Action.RECREATE:
-        return Cost(ends + START, f"down about {show_seconds(ends + START)}{cut}")
-    within = f", within about {show_seconds(ends)}" if how.asks else cut
-    return Cost(None, f"{'ends for good' if action is Action.DESTROY else 'ends'}{within}")
+        down = (how.patience if how.asks else 0.0) + START
+        return Cost(down, f"down about {show_seconds(down)}{_forced(how)}")
+    verb = "removed permanently" if action is Action.DESTROY else "stopped"
+    if how.asks:
+        return Cost(None, f"{verb}, after up to {show_seconds(how.patience)} of shutdown")
+    return Cost(None, f"{verb}{_forced(how)}")
+
+
+def _forced(how: Stopping) -> str:
+    """What is added where the guest is not asked to shut down."""
+    if how.asks:
+        return ""
+    if how.mode is StopMode.FORCE:
+        return ", by force"
+    return ", without a clean shutdown (no agent, no ACPI)"

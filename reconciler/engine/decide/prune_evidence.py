@@ -1,8 +1,8 @@
-"""Removal on positive evidence (rule 6): two complete listings, then the breaker. Pure.
+"""Removal on positive evidence (rule 6): two complete listings without the file. Pure.
 
-The breaker holds a removal of many at once until somebody approves exactly this set, or the files
+The removal of many domains at once is held until a user approves exactly this set, or the files
 come back: each of them, since some that are back say nothing about the others. One of one, or two
-of two, is simply obeyed: people do delete their last file.
+of two, is simply obeyed: users do delete their last file.
 """
 
 from __future__ import annotations
@@ -33,8 +33,8 @@ class Absences:
 
     since: Mapping[str, float] = field(default_factory=dict)
     approved: frozenset[str] = frozenset()
-    obeyed: frozenset[str] = frozenset()  # already believed: their share counts no more
-    held: frozenset[str] = frozenset()  # the breaker has them, until approved or back
+    obeyed: frozenset[str] = frozenset()  # already believed: they do not count as new removals
+    held: frozenset[str] = frozenset()  # many at once: held until approved, or the file is back
 
 
 def seen(absences: Absences, absent: Collection[str], now: float) -> Absences:
@@ -69,19 +69,20 @@ def judge(absences: Absences, known: Collection[str], rules: Rules,
 
 
 def next_look(absences: Absences, rules: Rules, now: float) -> float | None:
-    """Seconds until the next absence is old enough; None when none is waited for.
+    """Seconds until the next absence is old enough; None if there is none.
 
-    `now` is the one that `judge` had: with a later one, what ripened in between would be forgotten.
+    `now` is the one that `judge` had: with a later one, an absence that became old enough in
+    between would be missed.
     """
     ripens = [at + rules.settle for at in absences.since.values()]
     return min((at - now for at in ripens if at > now), default=None)
 
 
 def approve(absences: Absences, keys: Iterable[str]) -> Absences:
-    """Somebody wants exactly these gone."""
+    """A user wants exactly these removed."""
     return replace(absences, approved=absences.approved | (set(keys) & absences.since.keys()))
 
 
 def token(keys: Iterable[str]) -> str:
-    """A short name of exactly this set."""
+    """A short name for exactly this set of domains."""
     return f"p-{hashlib.sha256(' '.join(sorted(keys)).encode()).hexdigest()[:6]}"

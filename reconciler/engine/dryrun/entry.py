@@ -2,27 +2,23 @@
 
 from __future__ import annotations
 
-import asyncio
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from reconciler.domain.numbers import complete, of_text
+from reconciler.domain.numbers import complete
 from reconciler.domain.reader import read_domain
 from reconciler.engine.composition import reading_host
 from reconciler.engine.control.environment import clocks
 from reconciler.engine.dryrun.plan_view import expanded_from, explain_domain
-from reconciler.engine.dryrun.review import Review, intake_of, meaning, review
-from reconciler.engine.dryrun.snapshot import look
+from reconciler.engine.dryrun.review import Review, meaning, review
+from reconciler.engine.dryrun.snapshot import take
 from reconciler.engine.dryrun.target import Kind, Target, files
-from reconciler.engine.records.store import DomainRecord, Store
 from reconciler.errors import SourceError
 from reconciler.stratovirt import binary
-from reconciler.stratovirt.record import boot_id
 
 if TYPE_CHECKING:
     from reconciler.engine.dryrun.snapshot import Snapshot
-    from reconciler.engine.source.loader import Definitions
     from reconciler.settings import Settings
     from reconciler.sources.listing import Listing
 
@@ -34,58 +30,54 @@ async def plans(settings: Settings, name: str | None) -> dict[str, Any]:
 
 @dataclass(frozen=True, slots=True)
 class Drawn:
-    """A review, and all that it rests on. `current`: what the source has, where that is known."""
+    """A review, and all that it rests on. `current`: what the source has, if that is known."""
 
     review: Review
-    world: Snapshot
+    snapshot: Snapshot
     listing: Listing | None
     current: Listing | None = None
 
 
 async def draw(settings: Settings, target: Target) -> Drawn:
-    """What would be done if the source were the target; raises SourceError where it is none."""
-    world = await look(settings)
+    """What would be done if the source were the target; raises SourceError."""
+    snapshot = await take(settings)
     if target.kind is Kind.SOURCE:
         try:
             listing = await files(settings, target)
         except SourceError as problem:
-            return Drawn(review(settings, world, str(problem), clocks()), world, None)
-        found = meaning(settings, world, listing)
-        return Drawn(review(settings, world, found, clocks()), world, listing, listing)
+            return Drawn(review(settings, snapshot, str(problem), clocks()), snapshot, None)
+        found = meaning(settings, snapshot, listing)
+        return Drawn(review(settings, snapshot, found, clocks()), snapshot, listing, listing)
     listing, current = await files(settings, target), await _current(settings)
     obeyed: frozenset[str] = frozenset()
     if current is not None:
-        now = meaning(settings, world, current)
-        obeyed = frozenset() if now.unsure else frozenset(world.domains.keys() - now.present)
-    found = meaning(settings, world, listing)
-    return Drawn(review(settings, world, found, clocks(), obeyed), world, listing, current)
+        now = meaning(settings, snapshot, current)
+        obeyed = frozenset() if now.unsure else frozenset(snapshot.domains.keys() - now.present)
+    found = meaning(settings, snapshot, listing)
+    return Drawn(review(settings, snapshot, found, clocks(), obeyed), snapshot, listing, current)
 
 
 async def _current(settings: Settings) -> Listing | None:
-    with suppress(SourceError):  # then nothing of it says that a domain was gone before
+    with suppress(SourceError):  # then it is not known which files were missing before
         return await files(settings, Target())
     return None
 
 
-def explain(settings: Settings, name: str) -> dict[str, Any] | None:
-    """Everything filled in, for a domain that no reconciler keeps now."""
-    memories = {m.uuid: m for m in Store(settings.state / "domains").all(boot_id())}
-    found = asyncio.run(_definitions(settings, memories))
-    for key, domain in found.accepted.items():
+async def explain(settings: Settings, name: str) -> dict[str, Any] | None:
+    """Everything filled in, for a domain that no reconciler keeps now; None if there is none."""
+    snapshot = await take(settings)
+    found = meaning(settings, snapshot, await files(settings, Target()))
+    for uuid, key in found.keys.items():
+        domain = found.definitions.accepted[key]
         if name in (domain.name, domain.uuid):
-            source = found.sources[key]
-            places = memories[domain.uuid].places if domain.uuid in memories else {}
-            program = [*binary.find(settings).program, *settings.hypervisor.arguments]
+            known, source = snapshot.domains.get(uuid), found.definitions.sources[key]
             host = reading_host(settings)
-            own = complete(read_domain(source.data, domain.file, host), found.numbers.get(key, {}))
-            return explain_domain(own, source.data, places, settings.defaults.spare_ports, program,
-                                  settings.runtime / "vms" / domain.name, host.defaults) | (
-                expanded_from(domain.file, source.note))
+            own = complete(read_domain(source.data, domain.file, host),
+                           found.definitions.numbers.get(key, {}))
+            return explain_domain(
+                own, source.data, dict(known.state.record.places) if known is not None else {},
+                settings.defaults.spare_ports,
+                [*binary.find(settings).program, *settings.hypervisor.arguments],
+                settings.runtime / "vms" / domain.name, host.defaults) | expanded_from(
+                    domain.file, source.note)
     return None
-
-
-async def _definitions(settings: Settings, memories: dict[str, DomainRecord]) -> Definitions:
-    known = {uuid: memory.definition for uuid, memory in memories.items() if memory.definition}
-    return intake_of(settings).definitions(
-        await files(settings, Target()), {uuid: text.file for uuid, text in known.items()},
-        {uuid: of_text(text.read_with.get("numbers", "")) for uuid, text in known.items()})

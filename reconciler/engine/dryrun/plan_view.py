@@ -1,19 +1,17 @@
-"""Plans and cases as plain values: what the command `plan` and `explain` print, one for both ways.
+"""Plans and definitions as plain values: what the commands `plan` and `explain` print.
 
 The same functions serve the running reconciler and the commands that work without one.
 """
 
 from __future__ import annotations
 
-from dataclasses import fields, is_dataclass
-from enum import Enum
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from reconciler.domain.defaults_report import filled_in
+from reconciler.domain.defaults_report import defaulted_values
+from reconciler.domain.difference import values
 from reconciler.domain.hot_change import placed
 from reconciler.domain.lines import located
-from reconciler.domain.model import Place, Policy
+from reconciler.domain.numbers import identity
 from reconciler.domain.substitute import literal
 from reconciler.domain.writer import write
 from reconciler.engine.decide.disruption import Action
@@ -22,9 +20,11 @@ from reconciler.stratovirt.command_line import Start, arguments
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from pathlib import Path
 
     from reconciler.domain.difference import Change
-    from reconciler.domain.model import Domain
+    from reconciler.domain.model import Domain, Policy
+    from reconciler.domain.place import Place
     from reconciler.engine.decide.disruption import Cost, Weight
     from reconciler.engine.decide.inputs import Plan
     from reconciler.stratovirt.addresses import Layout
@@ -81,21 +81,22 @@ def explain_domain(domain: Domain, data: bytes, places: Mapping[str, Place], spa
     """
     layout = lay_out(domain, places, spare)
     words = [*program, *arguments(domain, Start(home, layout))]
-    filled = filled_in(data, domain, dict(layout.places))
-    return {"definition": plain(domain),
+    filled = defaulted_values(data, domain, dict(layout.places))
+    paths = {identity(device): device.path_in_domain for device in domain.devices}
+    return {"definition": values(domain),
             "filledIn": [{"what": f.what, "value": f.value, "why": f.why} for f in filled],
-            "addresses": {key: str(place) for key, place in layout.places},
+            "addresses": {paths[key]: str(place) for key, place in layout.places},
             "rootPorts": {"all": [port.index for port in layout.ports],
                           "freeForHotPlug": list(layout.free_ports())},
-            "tree": _tree(layout), "commandLine": words,
+            "tree": _tree(layout, paths), "commandLine": words,
             "xml": literal(write(placed(domain, layout.ports, dict(layout.places)), defaults))}
 
 
-def _tree(layout: Layout) -> dict[str, dict[str, dict[str, str | None]]]:
+def _tree(layout: Layout, paths: Mapping[str, str]) -> dict[str, dict[str, dict[str, str | None]]]:
     """What sits on pcie.0, by slot and function: a root port and what is behind it, or a device."""
-    behind = {place.bus: key for key, place in layout.places if place.bus}
+    behind = {place.bus: paths[key] for key, place in layout.places if place.bus}
     found: dict[Place, dict[str, str | None]] = {
-        place: {"device": key} for key, place in layout.places if not place.bus}
+        place: {"device": paths[key]} for key, place in layout.places if not place.bus}
     for port in layout.ports:
         if port.place is not None:
             found[port.place] = {"rootPort": f"pcie.{port.index}", "device": behind.get(port.index)}
@@ -103,19 +104,3 @@ def _tree(layout: Layout) -> dict[str, dict[str, dict[str, str | None]]]:
     for place, what in sorted(found.items()):
         tree.setdefault(f"{place.slot:#04x}", {})[f"{place.function:#x}"] = what
     return tree
-
-
-def plain(value: Any) -> Any:
-    """A frozen value as JSON has it; what is not there or not compared is left out."""
-    if is_dataclass(value) and not isinstance(value, type):
-        if isinstance(value, Place):
-            return str(value)
-        found = {f.name: plain(getattr(value, f.name)) for f in fields(value) if f.compare}
-        kind = getattr(type(value), "KIND", None)
-        shown = {key: item for key, item in found.items() if item not in (None, "", (), [])}
-        return {"kind": kind, **shown} if kind else shown
-    if isinstance(value, Enum):
-        return str(value)
-    if isinstance(value, tuple | list):
-        return [plain(item) for item in value]
-    return str(value) if isinstance(value, Path) else value

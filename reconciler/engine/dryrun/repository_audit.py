@@ -1,7 +1,7 @@
-"""What only shows when all files of a repository are looked at together, without any host.
+"""Problems that only show when all files of a repository are read together, without any host.
 
 For `validate`: conflicts between the files of one host, dependencies that will never be met, and
-what lies beside the domain files and is read by nobody.
+files beside the domain files that are ignored.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _FOR_PEOPLE = ("README", "LICENSE", "LICENCE", "COPYING")
 
 
 def clashes(domains: Mapping[str, Domain]) -> dict[str, tuple[Problem, ...]]:
-    """What the files of one host cannot all have; a file that names no host is every host's."""
+    """Conflicts between the files of one host; a file without placement/@host is every host's."""
     hosts = {domain.policy.host for domain in domains.values() if domain.policy.host is not None}
     found: dict[str, tuple[Problem, ...]] = {}
     for host in (None, *sorted(hosts)):
@@ -39,8 +39,8 @@ def clashes(domains: Mapping[str, Domain]) -> dict[str, tuple[Problem, ...]]:
 
 def audit(directory: Path, include: tuple[str, ...],
           domains: Mapping[str, Domain]) -> tuple[Problem, ...]:
-    """Every warning that no file has by itself, each with its file; sorted by file."""
-    used = {need.path for domain in domains.values() for need in domain.needs()}
+    """The warnings that concern several files, or ignored ones; sorted by file."""
+    used = {need.path for domain in domains.values() for need in domain.required_files()}
     found = (*_never_met(domains), *_unused(directory, include, used))
     return tuple(sorted(found, key=lambda problem: problem.file))
 
@@ -54,17 +54,17 @@ def _never_met(domains: Mapping[str, Domain]) -> Iterator[Problem]:
             if why:
                 near = "" if wanted.domain in by_name else nearest(wanted.domain, by_name)
                 yield Problem(file, line, "domain/metadata/reconcile/depends-on",
-                              f"it waits for '{wanted.domain}', {why}{near}", warning=True,
+                              f"depends on '{wanted.domain}', {why}{near}", warning=True,
                               reason="WaitingForDependency")
 
 
 def _why_never(domain: Domain, other: Domain | None) -> str:
     if other is None:
-        return "and no file here is of that domain"
+        return "but no file here defines that domain"
     host = other.policy.host
     if host is not None and host != domain.policy.host:
-        return f"which only the host {host} keeps"
-    return "which is wanted stopped" if (
+        return f"which is assigned to host {host} (placement/@host)"
+    return "whose file says state='stopped'" if (
         other.policy.state is DesiredState.STOPPED
         and domain.policy.state is not DesiredState.STOPPED) else ""
 
@@ -77,19 +77,19 @@ def _unused(directory: Path, include: tuple[str, ...], used: set[str]) -> Iterat
             continue
         why = _why_unread(path, ", ".join(include), named=known.is_domain_file(name))
         if why:
-            yield Problem(str(path), 1, "", f"nobody reads it: {why}", warning=True)
+            yield Problem(str(path), 1, "", f"ignored: {why}", warning=True)
 
 
 def _why_unread(path: Path, include: str, *, named: bool) -> str:
     name = path.name
     if named:
-        return "" if path.is_file() else "it is no regular file; accepted: a file"
+        return "" if path.is_file() else "not a regular file; accepted: a file"
     if name.startswith("."):
         return "a hidden file; accepted: a name without the dot" if ".xml" in name else ""
     if name.endswith(_BACKUPS) or name.startswith(("#", "~")):
-        return "it has the name of a backup; remove it"
+        return "it has the name of a backup file; remove it"
     if path.is_dir():
-        return "a directory; accepted: files directly beside each other"
+        return "a directory; subdirectories are not read"
     if name.startswith(_FOR_PEOPLE) or name.endswith(".md"):
         return ""
-    return f"its name matches none of source.include ({include})"
+    return f"its name does not match source.include ({include})"

@@ -1,7 +1,7 @@
 """A plan in a file: what it was made of, what it says, and what carrying it out does. Pure.
 
-Whoever carries it out makes it anew first; what differs has moved, and then nothing is done. In it
-are names and hashes, no contents; no counters and no times, so that the same world gives the same.
+`apply` makes the plan again first; if anything differs, nothing is done. The file has names and
+hashes, no contents; no counters and no times, so that the same state of the host gives the same.
 """
 
 from __future__ import annotations
@@ -9,9 +9,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from reconciler.engine.decide import prune_evidence
-from reconciler.engine.decide.changes import WINDOW
 from reconciler.engine.decide.disruption import weigh
-from reconciler.engine.decide.inputs import Removal, Truth
+from reconciler.engine.decide.inputs import BlockedOn, Removal, WaitsFor
 from reconciler.engine.dryrun.plan_view import plan_value
 from reconciler.engine.dryrun.snapshot import digest
 from reconciler.engine.dryrun.target import Kind, Target
@@ -26,13 +25,13 @@ if TYPE_CHECKING:
     from reconciler.sources.listing import Listing
 
 VERSION = 1
-_FOR_PEOPLE = ("update-policy:", WINDOW)  # what holds a change back until somebody restarts it
+_UNTIL_RESTART = (WaitsFor.POLICY, WaitsFor.WINDOW)  # ends when a user restarts the VM
 _OF_A_PLAN = ("name", "uuid", "file", "action", "waits", "steps", "blocked")
 _OF_A_CHANGE = ("path", "from", "to", "class", "blockedBy")
 _PARTS = {"target": dict, "source": dict, "files": dict, "world": dict, "plans": list,
           "write": list, "remove": list, "restart": list, "approve": list}
 _WORDS = {"generation": "generation", "definition": "definition", "state": "state of its VM",
-          "process": "process", "applied": "what its process has got", "domain": "name"}
+          "process": "process", "applied": "definition that its process runs", "domain": "name"}
 
 
 def plan_file(settings: Settings, target: Target, drawn: Drawn) -> dict[str, Any]:
@@ -49,32 +48,33 @@ def plan_file(settings: Settings, target: Target, drawn: Drawn) -> dict[str, Any
         "remove": sorted(current.keys() - fresh.keys()) if edits else [],
         "restart": [] if edits else _restarts(drawn.review),
         "approve": [] if edits else _approvals(drawn.review),
-        "world": {uuid: known.token() for uuid, known in sorted(drawn.world.domains.items())},
+        "world": {uuid: known.token() for uuid, known in sorted(drawn.snapshot.domains.items())},
         "plans": [_essence(one, settings.arch) for one in drawn.review.domains],
     }
 
 
 def target_of(value: Any) -> Target:
-    """What a plan file is about; raises UsageError where it is none, or not whole."""
+    """What a plan file is about; raises UsageError where it is not one, or incomplete."""
     try:
         whole = all(isinstance(value[name], kind) for name, kind in _PARTS.items())
         if not whole or value["kind"] != "Plan":
-            raise UsageError("it is no whole plan", hint="plan anew")
+            raise UsageError("plan file is incomplete", hint="make a new plan")
         if value["version"] != VERSION:
             raise UsageError(f"a plan of version {value['version']}; accepted: {VERSION}",
-                             hint="plan anew")
+                             hint="make a new plan")
         value["target"]["commit"], value["source"]["path"], value["source"]["files"].keys()
         return Target(Kind(value["target"]["kind"]), str(value["target"]["name"]))
     except (KeyError, TypeError, ValueError, AttributeError):
-        raise UsageError("it is no plan", hint="`reconciler plan --out FILE` writes one") from None
+        raise UsageError("not a plan file",
+                         hint="`reconciler plan --out FILE` writes one") from None
 
 
 def moved(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
-    """All that is not as it was when the plan was made, for people; nothing if it holds."""
+    """What changed since the plan was made, for people; nothing if it still holds."""
     found: list[str] = []
     was, is_ = before["target"]["commit"], now["target"]["commit"]
     if was != is_:
-        found.append(f"{before['target']['name']}: it is {is_} now, and was {was}")
+        found.append(f"{before['target']['name']}: now at {is_}, was {was}")
     if before["source"]["path"] != now["source"]["path"]:
         found.append(f"the watched directory is {now['source']['path']} now")
     found += _differing("", before["source"]["files"], now["source"]["files"])
@@ -87,21 +87,21 @@ def moved(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
 
 
 def _plans(before: Mapping[str, Any], now: Mapping[str, Any]) -> Iterator[str]:
-    """What differs though all it was made of is the same: the configuration, a window, a hold."""
+    """What differs though files and VMs are the same: the configuration, a window, a hold."""
     old, new = ({plan["name"]: plan for plan in value["plans"]} for value in (before, now))
     differing = sorted(name for name in old.keys() | new.keys() if old.get(name) != new.get(name))
     for name in differing:
-        yield f"{name}: another plan is made for it now"
+        yield f"{name}: its plan is a different one now"
     rest = ("write", "remove", "restart", "approve")
     if not differing and any(before[key] != now[key] for key in rest):
-        yield "what carrying it out would do is not the same"
+        yield "carrying it out would not do the same"
 
 
 def _differing(whose: str, before: Mapping[str, str], now: Mapping[str, str]) -> Iterator[str]:
     for file in sorted(before.keys() | now.keys()):
         if before.get(file) != now.get(file):
-            what = "new" if file not in before else "gone" if file not in now else "another one"
-            yield f"{file}{whose}: it is {what}"
+            what = "new" if file not in before else "gone" if file not in now else "changed"
+            yield f"{file}{whose}: {what}"
 
 
 def _world(before: Mapping[str, Any], now: Mapping[str, Any]) -> Iterator[str]:
@@ -109,10 +109,10 @@ def _world(before: Mapping[str, Any], now: Mapping[str, Any]) -> Iterator[str]:
         old, new = before.get(uuid), now.get(uuid)
         if old is None or new is None:
             name = (old or new or {})["domain"]
-            yield f"{name}: {'it is gone' if new is None else 'it is new'}"
+            yield f"{name}: {'gone' if new is None else 'new'}"
         elif old != new:
             what = ", ".join(word for key, word in _WORDS.items() if old.get(key) != new.get(key))
-            yield f"{new['domain']}: not the same: {what}"
+            yield f"{new['domain']}: changed: {what}"
 
 
 def _hashes(listing: Listing | None) -> dict[str, str]:
@@ -121,25 +121,22 @@ def _hashes(listing: Listing | None) -> dict[str, str]:
 
 
 def _essence(one: Reviewed, arch: str) -> dict[str, Any]:
-    value = plan_value(one.name, one.uuid, one.file, one.plan, weigh(one.case, one.plan, arch))
+    value = plan_value(one.name, one.uuid, one.file, one.plan, weigh(one.inputs, one.plan, arch))
     return {**{key: value[key] for key in _OF_A_PLAN},
             "changes": [{key: change[key] for key in _OF_A_CHANGE} for change in value["changes"]]}
 
 
 def _restarts(review: Review) -> list[dict[str, Any]]:
-    """Whose changes wait for somebody's restart; what is on hold waits for its release instead."""
-    return [{"domain": one.name, "uuid": one.uuid, "generation": one.case.generation}
-            for one in review.domains if one.plan.condition("Held") is None
-            and any(p.blocked_by.startswith(_FOR_PEOPLE) for p in one.plan.pending)]
+    """Domains whose changes wait for a restart by a user; a held domain waits for its release."""
+    return [{"domain": one.name, "uuid": one.uuid, "generation": one.inputs.generation}
+            for one in review.domains if not one.plan.held
+            and any(p.waits_for in _UNTIL_RESTART for p in one.plan.pending)]
 
 
 def _approvals(review: Review) -> list[dict[str, Any]]:
-    """The sets that wait for somebody's word, as the reconciler names them."""
-    held = [one for one in review.domains if one.case.removal is Removal.HELD]
+    """The sets of domains that wait for approval, by the tokens of the reconciler."""
+    held = [one for one in review.domains if one.inputs.removal is Removal.HELD]
     sets = [held] if held else []
-    for one in review.domains:
-        asked = one.plan.condition("PruneHeld")
-        if asked is not None and asked.reason == "ConfirmRequired" and asked.status is Truth.TRUE:
-            sets.append([one])
+    sets += [[one] for one in review.domains if one.plan.blocked_on is BlockedOn.CONFIRMATION]
     return [{"token": prune_evidence.token(one.uuid for one in some),
              "domains": sorted(one.name for one in some)} for some in sets]

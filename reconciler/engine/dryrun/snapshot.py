@@ -1,7 +1,8 @@
 """What is known of each domain and what runs of it, for commands that decide nothing: only read.
 
-Works with a reconciler or beside one: memories and records are files, the lock is the kernel's, and
-the VM is asked by the monitor for people, so that the reconciler keeps its own.
+Works with a reconciler or beside one: records are files, the lock is the kernel's, and the VM is
+asked by the second monitor, so that the reconciler keeps its own. The states are made by the same
+transitions as the engine's.
 """
 
 from __future__ import annotations
@@ -15,22 +16,28 @@ from typing import TYPE_CHECKING, Any
 from reconciler.domain.model import InvalidDomain
 from reconciler.domain.numbers import complete, of_text
 from reconciler.domain.reader import read_domain
-from reconciler.engine.composition import reading_host
-from reconciler.engine.control.running_definition import of_record
-from reconciler.engine.decide.inputs import Hold, Vm, VmState
-from reconciler.engine.records.store import DomainRecord, Store
+from reconciler.engine.composition import decision_config, reading_host
+from reconciler.engine.control.environment import clocks
+from reconciler.engine.control.running_definition import load as load_running
+from reconciler.engine.decide.events import Loaded, Observed, Probed, RunningFound
+from reconciler.engine.decide.inputs import HealthStatus, Hold, ProbeResult, Vm, VmState
+from reconciler.engine.decide.state import NUMBERS, DomainState
+from reconciler.engine.decide.transition import transition
+from reconciler.engine.records.store import Store
 from reconciler.errors import HostError, QmpError
 from reconciler.stratovirt import process
 from reconciler.stratovirt.command_line import MONITOR_SOCKET
 from reconciler.stratovirt.qmp import Qmp
-from reconciler.stratovirt.record import DEFINITION, boot_id, load
+from reconciler.stratovirt.record import boot_id, load
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from reconciler.domain.model import Domain
     from reconciler.domain.numbers import Numbers
-    from reconciler.engine.records.store import StoredDefinition
+    from reconciler.engine.decide.events import Event
+    from reconciler.engine.decide.inputs import Now
+    from reconciler.engine.decide.state import DecisionConfig, DomainRecord, StoredDefinition
     from reconciler.settings import Settings
     from reconciler.stratovirt.record import Record
 
@@ -41,24 +48,20 @@ AT_ONCE = 32  # VMs that are asked at the same time
 class KnownDomain:
     """One domain as it is kept, and as it runs."""
 
-    memory: DomainRecord
-    kept: Domain | None = None  # the definition that was accepted last
-    good: Domain | None = None  # the one that came up last
-    vm: Vm = Vm(VmState.ABSENT)
-    applied: Domain | None = None
-    record: Record | None = None
-    text: bytes = b""  # the definition that its process was started with
+    state: DomainState
+    process: Record | None = None  # the record beside its VM's lock
 
     def token(self) -> dict[str, Any]:
         """What must be the same for a plan to hold: no counters, no times of day."""
-        alive = self.record is not None and self.vm.state is not VmState.ABSENT
-        kept = self.memory.definition
-        return {"domain": self.memory.name, "generation": self.memory.generation,
+        record, alive = self.state.record, self.process if (
+            self.state.vm.state is not VmState.ABSENT) else None
+        kept = record.definition
+        running = self.state.running.stored if self.state.running is not None else None
+        return {"domain": record.name, "generation": record.generation,
                 "definition": digest(kept.data) if kept is not None else "",
-                "state": str(self.vm.state),
-                "process": f"{self.record.pid}/{self.record.started}" if (
-                    alive and self.record is not None) else "",
-                "applied": digest(self.text) if alive else ""}
+                "state": str(self.state.vm.state),
+                "process": f"{alive.pid}/{alive.started}" if alive is not None else "",
+                "applied": digest(running.data) if alive is not None and running else ""}
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,27 +72,30 @@ class Snapshot:
     hold: Hold | None = None
 
     @property
+    def names(self) -> dict[str, str]:
+        """By uuid."""
+        return {uuid: known.state.name for uuid, known in self.domains.items()}
+
+    @property
     def files(self) -> dict[str, str]:
-        """In which file each definition in force was."""
-        return {uuid: known.memory.definition.file for uuid, known in self.domains.items()
-                if known.memory.definition is not None}
+        """The file of each definition in force, by uuid."""
+        return {uuid: stored.file for uuid, stored in self._definitions()}
 
     @property
     def numbers(self) -> dict[str, Numbers]:
-        """Those that were chosen for each, and stay."""
-        return {uuid: of_text(known.memory.definition.read_with.get("numbers", ""))
-                for uuid, known in self.domains.items() if known.memory.definition is not None}
+        """Those that were chosen for each domain, and stay."""
+        return {uuid: of_text(stored.read_with.get(NUMBERS, ""))
+                for uuid, stored in self._definitions()}
 
     @property
-    def definitions(self) -> dict[str, Domain]:
-        """What each holds."""
-        return {uuid: known.kept for uuid, known in self.domains.items() if known.kept is not None}
+    def held(self) -> dict[str, Domain]:
+        """The definition in force of each domain, whose names and numbers are taken."""
+        return {uuid: known.state.domain for uuid, known in self.domains.items()
+                if known.state.domain is not None}
 
-    def of(self, domain: Domain) -> KnownDomain:
-        """By uuid, else by name; a new one otherwise."""
-        found = self.domains.get(domain.uuid) or next(
-            (k for k in self.domains.values() if k.memory.name == domain.name), None)
-        return found or KnownDomain(DomainRecord(domain.uuid, domain.name))
+    def _definitions(self) -> list[tuple[str, StoredDefinition]]:
+        return [(uuid, known.state.record.definition) for uuid, known in self.domains.items()
+                if known.state.record.definition is not None]
 
 
 def digest(data: bytes) -> str:
@@ -97,65 +103,73 @@ def digest(data: bytes) -> str:
     return hashlib.sha256(data).hexdigest()
 
 
-async def look(settings: Settings) -> Snapshot:
-    """Everything, as it is now; raises HostError where we may not look."""
+async def take(settings: Settings) -> Snapshot:
+    """Everything, as it is now; raises HostError where it may not be read."""
     for place in (settings.state / "domains", settings.runtime / "vms"):
         if place.exists() and not os.access(place, os.R_OK | os.X_OK):
             raise HostError(f"{place}: permission denied",
-                            hint="ask as the user that runs the reconciler")
-    store = Store(settings.state / "domains")
+                            hint="run the command as the user that runs the reconciler")
+    store, now = Store(settings.state / "domains"), clocks()
+    config = decision_config(settings, boot_id(), now.clock)
     homes = _homes(settings.runtime / "vms")
     lane = asyncio.Semaphore(AT_ONCE)
 
-    async def known(memory: DomainRecord) -> tuple[str, KnownDomain]:
+    async def known(record: DomainRecord) -> tuple[str, KnownDomain]:
         async with lane:
-            home = homes.get(memory.uuid, settings.runtime / "vms" / memory.name)
-            return memory.uuid, await _known(settings, memory, home)
+            home = homes.get(record.uuid, settings.runtime / "vms" / record.name)
+            return record.uuid, await _known(settings, config, record, home, now)
 
-    return Snapshot(dict(await asyncio.gather(*map(known, store.all(boot_id())))), store.hold)
+    found = await asyncio.gather(*map(known, store.all(config.boot_id)))
+    return Snapshot(dict(found), store.hold)
+
+
+def after(state: DomainState, *events: Event) -> DomainState:
+    """The state after these events; what would follow for the outside is dropped."""
+    for event in events:
+        state, _ = transition(state, event)
+    return state
 
 
 def _homes(vms: Path) -> dict[str, Path]:
-    """Where each lives: one that was renamed, and not recreated yet, still under its old name."""
+    """Where each VM runs: one that was renamed, and not recreated yet, under its old name."""
     if not vms.is_dir():
         return {}
     records = ((home, load(home)) for home in sorted(vms.iterdir()))
     return {record.uuid: home for home, record in records if record is not None}
 
 
-async def _known(settings: Settings, memory: DomainRecord, home: Path) -> KnownDomain:
-    vm = await _observe(home, settings.reconcile.qmp_timeout)
-    found = KnownDomain(memory, _read(settings, memory.definition), _read(settings, memory.good),
-                        vm,
-                  record=load(home))
-    record = found.record
-    if record is None or vm.state is VmState.ABSENT:
-        return found
-    vm = replace(vm, pid=record.pid, least_vcpus=record.vcpus, uncertain=record.uncertain,
-                 foreign=record.foreign, generation=record.generation)
-    try:
-        text = (home / DEFINITION).read_bytes()
-        applied = complete(
-            read_domain(text, record.file, reading_host(settings).as_of(record.read_with)),
-            of_text(record.read_with.get("numbers", "")))
-    except (OSError, InvalidDomain):
-        return replace(found, vm=vm, applied=found.good)  # as the reconciler takes it to be
-    return replace(found, vm=vm, applied=of_record(applied, record), text=text)
+async def _known(settings: Settings, config: DecisionConfig, record: DomainRecord, home: Path,
+                 now: Now) -> KnownDomain:
+    def read(stored: StoredDefinition | None) -> Domain | None:
+        if stored is None:
+            return None
+        host = reading_host(settings).as_of(stored.read_with)
+        try:
+            return complete(read_domain(stored.data, stored.file, host),
+                            of_text(stored.read_with.get(NUMBERS, "")))
+        except InvalidDomain:
+            return None
 
-
-def _read(settings: Settings, text: StoredDefinition | None) -> Domain | None:
-    if text is None:
-        return None
-    try:
-        return complete(read_domain(text.data, text.file,
-                                    reading_host(settings).as_of(text.read_with)),
-                        of_text(text.read_with.get("numbers", "")))
-    except InvalidDomain:
-        return None
+    vm, process_record = await _observe(home, settings.reconcile.qmp_timeout), load(home)
+    if process_record is not None and vm.state is not VmState.ABSENT:
+        vm = replace(vm, pid=process_record.pid, least_vcpus=process_record.vcpus,
+                     uncertain=process_record.uncertain, foreign=process_record.foreign,
+                     generation=process_record.generation)
+    running = load_running(home, process_record, record.definition, read)
+    state = after(
+        DomainState(record, config),
+        Loaded(now, read(record.definition), read(record.last_known_good), home.name),
+        RunningFound(now, running), Observed(now, vm))
+    if process_record is not None and state.record.last_healthy == (
+            f"{process_record.pid}:{process_record.started}"):
+        # The guest is not probed here: what was seen of this process counts.
+        state = after(state, Probed(now, ProbeResult(HealthStatus.HEALTHY, message=""),
+                                    state.record.last_healthy))
+    return KnownDomain(state, process_record)
 
 
 async def _observe(home: Path, limit: float) -> Vm:
-    """By the monitor for people: the reconciler shall find its own one free."""
+    """By the second monitor: the reconciler must find its own one free."""
     if not await asyncio.to_thread(process.locked, home):
         return Vm(VmState.ABSENT)
     try:

@@ -1,4 +1,4 @@
-"""Which files a review is about: those of the source, of another directory, or of a revision."""
+"""Which files a dry run is about: those of the source, of another directory, or of a revision."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 class Kind(StrEnum):
-    """Where the files are."""
+    """Where the files come from."""
 
     SOURCE = "source"
     DIRECTORY = "directory"
@@ -34,7 +34,7 @@ class Target:
 
 
 async def files(settings: Settings, target: Target) -> Listing:
-    """All of them, as of now; raises SourceError, UsageError."""
+    """All files of a target, as of now; raises SourceError, UsageError."""
     if target.kind is Kind.REF:
         return await configured_class(settings).at_revision(settings, target.name)
     if target.kind is Kind.SOURCE:

@@ -1,4 +1,4 @@
-"""What is kept of a domain across restarts and reboots: definition, generation, counters, places.
+"""What is kept of each domain across restarts and reboots, and the hold of all domains.
 
 One JSON file per domain in the state directory, named by uuid, replaced atomically. Definitions are
 kept as the text of their file and read again by today's code, so that an upgrade alone never makes
@@ -8,61 +8,23 @@ a difference (rule 4).
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass, field, replace
-from typing import TYPE_CHECKING, Any
+from contextlib import suppress
+from dataclasses import asdict, replace
+from typing import TYPE_CHECKING
 
-from reconciler.domain.model import Place
 from reconciler.engine.decide.attempts import after_reboot
-from reconciler.engine.decide.inputs import Attempts, Exit, ExitKind, Hold, RetryState
-from reconciler.host.files import write_whole
+from reconciler.engine.decide.inputs import Hold
+from reconciler.engine.records.codec import decode, encode
+from reconciler.host.files import Sync, sync_directory, write_whole
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-EXPANDED = "expanded"  # in `read_with`: what a text was made with, besides its file
-
-
-def as_text(data: bytes) -> str:
-    """A file's bytes in a string, whatever encoding it declares; `data` gives them back."""
-    return data.decode(errors="surrogateescape")
-
-
-@dataclass(frozen=True, slots=True)
-class StoredDefinition:
-    """A definition as text, and what it must be read with to mean the same again."""
-
-    text: str
-    file: str = ""
-    revision: str = ""
-    read_with: dict[str, str] = field(default_factory=dict)
-
-    @property
-    def data(self) -> bytes:
-        """The file's bytes."""
-        return self.text.encode(errors="surrogateescape")
-
-
-@dataclass(frozen=True, slots=True)
-class DomainRecord:
-    """Everything kept of one domain."""
-
-    uuid: str
-    name: str
-    generation: int = 0
-    definition: StoredDefinition | None = None  # the last one that was accepted
-    good: StoredDefinition | None = None  # the last one that came up
-    ledger: Attempts = Attempts()
-    boot_id: str = ""  # the boot that the ledger's times belong to
-    places: dict[str, Place] = field(default_factory=dict)
-    accepted_at: float = 0.0  # time of day of this generation: a hold's duration counts from it
-    prune_held: bool = False  # its file went together with many others
-    hold: Hold | None = None  # from `reconciler hold`; the file's own is in its definition
-    well: str = ""  # the process (pid, start time) whose probe once found what it looks for
-    history: tuple[dict[str, Any], ...] = ()
+    from reconciler.engine.decide.state import DomainRecord
 
 
 class Store:
-    """The directory of memories."""
+    """The directory of records, and hold.json beside it."""
 
     def __init__(self, directory: Path) -> None:
         self._directory = directory
@@ -76,12 +38,12 @@ class Store:
         return self._hold
 
     def keep_hold(self, hold: Hold | None) -> None:
-        """Leave all domains alone, or no longer; also across our restarts."""
-        self._hold = hold
+        """Hold all domains, or no longer; raises OSError, and then nothing is changed."""
         if hold is None:
             self._hold_file.unlink(missing_ok=True)
         else:
             write_whole(self._hold_file, json.dumps(asdict(hold)).encode())
+        self._hold = hold
 
     def _load_hold(self) -> Hold | None:
         try:
@@ -89,55 +51,48 @@ class Store:
         except (OSError, ValueError, TypeError):
             return None
 
-    def save(self, memory: DomainRecord) -> None:
-        """Replace one."""
-        write_whole(self._path(memory.uuid), json.dumps(asdict(memory)).encode())
+    def save(self, record: DomainRecord, file_of: str = "") -> None:
+        """Replace one; raises OSError.
+
+        `file_of`: the uuid that its file is named by until now, if another. First the contents,
+        then the name: a domain that gets another uuid is never kept twice.
+        """
+        data, path = json.dumps(encode(record)).encode(), self._path(record.uuid)
+        before = self._path(file_of or record.uuid)
+        if before != path and before.exists():
+            write_whole(before, data, Sync.CONTENT)
+            before.replace(path)
+        else:
+            write_whole(path, data, Sync.CONTENT)
+
+    def sync(self) -> None:
+        """What was saved so far survives a crash of the host; raises OSError."""
+        sync_directory(self._directory)
 
     def load(self, path: Path, boot_id: str) -> DomainRecord | None:
-        """One memory as of this boot; None when it cannot be understood."""
+        """One record as of this boot; None when it cannot be understood."""
         try:
-            memory = _memory(json.loads(path.read_bytes()))
+            record = decode(json.loads(path.read_bytes()))
         except (OSError, ValueError, TypeError, KeyError, AttributeError):
             return None
-        return memory if memory.boot_id == boot_id else replace(
-            memory, ledger=after_reboot(memory.ledger), boot_id=boot_id, well="")
+        return record if record.boot_id == boot_id else replace(
+            record, attempts=after_reboot(record.attempts), boot_id=boot_id, last_healthy="")
 
     def all(self, boot_id: str) -> list[DomainRecord]:
-        """Every memory that can be read."""
+        """Every record that can be read."""
         found = (self.load(path, boot_id) for path in sorted(self._directory.glob("*.json"))
                  if not path.name.startswith("."))
-        return [memory for memory in found if memory is not None]
+        return [record for record in found if record is not None]
+
+    def correct_names(self) -> None:
+        """Finish the changes of uuids in which a reconciler was killed."""
+        for path in sorted(self._directory.glob("[!.]*.json")):
+            with suppress(OSError, ValueError, TypeError, KeyError):
+                path.replace(self._path(json.loads(path.read_bytes())["uuid"]))
 
     def remove(self, uuid: str) -> None:
-        """Forget one."""
+        """Delete one; raises OSError."""
         self._path(uuid).unlink(missing_ok=True)
 
     def _path(self, uuid: str) -> Path:
         return self._directory / f"{uuid}.json"
-
-
-def _memory(value: dict[str, Any]) -> DomainRecord:
-    return DomainRecord(
-        uuid=value["uuid"], name=value["name"], generation=value["generation"],
-        definition=_text(value["definition"]), good=_text(value["good"]),
-        ledger=_ledger(value["ledger"]), boot_id=value["boot_id"],
-        places={key: Place(**place) for key, place in value["places"].items()},
-        accepted_at=value.get("accepted_at", 0.0), prune_held=value.get("prune_held", False),
-        hold=Hold(**value["hold"]) if value["hold"] else None, well=value.get("well", ""),
-        history=tuple(value.get("history", ())))
-
-
-def _text(value: dict[str, Any] | None) -> StoredDefinition | None:
-    return StoredDefinition(**value) if value else None
-
-
-def _ledger(value: dict[str, Any]) -> Attempts:
-    end = value["last_exit"]
-    last = Exit(**{**end, "kind": ExitKind(end["kind"])}) if end else None
-    return Attempts(**{**value, "failures": _limiter(value["failures"]),
-                     "crashes": _limiter(value["crashes"]), "drift": _limiter(value["drift"]),
-                     "last_exit": last, "exits": dict(value.get("exits", {}))})
-
-
-def _limiter(value: dict[str, Any]) -> RetryState:
-    return RetryState(**{**value, "times": tuple(value["times"])})

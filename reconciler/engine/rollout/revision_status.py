@@ -1,53 +1,49 @@
-"""Whether the newest revision of the source has its result by now; looked at with each status."""
+"""Whether the newest revision of the source has its result by now. Pure; asked with each status.
+
+Which domains have not settled with it, and which are not what they should be.
+"""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from reconciler.engine.decide.inputs import Removal, Truth
+from reconciler.engine.decide.inputs import Truth
 
 if TYPE_CHECKING:
-    from reconciler.engine.control.controller import DomainController
-    from reconciler.engine.daemon import Daemon
+    from collections.abc import Collection, Iterable
+
+    from reconciler.engine.decide.state import DomainState
 
 
-def judge_revision(owner: Daemon) -> None:
-    """Note the result, once nobody's end is open any more."""
-    sync, revisions, keepers = owner.sync, owner.revisions, owner.keepers.values()
-    if revisions.open and sync.complete and not sync.unfinished and not sync.source.busy:
-        failing = [k.name for k in keepers if k.uuid in sync.held or (
-                   k.plan.conditions and _fails(k))]
-        revisions.judge([k.name for k in unsettled(owner)], [*failing, *sync.rejecting],
-                        len(keepers))
-    revisions.save()
+def unsettled(states: Iterable[DomainState], leaving: Collection[str]) -> list[str]:
+    """The names of domains that have not ended Ready or Stalled with the newest files.
 
-
-def unsettled(owner: Daemon) -> list[DomainController]:
-    """Those of which it is not known yet how they end with the newest files.
-
-    What is held ends as it is, until somebody lets it go on.
+    `leaving`: uuids of domains without a file of which something comes by itself. What is held ends
+    as it is, until a user releases it.
     """
-    absent = owner.sync.absent
-    return [k for k in owner.keepers.values() if k.plan.condition("Held") is None and (
-            k.uuid in absent or _is_open(k))]
+    return [s.name for s in states if not s.plan.held and (s.uuid in leaving or _is_open(s))]
 
 
-def _fails(keeper: DomainController) -> bool:
-    """Whether it is not as it should be; what only waits until it may go is on its way."""
-    goes = keeper.removal in (Removal.PROVEN, Removal.APPROVED)
-    status = keeper.plan.ready.status
+def failing(states: Iterable[DomainState], held: Collection[str]) -> list[str]:
+    """The names of domains that are not what they should be. `held`: uuids of held removals."""
+    return [s.name for s in states if s.uuid in held or (s.plan.made and _fails(s))]
+
+
+def _fails(state: DomainState) -> bool:
+    """A removal that only waits until it may begin is on its way."""
+    status = state.plan.ready.status
     return status is Truth.FALSE or (status is Truth.UNKNOWN and not (
-        goes and keeper.plan.condition("Stalled") is None))
+        state.removal.believed and not state.plan.stalled))
 
 
-def _is_open(keeper: DomainController) -> bool:
-    """Whether its newest definition has not ended Ready or Stalled; one that goes needs neither."""
-    if not keeper.plan.conditions or keeper.decided_on is not keeper.removal:
+def _is_open(state: DomainState) -> bool:
+    """Whether it has not ended; a domain that is removed needs neither Ready nor Stalled."""
+    decided = state.plan
+    if not decided.made or state.planned_for is not state.removal:
         return True
-    if keeper.removal in (Removal.PROVEN, Removal.APPROVED):
+    if state.removal.believed:
         return False
-    unknown = keeper.plan.ready.status is Truth.UNKNOWN and (
-        keeper.plan.condition("Stalled") is None)
-    # Whether its guest is ill is known; whether it gets well is nobody's to wait for.
-    ill = keeper.plan.ready.reason == "HealthCheckFailed" and not keeper.plan.steps
-    return unknown or (keeper.ledger.settled != keeper.memory.generation and not ill)
+    unknown = decided.ready.status is Truth.UNKNOWN and not decided.stalled
+    # That a guest is not healthy is a result; a revision does not wait until it recovers.
+    return unknown or (state.attempts.observed_generation != state.record.generation
+                       and not decided.unhealthy)

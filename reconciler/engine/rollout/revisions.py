@@ -1,7 +1,7 @@
-"""What became of each revision of the source: pending, success or failure; told where it matters.
+"""What became of each revision of the source: pending, success or failure.
 
-A revision is settled when every domain is Ready or Stalled with it. Its result is told once, and
-once more if a failure was mended; what breaks long after is no matter of the revision.
+A revision has its result when every domain is Ready or Stalled with it. The result is announced
+once, and once more if a failure was corrected; what breaks later does not change it.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
-from reconciler.host.files import write_whole
+from reconciler.host.files import Sync, write_whole
 from reconciler.report.events import timestamp
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ class Outcome:
     at: str
     result: Result = Result.PENDING
     message: str = ""
-    told: bool = False  # to everybody whom it concerns
+    announced: bool = False  # to the command and the webhook of source.post_sync
 
     @property
     def value(self) -> dict[str, str]:
@@ -50,25 +50,25 @@ class Outcome:
 
 def judged(outcome: Outcome, waiting: Iterable[str], failing: Iterable[str],
            domains: int) -> Outcome:
-    """The outcome by what is true now: who is not settled yet, and who is not as it should be."""
+    """The outcome by the domains that have not settled, and those that are not Ready."""
     waits, fails = sorted(waiting), sorted(failing)
     if outcome.result is Result.SUCCESS or (waits and outcome.result is Result.PENDING):
         return outcome
     if waits or (fails and outcome.result is Result.FAILURE):
         return outcome
     if fails:
-        return replace(outcome, result=Result.FAILURE, told=False,
+        return replace(outcome, result=Result.FAILURE, announced=False,
                        message=f"not ready: {', '.join(fails)}")
-    return replace(outcome, result=Result.SUCCESS, told=False,
+    return replace(outcome, result=Result.SUCCESS, announced=False,
                    message=f"{domains} domains are ready")
 
 
 class Revisions:
-    """The newest ones, kept across our restarts. `tell` gets each new outcome."""
+    """The newest ones, kept across restarts. `announce` gets each new outcome."""
 
-    def __init__(self, state: Path, tell: Callable[[Outcome], None]) -> None:
+    def __init__(self, state: Path, announce: Callable[[Outcome], None]) -> None:
         self._path = state / "revisions.json"
-        self._tell = tell
+        self._announce = announce
         self._unsaved = False
         self._all = self._load()
 
@@ -93,7 +93,7 @@ class Revisions:
         if newest is None or newest.revision != revision:
             if newest is not None and newest.result is Result.PENDING:
                 self._all = (*self._all[:-1], replace(
-                    newest, result=Result.SUPERSEDED, told=False, message=f"by {revision}"))
+                    newest, result=Result.SUPERSEDED, announced=False, message=f"by {revision}"))
                 self._changed()
             self._all = (*self._all, Outcome(revision, timestamp()))[-KEPT:]
             self._changed()
@@ -108,30 +108,30 @@ class Revisions:
             self._all = (*self._all[:-1], found)
             self._changed()
 
-    def note_told(self, outcome: Outcome) -> None:
-        """It was told; what was told before our end is not told again."""
-        self._all = tuple(replace(known, told=True) if known == outcome else known
+    def note_announced(self, outcome: Outcome) -> None:
+        """It was announced, and is not announced again after a restart."""
+        self._all = tuple(replace(known, announced=True) if known == outcome else known
                           for known in self._all)
         self._unsaved = True
         self.save()
 
-    def tell_again(self) -> None:
-        """What was not told before our last end."""
-        if self.newest is not None and not self.newest.told:
-            self._tell(self.newest)
+    def announce_again(self) -> None:
+        """What was not announced before the reconciler ended."""
+        if self.newest is not None and not self.newest.announced:
+            self._announce(self.newest)
 
     def _changed(self) -> None:
         self._unsaved = True
-        self._tell(self._all[-1])
+        self._announce(self._all[-1])
 
     def save(self) -> None:
-        """Keep what is new; not at once, since a commit is taken while its VMs wait to start."""
+        """Keep what is new; not at once, so that the VMs of a new commit do not wait for it."""
         if not self._unsaved:
             return
         self._unsaved = False
-        values = [{**outcome.value, "told": outcome.told} for outcome in self._all]
-        with suppress(OSError):  # a full disk: it is told all the same
-            write_whole(self._path, json.dumps(values).encode())
+        values = [{**outcome.value, "told": outcome.announced} for outcome in self._all]
+        with suppress(OSError):  # a full disk: it is announced all the same
+            write_whole(self._path, json.dumps(values).encode(), Sync.CONTENT)
 
     def _load(self) -> tuple[Outcome, ...]:
         try:

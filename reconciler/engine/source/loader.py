@@ -1,10 +1,10 @@
-"""From a listing to definitions: read what changed, check all against each other, tell whose.
+"""From a listing to definitions: read what changed, and check all files against each other.
 
-Pure but for its cache: the same listing gives the same answer. A file may be several domains, and
-is accepted or refused as a whole; but where one of them clashes with somebody's, the others are
-taken. A file that cannot be read stays the business of the domains that it last was; one that never
-was anybody's is matched by the name or uuid that its bytes still show, else it makes absences
-uncertain, since it may hold any of them.
+Pure except for its cache: the same listing gives the same result. A file may define several
+domains, and is accepted or rejected as a whole; where only one of them conflicts with another file,
+the others are accepted. A rejected file belongs to the domains that it defined last. If it never
+defined one, it is matched by the name or uuid that its bytes still show; without these it may
+define any domain, and no absence is certain.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from reconciler.domain.admission import Admission, admit
 from reconciler.domain.cross_file_checks import conflicts
-from reconciler.domain.expand import Definition, Given, Reading
+from reconciler.domain.expand import Definition, Expansion, Given
 from reconciler.domain.merge import Defaults, read_defaults
 from reconciler.domain.model import Domain, InvalidDomain, Problem, ReadingHost
 from reconciler.domain.numbers import chosen, complete, numbers_of
@@ -34,16 +34,16 @@ _UUID = re.compile(rb"<uuid>\s*([0-9a-fA-F-]{32,36})\s*</uuid>")
 
 @dataclass(frozen=True, slots=True)
 class Rejected:
-    """A file that is not accepted, and the identities that it may belong to.
+    """A rejected file, and the domain that it may define.
 
-    `alone`: only that one of its domains is meant.
+    `only_this_domain`: of several domains in the file, only this one is rejected.
     """
 
     file: str
     problems: tuple[Problem, ...]
     name: str | None = None
     uuid: str | None = None
-    alone: bool = False
+    only_this_domain: bool = False
 
     @property
     def reason(self) -> str:
@@ -76,7 +76,7 @@ class _Known:
 
     data: bytes
     given: Given
-    value: Reading | InvalidDomain
+    value: Expansion | InvalidDomain
 
     def still(self, data: bytes, given: Given) -> bool:
         """Whether reading it again would give the same: only what it uses counts."""
@@ -85,7 +85,7 @@ class _Known:
         if self.given.variables == given.variables:
             return True
         values = dict(given.variables.values)
-        return isinstance(self.value, Reading) and (
+        return isinstance(self.value, Expansion) and (
             self.given.variables.strict == given.variables.strict) and all(
             values.get(name) == value for name, value in self.value.used)
 
@@ -97,10 +97,9 @@ class Loader:
     host: ReadingHost
     admission: Admission
     hostname: str
-    read: Callable[[bytes, str, ReadingHost, Given], Reading]
+    read: Callable[[bytes, str, ReadingHost, Given], Expansion]
     free: Callable[[str, int], bool] = lambda claim, number: True
     variables: Variables = Variables()
-    parses: int = 0  # how many files were parsed at all; tests hold it down
     _cache: dict[str, _Known] = field(default_factory=dict)
     _defaults: tuple[bytes, Variables, Defaults | InvalidDomain] | None = None
 
@@ -172,10 +171,11 @@ class Loader:
         given: dict[str, Numbers] = {}
         if all(device.automatic() is None for d in found.values() for device in d.devices):
             return given
-        has = {uuid: {**dict(numbers_of(domain.claims())), **kept.get(uuid, {})}
+        has = {uuid: {**dict(numbers_of(domain.exclusive_resources())), **kept.get(uuid, {})}
                for uuid, domain in held.items()}
         has |= {uuid: dict(own) for uuid, own in kept.items() if uuid not in has}
-        written = {number for domain in found.values() for number in numbers_of(domain.claims())}
+        written = {number for domain in found.values()
+                   for number in numbers_of(domain.exclusive_resources())}
         for key, domain in found.items():
             taken = written | {item for uuid, own in has.items() if uuid != domain.uuid
                                for item in own.items()}
@@ -185,12 +185,11 @@ class Loader:
                 has[domain.uuid] = given[key]
         return given
 
-    def _parsed(self, file: str, data: bytes, given: Given) -> Reading | InvalidDomain:
+    def _parsed(self, file: str, data: bytes, given: Given) -> Expansion | InvalidDomain:
         known = self._cache.get(file)
         if known is not None and known.still(data, given):
             return known.value
-        self.parses += 1
-        value: Reading | InvalidDomain
+        value: Expansion | InvalidDomain
         try:
             value = self.read(data, file, self.host, given)
         except InvalidDomain as error:
@@ -207,7 +206,8 @@ def _by_key(file: str, definitions: tuple[Definition, ...]) -> dict[str, Definit
 
 
 def _of_domain(key: str, domain: Domain, problems: tuple[Problem, ...]) -> Rejected:
-    return Rejected(domain.file, problems, domain.name, domain.uuid, alone=key != domain.file)
+    return Rejected(domain.file, problems, domain.name, domain.uuid,
+                    only_this_domain=key != domain.file)
 
 
 def _of_bytes(file: str, data: bytes, problems: tuple[Problem, ...]) -> Rejected:

@@ -1,390 +1,374 @@
-"""From the source to the keepers: a listing in, every keeper told what its file says now.
+"""From the source to the domains: each look reads a complete listing, and updates every domain.
 
-Level-triggered: each look is complete and forgets nothing; what woke it does not matter. Failures
-of the source have a patience of their own (1 s doubled to 5 min), and stop no VM (rule 3).
+Level-triggered: each look is complete and forgets nothing; it does not matter what woke it.
+Failures of the source are retried with a backoff of their own, and stop no VM (rule 3).
 """
 
 from __future__ import annotations
 
 import asyncio
-import platform
-from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
-from reconciler.domain.expand import expand
-from reconciler.domain.numbers import as_text
-from reconciler.engine.composition import admission, variables
-from reconciler.engine.control.controller import DomainController, Fresh
-from reconciler.engine.decide import prune_evidence
-from reconciler.engine.decide.inputs import Removal
-from reconciler.engine.records.store import EXPANDED, DomainRecord, StoredDefinition
-from reconciler.engine.records.store import as_text as file_text
-from reconciler.engine.source.loader import Definitions, Loader, Rejected
+from reconciler.backoff import Backoff
+from reconciler.domain.numbers import as_text as numbers_text
+from reconciler.domain.numbers import of_text
+from reconciler.engine.decide.events import DefinitionAccepted, DefinitionRejected
+from reconciler.engine.decide.identity import owners_of_rejected
+from reconciler.engine.decide.prune_evidence import Rules
+from reconciler.engine.decide.state import EXPANDED, NUMBERS, StoredDefinition
+from reconciler.engine.decide.state import as_text as file_text
+from reconciler.engine.source.absences import AbsenceTracker, Look
+from reconciler.engine.source.approvals import REWIND, Approval, approvals
 from reconciler.errors import SourceError
-from reconciler.host.ports import free_on_host
-from reconciler.report.events import timestamp
-from reconciler.sources.kinds import KINDS
 from reconciler.sources.listing import DEFAULTS
+from reconciler.units import timestamp
 
 if TYPE_CHECKING:
-    from reconciler.domain.model import Domain
-    from reconciler.engine.daemon import Daemon
-    from reconciler.sources.listing import Listing
+    from collections.abc import Callable, Collection
 
-PATIENCE, LONGEST_PATIENCE = 1.0, 300.0
-REWIND = "NotFastForward"  # of an approval: a branch that was rewound
-REJECTED = (REWIND, "VerificationFailed")  # it could be read, and is not taken
+    from reconciler.domain.numbers import Numbers
+    from reconciler.engine.control.environment import Environment
+    from reconciler.engine.decide.inputs import Now
+    from reconciler.engine.decide.state import DomainState
+    from reconciler.engine.domains import Domains
+    from reconciler.engine.source.loader import Definitions, Loader, Rejected
+    from reconciler.sources.listing import Listing
+    from reconciler.sources.source import Source
+
+_RETRY = Backoff(1.0, 300.0)
+_REFUSED = (REWIND, "VerificationFailed")  # the revision could be read, and is not accepted
+
+
+@dataclass(frozen=True, slots=True)
+class SourceState:
+    """What the last looks saw. Times are RFC 3339."""
+
+    error: SourceError | None = None
+    last_attempt: str = ""
+    last_success: str = ""
+    files: int = 0
+    revision: str = ""
+    remark: str = ""
+    rejected: tuple[Rejected, ...] = ()
+    elsewhere: tuple[str, ...] = ()  # files of domains that are assigned to another host
+    unfinished: frozenset[str] = frozenset()  # files of the last look that are being written
+    complete: bool = False  # a complete listing was seen
+    attempted: bool = False  # the source was looked at, and was read or failed
+    looks: int = 0  # how many looks there were, with any outcome
+    handled: int = 0  # how many of them read the source
+
+
+@dataclass(frozen=True, slots=True)
+class SourceListeners:
+    """Who hears of what: a new revision; a change of the status; domains that may start now."""
+
+    accepted: Callable[[str], None]
+    changed: Callable[[], None]
+    start_allowed: Callable[[], None]
 
 
 class SourceSync:
-    """Keeps the keepers' definitions as the directory has them."""
+    """Keeps the definitions of all domains as the source has them."""
 
-    def __init__(self, owner: Daemon) -> None:
-        settings = owner.settings
-        self._owner = owner
-        self.source = KINDS[settings.source.kind](settings)
-        self.intake = Loader(owner.context.host, admission(settings), platform.node(), expand,
-                             free_on_host, variables(settings))
-        self.rules = prune_evidence.Rules(settings.prune.enabled, settings.prune.settle,
-                                   settings.prune.hold_above, settings.prune.hold_minimum)
-        self.loop: asyncio.AbstractEventLoop | None = None
-        self.error: SourceError | None = None
-        self.failures = 0
-        self.last_attempt = ""
-        self.last_success = ""
-        self.files = 0
-        self.revision = ""
-        self.remark = ""
-        self.rejected: tuple[Rejected, ...] = ()
-        self.elsewhere: tuple[str, ...] = ()
-        self.held: dict[str, str] = {}  # uuid -> name of what the breaker holds
-        self.complete = False  # one complete listing was seen
-        self.looked = False  # the source was looked at, and was read or is in trouble
-        self.looks = 0  # how many looks there were, whatever came of them
-        self.handled = 0  # how many of them were complete, or could tell what they lack
-        self._absences = prune_evidence.Absences()
-        self._unjudged: frozenset[str] = frozenset()  # missing, and not yet for long enough
-        self._settling: frozenset[str] = frozenset()  # of which the next look may know more
-        self._blind: dict[str, float] = {}  # files that may be anybody's, since when
-        self._told: dict[tuple[str, str | None], str] = {}
-        self._without_defaults: float | None = None  # since when they are missing that some had
-        self._wake = asyncio.Event()
-        self.unfinished: frozenset[str] = frozenset()  # files of the last look that must rest
+    def __init__(self, source: Source, loader: Loader, environment: Environment,
+                 domains: Domains, listeners: SourceListeners) -> None:
+        prune = environment.settings.prune
+        self.source = source
+        self.state = SourceState()
+        self._loader = loader
+        self._environment = environment
+        self._domains = domains
+        self._listeners = listeners
+        self._settle = environment.settings.source.settle
+        self._rules = Rules(prune.enabled, prune.settle, prune.hold_above, prune.hold_minimum)
+        self._absences = AbsenceTracker(domains, self._rules)
+        self._failures = 0
+        self._unjudged: frozenset[str] = frozenset()
+        self._unclear: dict[str, float] = {}  # files that may be any domain's, since when
+        self._reported: dict[tuple[str, str | None], str] = {}
+        self._reported_held: dict[str, str] = {}
+        self._without_defaults: float | None = None  # since when the defaults are missing
+        self._woken = asyncio.Event()
+        self._loop: asyncio.AbstractEventLoop | None = None
         self._timer: asyncio.TimerHandle | None = None
 
+    # When to look
+
     def wake(self, delay: float = 0.0) -> None:
-        """Look at the source in `delay` seconds; from the loop's thread."""
+        """Look at the source in `delay` seconds."""
         if delay <= 0:
-            self._wake.set()
-        elif self.loop is not None:
-            self.loop.call_later(delay, self._wake.set)
+            self._woken.set()
+        elif self._loop is not None:
+            self._loop.call_later(delay, self._woken.set)
+
+    def wake_from_thread(self, delay: float) -> None:
+        """The same, called by a thread that watches files."""
+        if self._loop is not None and not self._loop.is_closed():
+            self._loop.call_soon_threadsafe(self.wake, delay)
 
     def ask(self) -> None:
-        """Somebody wants what is newest, now."""
+        """A user wants the newest revision now, not when it is due."""
         self.source.ask()
         self.wake()
 
-    async def forever(self) -> None:
+    def start(self) -> None:
+        """Begin to watch the source; before `run`, so that no change is missed."""
+        self._loop = asyncio.get_running_loop()
+        self.source.start(self.wake_from_thread)
+
+    async def run(self) -> None:
         """Look whenever woken, and when something was left to look at later."""
-        self.loop = asyncio.get_running_loop()
+        self._loop = asyncio.get_running_loop()
         while True:
-            self._wake.clear()
+            self._woken.clear()
             again = self.look()
             if self._timer is not None:
                 self._timer.cancel()
-            self._timer = self.loop.call_later(again, self._wake.set)
-            await self._wake.wait()
+            self._timer = self._loop.call_later(again, self._woken.set)
+            await self._woken.wait()
 
-    async def once(self, *, settle: bool) -> None:
-        """For `run --once`: look, and again where something has to rest first."""
+    async def once(self) -> None:
+        """For `run --once`: look, and again where a file or an absence has to settle first."""
         await self.source.refresh()
         again = self.look()
-        while settle and (self._absences.since or self.unfinished) and not self.held and (
-                again <= max(self.rules.settle, self._owner.settings.source.settle) + 0.1):
+        longest = max(self._rules.settle, self._settle) + 0.1
+        while (self._absences.any_missing or self.state.unfinished) and not self._absences.held:
+            if again > longest:
+                return
             await asyncio.sleep(again)
             again = self.look()
-            if not any(k.removal is Removal.NONE for u, k in self._owner.keepers.items()
-                       if u in self._absences.since) and not self.unfinished:
-                break
+            if self._absences.all_believed and not self.state.unfinished:
+                return
+
+    # A look
 
     def look(self) -> float:
         """One look; returns seconds until the next is due."""
-        self.last_attempt = timestamp()
-        self.looks += 1
+        self.state = replace(self.state, last_attempt=timestamp(), looks=self.state.looks + 1)
         try:
             listing = self.source.look()
         except SourceError as error:
             return self._source_failed(error)
         if listing is None:
-            return self._owner.context.resync()
-        self._source_back(listing)
-        owner = self._owner
-        in_force = {k.uuid: k.memory.definition.file for k in owner.keepers.values()
-                    if k.memory.definition is not None}
-        numbers = {k.uuid: found for k in owner.keepers.values() if (found := k.numbers)}
-        held = {k.uuid: k.domain for k in owner.keepers.values() if k.domain is not None}
-        now = owner.context.now().clock
+            return self._environment.resync()
+        self._source_read(listing)
+        now = self._environment.now()
         rest = self._defaults_rest(listing, now)
         if rest is None:
-            definitions = self.intake.definitions(listing, in_force, numbers, held)
-            present = self._tell_keepers(definitions, listing, now)
-        else:  # no file means anything for certain: the last definitions stay (rule 3)
-            present = self._owners_of({*listing.files, *listing.unreadable})
-        present |= self._owners_of(listing.unfinished)
-        self._remove(present, listing, now, sure=rest is None)
-        self.unfinished = listing.unfinished
-        self.handled += 1
-        self._let_start()
-        owner.publisher.changed("")
-        waits = [owner.context.resync(), listing.again_in, rest,
-                 prune_evidence.next_look(self._absences, self.rules, now)]
+            present = self._define(self._load(listing), listing, now)
+        else:  # no file means anything for certain: the last definitions stay in force (rule 3)
+            present = self._owners_of_files({*listing.files, *listing.unreadable})
+        present |= self._owners_of_files(listing.unfinished)
+        writing = rest is not None or bool(listing.unfinished)
+        self._absences.note(Look(present, rest is None and conclusive(listing), self._unclear,
+                                 writing), now)
+        self._report_held()
+        self.state = replace(self.state, unfinished=listing.unfinished,
+                             handled=self.state.handled + 1)
+        self._allow_starts(now)
+        self._listeners.changed()
+        waits = [self._environment.resync(), listing.again_in, rest, self._absences.next_look(now)]
         return min(wait for wait in waits if wait is not None) + 0.005
 
-    def _defaults_rest(self, listing: Listing, now: float) -> float | None:
-        """How long the defaults must rest before any file is judged; None where they need not.
+    def _load(self, listing: Listing) -> Definitions:
+        states = [c.state for c in self._domains]
+        files = {s.uuid: s.record.definition.file for s in states
+                 if s.record.definition is not None}
+        numbers = {s.uuid: found for s in states if (found := _numbers(s))}
+        held = {s.uuid: s.domain for s in states if s.domain is not None}
+        return self._loader.definitions(listing, files, numbers, held)
+
+    def _defaults_rest(self, listing: Listing, now: Now) -> float | None:
+        """Seconds that the defaults must rest before any file is judged; None where they need not.
 
         A file that is replaced by some tools is gone for a moment; without its defaults, each
         domain would be another one.
         """
         if DEFAULTS in listing.unfinished:
-            return listing.again_in or self._owner.settings.source.settle
+            return listing.again_in or self._settle
         there = DEFAULTS in listing.files or DEFAULTS in listing.unreadable
-        if there or listing.commit or not any(
-                _had_defaults(keeper) for keeper in self._owner.keepers.values()):
+        if there or listing.commit or not any(_had_defaults(c.state) for c in self._domains):
             self._without_defaults = None
             return None
         if self._without_defaults is None:
-            self._without_defaults = now
-        rest = self._without_defaults + self.rules.settle - now
+            self._without_defaults = now.clock
+        rest = self._without_defaults + self._rules.settle - now.clock
         return rest if rest > 0 else None
 
     # The source itself
 
     def _source_failed(self, error: SourceError) -> float:
-        self._tell_trouble(error)
-        self._absences, self._settling = replace(self._absences, since={}), frozenset()
-        self._owner.publisher.changed("")
-        self._let_start()
-        self.failures += 1
-        patience = min(PATIENCE * 2.0 ** min(self.failures - 1, 20), LONGEST_PATIENCE)
-        return patience * self._owner.context.jitter()
+        self._report_trouble(error)
+        self._absences.forget_evidence()
+        self._listeners.changed()
+        self._allow_starts(self._environment.now())
+        self._failures += 1
+        return _RETRY.delay(self._failures, self._environment.now().jitter)
 
-    def _tell_trouble(self, error: SourceError) -> None:
-        if self.error is None or str(self.error) != str(error):
-            event = "source.rejected" if error.reason in REJECTED else "source.failed"
-            self._owner.journal.write(event, severity="error", reason=error.reason,
-                                      error=str(error), hint=error.hint)
-        self.error = error
+    def _report_trouble(self, error: SourceError) -> None:
+        before = self.state.error
+        if before is None or str(before) != str(error):
+            event = "source.rejected" if error.reason in _REFUSED else "source.failed"
+            self._environment.journal.write(event, severity="error", reason=error.reason,
+                                            error=str(error), hint=error.hint)
+        self.state = replace(self.state, error=error)
 
-    def _source_back(self, listing: Listing) -> None:
-        """All of it is known; with `trouble`, it is what was accepted last (rule 3)."""
-        news = listing.commit and listing.commit != self.revision
-        if news or (listing.trouble is None and (self.error is not None or not self.last_success)):
-            self._owner.journal.write("source.synced", files=len(listing.domain_files),
-                                      revision=listing.commit, message=self.source.where)
+    def _source_read(self, listing: Listing) -> None:
+        """The listing is complete; with `trouble`, it is the last accepted one (rule 3)."""
+        before, journal = self.state, self._environment.journal
+        news = listing.commit and listing.commit != before.revision
+        back = listing.trouble is None and (before.error is not None or not before.last_success)
+        if news or back:
+            journal.write("source.synced", files=len(listing.domain_files),
+                          revision=listing.commit, message=self.source.where)
         if listing.trouble is not None:
-            self._tell_trouble(listing.trouble)
+            self._report_trouble(listing.trouble)
         else:
-            self.error = None
-            self.last_success = timestamp()
-        self.failures = 0
-        self.complete = True
-        self.files = len(listing.domain_files)
-        self.revision = listing.name
-        if listing.remark and listing.remark != self.remark:
-            self._owner.journal.write("source.remarked", severity="warning",
-                                      message=listing.remark)
-        self.remark = listing.remark
+            self.state = replace(self.state, error=None, last_success=timestamp())
+        self._failures = 0
+        if listing.remark and listing.remark != before.remark:
+            journal.write("source.remarked", severity="warning", message=listing.remark)
+        self.state = replace(self.state, complete=True, files=len(listing.domain_files),
+                             revision=listing.name, remark=listing.remark)
         if not listing.unfinished:
-            self._owner.revisions.accept(listing.name)
+            self._listeners.accepted(listing.name)
 
-    def _let_start(self) -> None:
-        """What may be started now and not before: by the newest files, or those accepted last."""
-        unjudged = frozenset(u for u in self._absences.since if not self._judged(u))
-        if not self.looked or unjudged != self._unjudged:
-            self.looked, self._unjudged = True, unjudged
-            self._owner.neighbours.wake_all()
+    def _allow_starts(self, now: Now) -> None:
+        """Domains may be started by the newest files, or by those that were accepted last."""
+        unjudged = self._absences.unjudged(now)
+        if not self.state.attempted or unjudged != self._unjudged:
+            self.state, self._unjudged = replace(self.state, attempted=True), unjudged
+            self._listeners.start_allowed()
 
-    def listed(self, uuid: str) -> bool:
-        """Whether the source was looked at, and the domain's file is no riddle.
+    def start_allowed(self, uuid: str) -> bool:
+        """Whether the source was looked at, and does not just miss the domain's file.
 
-        One that is missing just now may be gone for good: what ended with it must not come back.
+        A domain whose file is missing may be gone for good: it must not be started again.
         """
-        return self.looked and self._judged(uuid)
-
-    def _judged(self, uuid: str) -> bool:
-        since = self._absences.since.get(uuid)
-        return since is None or not self.rules.enabled or (
-            since + self.rules.settle <= self._owner.context.now().clock)
+        return self.state.attempted and self._absences.judged(uuid, self._environment.now())
 
     # Definitions
 
-    def _tell_keepers(self, definitions: Definitions, listing: Listing, now: float) -> set[str]:
-        """Give every keeper its definition; the uuids that a file speaks for."""
-        keepers = self._owner.keepers
-        names = {keeper.name: keeper for keeper in keepers.values()}
+    def _define(self, definitions: Definitions, listing: Listing, now: Now) -> set[str]:
+        """Give every domain its definition; the uuids of those that have a file."""
         present: set[str] = set()
-        for key, domain in definitions.accepted.items():
-            keeper = keepers.get(domain.uuid) or names.get(domain.name)
-            if keeper is None:
-                keeper = self._owner.keep(DomainRecord(domain.uuid, domain.name))
-            self._define(keeper, domain, listing, self._text(key, definitions))
+        for key, controller in self._domains.owners_of(definitions.accepted).items():
+            domain = definitions.accepted[key]
+            self._domains.accept(controller, DefinitionAccepted(
+                now, domain, self._stored(key, controller.state, definitions, listing)))
             present.add(domain.uuid)
-        blind: dict[str, float] = {}
+        unclear: dict[str, float] = {}
         for rejected in definitions.rejected:
             owners = self._owners(rejected, present)
             for uuid in owners:
-                keepers[uuid].reject(rejected.reason, rejected.message, rejected.file)
+                controller = self._domains.known(uuid)
+                controller.apply(DefinitionRejected(now, rejected.reason, rejected.message,
+                                                    rejected.file))
             present |= owners
-            self._tell_rejected(rejected, bool(owners))
+            self._report_rejected(rejected, bool(owners))
             if not owners and rejected.name is None and rejected.file != DEFAULTS:
-                blind[rejected.file] = self._blind.get(rejected.file, now)
-        self._blind = blind
-        self.rejected, self.elsewhere = definitions.rejected, definitions.elsewhere
+                unclear[rejected.file] = self._unclear.get(rejected.file, now.clock)
+        self._unclear = unclear
+        self.state = replace(self.state, rejected=definitions.rejected,
+                             elsewhere=definitions.elsewhere)
         rejected_now = {(rejected.file, rejected.name) for rejected in definitions.rejected}
-        self._told = {key: m for key, m in self._told.items() if key in rejected_now}
+        self._reported = {k: m for k, m in self._reported.items() if k in rejected_now}
         return present
 
-    def _text(self, key: str, definitions: Definitions) -> StoredDefinition:
+    def _stored(self, key: str, state: DomainState, definitions: Definitions,
+                listing: Listing) -> StoredDefinition:
+        """The text of a definition; its revision is looked up only where it is a new one."""
         source = definitions.sources[key]
-        more = {"numbers": as_text(definitions.numbers.get(key, {})), EXPANDED: source.note}
-        return StoredDefinition(file_text(source.data), source.domain.file, "", {
-            **self._owner.context.host.keep(),
-            **{name: value for name, value in more.items() if value}})
+        more = {NUMBERS: numbers_text(definitions.numbers.get(key, {})), EXPANDED: source.note}
+        read_with = {**self._environment.host.keep(),
+                     **{name: value for name, value in more.items() if value}}
+        text, file = file_text(source.data), source.domain.file
+        kept = state.record.definition
+        same = kept is not None and (kept.text, kept.file) == (text, file)
+        revision = kept.revision if same and kept is not None else listing.revision_of(source.data)
+        return StoredDefinition(text, file, revision, read_with)
 
-    def _owners(self, rejected: Rejected, present: set[str]) -> set[str]:
-        """Whose business a file is that is not accepted: of those that no good file is of."""
-        named = {k.uuid for k in self._owner.keepers.values()
-                 if k.uuid == rejected.uuid or k.name == rejected.name}
-        whole = self._owners_of({rejected.file})
-        if rejected.alone:
-            return (named - present) or (whole - present)
-        return (whole or named) - present
+    def _owners(self, rejected: Rejected, present: Collection[str]) -> set[str]:
+        states = [c.state for c in self._domains]
+        return owners_of_rejected(
+            rejected.file, rejected.name, rejected.uuid,
+            only_this_domain=rejected.only_this_domain, present=present,
+            known={s.uuid: s.name for s in states},
+            files={s.uuid: s.record.definition.file for s in states
+                   if s.record.definition is not None})
 
-    def _define(self, keeper: DomainController, domain: Domain, listing: Listing,
-                text: StoredDefinition) -> None:
-        kept = keeper.memory.definition
-        if kept is None or kept.text != text.text or kept.file != text.file or keeper.invalid or (
-                keeper.domain is None or keeper.removal is not Removal.NONE):
-            old = keeper.uuid
-            keeper.define(Fresh(domain, replace(text, revision=listing.revision_of(text.data))))
-            if keeper.uuid != old:
-                self._owner.rename(old, keeper)
-        elif keeper.domain != domain:
-            # The same text means something else: the configuration's defaults changed.
-            keeper.define(Fresh(domain, replace(kept, read_with=text.read_with)))
-        else:
-            keeper.domain = domain  # the same, but with the lines of the file, not of its own text
-
-    def _tell_rejected(self, rejected: Rejected, owned: bool) -> None:
-        """Say once what is wrong with a file that is nobody's; its owner tells its own."""
+    def _report_rejected(self, rejected: Rejected, owned: bool) -> None:
+        """Report once a file that belongs to no domain; a domain reports its own."""
         key = (rejected.file, rejected.name)
-        if not owned and self._told.get(key) != rejected.message:
-            self._owner.journal.write("domain.invalid", severity="error", file=rejected.file,
-                                      domain=rejected.name, reason=rejected.reason,
-                                      error=rejected.message)
-        self._told[key] = rejected.message
+        if not owned and self._reported.get(key) != rejected.message:
+            self._environment.journal.write(
+                "domain.invalid", severity="error", file=rejected.file, domain=rejected.name,
+                reason=rejected.reason, error=rejected.message)
+        self._reported[key] = rejected.message
 
-    def _owners_of(self, files: frozenset[str] | set[str]) -> set[str]:
-        """Whose definition was last in these files."""
-        return {k.uuid for k in self._owner.keepers.values()
-                if k.memory.definition is not None and k.memory.definition.file in files}
+    def _owners_of_files(self, files: Collection[str]) -> set[str]:
+        """The domains whose definition in force is of these files."""
+        return {c.uuid for c in self._domains if c.state.record.definition is not None
+                and c.state.record.definition.file in files}
 
     # Removal
 
-    def _remove(self, present: set[str], listing: Listing, now: float, *, sure: bool) -> None:
-        keepers = self._owner.keepers
-        absent = {uuid for uuid in keepers if uuid not in present}
-        self._absences = prune_evidence.seen(self._absences, absent, now)
-        unsure = not sure or bool(listing.unfinished) or not listing.complete or (
-            DEFAULTS in listing.unreadable)
-        uncertain = {uuid for uuid in absent if unsure or any(
-            since >= self._absences.since[uuid] for since in self._blind.values())}
-        if not self.handled:  # what the breaker had before our restart, it still has
-            kept = {uuid for uuid in absent if keepers[uuid].memory.prune_held}
-            self._absences = replace(self._absences, held=frozenset(kept))
-        verdicts, self._absences = prune_evidence.judge(self._absences, keepers.keys(), self.rules,
-                                                        now)
-        for uuid, keeper in keepers.items():
-            keeper.prune_held(held=uuid in self._absences.held)
-        for uuid in keepers.keys() - uncertain:
-            # What was believed stays so until the file is back, whatever a later look cannot tell:
-            # else what was stopped for good would be started again.
-            verdict = verdicts.get(uuid) if uuid in absent else Removal.NONE
-            if verdict is not None:
-                keepers[uuid].judge(verdict, now)
-        rests = not sure or bool(listing.unfinished)
-        self._settling = frozenset(
-            uuid for uuid in absent if self.rules.enabled and keepers[uuid].removal is Removal.NONE
-            and (rests or self._absences.since[uuid] + self.rules.settle > now))
-        held = {uuid: keepers[uuid].name for uuid, verdict in verdicts.items()
-                if verdict is Removal.HELD}
-        if held and held != self.held:
-            token = prune_evidence.token(held)
-            self._owner.journal.write("prune.held", severity="warning", reason="MassRemoval",
-                                      domains=sorted(held.values()), token=token,
-                                      hint=f"`reconciler approve {token}` removes "
-                                           "them, or the files come back")
-        self.held = held
+    @property
+    def leaving(self) -> frozenset[str]:
+        """The uuids of domains without a file of which something comes by itself."""
+        return self._absences.leaving
 
     @property
-    def rejecting(self) -> list[str]:
-        """Files that are not accepted."""
-        return [rejected.file for rejected in self.rejected]
+    def held(self) -> dict[str, str]:
+        """Removals that need an approval: names by uuid."""
+        return self._absences.held
 
-    @property
-    def absent(self) -> frozenset[str]:
-        """The uuids of domains whose file is not there, while something comes of that by itself."""
-        keepers = self._owner.keepers
-        return self._settling | {uuid for uuid in self._absences.since
-                                 if uuid in keepers and _goes(keepers[uuid])}
+    def _report_held(self) -> None:
+        held = self._absences.held
+        found = next((a for a in self.approvals() if a.kind == "MassRemoval"), None)
+        if found is not None and held != self._reported_held:
+            self._environment.journal.write(
+                "prune.held", severity="warning", reason="MassRemoval",
+                domains=sorted(held.values()), token=found.token,
+                hint=f"`reconciler approve {found.token}` removes them, or the files come back")
+        self._reported_held = held
+
+    def approvals(self) -> list[Approval]:
+        """What waits for a user's approval."""
+        return approvals(self.source.rewind, self._absences.held, self._domains)
 
     def approve(self, token: str | None) -> list[str]:
-        """Approve what waits under this token (all of it, without); in words, what that is."""
-        chosen = [a for a in self.approvals() if token in (None, a["token"])]
-        names = sorted(name for approval in chosen for name in approval["domains"])
-        keys = [u for u, k in self._owner.keepers.items() if k.name in names]
-        self._absences = prune_evidence.approve(self._absences, keys)
+        """Approve what waits under this token (everything, without); what that was, in words."""
+        chosen = [a for a in self.approvals() if token in (None, a.token)]
+        uuids = {uuid: name for approval in chosen for uuid, name in approval.domains.items()}
+        names = sorted(uuids.values())
+        self._absences.approve(uuids)
+        journal = self._environment.journal
         if names:
-            self._owner.journal.write("prune.approved", domains=names, cause="approval")
-        rewinds = [str(a["revision"]) for a in chosen if a["kind"] == REWIND]
-        for revision in rewinds:
-            self._owner.journal.write("source.approved", revision=revision, cause="approval",
-                                      reason=REWIND)
+            journal.write("prune.approved", domains=names, cause="approval")
+        revisions = [approval.revision for approval in chosen if approval.revision]
+        for revision in revisions:
+            journal.write("source.approved", revision=revision, cause="approval", reason=REWIND)
             self.source.allow(revision)
         if chosen:
             self.wake()
-        return [*names, *(f"revision {revision}" for revision in rewinds)]
-
-    def approvals(self) -> list[dict[str, Any]]:
-        """What waits for somebody's word."""
-        found: list[dict[str, Any]] = []
-        rewind = self.source.rewind
-        if rewind is not None:
-            found.append({"token": f"r-{rewind[:7]}", "kind": REWIND, "domains": [],
-                          "revision": rewind})
-        if self.held:
-            found.append({"token": prune_evidence.token(self.held), "kind": "MassRemoval",
-                          "domains": sorted(self.held.values())})
-        for uuid, keeper in self._owner.keepers.items():
-            held = keeper.plan.condition("PruneHeld") if keeper.plan.conditions else None
-            if held is not None and held.reason == "ConfirmRequired":
-                found.append({"token": prune_evidence.token([uuid]), "kind": "ConfirmRequired",
-                              "domains": [keeper.name]})
-        return found
+        return [*names, *(f"revision {revision}" for revision in revisions)]
 
 
-def _goes(keeper: DomainController) -> bool:
-    """Whether its removal is under way, and waits for no window, no time and nobody's word."""
-    decided = keeper.plan
-    if keeper.removal not in (Removal.PROVEN, Removal.APPROVED) or not decided.conditions:
-        return False
-    waits = decided.ready.reason in ("WaitingForWindow", "ConfirmRequired", "HoldRequested")
-    return bool(decided.steps or (decided.blocked and not waits)) and (
-        decided.condition("Stalled") is None)
+def conclusive(listing: Listing) -> bool:
+    """Whether a file that is not in it is really gone (rule 6)."""
+    return listing.complete and not listing.unfinished and DEFAULTS not in listing.unreadable
 
 
-def _had_defaults(keeper: DomainController) -> bool:
+def _numbers(state: DomainState) -> Numbers:
+    """Those that were chosen for its definition, and stay."""
+    kept = state.record.definition or (state.running.stored if state.running else None)
+    return of_text(kept.read_with.get(NUMBERS, "")) if kept is not None else {}
+
+
+def _had_defaults(state: DomainState) -> bool:
     """Whether something of the defaults is in its definition."""
-    kept = keeper.memory.definition
+    kept = state.record.definition
     return kept is not None and DEFAULTS in kept.read_with.get(EXPANDED, "")
+

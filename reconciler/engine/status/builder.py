@@ -1,162 +1,158 @@
-"""The parts of the status: a domain's, from what its keeper knows, and the source's."""
+"""The parts of the status: a domain's from its state, the source's from the last looks. Pure."""
 
 from __future__ import annotations
 
-import time
 from datetime import datetime
-from itertools import pairwise
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from reconciler.engine.decide.definition_history import digest
 from reconciler.engine.decide.inputs import Condition, Truth, VmState
-from reconciler.engine.records.history import digest
 from reconciler.report import status
-from reconciler.report.events import timestamp
 from reconciler.stratovirt.observation import main_console
-from reconciler.stratovirt.process import command_line
-from reconciler.units import show_seconds
+from reconciler.units import show_seconds, timestamp
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
     from reconciler.domain.model import Domain, Problem
-    from reconciler.engine.control.controller import DomainController
-    from reconciler.engine.daemon import Daemon
-    from reconciler.engine.decide.condition_events import ConditionTimes
-    from reconciler.engine.decide.inputs import Attempts
+    from reconciler.engine.decide.attempts import Attempts
+    from reconciler.engine.decide.inputs import Now
+    from reconciler.engine.decide.state import DomainState
+    from reconciler.engine.source.source_sync import SourceState
 
 HISTORY = 5  # entries that the status shows; `history` has them all
+_UNKNOWN = Condition("Ready", Truth.UNKNOWN, "Adopting", "not observed yet")
 
 
-def source_status(owner: Daemon, since: ConditionTimes) -> dict[str, Any]:
-    """The source's part; `since` keeps when its conditions last changed."""
-    sync, now = owner.sync, timestamp()
-    conditions = tuple(_of_source(owner))
-    since.update(conditions, now)
-    return {"files": sync.files, "revision": sync.revision, "lastAttempt": sync.last_attempt,
-            "lastSync": sync.last_success, "lastSuccess": sync.last_success,
-            **sync.source.describe(), "remark": sync.remark,
-            "history": owner.revisions.value,
-            "settling": sorted({k.name for k in owner.keepers.values()
-                                if k.uuid in sync.absent} | set(sync.unfinished)),
-            "conditions": [{"type": c.type, "status": str(c.status), "reason": c.reason,
-                            "message": c.message, "lastTransitionTime": since.since[c.type][1]}
-                           for c in conditions],
-            "elsewhere": list(sync.elsewhere),
-            "invalid": [{"file": r.file, "domain": r.name, "reason": r.reason,
-                         "errors": [str(p) for p in r.problems]} for r in sync.rejected]}
-
-
-def _of_source(owner: Daemon) -> Iterator[Condition]:
-    sync, error, limit = owner.sync, owner.sync.error, owner.sync.source.stale_after
-    if error is not None:
-        yield Condition("Ready", Truth.FALSE, error.reason, error.advice)
-    else:
-        yield Condition("Ready", Truth.TRUE, "Succeeded")
-    last = str(sync.source.describe().get("lastSuccess", ""))
-    if limit is not None and last:
-        age = time.time() - datetime.fromisoformat(last).timestamp()
-        if age > limit:
-            yield Condition("Stale", Truth.TRUE, "Stale",
-                            f"the last success was {show_seconds(age)} ago")
-
-
-def domain_status(keeper: DomainController) -> dict[str, Any]:
+def domain_status(state: DomainState, dependencies: list[dict[str, object]],
+                  now: Now) -> dict[str, Any]:
     """One domain's part of the status."""
-    memory, domain, ledger = keeper.memory, keeper.domain, keeper.ledger
-    generation = memory.generation
+    record, domain, attempts = state.record, state.domain, state.attempts
+    generation, at = record.generation, timestamp(now.wall)
     conditions = [
         {"type": c.type, "status": str(c.status), "reason": c.reason, "message": c.message,
          "observedGeneration": generation,
-         "lastTransitionTime": keeper.transitions.since.get(c.type, ("", timestamp()))[1]}
-        for c in keeper.plan.conditions] or [
-        {"type": "Ready", "status": "Unknown", "reason": "Adopting", "message": "not looked at yet",
-         "observedGeneration": generation, "lastTransitionTime": timestamp()}]
-    definition = memory.definition
+         "lastTransitionTime": state.condition_since.get(c.type, ("", at))[1]}
+        for c in state.plan.conditions or (_UNKNOWN,)]
+    definition = record.definition
     return {
-        "name": keeper.name, "uuid": keeper.uuid,
+        "name": state.name, "uuid": state.uuid,
         "labels": dict(domain.policy.labels) if domain else {},
         "file": definition.file if definition else None,
         "revision": definition.revision if definition else None,
-        "appliedRevision": _applied_revision(keeper),
+        "appliedRevision": _applied_revision(state),
         "hash": f"{digest(definition.data)}/s1" if definition else None,
-        "generation": generation, "observedGeneration": ledger.settled,
+        "generation": generation, "observedGeneration": attempts.observed_generation,
         "desired": {"state": str(domain.policy.state) if domain else None,
                     "memoryBytes": (domain.current_memory or domain.memory) if domain else None,
                     "vcpus": (domain.current_vcpus or domain.vcpus) if domain else None},
-        "observed": _observed(keeper), "status": status.word(conditions),
+        "observed": _observed(state, at), "status": status.word(conditions),
         "conditions": conditions,
         "pending": [{"path": p.change.path, "from": p.change.old, "to": p.change.new,
                      "class": str(p.change.impact), "blockedBy": p.blocked_by,
-                     "line": p.change.line} for p in keeper.plan.pending],
+                     "line": p.change.line} for p in state.plan.pending],
         "warnings": [{"line": w.line, "message": f"{_other_file(w, domain)}{w.path}: {w.message}"}
-                     for w in domain.warnings]
-        if domain else [],
-        "restarts": _restarts(ledger),
+                     for w in domain.warnings] if domain else [],
+        "restarts": _restarts(attempts),
         "ignored": list(domain.policy.ignore) if domain else [],
-        "attempt": ledger.failures.count, "nextAttemptAt": _next_attempt(keeper),
-        "lastAction": keeper.last_action,
-        "dependsOn": keeper.context.dependencies(keeper),
-        "history": list(memory.history[-HISTORY:]),
+        "attempt": attempts.failures.count or attempts.silence.count,
+        "nextAttemptAt": _next_attempt(state, now),
+        "lastAction": state.last_action.value() if state.last_action else None,
+        "dependsOn": dependencies,
+        "history": list(record.history[-HISTORY:]),
     }
 
 
-def _applied_revision(keeper: DomainController) -> str | None:
+def _applied_revision(state: DomainState) -> str | None:
     """What is in force on the host; the source may be further."""
-    memory, decided = keeper.memory, keeper.plan
-    ready = bool(decided.conditions) and decided.ready.status is Truth.TRUE
-    if ready and not decided.pending and memory.definition is not None and not keeper.invalid:
-        return memory.definition.revision
-    alive = keeper.vm.state is not VmState.ABSENT
-    running = keeper.applied_text.revision if alive and keeper.applied_text is not None else ""
-    return running or (memory.good.revision if memory.good else None)
+    record, planned = state.record, state.planned_definition
+    # Not record.definition: one that was accepted after the plan was made is not in force yet.
+    if state.plan.is_ready and not state.plan.pending and not state.invalid and planned is not None:
+        return planned.revision
+    stored = state.running.stored if state.running is not None else None
+    alive = state.vm.state is not VmState.ABSENT
+    running = stored.revision if alive and stored is not None else ""
+    return running or (record.last_known_good.revision if record.last_known_good else None)
 
 
 def _other_file(warning: Problem, domain: Domain) -> str:
     return "" if warning.file == domain.file else f"in {warning.file}: "
 
 
-def _restarts(ledger: Attempts) -> dict[str, Any]:
-    end = ledger.last_exit
-    return {"total": ledger.restarts, "inWindow": len(ledger.crashes.times),
-            "byKind": dict(sorted(ledger.exits.items())),
+def _restarts(attempts: Attempts) -> dict[str, Any]:
+    end = attempts.last_exit
+    return {"total": attempts.restarts, "inWindow": len(attempts.crashes.times),
+            "byKind": dict(sorted(attempts.exits.items())),
             "lastExit": {"at": timestamp(end.wall) if end.wall else None, "kind": str(end.kind),
                          "code": end.code, "signal": end.signal,
                          "message": end.message} if end else None}
 
 
-def _next_attempt(keeper: DomainController) -> str | None:
-    """When what is held back is tried again, as a time of day."""
-    again = keeper.plan.look_again_at
-    if again is None or not keeper.plan.blocked:
+def _next_attempt(state: DomainState, now: Now) -> str | None:
+    """When what is held back is attempted again, as a time of day."""
+    again = state.plan.look_again_at
+    if again is None or not state.plan.blocked:
         return None
-    now = keeper.context.now()
     return timestamp(now.wall + max(0.0, again - now.clock))
 
 
-def _observed(keeper: DomainController) -> dict[str, Any]:
-    """What was really seen: memory and processors as of the process' own command line, or since.
+def _observed(state: DomainState, at: str) -> dict[str, Any]:
+    """What was really seen: memory and processors as of the process's own command line, or since.
 
-    What was changed live stands in no command line; it is what StratoVirt was told and agreed to.
+    A change of a running VM is not on its command line; it is what StratoVirt accepted since.
     """
-    vm, record = keeper.vm, keeper.machine.record
-    found: dict[str, Any] = {"at": timestamp(), "state": str(vm.state), "pid": vm.pid}
-    if vm.pid is None or vm.state is VmState.ABSENT:
+    vm, process = state.vm, state.process
+    found: dict[str, Any] = {"at": at, "state": str(vm.state), "pid": vm.pid}
+    if vm.pid is None or vm.state is VmState.ABSENT or process is None:
         return found
-    if not keeper.words or keeper.words[0] != str(vm.pid):
-        keeper.words = (str(vm.pid), *command_line(vm.pid))
-    words = keeper.words
-    values = dict(pairwise(words))
-    memory, cpus = values.get("-m", ""), values.get("-smp", "").partition(",")[0]
-    found["since"] = found["startedAt"] = record.started_at if record else None
-    found["bootId"] = record.boot_id if record else None
-    found["memoryBytes"] = int(memory[:-1]) << 20 if memory[:-1].isdigit() else None
-    found["vcpus"] = int(cpus) if cpus.isdigit() else None
-    got = keeper.applied
-    if got is not None and record is not None and record.updated:
-        found["memoryBytes"] = got.current_memory or got.memory
-        found["vcpus"] = got.current_vcpus or got.vcpus
-    found["console"] = main_console(keeper.consoles)
-    found["qmp"] = "ok" if vm.state is not VmState.UNKNOWN else vm.problem
-    found["socket"] = str(Path(keeper.machine.home) / "monitor.sock")
-    return found
+    running = state.running.domain if state.running is not None else None
+    memory, vcpus = process.memory, process.vcpus
+    if running is not None and process.changed:
+        memory = running.current_memory or running.memory
+        vcpus = running.current_vcpus or running.vcpus
+    return {**found, "since": process.started_at, "startedAt": process.started_at,
+            "bootId": process.boot_id, "memoryBytes": memory, "vcpus": vcpus,
+            "console": main_console(state.consoles),
+            "qmp": "ok" if vm.state is not VmState.UNKNOWN else vm.problem,
+            "socket": process.socket}
+
+
+# The source
+
+
+def source_conditions(source: SourceState, described: Mapping[str, Any],
+                      stale_after: float | None, now: Now) -> tuple[Condition, ...]:
+    """Ready, and Stale `stale_after` seconds after the last success of a source that ages."""
+    last = str(described.get("lastSuccess", ""))
+    return tuple(_source_conditions(source, last, stale_after, now))
+
+
+def _source_conditions(source: SourceState, last: str, stale_after: float | None,
+                       now: Now) -> Iterator[Condition]:
+    if source.error is not None:
+        yield Condition("Ready", Truth.FALSE, source.error.reason, source.error.advice)
+    else:
+        yield Condition("Ready", Truth.TRUE, "Succeeded")
+    if stale_after is not None and last:
+        age = now.wall - datetime.fromisoformat(last).timestamp()
+        if age > stale_after:
+            yield Condition("Stale", Truth.TRUE, "Stale",
+                            f"the last success was {show_seconds(age)} ago")
+
+
+def source_status(source: SourceState, described: Mapping[str, Any],
+                  conditions: tuple[Condition, ...], since: Mapping[str, tuple[str, str]], *,
+                  history: list[dict[str, str]], settling: list[str]) -> dict[str, Any]:
+    """The source's part. `since`: since when each condition has its status."""
+    return {"files": source.files, "revision": source.revision,
+            "lastAttempt": source.last_attempt, "lastSync": source.last_success,
+            "lastSuccess": source.last_success, **described, "remark": source.remark,
+            "history": history, "settling": settling,
+            "conditions": [{"type": c.type, "status": str(c.status), "reason": c.reason,
+                            "message": c.message, "lastTransitionTime": since[c.type][1]}
+                           for c in conditions],
+            "elsewhere": list(source.elsewhere),
+            "invalid": [{"file": r.file, "domain": r.name, "reason": r.reason,
+                         "errors": [str(p) for p in r.problems]} for r in source.rejected]}
+
+

@@ -1,7 +1,7 @@
-"""Gathers what the keepers know into the status, and writes it: soon, and not too often.
+"""Publishes the status: gathers what is known into one value, and writes it soon, not too often.
 
-A domain's part is made anew only when that domain changed, so that a thousand that rest cost
-nothing.
+A domain's part is built again only when that domain changed, so that a thousand domains at rest
+cost nothing. Requests read the value that is published; reading changes nothing.
 """
 
 from __future__ import annotations
@@ -10,51 +10,76 @@ import asyncio
 import os
 import platform
 import time
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from reconciler import __version__
-from reconciler.engine.decide.condition_events import ConditionTimes
-from reconciler.engine.rollout.revision_status import judge_revision
-from reconciler.engine.status.builder import domain_status, source_status
+from reconciler.engine.decide.condition_events import Since, since_of
+from reconciler.engine.rollout.revision_status import failing, unsettled
+from reconciler.engine.status.builder import domain_status, source_conditions, source_status
 from reconciler.host import memory
-from reconciler.host.systemd import Watchdog
 from reconciler.report import status
-from reconciler.report.events import timestamp
+from reconciler.units import timestamp
 
 if TYPE_CHECKING:
-    from reconciler.engine.daemon import Daemon
+    from collections.abc import Callable
 
-# Writing may take a twentieth of the time at most: a few domains are written at once, a thousand
-# every second or so.
+    from reconciler.engine.control.coordinator import Coordinator
+    from reconciler.engine.control.environment import Environment
+    from reconciler.engine.domains import Domains
+    from reconciler.engine.rollout.revisions import Revisions
+    from reconciler.engine.source.source_sync import SourceSync
+    from reconciler.stratovirt.binary import Binary
+    from reconciler.stratovirt.unmanaged import UnmanagedProcess
+
+# Writing takes a twentieth of the time at most: a few domains are written at once, a thousand every
+# second or so.
 SHARE = 20
 # Once steps begin, their processes come first: nothing slow between an event and an exec.
 AFTER_BEGUN = 0.003
+WRITE_AGAIN = 1.0  # seconds after a write that failed
 
 
-class Publisher:
-    """Owns status.json and heartbeat.json."""
+@dataclass(frozen=True, slots=True)
+class Reported:
+    """What the status is about."""
 
-    def __init__(self, owner: Daemon) -> None:
-        self._owner = owner
-        self._directory = owner.settings.state
+    environment: Environment
+    binary: Binary
+    domains: Domains
+    source: SourceSync
+    coordinator: Coordinator
+    revisions: Revisions
+    unmanaged: Callable[[], tuple[UnmanagedProcess, ...]]
+
+
+class StatusPublisher:
+    """Owns status.json, and the value that requests read."""
+
+    def __init__(self, reported: Reported) -> None:
+        self._reported = reported
+        self._directory = reported.environment.settings.state
         self._started = timestamp()
         self._parts: dict[str, dict[str, Any]] = {}
         self._dirty: set[str] = set()
         self._timer: asyncio.TimerHandle | None = None
         self._next = 0.0  # the loop's time from which on it may be written again
+        self._total_memory = memory.total()
+        self._source_since: Since = {}
+        self._machine_id = _read("/etc/machine-id")
+        self._waiters: list[asyncio.Future[None]] = []
+        self._closed = False
         self.sequence = 0
         self.problem = ""
-        self._total = memory.total()
-        self._source_since = ConditionTimes()
-        self._machine_id = _read("/etc/machine-id")
-        self.waiters: list[asyncio.Future[None]] = []
 
-    def changed(self, uuid: str) -> None:
-        """A domain's status is another (or the source's, with no uuid): write soon."""
+    def changed(self, uuid: str = "") -> None:
+        """The status of a domain is another one (or that of the source): write soon."""
+        if self._closed:
+            return
         self._dirty.add(uuid)
-        loop, keeper = asyncio.get_running_loop(), self._owner.keepers.get(uuid)
-        begun = keeper is None or bool(keeper.plan.steps)
+        loop, controller = asyncio.get_running_loop(), self._reported.domains.get(uuid)
+        begun = controller is None or bool(controller.state.plan.steps)
         at = max(loop.time() + (AFTER_BEGUN if begun else 0.0), self._next)
         if self._timer is not None and self._timer.when() > at:
             self._timer.cancel()
@@ -62,83 +87,99 @@ class Publisher:
         if self._timer is None:
             self._timer = loop.call_at(at, self.write)
 
+    async def next(self) -> None:
+        """Wait until the next status is published."""
+        waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._waiters.append(waiter)
+        await waiter
+
     def write(self) -> None:
-        """Write it now; a full disk is told in the log and tried again."""
+        """Write it now; a full disk is reported in the log, and it is written again later."""
         loop = asyncio.get_running_loop()
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
         begun = time.perf_counter()
-        judge_revision(self._owner)
+        self._judge_revision()
         self.sequence += 1
         try:
             status.write(self._directory, self.value())
             self.problem = ""
-            self._owner.save_again()
+            self._reported.domains.save_again()
         except OSError as error:
             if not self.problem:
-                self._owner.journal.write("state.unwritable", severity="error",
-                                          reason="StateUnwritable", error=str(error))
+                self._reported.environment.journal.write(
+                    "state.unwritable", severity="error", reason="StateUnwritable",
+                    error=str(error))
             self.problem = str(error)
-            self._timer = loop.call_later(1.0, self.write)
+            if not self._closed:
+                self._timer = loop.call_later(WRITE_AGAIN, self.write)
         self._next = loop.time() + SHARE * (time.perf_counter() - begun)
-        for waiter in self.waiters:
+        for waiter in self._waiters:
             if not waiter.done():
                 waiter.set_result(None)
-        self.waiters.clear()
+        self._waiters.clear()
 
-    async def heartbeat(self) -> None:
-        """A small file, touched while the loop lives and the watcher does; systemd hears it too."""
-        every, deaf = self._owner.settings.reconcile.heartbeat, False
-        watchdog = Watchdog.of(os.environ)
-        while True:
-            if self._owner.sync.source.answers():
-                deaf = False
-                watchdog.feed()
-                try:
-                    status.beat(self._directory, timestamp(), os.getpid(), every)
-                except OSError as error:
-                    self.problem = str(error)
-            elif not deaf:
-                deaf = True
-                self._owner.journal.write("source.failed", severity="error", reason="WatcherDied",
-                                          error="nothing is heard of changes to the source",
-                                          hint="restart the reconciler; until then it looks at "
-                                               "every reconcile.resync")
-            await asyncio.sleep(min(every, watchdog.every or every))
+    def close(self) -> None:
+        """Write the last status, and no more after it."""
+        self._closed = True
+        self.write()
+
+    def _judge_revision(self) -> None:
+        """Note the result of the newest revision once every domain has settled."""
+        reported, source = self._reported, self._reported.source
+        revisions, state = reported.revisions, source.state
+        if revisions.open and state.complete and not state.unfinished and not source.source.busy:
+            states = [c.state for c in reported.domains]
+            revisions.judge(unsettled(states, source.leaving),
+                            [*failing(states, source.held), *(r.file for r in state.rejected)],
+                            len(states))
+        revisions.save()
 
     def value(self) -> dict[str, Any]:
         """The whole status."""
-        owner, keepers = self._owner, self._owner.keepers
+        reported = self._reported
         for uuid in self._dirty:
-            keeper = keepers.get(uuid)
-            if keeper is not None:
-                self._parts[uuid] = domain_status(keeper)
+            self._parts.pop(uuid, None)
         self._dirty.clear()
-        self._parts = {u: self._parts.get(u) or domain_status(k) for u, k in keepers.items()}
+        self._parts = {c.uuid: self._parts.get(c.uuid) or domain_status(
+            c.state, reported.coordinator.dependencies(c.state), reported.environment.clocks())
+            for c in reported.domains}
         domains = sorted(self._parts.values(), key=lambda part: str(part["name"]))
-        settings, binary = owner.settings, owner.binary
         return {
             "apiVersion": "reconciler/v1", "kind": "Status", "generatedAt": timestamp(),
-            "sequence": self.sequence,
-            "reconciler": {"version": __version__, "pid": os.getpid(),
-                           "startedAt": self._started, "watcher": "inotify",
-                           "heartbeatEvery": f"{settings.reconcile.heartbeat:g}s"},
-            "host": {"name": platform.node(), "machineId": self._machine_id, "arch": settings.arch,
-                     "kvm": os.path.exists("/dev/kvm"),
-                     "hypervisor": {"path": binary.path, "version": binary.version,
-                                    "simulated": binary.simulated},
-                     "memoryBytes": self._memory()},
-            "source": source_status(owner, self._source_since), "summary": status.summary(domains),
-            "approvals": owner.sync.approvals(), "domains": domains,
-            "unmanaged": [one.value for one in owner.unmanaged],
+            "sequence": self.sequence, "reconciler": self._reconciler(), "host": self._host(),
+            "source": self._source(), "summary": status.summary(domains),
+            "approvals": [a.value for a in reported.source.approvals()], "domains": domains,
+            "unmanaged": [one.value for one in reported.unmanaged()],
         }
 
-    def _memory(self) -> dict[str, int | None]:
-        """The host's, what VMs have of it, and what is left for more by the configuration."""
-        limit, taken = self._owner.neighbours.limits.memory, self._owner.neighbours.memory
-        return {"total": self._total, "reserved": taken,
-                "available": None if limit is None else max(0, limit - taken)}
+    def _reconciler(self) -> dict[str, Any]:
+        every = self._reported.environment.settings.reconcile.heartbeat
+        return {"version": __version__, "pid": os.getpid(), "startedAt": self._started,
+                "watcher": "inotify", "heartbeatEvery": f"{every:g}s"}
+
+    def _host(self) -> dict[str, Any]:
+        binary, coordinator = self._reported.binary, self._reported.coordinator
+        limit, taken = coordinator.limits.memory, coordinator.memory
+        return {"name": platform.node(), "machineId": self._machine_id,
+                "arch": self._reported.environment.settings.arch,
+                "kvm": os.path.exists("/dev/kvm"),
+                "hypervisor": {"path": binary.path, "version": binary.version,
+                               "simulated": binary.simulated},
+                "memoryBytes": {"total": self._total_memory, "reserved": taken,
+                                "available": None if limit is None else max(0, limit - taken)}}
+
+    def _source(self) -> dict[str, Any]:
+        sync, now = self._reported.source, self._reported.environment.clocks()
+        described, leaving = sync.source.describe(), sync.leaving
+        conditions = source_conditions(sync.state, described, sync.source.stale_after, now)
+        self._source_since = since_of(self._source_since, conditions, timestamp(now.wall))
+        settling = {c.name for c in self._reported.domains if c.uuid in leaving}
+        return source_status(
+            sync.state, described, conditions, self._source_since,
+            history=self._reported.revisions.value,
+            settling=sorted(settling | set(sync.state.unfinished)))
 
 
 def _read(path: str) -> str | None:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from reconciler.domain.model import Place
+from reconciler.domain.place import Place
 from tests.domain.making import DISK, MICROVM, device, error, problems, read
 
 CONSOLE = "<console type='pty'><target type='virtio' port='0'/></console>"

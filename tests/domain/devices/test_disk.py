@@ -2,7 +2,7 @@
 
 import pytest
 
-from reconciler.domain.model import Place
+from reconciler.domain.place import Place
 from tests.domain.making import (
     DISK,
     MICROVM,
@@ -104,13 +104,13 @@ def test_iops_are_limited_to_a_million():
 def test_read_only_disks():
     assert "readonly=on" in drive(disk("vda", inner="<readonly/>"))
     assert first(disk("vda", inner="<readonly/><shareable/>")).readonly
-    need, = first(disk("vda", inner="<readonly/>")).needs()
+    need, = first(disk("vda", inner="<readonly/>")).required_files()
     assert not need.writable
 
 
 def test_block_devices():
     found = first("<disk type='block'><source dev='/dev/sdb'/><target dev='vda'/></disk>")
-    assert found.needs()[0].kind == "block"
+    assert found.required_files()[0].kind == "block"
     assert found.arguments(PLACE)[1].startswith("file=/dev/sdb,")
 
 

@@ -2,8 +2,8 @@
 
 import pytest
 
-from reconciler.domain.model import Place
 from reconciler.domain.numbers import complete
+from reconciler.domain.place import Place
 from tests.domain.making import DISK, device, error, problems, read, warnings
 
 

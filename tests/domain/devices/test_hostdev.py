@@ -3,7 +3,7 @@
 import pytest
 
 from reconciler.domain.cross_file_checks import conflicts
-from reconciler.domain.model import Place
+from reconciler.domain.place import Place
 from tests.domain.making import DISK, device, error, problems, read
 
 

@@ -3,7 +3,8 @@
 import pytest
 
 from reconciler.domain.devices.interface import Vlan
-from reconciler.domain.model import Impact, Place
+from reconciler.domain.model import Impact
+from reconciler.domain.place import Place
 from tests.domain.making import DISK, device, error, problems, read, warnings
 
 
@@ -134,5 +135,5 @@ def test_aliases_follow_a_stable_order():
 
 def test_it_claims_its_mac_and_its_tap():
     assert {(c.kind, c.value) for c in first("<mac address='52:54:00:AA:00:01'/>"
-                                             "<target dev='t'/>").claims()} == {
+                                             "<target dev='t'/>").exclusive_resources()} == {
         ("MAC address", "52:54:00:aa:00:01"), ("tap", "t")}

@@ -2,7 +2,7 @@
 
 import pytest
 
-from reconciler.domain.model import Place
+from reconciler.domain.place import Place
 from tests.domain.making import DISK, at, device, error, problems, read
 
 

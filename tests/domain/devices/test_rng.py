@@ -3,7 +3,7 @@
 import pytest
 
 from reconciler.domain.devices import Rng
-from reconciler.domain.model import Place
+from reconciler.domain.place import Place
 from tests.domain.making import DISK, error, read
 
 
@@ -44,4 +44,4 @@ def test_the_ends_of_the_range(amount):
 
 
 def test_it_needs_a_character_device():
-    assert [need.kind for need in only(rng()).needs()] == ["character"]
+    assert [need.kind for need in only(rng()).required_files()] == ["character"]

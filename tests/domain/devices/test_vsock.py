@@ -4,7 +4,7 @@ import pytest
 
 from reconciler.domain.cross_file_checks import conflicts
 from reconciler.domain.devices import Vsock
-from reconciler.domain.model import Place
+from reconciler.domain.place import Place
 from tests.domain.making import DISK, error, read
 
 

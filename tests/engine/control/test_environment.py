@@ -1,13 +1,12 @@
-"""What all keepers share."""
+"""What the controllers of all domains share."""
 
-import os
 from dataclasses import replace
 
 import pytest
 
 from reconciler.engine.control.environment import clocks
-from reconciler.engine.records.store import DomainRecord, StoredDefinition
-from tests.engine.making import Place
+from reconciler.engine.decide.state import DomainRecord, StoredDefinition
+from tests.engine.making import Place, looking
 from tests.values import xml
 
 
@@ -16,45 +15,46 @@ def place(tmp_path):
     return Place(tmp_path, "reconcile: {jitter: 20%, resync: 100s}\n")
 
 
-@pytest.fixture
-def context(place):
-    reconciler = place.make()
-    yield reconciler.context
-    for lock in reconciler._locks:
-        os.close(lock)
-    reconciler.journal.close()
+async def test_waits_are_spread_around_what_is_configured(place):
+    async with looking(place) as daemon:
+        environment = daemon.environment
+        waits = [environment.resync() for _ in range(200)]
+        assert 80 <= min(waits) < max(waits) <= 120
+        assert len(set(waits)) > 100
 
 
-def test_waits_are_spread_around_what_is_configured(context):
-    waits = [context.resync() for _ in range(200)]
-    assert 80 <= min(waits) < max(waits) <= 120
-    assert len(set(waits)) > 100
+async def test_pain_4_a_kept_definition_is_read_as_it_was_meant_then(place):
+    async with looking(place) as daemon:
+        environment = daemon.environment
+        text = StoredDefinition(xml("a").decode(), "a.xml", "r", {"images": "/then"})
+        assert environment.read(text).devices[0].path == "/then/a.img"
+        assert environment.read(None) is None
 
 
-def test_pain_4_a_kept_definition_is_read_as_it_was_meant_then(context):
-    text = StoredDefinition(xml("a").decode(), "a.xml", "r", {"images": "/then"})
-    assert context.read(text).devices[0].path == "/then/a.img"
-    assert context.read(None) is None
+async def test_a_kept_definition_that_cannot_be_read_any_more_is_reported(place):
+    async with looking(place) as daemon:
+        environment = daemon.environment
+        assert environment.read(StoredDefinition("<domain/>", "a.xml")) is None
+        event, = place.reported("domain.invalid")
+        assert (event["severity"], event["file"]) == ("warning", "a.xml")
 
 
-def test_a_kept_definition_that_cannot_be_read_any_more_is_told(context, place):
-    assert context.read(StoredDefinition("<domain/>", "a.xml")) is None
-    event, = place.told("domain.invalid")
-    assert (event["severity"], event["file"]) == ("warning", "a.xml")
+async def test_a_record_that_cannot_be_saved_is_reported(place):
+    async with looking(place) as daemon:
+        environment = daemon.environment
+        (place.path / "state" / "domains").rename(place.path / "state" / "gone")
+        assert not environment.save(DomainRecord("u", "a"))
+        assert place.reported("state.unwritable")[0]["domain"] == "a"
 
 
-def test_a_memory_that_cannot_be_kept_stops_nothing_and_is_told(context, place):
-    (place.path / "state" / "domains").rename(place.path / "state" / "gone")
-    context.save(DomainRecord("u", "a"))
-    assert place.told("state.unwritable")[0]["domain"] == "a"
-
-
-def test_the_signature_of_a_domain_is_that_of_its_files(context, place):
-    domain = context.read(StoredDefinition(xml("a").decode(), "a.xml"))
-    before = context.signature(domain)
-    (place.path / "images" / "a.img").touch()
-    after = context.signature(domain)
-    assert before != after == context.signature(replace(domain, memory=1 << 30))
+async def test_the_signature_of_a_domain_is_that_of_its_files(place):
+    async with looking(place) as daemon:
+        environment = daemon.environment
+        domain = environment.read(StoredDefinition(xml("a").decode(), "a.xml"))
+        before = environment.signature(domain)
+        (place.path / "images" / "a.img").touch()
+        after = environment.signature(domain)
+        assert before != after == environment.signature(replace(domain, memory=1 << 30))
 
 
 def test_the_clocks_go_on():

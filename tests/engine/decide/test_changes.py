@@ -8,10 +8,11 @@ import pytest
 
 from reconciler.domain.devices import Disk, Interface, RootPort, ScsiDisk
 from reconciler.domain.devices.interface import Vlan
-from reconciler.domain.model import DesiredState, Impact, Place, UpdatePolicy
+from reconciler.domain.model import DesiredState, Impact, UpdatePolicy
+from reconciler.domain.place import Place
 from reconciler.engine.decide.inputs import Attempts, DeferredChange, Truth, Verb, Vm, VmState
 from reconciler.engine.decide.plan import plan
-from tests.values import NOW, case, domain
+from tests.values import NOW, domain, inputs
 
 PORTS = tuple(RootPort(alias=f"pcie.{n}", index=n, place=Place(0, 1, n - 1)) for n in (1, 2))
 DISK = Disk(alias="virtio-disk1", target="vdb", path="/images/b.img")
@@ -22,9 +23,9 @@ def with_disk(update=UpdatePolicy.AUTO, **policy):
     return replace(wanted, devices=(DISK,))
 
 
-def decided(wanted, *, applied=None, state=VmState.RUNNING, vm=None, **values):
-    got = replace(domain(), devices=PORTS) if applied is None else applied
-    return plan(case(wanted, state, applied=got, generation=2,
+def decided(wanted, *, running=None, state=VmState.RUNNING, vm=None, **values):
+    got = replace(domain(), devices=PORTS) if running is None else running
+    return plan(inputs(wanted, state, running=got, generation=2,
                      **({"vm": vm} if vm else {}), **values), NOW)
 
 
@@ -40,7 +41,7 @@ def test_what_the_vm_can_be_told_it_is_told():
 
 
 def test_without_a_free_root_port_it_takes_a_new_process():
-    found = decided(with_disk(), applied=domain())
+    found = decided(with_disk(), running=domain())
     assert verbs(found) == [Verb.CHECK, Verb.STOP, Verb.START]
     assert [p.change.impact for p in found.pending] == [Impact.RECREATE]
 
@@ -62,12 +63,13 @@ def test_the_update_policy_decides_what_waits(policy, memory, expected, blocked)
 
 
 def test_a_live_change_that_failed_takes_a_new_process():
-    assert verbs(decided(with_disk(), ledger=Attempts(not_live=2))) == [
+    assert verbs(decided(with_disk(), attempts=Attempts(needs_restart_generation=2))) == [
         Verb.CHECK, Verb.STOP, Verb.START]
-    waiting = decided(with_disk(UpdatePolicy.LIVE), ledger=Attempts(not_live=2))
+    waiting = decided(with_disk(UpdatePolicy.LIVE), attempts=Attempts(needs_restart_generation=2))
     assert verbs(waiting) == []
     assert waiting.condition("RestartRequired") is not None
-    assert verbs(decided(with_disk(), ledger=Attempts(not_live=1))) == [Verb.UPDATE]
+    older = Attempts(needs_restart_generation=1)
+    assert verbs(decided(with_disk(), attempts=older)) == [Verb.UPDATE]
 
 
 def test_rule_9_a_change_whose_end_nobody_saw_takes_a_new_process():
@@ -77,22 +79,22 @@ def test_rule_9_a_change_whose_end_nobody_saw_takes_a_new_process():
 
 def test_a_guest_that_cannot_yet_is_asked_later_and_is_ready_meanwhile():
     wanted = replace(domain(), current_memory=64 << 20)
-    waits = (DeferredChange("current_memory", "no driver", NOW.clock + 5),)
-    found = decided(wanted, unwilling=waits)
+    waits = (DeferredChange("currentMemory", "no driver", NOW.clock + 5),)
+    found = decided(wanted, deferred_changes=waits)
     assert found.steps == ()
     assert found.pending[0].blocked_by == "guest: no driver"
     assert found.ready.status is Truth.TRUE
     assert found.look_again_at == NOW.clock + 5
     assert not found.changes_anything
     over = (replace(waits[0], retry_at=NOW.clock - 1),)
-    assert verbs(decided(wanted, unwilling=over)) == [Verb.UPDATE]
+    assert verbs(decided(wanted, deferred_changes=over)) == [Verb.UPDATE]
 
 
 def test_a_paused_guest_cannot_let_go_but_can_be_given():
     paused = {"state": VmState.PAUSED}
     assert verbs(decided(with_disk(state=DesiredState.PAUSED), **paused)) == [Verb.UPDATE]
     got = replace(domain(), devices=(*PORTS, replace(DISK, place=Place(1, 0))))
-    found = decided(domain(DesiredState.PAUSED), applied=got, **paused)
+    found = decided(domain(DesiredState.PAUSED), running=got, **paused)
     assert found.steps == ()
     assert found.pending[0].blocked_by == "guest: it is paused"
 
@@ -104,27 +106,27 @@ def test_it_is_resumed_before_it_is_changed():
 def test_a_port_that_becomes_free_is_free_for_what_comes():
     got = replace(domain(), devices=(PORTS[0], replace(DISK, place=Place(1, 0))))
     other = replace(domain(), devices=(replace(DISK, target="vdc", alias="virtio-disk2"),))
-    assert [p.change.path for p in decided(other, applied=got).pending] == [
+    assert [p.change.path for p in decided(other, running=got).pending] == [
         "disk[vdb]", "disk[vdc]"]
-    assert verbs(decided(other, applied=got)) == [Verb.UPDATE]
+    assert verbs(decided(other, running=got)) == [Verb.UPDATE]
 
 
 def test_processors_of_the_start_take_a_new_process():
     wanted = replace(domain(), vcpus=4, current_vcpus=2)
     got = replace(domain(), vcpus=4, current_vcpus=3)
-    assert verbs(decided(wanted, applied=got, vm=Vm(VmState.RUNNING, 42, least_vcpus=2))) == [
+    assert verbs(decided(wanted, running=got, vm=Vm(VmState.RUNNING, 42, least_vcpus=2))) == [
         Verb.UPDATE]
-    assert verbs(decided(wanted, applied=got, vm=Vm(VmState.RUNNING, 42, least_vcpus=3))) == [
+    assert verbs(decided(wanted, running=got, vm=Vm(VmState.RUNNING, 42, least_vcpus=3))) == [
         Verb.CHECK, Verb.STOP, Verb.START]
 
 
 def test_what_costs_nothing_is_told_until_it_is_in_force():
     wanted = replace(domain(), title="new", policy=replace(domain().policy, stop_timeout=5.0))
     found = decided(wanted)
-    assert {c.path for c in found.no_effect} == {"title", "policy/stop_timeout"}
+    assert {c.path for c in found.no_effect} == {"title", "reconcile/stop/@timeout"}
     assert found.steps == ()
     assert not found.changes_anything
-    assert decided(wanted, ledger=Attempts(settled=2)).no_effect == ()
+    assert decided(wanted, attempts=Attempts(observed_generation=2)).no_effect == ()
 
 
 def test_a_vm_that_was_adopted_by_hand_has_ports_of_names_that_nobody_knows():
@@ -141,12 +143,13 @@ def test_rule_4_what_no_start_has_is_never_a_reason_for_another_start(policy):
     wanted = replace(domain(update=policy), current_memory=HALF)
     fresh = Vm(VmState.RUNNING, 42, generation=2)
     assert verbs(decided(wanted, vm=fresh)) == [Verb.UPDATE]
-    refused = decided(wanted, vm=fresh, unwilling=(
-        DeferredChange("current_memory", "it was refused", NOW.clock + 5),))
+    refused = decided(wanted, vm=fresh, deferred_changes=(
+        DeferredChange("currentMemory", "it was refused", NOW.clock + 5),))
     assert refused.steps == ()
     assert refused.pending[0].waits_for_guest
     assert refused.look_again_at == NOW.clock + 5  # it is asked again, and again
-    assert verbs(decided(wanted, vm=fresh, ledger=Attempts(not_live=2))) == [Verb.UPDATE]
+    failed = Attempts(needs_restart_generation=2)
+    assert verbs(decided(wanted, vm=fresh, attempts=failed)) == [Verb.UPDATE]
 
 
 def test_with_the_policy_manual_it_waits_for_the_restart_that_brings_it():
@@ -160,7 +163,7 @@ def test_a_port_whose_device_cannot_go_yet_is_not_free():
     got = replace(domain(), devices=(PORTS[0], replace(DISK, place=Place(1, 0))))
     other = replace(domain(DesiredState.PAUSED), devices=(
         replace(DISK, target="vdc", alias="virtio-disk2", place=Place(1, 0)),))
-    found = decided(other, applied=got, state=VmState.PAUSED)
+    found = decided(other, running=got, state=VmState.PAUSED)
     assert [str(p.change.impact) for p in found.pending if p.change.new != "none"] == ["recreate"]
 
 
@@ -170,7 +173,7 @@ def test_a_disk_on_another_bus_is_another_device():
     got = replace(domain(), devices=(*PORTS, replace(DISK, place=Place(1, 0))))
     for one, other in ((got, replace(domain(), devices=(scsi,))),
                        (replace(domain(), devices=(*PORTS, scsi)), with_disk())):
-        found = decided(other, applied=one)
+        found = decided(other, running=one)
         assert verbs(found) == [Verb.CHECK, Verb.STOP, Verb.START]
 
 
@@ -178,14 +181,14 @@ def test_an_isolation_that_is_taken_away_takes_a_new_process():
     card = Interface(alias="net0", mac="52:54:00:00:00:01", tap="t", bridge="br0",
                      vlans=(Vlan(42, untagged=True),))
     got = replace(domain(), devices=(*PORTS, replace(card, place=Place(1, 0))))
-    found = decided(replace(domain(), devices=(replace(card, vlans=()),)), applied=got)
+    found = decided(replace(domain(), devices=(replace(card, vlans=()),)), running=got)
     assert verbs(found) == [Verb.CHECK, Verb.STOP, Verb.START]
     other = replace(card, vlans=(Vlan(43, untagged=True),))
-    assert verbs(decided(replace(domain(), devices=(other,)), applied=got)) == [Verb.UPDATE]
+    assert verbs(decided(replace(domain(), devices=(other,)), running=got)) == [Verb.UPDATE]
 
 
 def test_a_refused_change_makes_nobody_look_all_the_time():
-    waits = (DeferredChange("current_memory", "no driver", NOW.clock - 5),)
+    waits = (DeferredChange("currentMemory", "no driver", NOW.clock - 5),)
     wanted = replace(domain(), current_memory=HALF)
-    found = decided(wanted, unwilling=waits, ledger=Attempts(not_live=2))
+    found = decided(wanted, deferred_changes=waits, attempts=Attempts(needs_restart_generation=2))
     assert found.look_again_at is None

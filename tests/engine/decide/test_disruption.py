@@ -11,10 +11,11 @@ from reconciler.domain.model import DesiredState, MachineType, PrunePolicy, Stop
 from reconciler.engine.decide.disruption import weigh
 from reconciler.engine.decide.inputs import Hold, Removal, VmState
 from reconciler.engine.decide.plan import plan
-from tests.values import NOW, case, domain
+from tests.values import NOW, domain, inputs
 
 AGENT = Channel(alias="channel0", name="org.qemu.guest_agent.0", number=0)
-CUT = "ends for good, cut off: nothing can ask the guest"
+NO_SHUTDOWN = "without a clean shutdown (no agent, no ACPI)"
+REMOVED = f"removed permanently, {NO_SHUTDOWN}"
 RUNNING, ABSENT = VmState.RUNNING, VmState.ABSENT
 
 
@@ -24,18 +25,19 @@ def weight(found, arch="x86_64"):
 
 def changed(wanted, **applied):
     """A VM that runs with less memory than its new file has."""
-    return case(wanted, RUNNING, generation=2, vm=replace(case(wanted, RUNNING).vm, generation=1),
-                applied=replace(wanted, memory=64 << 20, **applied))
+    return inputs(wanted, RUNNING, generation=2,
+                  vm=replace(inputs(wanted, RUNNING).vm, generation=1),
+                  running=replace(wanted, memory=64 << 20, **applied))
 
 
 @pytest.mark.parametrize(("policy", "agent", "arch", "machine", "down", "text"), [
     ({}, True, "x86_64", MachineType.Q35, 31.0, "down about 31 s"),
     ({"stop_timeout": 120.0}, True, "x86_64", MachineType.Q35, 121.0, "down about 2 min"),
     ({}, False, "x86_64", MachineType.Q35, 1.0,
-     "down about 1 s, cut off: nothing can ask the guest"),
+     f"down about 1 s, {NO_SHUTDOWN}"),
     ({}, False, "aarch64", MachineType.VIRT, 31.0, "down about 31 s"),
     ({}, False, "aarch64", MachineType.MICROVM, 1.0,
-     "down about 1 s, cut off: nothing can ask the guest"),
+     f"down about 1 s, {NO_SHUTDOWN}"),
     ({"stop": StopMode.FORCE}, True, "x86_64", MachineType.Q35, 1.0, "down about 1 s, by force")])
 def test_a_recreate_is_down_for_the_stop_and_the_start(policy, agent, arch, machine, down, text):
     wanted = replace(domain(**policy), machine=machine)
@@ -56,7 +58,7 @@ def test_the_agent_that_counts_is_the_one_of_the_process_that_runs():
     (DesiredState.RUNNING, VmState.PAUSED, "resume", 0.0),
     (DesiredState.RUNNING, RUNNING, "none", 0.0), (DesiredState.STOPPED, ABSENT, "none", 0.0)])
 def test_a_state_that_changes(wanted, state, action, down):
-    found = weight(case(domain(wanted), state))
+    found = weight(inputs(domain(wanted), state))
     assert (found.action, found.cost.down, found.waits) == (action, down, False)
 
 
@@ -70,33 +72,33 @@ def test_a_live_change_costs_nothing_unless_the_policy_wants_a_new_process():
     for policy, action, text in ((UpdatePolicy.AUTO, "update", "while it runs"),
                                  (UpdatePolicy.RECREATE, "recreate", "down about 1 s")):
         wanted = replace(domain(update=policy), vcpus=4, current_vcpus=4)
-        found = weight(replace(changed(wanted), applied=replace(wanted, current_vcpus=2)))
+        found = weight(replace(changed(wanted), running=replace(wanted, current_vcpus=2)))
         assert (found.action, found.changes[0].text.partition(",")[0]) == (action, text)
 
 
 @pytest.mark.parametrize(("removal", "prune", "state", "action", "waits", "text"), [
-    (Removal.PROVEN, "destroy", RUNNING, "destroy", False, CUT),
+    (Removal.PROVEN, "destroy", RUNNING, "destroy", False, REMOVED),
     (Removal.PROVEN, "destroy", ABSENT, "destroy", False, "nothing runs"),
-    (Removal.HELD, "destroy", RUNNING, "destroy", True, CUT),
-    (Removal.PROVEN, "confirm", RUNNING, "destroy", True, CUT),
+    (Removal.HELD, "destroy", RUNNING, "destroy", True, REMOVED),
+    (Removal.PROVEN, "confirm", RUNNING, "destroy", True, REMOVED),
     (Removal.PROVEN, "keep", RUNNING, "none", False, "")])
 def test_a_removal(removal, prune, state, action, waits, text):
-    found = weight(case(domain(prune=PrunePolicy(prune)), state, removal=removal))
+    found = weight(inputs(domain(prune=PrunePolicy(prune)), state, removal=removal))
     assert (found.action, found.waits, found.cost.text) == (action, waits, text)
 
 
 def test_a_guest_that_can_be_asked_has_its_time_before_it_is_destroyed():
     wanted = replace(domain(), devices=(AGENT,))
-    found = weight(case(wanted, RUNNING, removal=Removal.PROVEN))
-    assert found.cost.text == "ends for good, within about 30 s"
+    found = weight(inputs(wanted, RUNNING, removal=Removal.PROVEN))
+    assert found.cost.text == "removed permanently, after up to 30 s of shutdown"
 
 
 def test_what_is_stopped_first_and_destroyed_later_is_destroyed():
-    found = weight(case(domain(prune_after=3600.0), RUNNING, removal=Removal.PROVEN,
+    found = weight(inputs(domain(prune_after=3600.0), RUNNING, removal=Removal.PROVEN,
                         removal_since=NOW.clock))
     assert (found.action, found.waits) == ("destroy", False)
 
 
 def test_what_is_held_waits():
-    found = weight(replace(case(domain()), hold=Hold("", "me")))
+    found = weight(replace(inputs(domain()), hold=Hold("", "me")))
     assert (found.action, found.waits) == ("start", True)

@@ -36,36 +36,36 @@ def test_a_cycle_is_an_error(tmp_path):
 
 
 @pytest.mark.parametrize(("other", "said"), [
-    (xml("web"), "and no file here is of that domain; did you mean 'web'?"),
-    (xml("webb", "stopped"), "which is wanted stopped"),
-    (placed("webb", "h2"), "which only the host h2 keeps"), (xml("webb"), "")])
-def test_a_dependency_that_is_never_met_is_told(tmp_path, other, said):
+    (xml("web"), "but no file here defines that domain; did you mean 'web'?"),
+    (xml("webb", "stopped"), "whose file says state='stopped'"),
+    (placed("webb", "h2"), "which is assigned to host h2 (placement/@host)"), (xml("webb"), "")])
+def test_a_dependency_that_is_never_met_is_named(tmp_path, other, said):
     domains = read(tmp_path, a=xml("a", inner=needs("webb")), other=other)
     (tmp_path / "a.xml").touch()
     (tmp_path / "other.xml").touch()
     found = audit(tmp_path, ("*.xml",), domains)
-    assert [p.message for p in found] == ([f"it waits for 'webb', {said}"] if said else [])
+    assert [p.message for p in found] == ([f"depends on 'webb', {said}"] if said else [])
     assert all(p.warning and p.line for p in found)
 
 
-def test_what_nobody_reads_is_told(tmp_path):
-    told = {"a.yaml": "matches none", "a.xml~": "backup", "#a.xml#": "backup",
-            "a.xml.bak": "backup",
-            ".a.xml.swp": "hidden", "below": "a directory", "no-file.xml": "no regular file"}
-    for name in ("a.xml", "README", "notes.md", ".gitignore", *told):
+def test_a_file_that_is_ignored_is_named(tmp_path):
+    ignored = {"a.yaml": "does not match source.include", "a.xml~": "backup", "#a.xml#": "backup",
+               "a.xml.bak": "backup", ".a.xml.swp": "hidden", "below": "a directory",
+               "no-file.xml": "not a regular file"}
+    for name in ("a.xml", "README", "notes.md", ".gitignore", *ignored):
         if name in ("below", "no-file.xml"):
             (tmp_path / name).mkdir()
         else:
             (tmp_path / name).touch()
     (tmp_path / ".git").mkdir()
     found = {p.file: p for p in audit(tmp_path, ("*.xml",), {})}
-    assert sorted(found) == sorted(str(tmp_path / name) for name in told)
-    for name, said in told.items():
+    assert sorted(found) == sorted(str(tmp_path / name) for name in ignored)
+    for name, said in ignored.items():
         assert said in found[str(tmp_path / name)].message
         assert found[str(tmp_path / name)].warning
 
 
-def test_what_a_domain_needs_is_read(tmp_path):
+def test_a_file_that_a_domain_needs_is_not_ignored(tmp_path):
     (tmp_path / "a.img").touch()
     data = xml("a").replace(b"file='a.img'", f"file='{tmp_path / 'a.img'}'".encode())
     assert audit(tmp_path, ("*.xml",), read(tmp_path, a=data)) == ()

@@ -9,21 +9,24 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as some
 
-from reconciler.domain.model import Place
+from reconciler.domain.place import Place
 from reconciler.engine.decide.inputs import Attempts, Exit, ExitKind, Hold, RetryState
-from reconciler.engine.records.store import DomainRecord, Store, StoredDefinition
+from reconciler.engine.decide.state import DomainRecord, StoredDefinition
+from reconciler.engine.records.store import Store
 
 BOOT = "boot-1"
 FULL = DomainRecord(
     "u-1", "a", 7, StoredDefinition("<domain/>", "a.xml", "sha256:1", {"arch": "x86_64"}),
     StoredDefinition("<domain>ä</domain>"),
     Attempts(RetryState((1.5, 2.0), 2, 9.0, "StartFailed", "no luck"), RetryState((1.0,), 1),
-           RetryState((), 0, 3.0), down="PoweredOff", refused=6, refused_because="x", recreating=7,
-           not_live=3, settled=5, in_force="running", restarts=4,
+           RetryState((), 0, 3.0), RetryState((4.0,), 1, 5.0, "QmpTimeout", "no answer"),
+           down_reason="PoweredOff", rolled_back_generation=6, rolled_back_because="x",
+           recreating_generation=7, replaced_pid=41, needs_restart_generation=3,
+           observed_generation=5, last_settled_state="running", restarts=4,
            last_exit=Exit(ExitKind.CRASHED, 3.5, 1, None, "m", 1.8e9),
            exits={"crashed": 3, "oom-killed": 1}),
     BOOT, {"disk:vda": Place(1, 0), "interface:m": Place(0, 3, 2, True)},
-    prune_held=True, hold=Hold("why", "who", 1e9), well="7:8", history=({"generation": 1},))
+    prune_held=True, hold=Hold("why", "who", 1e9), last_healthy="7:8", history=({"generation": 1},))
 
 
 @pytest.fixture
@@ -31,7 +34,7 @@ def store(tmp_path):
     return Store(tmp_path / "domains")
 
 
-def test_a_memory_comes_back_as_it_was(store):
+def test_a_record_comes_back_as_it_was(store):
     assert all(getattr(FULL, f.name) != f.default for f in fields(DomainRecord)
                if f.name != "accepted_at")  # nothing is left out here
     store.save(FULL)
@@ -40,38 +43,38 @@ def test_a_memory_comes_back_as_it_was(store):
     assert [m.generation for m in store.all(BOOT)] == [8]
 
 
-def test_an_empty_memory_comes_back_as_it_was(store):
+def test_an_empty_record_comes_back_as_it_was(store):
     store.save(DomainRecord("u", "a", boot_id=BOOT))
     assert store.all(BOOT) == [DomainRecord("u", "a", boot_id=BOOT)]
 
 
 NUMBERS = some.floats(allow_nan=False, allow_infinity=False)
-LIMITERS = some.builds(RetryState, some.lists(NUMBERS, max_size=3).map(tuple), some.integers(0, 9),
-                       NUMBERS, some.text(max_size=5), some.text(max_size=5))
+RETRIES = some.builds(RetryState, some.lists(NUMBERS, max_size=3).map(tuple), some.integers(0, 9),
+                      NUMBERS, some.text(max_size=5), some.text(max_size=5))
 
 
 @given(some.builds(
     DomainRecord, uuid=some.just("u"), name=some.text(max_size=5), generation=some.integers(0),
     definition=some.none() | some.builds(StoredDefinition, some.text()),
-    good=some.none() | some.builds(StoredDefinition),
-    ledger=some.builds(Attempts, LIMITERS, LIMITERS, LIMITERS,
-                       last_exit=some.none() | some.builds(Exit, some.sampled_from(ExitKind),
-                                                           NUMBERS),
-                       exits=some.dictionaries(some.sampled_from(list(map(str, ExitKind))),
-                                               some.integers(1, 9))),
+    last_known_good=some.none() | some.builds(StoredDefinition, some.text()),
+    attempts=some.builds(Attempts, RETRIES, RETRIES, RETRIES, RETRIES,
+                         last_exit=some.none() | some.builds(Exit, some.sampled_from(ExitKind),
+                                                             NUMBERS),
+                         exits=some.dictionaries(some.sampled_from(list(map(str, ExitKind))),
+                                                 some.integers(1, 9))),
     boot_id=some.just(BOOT), accepted_at=NUMBERS,
     places=some.dictionaries(some.text(max_size=4), some.builds(Place)),
     hold=some.none() | some.builds(Hold, some.text(max_size=3), some.text(max_size=3),
                                    some.none() | NUMBERS)))
-def test_any_memory_comes_back_as_it_was(tmp_path_factory, memory):
-    store = Store(tmp_path_factory.getbasetemp() / "memories")
-    store.save(memory)
-    assert store.all(BOOT) == [memory]
+def test_any_record_comes_back_as_it_was(tmp_path_factory, record):
+    store = Store(tmp_path_factory.getbasetemp() / "records")
+    store.save(record)
+    assert store.all(BOOT) == [record]
 
 
 @pytest.mark.parametrize("garbage", [
     b"", b"{", b"[]", b"null", b'"x"', b"{}", b"\xff", json.dumps({"uuid": "u"}).encode()])
-def test_what_cannot_be_understood_is_passed_over_and_the_others_come(store, tmp_path, garbage):
+def test_a_file_that_is_not_a_record_is_skipped_and_the_others_come(store, tmp_path, garbage):
     store.save(FULL)
     (tmp_path / "domains" / "bad.json").write_bytes(garbage)
     assert store.all(BOOT) == [FULL]
@@ -79,47 +82,58 @@ def test_what_cannot_be_understood_is_passed_over_and_the_others_come(store, tmp
 
 @pytest.mark.parametrize("key", ["ledger", "places", "hold", "definition"])
 @pytest.mark.parametrize("value", [1, "x", [1], {"x": 1}])
-def test_a_part_that_cannot_be_understood_is_no_crash(store, tmp_path, key, value):
+def test_a_record_with_an_invalid_part_is_skipped(store, tmp_path, key, value):
     store.save(FULL)
     file = tmp_path / "domains" / "u-1.json"
     file.write_text(json.dumps(json.loads(file.read_text()) | {key: value}))
     assert store.all(BOOT) == []
 
 
-def test_half_a_write_of_a_crash_is_passed_over(store, tmp_path):
+def test_a_write_that_a_crash_interrupted_is_skipped(store, tmp_path):
     store.save(FULL)
     (tmp_path / "domains" / ".u-1.json.new").write_text("{")
     assert store.all(BOOT) == [FULL]
 
 
-def test_after_a_reboot_what_was_counted_by_its_clock_is_void(store):
+def test_after_a_reboot_times_on_the_old_clock_are_dropped(store):
     store.save(FULL)
-    memory, = store.all("boot-2")
-    ledger = memory.ledger
-    assert memory.boot_id == "boot-2"
-    assert (ledger.failures, ledger.crashes, ledger.drift) == (RetryState(), RetryState(),
-                                                               RetryState())
-    assert ledger.last_exit.kind is ExitKind.REBOOT
+    record, = store.all("boot-2")
+    attempts = record.attempts
+    assert record.boot_id == "boot-2"
+    assert {attempts.failures, attempts.crashes, attempts.drift, attempts.silence} == {
+        RetryState()}
+    assert attempts.last_exit.kind is ExitKind.REBOOT
     # What has nothing to do with the clock stays.
-    assert replace(memory, ledger=FULL.ledger, boot_id=BOOT, well=FULL.well) == FULL
-    assert memory.well == ""  # a process id means another one now
-    assert (ledger.restarts, ledger.refused, ledger.settled, ledger.down, ledger.exits) == (
-        4, 6, 5, "PoweredOff", FULL.ledger.exits)
+    assert replace(record, attempts=FULL.attempts, boot_id=BOOT,
+                   last_healthy=FULL.last_healthy) == FULL
+    assert record.last_healthy == ""  # a process id means another process now
+    assert (attempts.restarts, attempts.rolled_back_generation, attempts.observed_generation,
+            attempts.down_reason, attempts.exits) == (4, 6, 5, "PoweredOff", FULL.attempts.exits)
 
 
-def test_what_was_kept_before_ends_were_counted_by_kind_still_comes(store, tmp_path):
+def test_a_record_from_before_exits_were_counted_by_kind_still_comes(store, tmp_path):
     store.save(FULL)
     file = tmp_path / "domains" / "u-1.json"
     older = json.loads(file.read_text())
     del older["ledger"]["exits"], older["ledger"]["last_exit"]["wall"]
     file.write_text(json.dumps(older))
-    memory, = store.all(BOOT)
-    assert memory == replace(FULL, ledger=replace(
-        FULL.ledger, exits={}, last_exit=replace(FULL.ledger.last_exit, wall=0.0)))
+    record, = store.all(BOOT)
+    assert record == replace(FULL, attempts=replace(
+        FULL.attempts, exits={}, last_exit=replace(FULL.attempts.last_exit, wall=0.0)))
+
+
+def test_a_record_that_counted_silence_among_the_failures_still_comes(store, tmp_path):
+    store.save(FULL)
+    file = tmp_path / "domains" / "u-1.json"
+    older = json.loads(file.read_text())
+    older["ledger"]["failures"] = older.pop("silence")
+    file.write_text(json.dumps(older))
+    record, = store.all(BOOT)
+    assert record == replace(FULL, attempts=replace(FULL.attempts, failures=RetryState()))
 
 
 @pytest.mark.parametrize("garbage", [1, "killed", ["killed"]])
-def test_counts_that_cannot_be_understood_are_no_crash(store, tmp_path, garbage):
+def test_a_record_with_invalid_counts_is_skipped(store, tmp_path, garbage):
     store.save(FULL)
     file = tmp_path / "domains" / "u-1.json"
     value = json.loads(file.read_text())
@@ -128,7 +142,7 @@ def test_counts_that_cannot_be_understood_are_no_crash(store, tmp_path, garbage)
     assert store.all(BOOT) == []
 
 
-def test_a_removed_memory_is_gone_and_a_second_removal_does_nothing(store):
+def test_a_removed_record_is_gone_and_a_second_removal_does_nothing(store):
     store.save(FULL)
     store.remove("u-1")
     store.remove("u-1")

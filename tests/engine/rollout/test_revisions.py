@@ -14,24 +14,25 @@ DONE = Outcome("main@sha1:1", "2026-11-25T00:00:00Z", Result.SUCCESS, "2 domains
     (PENDING, [], ["b", "a"], "failure"), (PENDING, [], [], "success"),
     (FAILED, ["a"], [], "failure"), (FAILED, [], ["a"], "failure"), (FAILED, [], [], "success"),
     (DONE, ["a"], [], "success"), (DONE, [], ["a"], "success")])
-def test_the_result_is_told_once_and_a_mended_failure_once_more(outcome, waiting, failing, result):
+def test_the_result_is_announced_once_and_a_corrected_failure_once_more(outcome, waiting, failing,
+                                                                        result):
     assert judged(outcome, waiting, failing, 2).result == result
 
 
-def test_a_failure_names_who_is_not_ready():
+def test_a_failure_names_the_domains_that_are_not_ready():
     assert judged(PENDING, [], ["b", "a"], 2).message == "not ready: a, b"
     assert judged(PENDING, [], [], 2) == DONE
 
 
 @pytest.fixture
-def told():
+def announced():
     return []
 
 
-def test_each_change_is_told_and_kept(tmp_path, told):
-    found = Revisions(tmp_path, told.append)
+def test_each_change_is_announced_and_kept(tmp_path, announced):
+    found = Revisions(tmp_path, announced.append)
     found.judge([], [], 0)
-    assert told == []
+    assert announced == []
     found.accept("main@sha1:1")
     found.accept("main@sha1:1")
     found.judge(["a"], [], 1)
@@ -39,47 +40,47 @@ def test_each_change_is_told_and_kept(tmp_path, told):
     found.judge([], ["a"], 1)
     found.judge([], [], 1)
     found.judge([], ["a"], 1)
-    assert [o.result for o in told] == ["pending", "failure", "success"]
+    assert [o.result for o in announced] == ["pending", "failure", "success"]
     assert not found.open
     found.save()
-    again = Revisions(tmp_path, told.append)
-    again.accept("main@sha1:1")  # after our restart nothing is told anew
+    again = Revisions(tmp_path, announced.append)
+    again.accept("main@sha1:1")  # after a restart nothing is announced again
     assert again.value == found.value
-    assert len(told) == 3
+    assert len(announced) == 3
 
 
-def test_what_was_not_told_before_our_end_is_told_after_it(tmp_path, told):
-    found = Revisions(tmp_path, told.append)
+def test_what_was_not_announced_before_the_end_is_announced_at_the_next_start(tmp_path, announced):
+    found = Revisions(tmp_path, announced.append)
     found.accept("r1")
-    found.note_told(told[-1])
+    found.note_announced(announced[-1])
     found.judge([], [], 1)
     found.save()
     again = []
-    Revisions(tmp_path, again.append).tell_again()
+    Revisions(tmp_path, again.append).announce_again()
     assert [o.result for o in again] == ["success"]
-    found.note_told(told[-1])
-    Revisions(tmp_path, again.append).tell_again()
+    found.note_announced(announced[-1])
+    Revisions(tmp_path, again.append).announce_again()
     assert len(again) == 1
 
 
-def test_only_so_many_are_kept_and_what_is_broken_is_no_harm(tmp_path, told):
-    found = Revisions(tmp_path, told.append)
+def test_only_so_many_are_kept_and_an_unreadable_file_counts_as_none(tmp_path, announced):
+    found = Revisions(tmp_path, announced.append)
     for number in range(KEPT + 5):
         found.accept(f"r{number}")
     assert [v["revision"] for v in found.value] == [f"r{n}" for n in range(5, KEPT + 5)]
     found.save()
-    assert Revisions(tmp_path, told.append).newest.revision == f"r{KEPT + 4}"
+    assert Revisions(tmp_path, announced.append).newest.revision == f"r{KEPT + 4}"
     for broken in ("", "{", "[1]", '[{"revision": 1}]', "{}"):
         (tmp_path / "revisions.json").write_text(broken)
-        assert Revisions(tmp_path, told.append).newest is None
+        assert Revisions(tmp_path, announced.append).newest is None
 
 
-def test_one_that_is_overtaken_is_told_so(tmp_path, told):
-    found = Revisions(tmp_path, told.append)
+def test_a_revision_that_is_superseded_is_announced_as_such(tmp_path, announced):
+    found = Revisions(tmp_path, announced.append)
     found.accept("r1")
     found.accept("r2")
     found.judge([], [], 1)
     found.accept("r3")
-    assert [(o.revision, o.result) for o in told] == [
+    assert [(o.revision, o.result) for o in announced] == [
         ("r1", "pending"), ("r1", "superseded"), ("r2", "pending"), ("r2", "success"),
         ("r3", "pending")]

@@ -1,4 +1,4 @@
-" :compiler reconciler, then :make jumps from one problem of a domain file to the next.
+" After :compiler reconciler, :make validates the domain file and jumps to its problems.
 if exists('current_compiler')
   finish
 endif

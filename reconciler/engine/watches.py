@@ -1,0 +1,58 @@
+"""What the kernel does not report by itself, and is looked at now and then.
+
+Clients that take QMP events away (stratovirt/monitors.py), and StratoVirt processes that are not
+managed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+from reconciler.engine.decide.events import Priority
+from reconciler.stratovirt import monitors
+from reconciler.stratovirt.unmanaged import UnmanagedProcess, find_unmanaged
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from reconciler.engine.domains import Domains
+
+
+async def watch_monitors(domains: Domains, runtime: Path) -> None:
+    """Take QMP events back from another client, and look at its VM; until cancelled."""
+    times = monitors.access_times_work(runtime)
+    while True:
+        await asyncio.sleep(monitors.POLL_INTERVAL if times else monitors.FALLBACK_INTERVAL)
+        for controller in domains:
+            if not times and controller.state.vm.pid is not None:
+                controller.wake(Priority.DRIFT)
+            elif controller.machine.foreign_client_seen():
+                controller.machine.reconnect()
+                controller.wake(Priority.DRIFT)
+
+
+class UnmanagedWatch:
+    """StratoVirt processes that no domain has; `found` are those of the last look."""
+
+    def __init__(self, domains: Domains, vms: Path, program: tuple[str, ...]) -> None:
+        self._domains = domains
+        self._vms = vms
+        self._program = program
+        self.found: tuple[UnmanagedProcess, ...] = ()
+
+    async def run(self, changed: Callable[[], None], interval: Callable[[], float]) -> None:
+        """Look every `interval()` seconds; until cancelled."""
+        while True:
+            known = self._pids()
+            found = await asyncio.to_thread(find_unmanaged, self._vms, self._program, known)
+            now = self._pids()  # one may have been started meanwhile
+            found = tuple(one for one in found if one.pid not in now)
+            if found != self.found:
+                self.found = found
+                changed()
+            await asyncio.sleep(interval())
+
+    def _pids(self) -> set[int]:
+        return {c.state.vm.pid for c in self._domains if c.state.vm.pid is not None}
