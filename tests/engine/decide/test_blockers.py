@@ -124,6 +124,10 @@ def test_a_vm_that_does_not_answer_is_asked_again_whatever_is_to_be_done(steps):
     assert blocker(*steps, vm=SILENT, attempts=second).until == NOW.clock + 1
 
 
+def test_a_vm_that_was_not_observed_yet_is_not_known():
+    assert blocker(vm=Vm()).message == "not observed yet"
+
+
 def test_a_vm_that_does_not_answer_can_be_stopped_but_not_a_process_that_is_not_known():
     assert blocker(STOP, vm=SILENT) is None
     assert blocker(*RECREATE, vm=SILENT) is None

@@ -241,6 +241,8 @@ def test_what_a_new_file_changes_without_effect_is_named_until_it_has_settled():
     assert quiet(wanted) == ["title", "reconcile/stop/@timeout"]
     assert quiet(wanted, attempts=Attempts(observed_generation=1)) == []
     assert quiet(wanted, replace(domain(), devices=(PORT,))) == ["title", "reconcile/stop/@timeout"]
+    had, renamed = (replace(domain(), devices=(replace(CARD, alias=name),)) for name in "xy")
+    assert quiet(renamed, had) == [f"interface[{CARD.mac}]/alias/@name"]
     nothing = replace(inputs(wanted), running=None)
     assert without_effect(nothing, wanted) == ()
     assert [c.path for c in plan(inputs(wanted, VmState.RUNNING, running=domain()), NOW).no_effect
@@ -270,6 +272,8 @@ def test_a_window_is_looked_at_when_it_opens_and_the_first_of_all_times_counts()
     assert again(both, window=soon, deferred_changes=(LATER,)) == NOW.clock + 0.5
     assert again(by(AUTO, 256), window=replace(SHUT, opens_at=None)) is None
     assert again(domain(), window=SHUT) is None
+    never = replace(SHUT, opens_at=None)
+    assert again(both, window=never, deferred_changes=(LATER,)) == NOW.clock + 1
 
 
 # The whole plan
