@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
-from xml.sax.saxutils import escape
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from reconciler.domain.place import Place
 
-_IN_VALUES = {"'": "&apos;", "\n": "&#10;", "\t": "&#9;"}
+_IN_TEXT = str.maketrans({"&": "&amp;", "<": "&lt;", ">": "&gt;"})
+_IN_VALUES = _IN_TEXT | str.maketrans({"'": "&apos;", "\n": "&#10;", "\t": "&#9;"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +35,7 @@ class XmlElement:
                 yield from child.lines(depth + 1)
             yield f"{pad}</{self.name}>"
         elif self.text:
-            yield f"{pad}<{self.name}{attributes}>{escape(self.text)}</{self.name}>"
+            yield f"{pad}<{self.name}{attributes}>{self.text.translate(_IN_TEXT)}</{self.name}>"
         else:
             yield f"{pad}<{self.name}{attributes}/>"
 
@@ -77,4 +77,4 @@ def yes_no(*, value: bool, words: tuple[str, str] = ("yes", "no")) -> str:
 
 def _quoted(value: object) -> str:
     """Quoted; a literal line break in an attribute would be read back as a space."""
-    return f"'{escape(str(value), _IN_VALUES)}'"
+    return f"'{str(value).translate(_IN_VALUES)}'"

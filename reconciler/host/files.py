@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import stat
+from enum import Enum, auto
 from typing import TYPE_CHECKING
 
 from reconciler.errors import HostError
@@ -70,26 +71,37 @@ def _problem(need: RequiredFile) -> str:
     return ""
 
 
-def write_whole(path: Path, data: bytes, *, durable: bool = True) -> None:
+class Sync(Enum):
+    """What a crash of the host, such as a power cut, leaves of a file that was just replaced."""
+
+    NONE = auto()  # the old content, the new, or an empty file: for files that are rewritten anyway
+    CONTENT = auto()  # the old content or the new
+    PROMISE = auto()  # the new content: it is on disk when the call returns
+
+
+def write_whole(path: Path, data: bytes, sync: Sync = Sync.PROMISE) -> None:
     """Replace a file: a reader sees the old content or the new, never a part. Raises OSError.
 
-    The same holds after a crash of the host, and on return the new content is on disk. With
-    `durable=False` it does not: after such a crash the file may be old, new or empty. That is for
-    files that are rewritten anyway, and saves two fsyncs.
+    CONTENT costs one fsync, PROMISE two.
     """
     fresh = path.with_name(f".{path.name}.new")
     with open(fresh, "wb", opener=_private) as file:
         file.write(data)
-        if durable:
+        if sync is not Sync.NONE:
             file.flush()
             os.fsync(file.fileno())
     os.replace(fresh, path)
-    if durable:
-        directory = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        try:
-            os.fsync(directory)
-        finally:
-            os.close(directory)
+    if sync is Sync.PROMISE:
+        sync_directory(path.parent)
+
+
+def sync_directory(directory: Path) -> None:
+    """What was created, replaced and removed in it is on disk when this returns; raises OSError."""
+    handle = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
 
 
 def _private(path: str, flags: int) -> int:

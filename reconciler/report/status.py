@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
-from reconciler.host.files import write_whole
+from reconciler.host.files import Sync, write_whole
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -51,7 +51,7 @@ def summary(domains: list[dict[str, Any]]) -> dict[str, Any]:
 
 def write(directory: Path, value: Mapping[str, Any]) -> None:
     """Replace status.json atomically."""
-    write_whole(directory / STATUS, _text(value).encode(), durable=False)
+    write_whole(directory / STATUS, _text(value).encode(), Sync.NONE)
 
 
 def _text(value: Mapping[str, Any]) -> str:
@@ -69,4 +69,4 @@ def beat(directory: Path, at: str, pid: int, every: float) -> None:
     """Write the heartbeat: the reconciler is alive and the last status still current."""
     write_whole(directory / HEARTBEAT, json.dumps(
         {"at": at, "pid": pid, "heartbeatEvery": f"{every:g}s"}).encode() + b"\n",
-                durable=False)
+                Sync.NONE)

@@ -22,8 +22,9 @@ if TYPE_CHECKING:
 
     from reconciler.sources.git_program import Programs, Ran
 
-REGULAR = ("100644", "100755", "100664")  # 100664: early versions of git
-_MOST_BYTES = 256 << 20  # of domain files altogether; a small compressed blob may expand to more
+REGULAR = ("100644", "100755")  # git reports every other mode of a file as one of these
+MOST_BYTES = 256 << 20  # of domain files altogether; a small compressed blob may expand to more
+_LONGEST_HEADER = 100  # bytes that cat-file --batch writes beside the contents of an object
 _NOT_A_FILE = {"120000": "a symbolic link, which is not followed",
                "160000": "a submodule, which is not followed"}
 
@@ -100,6 +101,8 @@ class TreeReader:
         for line in ran.out.split(b"\0")[:-1]:
             facts, _, path = line.partition(b"\t")
             mode, _, number, size = facts.decode("ascii").split()
+            if size == "BAD":  # git's word for a missing object; its exit code is 0 all the same
+                raise self._broken(ran)
             found[os.fsdecode(path.rpartition(b"/")[2])] = Entry(
                 mode, number, None if size == "-" else int(size))
         return found if found or not directory else None
@@ -108,10 +111,10 @@ class TreeReader:
         """The contents by object id; of a large one as much as it takes to refuse it."""
         wanted = {entry.object: entry.size or 0 for entry in entries}
         total = sum(min(size, LONGEST + 1) for size in wanted.values())
-        if total > _MOST_BYTES:
-            raise SourceError(f"{total} bytes of domain files; accepted: up to {_MOST_BYTES}",
+        if total > MOST_BYTES:
+            raise SourceError(f"{total} bytes of domain files; accepted: up to {MOST_BYTES}",
                               reason="Incomplete")
-        small = [number for number, size in wanted.items() if size <= LONGEST]
+        small = {number: size for number, size in wanted.items() if size <= LONGEST}
         found = await self._small(small) if small else {}
         for number in wanted.keys() - found.keys():
             ran = await self._git("cat-file", "blob", number, extra=With(most=LONGEST + 1))
@@ -120,15 +123,16 @@ class TreeReader:
             found[number] = ran.out
         return found
 
-    async def _small(self, objects: list[str]) -> dict[str, bytes]:
-        """The whole contents of several blobs, in one run of git."""
+    async def _small(self, objects: dict[str, int]) -> dict[str, bytes]:
+        """The whole contents of several blobs of these sizes, in one run of git."""
         feed = "".join(f"{number}\n" for number in objects).encode()
         ran = await self._git("cat-file", "--batch", "--buffer",
-                              extra=With(feed=feed, most=_MOST_BYTES * 2))
+                              extra=With(feed=feed, most=sum(objects.values())
+                                         + _LONGEST_HEADER * len(objects)))
         found: dict[str, bytes] = {}
         at = 0
         for number in objects:
-            head, _, _ = ran.out[at:at + 100].partition(b"\n")
+            head, _, _ = ran.out[at:at + _LONGEST_HEADER].partition(b"\n")
             words = head.split()
             if ran.code != 0 or len(words) != 3 or words[1] != b"blob":
                 raise self._broken(ran)

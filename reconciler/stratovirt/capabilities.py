@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from reconciler.errors import HostError
-from reconciler.host.files import write_whole
+from reconciler.host.files import Sync, write_whole
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -60,7 +60,7 @@ class Capabilities:
         if fresh:
             self._known[program_identity(program)] = known = {**known, **fresh}
             with suppress(OSError):  # the trial is repeated after a restart
-                write_whole(self._file, json.dumps(self._known).encode(), durable=False)
+                write_whole(self._file, json.dumps(self._known).encode(), Sync.NONE)
         missing = [name for name in wanted if not known[name]]
         if missing:
             cargo = " ".join(_CARGO[name] for name in missing)

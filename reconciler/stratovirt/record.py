@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass, field, fields
 from typing import TYPE_CHECKING, Any
 
 from reconciler.domain.place import Place
-from reconciler.host.files import write_whole
+from reconciler.host.files import Sync, write_whole
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -95,12 +95,12 @@ def save(home: Path, record: Record) -> None:
     It describes a process, which does not survive a crash of the host either, and is written just
     before that process starts: hence not synced to disk.
     """
-    write_whole(home / RECORD, json.dumps(encode(record)).encode(), durable=False)
+    write_whole(home / RECORD, json.dumps(encode(record)).encode(), Sync.NONE)
 
 
 def save_definition(home: Path, text: bytes) -> None:
     """Replace the definition of the running VM; raises OSError. Not synced either, see `save`."""
-    write_whole(home / DEFINITION, text, durable=False)
+    write_whole(home / DEFINITION, text, Sync.NONE)
 
 
 def load(home: Path) -> Record | None:

@@ -9,7 +9,7 @@ import pytest
 
 from reconciler.domain.model import RequiredFile
 from reconciler.errors import HostError
-from reconciler.host.files import check, make_variables, signature, write_whole
+from reconciler.host.files import Sync, check, make_variables, signature, write_whole
 
 
 def said(*needs):
@@ -146,8 +146,13 @@ def test_a_file_is_on_disk_before_it_replaces_the_old_one_and_its_name_after(tmp
                      ("fsync", str(tmp_path))]
 
 
-def test_a_file_that_need_not_be_durable_is_not_synced(tmp_path, calls):
-    write_whole(tmp_path / "a", b"new", durable=False)
+def test_a_crash_leaves_the_old_content_or_the_new_at_the_price_of_one_sync(tmp_path, calls):
+    write_whole(tmp_path / "a", b"new", Sync.CONTENT)
+    assert calls == [("fsync", str(tmp_path / ".a.new")), ("replace", str(tmp_path / "a"))]
+
+
+def test_a_file_that_need_not_survive_a_crash_is_not_synced(tmp_path, calls):
+    write_whole(tmp_path / "a", b"new", Sync.NONE)
     assert calls == [("replace", str(tmp_path / "a"))]
     assert (tmp_path / "a").read_bytes() == b"new"
 

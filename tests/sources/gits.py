@@ -142,7 +142,7 @@ def free_port() -> int:
 
 @contextmanager
 def silent():
-    """A port at which everybody is let in and nobody answers."""
+    """A port that accepts connections and never answers."""
     with socket.socket() as found:
         found.bind(("127.0.0.1", 0))
         found.listen()

@@ -28,7 +28,7 @@ def directory(path):
 
 
 def old(file, data=None, seconds=60.0):
-    """A file that nobody wrote to for a while."""
+    """A file that was not written to for a while."""
     if data is not None:
         file.write_bytes(data)
     then = time.time() - seconds
@@ -53,7 +53,7 @@ def test_every_domain_file_is_listed_with_what_is_in_it(directory, path):
 
 @pytest.mark.parametrize("name", [".a.xml", "#a.xml", "~a.xml", "a.xml~", ".a.xml.swp", "a.xml.new",
                                   "a.txt", "4913", "A.XML"])
-def test_pain_3_what_is_no_domain_file_is_passed_over(directory, path, name):
+def test_pain_3_what_is_not_a_domain_file_is_ignored(directory, path, name):
     old(path / name, b"x")
     with reads() as read:
         assert directory.listing().files == {}
@@ -66,12 +66,16 @@ def test_several_patterns(path):
     assert set(Directory(path, ("*.xml", "b*"), 0).listing().files) == {"a.xml", "b.dom"}
 
 
-def test_what_is_no_file_is_passed_over_and_does_not_block(directory, path):
+def test_what_is_not_a_regular_file_is_named_and_does_not_block(directory, path):
     (path / "d.xml").mkdir()
     os.mkfifo(path / "f.xml")
     old(path / "a.xml", b"A")
     (path / "l.xml").symlink_to("a.xml")
-    assert set(directory.listing().files) == {"a.xml", "l.xml"}
+    found = directory.look()
+    assert set(found.files) == {"a.xml", "l.xml"}
+    # They cannot hold a domain, so all that can be known is known.
+    assert (found.complete, found.unreadable) == (True, {
+        "d.xml": "not a regular file", "f.xml": "not a regular file"})
 
 
 def test_unchanged_files_are_not_read_again(directory, path):
@@ -145,21 +149,29 @@ def test_what_was_heard_of_files_that_went_is_forgotten(directory, path):
     assert directory.finished == {}
 
 
-def test_other_files_are_judged_while_one_is_unfinished(directory, path):
+def test_other_files_are_read_while_one_is_unfinished(directory, path):
     old(path / "a.xml", b"A")
     (path / "b.xml").write_bytes(b"half")
     found = directory.listing()
     assert (set(found.files), found.unfinished) == ({"a.xml"}, {"b.xml"})
 
 
-def test_of_a_huge_file_only_enough_to_refuse_it_is_read(directory, path):
+def test_the_next_look_is_due_when_the_last_of_the_unfinished_may_be_finished(directory, path):
+    old(path / "a.xml", b"half", SETTLE * 0.75)
+    old(path / "b.xml", b"half", SETTLE * 0.1)
+    found = directory.listing()
+    assert found.unfinished == {"a.xml", "b.xml"}
+    assert SETTLE / 2 < found.again_in <= SETTLE
+
+
+def test_a_huge_file_is_read_only_as_far_as_it_takes_to_refuse_it(directory, path):
     with (path / "a.xml").open("wb") as file:
         file.truncate(1 << 30)
     old(path / "a.xml")
     assert len(directory.listing().files["a.xml"]) == LONGEST + 1
 
 
-def test_pain_1_rule_3_a_directory_that_is_not_there_is_no_listing(directory, path):
+def test_pain_1_rule_3_a_directory_that_is_not_there_gives_no_listing(directory, path):
     path.rmdir()
     error = failed(directory)
     assert error.reason == "Incomplete"
@@ -174,8 +186,40 @@ def test_pain_1_rule_3_an_entry_that_cannot_be_read_makes_the_listing_incomplete
     old(path / "b.xml", b"B")
     (path / "a.xml").symlink_to("a.xml" if entry == "loop" else "nowhere")
     failed(directory)
+    found = directory.look()
+    assert (found.files, found.complete, set(found.unreadable)) == (
+        {"b.xml": b"B"}, False, {"a.xml"})
     (path / "a.xml").unlink()
     assert directory.listing().files == {"b.xml": b"B"}
+    assert directory.look().complete
+
+
+def test_a_file_that_is_deleted_while_it_is_looked_at_makes_the_look_start_again(
+        directory, path, monkeypatch):
+    """Then it is gone for certain, and not an entry that cannot be read."""
+    old(path / "a.xml", b"A")
+    old(path / "b.xml", b"B")
+    listdir, looks = os.listdir, []
+
+    def deleting(place):
+        found = listdir(place)
+        looks.append(found)
+        (path / "a.xml").unlink(missing_ok=True)
+        return found
+
+    monkeypatch.setattr(os, "listdir", deleting)
+    found = directory.look()
+    assert (found.files, found.unreadable, found.complete) == ({"b.xml": b"B"}, {}, True)
+    assert [len(names) for names in looks] == [2, 1]
+
+
+def test_an_entry_that_cannot_be_read_is_something_in_another_directory(directory, path):
+    old(path / "a.xml", b"A")
+    directory.look()
+    path.rename(path.with_name("before"))
+    path.mkdir()
+    (path / "a.xml").mkdir()
+    assert directory.look().unreadable == {"a.xml": "not a regular file"}
 
 
 def test_pain_1_rule_3_a_file_that_may_not_be_read_makes_the_listing_incomplete(path):

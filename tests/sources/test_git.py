@@ -1,4 +1,4 @@
-"""A git repository as a source: what a commit gives, and what may be wanted."""
+"""A git repository as a source: the listing of a commit, and what may be configured."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ async def test_an_unchanged_tip_costs_no_fetch_and_no_new_listing(site, upstream
         assert site.wakes == wakes + 3  # only for those who asked
 
 
-async def test_attempts_that_nobody_asked_for_and_that_bring_nothing_wake_nobody(site, upstream):
+async def test_attempts_without_news_that_were_not_asked_for_do_not_wake(site, upstream):
     async with site.running(upstream.url, interval="10ms") as source:
         wakes, seen = site.wakes, {source.describe()["lastAttempt"]}
         async with asyncio.timeout(LIMIT):
@@ -140,7 +140,7 @@ async def test_a_link_instead_of_the_directory_is_not_followed(site, upstream):
         source.look()
 
 
-async def test_of_a_huge_file_only_enough_to_refuse_it_is_read(site, upstream):
+async def test_a_huge_file_is_read_only_as_far_as_it_takes_to_refuse_it(site, upstream):
     upstream.commit({"domains/full.xml": b"x" * LONGEST, "domains/over.xml": b"y" * (LONGEST + 1),
                      "domains/huge.xml": b"z" * (8 << 20), "domains/empty.xml": b""})
     files = (await site.once(upstream.url)).look().files

@@ -1,4 +1,4 @@
-"""Our copy of a git repository: it outlives us, heals, and stays small."""
+"""The clone of a git source: it survives restarts, is repaired, and stays small."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ DAMAGE = [_truncate, _no_objects, _no_head, _no_index, shutil.rmtree]
 
 @pytest.mark.parametrize("damage", DAMAGE)
 @pytest.mark.parametrize("new", [True, False])
-async def test_a_broken_copy_heals(site, upstream, damage, new):
+async def test_a_damaged_clone_is_cloned_again(site, upstream, damage, new):
     await site.once(upstream.url)
     damage(clone(site))
     if new:
@@ -76,7 +76,7 @@ async def test_a_broken_copy_heals(site, upstream, damage, new):
 
 
 @pytest.mark.parametrize("damage", DAMAGE)
-async def test_a_copy_that_breaks_while_we_run_heals(site, upstream, damage):
+async def test_a_clone_that_is_damaged_at_run_time_is_cloned_again(site, upstream, damage):
     async with site.running(upstream.url) as source:
         damage(clone(site))
         assert (await site.asked(source)).files == {"a.xml": b"A"}
@@ -121,7 +121,7 @@ async def test_rule_3_no_server_and_a_broken_copy_say_nothing(site, upstream):
     assert caught.value.reason == "FetchFailed"
 
 
-async def test_a_lock_that_a_killed_git_left_is_taken_away(site, upstream):
+async def test_the_lock_of_a_killed_git_is_removed(site, upstream):
     async with site.running(upstream.url) as source:
         for name in ("shallow.lock", "refs/reconciler/candidate.lock", "packed-refs.lock",
                      "refs/reconciler/accepted.lock"):
@@ -130,7 +130,7 @@ async def test_a_lock_that_a_killed_git_left_is_taken_away(site, upstream):
         assert len((await site.asked(source)).files) == 2
 
 
-async def test_we_were_ended_while_one_copy_took_the_place_of_another(site, upstream):
+async def test_a_crash_while_one_clone_replaced_another(site, upstream):
     await site.once(upstream.url)
     clone(site).rename(clone(site).with_name("fresh"))
     upstream.path.rename(upstream.path.with_name("away"))

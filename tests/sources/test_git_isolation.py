@@ -67,7 +67,7 @@ async def test_rule_11_a_hostile_repository_runs_nothing(site, upstream, tmp_pat
 
 async def test_rule_11_nothing_of_this_host_takes_part(site, upstream, tmp_path, monkeypatch):
     program, trace = mine(tmp_path, "helper")
-    home = tmp_path / "somebody"
+    home = tmp_path / "user"
     home.mkdir()
     (home / ".gitconfig").write_text(
         f"[credential]\n\thelper = !{program}\n[core]\n\thooksPath = {home}\n\taskPass = {program}"
@@ -125,7 +125,7 @@ asyncio.run(main())
 @pytest.mark.skipif(shutil.which("strace") is None, reason="no strace here")
 @pytest.mark.parametrize("how", ["file", "http", "ssh"])
 def test_rule_11_no_shell_is_ever_executed(upstream, tmp_path, how):
-    """git knows its shell by a whole path, so only the kernel can tell.
+    """git calls its shell by its full path, so only the kernel can show whether one ran.
 
     git asks a shell for what has a space in it: so has the place of our state.
     """

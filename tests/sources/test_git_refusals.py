@@ -1,4 +1,4 @@
-"""A git source that gets nothing, or nothing to be believed: the last set stays in force."""
+"""A git source without a usable answer: the set accepted last stays in force."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ async def test_of_several_urls_the_first_that_answers(site, upstream):
     assert f"{upstream.url}-y" in str(caught.value)
 
 
-async def test_a_mirror_that_is_behind_is_no_rewind(site, upstream):
+async def test_a_mirror_that_is_behind_is_not_a_rewind(site, upstream):
     mirror = upstream.path.with_name("mirror")
     git(upstream.path.parent, "clone", "-q", "--bare", str(upstream.path), str(mirror))
     async with site.running([upstream.url, f"file://{mirror}"], fast_forward_only=False) as source:
@@ -223,7 +223,7 @@ async def test_a_merge_is_forward(site, upstream):
 
 
 @pytest.mark.parametrize("change", ["ref", "path", "url"])
-async def test_another_configuration_is_a_new_beginning(site, upstream, change):
+async def test_another_configuration_starts_afresh(site, upstream, change):
     upstream.commit({"domains/b.xml": "B", "other/c.xml": "C"})
     assert (await site.once(upstream.url)).look().trouble is None
     upstream.git("checkout", "-q", "-b", "side", "HEAD~1")
@@ -238,7 +238,7 @@ async def test_another_configuration_is_a_new_beginning(site, upstream, change):
     assert source.look().trouble is None
 
 
-async def test_one_more_url_is_no_new_beginning(site, upstream):
+async def test_one_more_url_does_not_start_afresh(site, upstream):
     assert (await site.once(upstream.url)).look()
     upstream.commit({"domains/c.xml": "C"}, "--amend")
     found = (await site.once(["file:///nowhere", upstream.url])).look()

@@ -100,10 +100,10 @@ async def test_a_wrong_token(site, upstream, token, answer, given):
     assert "token" in error.hint
     assert url in str(error)
     assert "wrong" not in str(error)
-    assert "terminal" not in str(error)  # git's own words are about a prompt that nobody saw
+    assert "terminal" not in str(error)  # git's own message is about a prompt
 
 
-async def test_a_token_that_everybody_may_read_or_that_is_not_there(site, upstream, token):
+async def test_a_token_that_every_user_may_read_or_that_is_missing(site, upstream, token):
     token.chmod(0o644)
     error = await refused(site, "http://127.0.0.1:1/x", auth={"token_file": str(token)})
     assert (error.reason, error.hint) == ("AuthenticationFailed", f"chmod 600 {token}")
@@ -113,7 +113,7 @@ async def test_a_token_that_everybody_may_read_or_that_is_not_there(site, upstre
     assert str(token) in str(error)
 
 
-async def test_a_token_is_read_anew_each_time(site, upstream, token):
+async def test_a_token_is_read_at_each_attempt(site, upstream, token):
     token.write_text("old")
     with http(upstream, 401) as (url, _):
         async with site.running(url, auth={"token_file": str(token)}) as source:
@@ -133,7 +133,7 @@ async def test_rule_11_a_token_does_not_follow_a_redirect(site, upstream, token)
             assert (await site.once(url)).look().files == {"a.xml": b"A"}
 
 
-async def test_nobody_is_at_the_port(site, upstream):
+async def test_no_server_listens_at_the_port(site, upstream):
     error = await refused(site, "http://127.0.0.1:1/x")
     assert error.reason == "FetchFailed"
     assert "Failed to connect" in str(error)

@@ -151,7 +151,7 @@ async def test_a_signature_of_another_commit_does_not_hold(site, upstream, keys)
     assert caught.value.reason == "VerificationFailed"
 
 
-async def test_a_rewind_that_nobody_signed_is_not_offered(site, upstream, keys):
+async def test_an_unsigned_rewind_is_not_offered(site, upstream, keys):
     commit(upstream, keys, {"domains/a.xml": "A"})
     async with site.running(upstream.url, verify=verify(keys)) as source:
         upstream.commit({"domains/a.xml": "B"}, "--amend", "--no-gpg-sign")
@@ -182,7 +182,7 @@ async def test_a_signed_tag(site, upstream, keys):
     assert source.describe()["verified"]["by"] == keys.by
 
 
-async def test_a_tag_that_is_made_anew_with_a_signature(site, upstream, keys):
+async def test_a_tag_that_is_replaced_by_a_signed_one(site, upstream, keys):
     commit(upstream, keys, {"domains/a.xml": "A"}, "")
     upstream.git("tag", "-a", "-m", "unsigned", "v1")
     async with site.running(upstream.url, ref="v1", verify=verify(keys, "tag")) as source:
@@ -219,9 +219,9 @@ async def test_verification_that_is_switched_on_later_counts_at_once(site, upstr
     assert found.trouble.reason == "VerificationFailed"
 
 
-async def test_keys_are_read_anew(site, upstream, keys, tmp_path):
+async def test_keys_are_read_again_when_they_change(site, upstream, keys, tmp_path):
     commit(upstream, keys, {"domains/a.xml": "A"})
-    (tmp_path / "keys").write_text(f"nobody@example.org {_other_key(tmp_path)}")
+    (tmp_path / "keys").write_text(f"stranger@example.org {_other_key(tmp_path)}")
     mode = {"mode": "head", "keys": ["keys"]}  # relative to the configuration
     async with site.running(upstream.url, verify=mode) as source:
         assert pytest.raises(SourceError, source.look).value.reason == "VerificationFailed"
@@ -238,7 +238,7 @@ def _other_key(path):
 async def test_both_kinds_of_keys_at_once(site, upstream, keys, tmp_path):
     commit(upstream, keys, {"domains/a.xml": "A"})
     other = tmp_path / "others"
-    other.write_text(f"nobody@example.org {_other_key(tmp_path)}")
+    other.write_text(f"stranger@example.org {_other_key(tmp_path)}")
     source = await site.once(upstream.url, verify=verify(keys, "head", other))
     assert source.describe()["verified"]["by"] == keys.by
 
@@ -254,7 +254,7 @@ async def test_binary_openpgp_keys(site, upstream, keys):
 @pytest.mark.parametrize(("data", "words"), [
     (None, "No such file"), ("ssh-ed25519 AAAAC3Nz anna", "a public key without a signer"),
     ("-----BEGIN PGP PUBLIC KEY BLOCK-----\n\nnone\n", "gpg cannot read these keys")])
-async def test_keys_that_are_none(site, upstream, tmp_path, data, words):
+async def test_unusable_keys(site, upstream, tmp_path, data, words):
     upstream.commit({"domains/a.xml": "A"})
     if data is not None:
         (tmp_path / "keys").write_text(data)

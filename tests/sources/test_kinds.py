@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
+
 import pytest
 
+from reconciler import report
 from reconciler.errors import ConfigError
 from reconciler.settings import load
 from reconciler.settings.sections import SOURCE_KINDS
@@ -16,12 +20,15 @@ def settings(path, source):
     return load(path / "config.yaml", {})
 
 
+STATUS_SCHEMA = Path(report.__file__).with_name("status.schema.json")
 CONFIGURED = {"directory": "{kind: directory}",
               "git": "{kind: git, url: 'https://anna:s3cret@example.org/r'}"}
 
 
-def test_the_configuration_accepts_the_kinds_that_there_are():
+def test_configuration_and_status_know_the_kinds_that_there_are():
     assert set(SOURCE_KINDS) == KINDS.keys() == CONFIGURED.keys()
+    status = json.loads(STATUS_SCHEMA.read_bytes())
+    assert set(status["properties"]["source"]["properties"]["kind"]["enum"]) == KINDS.keys()
 
 
 @pytest.mark.parametrize("name", KINDS)

@@ -55,7 +55,7 @@ def test_pain_12_the_files_are_those_of_the_commit_and_not_of_the_work_tree(repo
     (repository.domains / "ä b.xml").write_bytes(b"")
     commit = repository.commit()
     repository.git("checkout", "-q", "main")
-    (repository.domains / "a.xml").write_bytes(b"nobody's")
+    (repository.domains / "a.xml").write_bytes(b"uncommitted")
     found = listing(repository, "change")
     assert found.files == {"a.xml": b"two\0\n", "ä b.xml": b""}
     assert found.commit == f"change@sha1:{commit}"
@@ -102,7 +102,7 @@ def test_what_is_not_a_revision_is_refused(repository, ref):
         listing(repository, ref)
 
 
-def test_a_revision_without_the_directory_is_no_evidence(repository):
+def test_a_revision_without_the_directory_is_not_evidence(repository):
     repository.git("checkout", "-q", "-b", "change")
     repository.git("rm", "-q", "-r", "domains")
     repository.commit()
@@ -111,20 +111,20 @@ def test_a_revision_without_the_directory_is_no_evidence(repository):
         listing(repository, "change")
 
 
-def test_a_directory_in_no_repository_is_told(tmp_path):
+def test_a_directory_outside_a_repository_is_refused(tmp_path):
     with pytest.raises(SourceError, match="not a git repository"):
         read(tmp_path, "main", ("*.xml",))
     with pytest.raises(SourceError, match="no such directory"):
         read(tmp_path / "none", "main", ("*.xml",))
 
 
-def test_without_git_that_is_told(repository, monkeypatch):
+def test_without_git_the_message_says_so(repository, monkeypatch):
     monkeypatch.setenv("PATH", "/nonexistent")
     with pytest.raises(SourceError, match="no such program"):
         listing(repository)
 
 
-def test_nobodys_configuration_takes_part(repository, tmp_path, monkeypatch):
+def test_no_configuration_of_user_or_repository_takes_effect(repository, tmp_path, monkeypatch):
     """Neither the caller's environment nor the repository's own settings run anything."""
     ran = tmp_path / "ran"
     script = tmp_path / "script"

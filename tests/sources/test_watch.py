@@ -1,4 +1,4 @@
-"""What wakes us, with real inotify: everything that finishes a change, and nothing else."""
+"""The watch, with real inotify: every finished change wakes the engine, and nothing else does."""
 
 from __future__ import annotations
 
@@ -103,7 +103,7 @@ def test_a_rewrite_in_place_is_finished_when_it_is_closed(watched, path):
     watched.until(files(a=b"new contents"))
 
 
-def test_half_a_write_wakes_nobody(watched, path):
+def test_an_unfinished_write_does_not_wake(watched, path):
     with (path / "a.xml").open("r+b") as file:
         for _ in range(50):
             file.write(b"more")
@@ -112,7 +112,7 @@ def test_half_a_write_wakes_nobody(watched, path):
     assert len(delays) <= 4  # z.xml is made and closed; a.xml is not yet
 
 
-def test_reading_and_other_files_wake_nobody(watched, path):
+def test_reading_and_other_files_do_not_wake(watched, path):
     for _ in range(20):
         (path / "a.xml").read_bytes()
         (path / "notes.txt").write_bytes(b"x")
@@ -158,7 +158,7 @@ def test_a_directory_that_is_replaced_is_followed(watched, path, tmp_path):
     watched.woken()
     fresh.rename(path)
     watched.until(files(b=b"B"))
-    # From now on the new one is heard.
+    # From now on, events of the new one arrive.
     (path / ".c").write_bytes(b"C")
     (path / ".c").replace(path / "c.xml")
     watched.until(files(b=b"B", c=b"C"))
@@ -256,14 +256,14 @@ def deafen():
         assert deaf.wait(LIMIT)
 
 
-def test_pain_13_it_hears_of_its_probe_and_wakes_nobody_for_it(watched, path):
+def test_pain_13_events_of_the_probe_arrive_and_do_not_wake(watched, path):
     answering(watched)
     for _ in range(3):
         answering(watched)
     assert len(watched.rest(path / "z.xml")) <= 2
     watched.ours.rename(watched.ours.with_name("elsewhere"))
     watched.watch.answers()
-    assert watched.watch.answers()  # there is no probe: that proves nothing
+    assert watched.watch.answers()  # no probe can be made: not a failure
     watched.ours.mkdir()
     watched.watch.answers()
     answering(watched)  # the new directory of the probe is watched

@@ -104,7 +104,7 @@ def test_rule_3_a_lock_that_is_there_when_we_start(tree, watched):
     delays = []
     while not watched.wakes.empty():
         delays.append(watched.wakes.get())
-    assert 1.0 in delays  # the net, should the kernel not tell
+    assert 1.0 in delays  # the safety net, in case no event comes
     lock(tree).unlink()
     assert watched.until(lambda found: True).files == {"a.xml": b"A"}
 

@@ -13,7 +13,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from reconciler.engine.decide.definition_history import Entry, digest
-from reconciler.host.files import write_whole
+from reconciler.host.files import Sync, write_whole
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -36,8 +36,8 @@ class Archive:
         home = self._history / uuid
         home.mkdir(parents=True, exist_ok=True, mode=0o700)
         path = home / _file(digest(definition.data))
-        if not path.exists():
-            write_whole(path, definition.data)
+        if self.read(uuid, Entry.of(history[-1])) != definition.data:  # also after a crash
+            write_whole(path, definition.data, Sync.NONE)
         wanted = {_file(entry["hash"]) for entry in history}
         for old in home.iterdir():
             if old.name not in wanted:

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
-from reconciler.host.files import write_whole
+from reconciler.host.files import Sync, write_whole
 from reconciler.report.events import timestamp
 
 if TYPE_CHECKING:
@@ -131,7 +131,7 @@ class Revisions:
         self._unsaved = False
         values = [{**outcome.value, "told": outcome.announced} for outcome in self._all]
         with suppress(OSError):  # a full disk: it is announced all the same
-            write_whole(self._path, json.dumps(values).encode())
+            write_whole(self._path, json.dumps(values).encode(), Sync.CONTENT)
 
     def _load(self) -> tuple[Outcome, ...]:
         try:

@@ -195,6 +195,15 @@ def test_a_recreate_waits_for_its_turn_unless_a_user_asked_for_it():
     assert blocker(*AGAIN, surroundings=turn) is None
 
 
+def test_a_recreate_stops_no_vm_that_could_not_be_started_under_its_new_name():
+    kept = Surroundings(name_kept_by="b")
+    for cause in (Cause.FILE, Cause.COMMAND):
+        assert blocker(*RECREATE, surroundings=kept, cause=cause) == Blocker(
+            BlockedOn.NAME, "WaitingForSlot", "waiting for the VM of b to be recreated or stopped: "
+            "the name that it runs under is needed")
+    assert blocker(*AGAIN, surroundings=kept) is None
+
+
 def test_a_replacement_waits_for_memory_and_its_turn_alone():
     rest = replace(ALL, recreate_blocked_by="", memory_shortage="")
     assert blocker(*RECREATE, surroundings=rest, start_after=LATER) is None
