@@ -10,6 +10,7 @@ import asyncio
 import os
 import signal
 import traceback
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from reconciler import __version__
@@ -30,6 +31,7 @@ from reconciler.engine.domains import Domains
 from reconciler.engine.ownership import take_locks
 from reconciler.engine.records.archive import Archive
 from reconciler.engine.records.store import Store
+from reconciler.engine.records.syncer import keep_synced
 from reconciler.engine.rollout.announcer import Announcer
 from reconciler.engine.rollout.revisions import Revisions
 from reconciler.engine.source.source_sync import SourceListeners, SourceSync
@@ -174,6 +176,8 @@ class Daemon:
     async def begin(self) -> None:
         """Know the domains again, and look at each."""
         self._tasks.spawn_essential(self._notifier.run(), "inotify")
+        self._tasks.spawn_essential(keep_synced(self.environment.store, self.environment.saved,
+                                                self._journal), "syncs records")
         self._journal.write("reconciler.started", version=__version__, pid=os.getpid(),
                             hypervisor=self._binary.program[0], simulated=self._binary.simulated)
         if self._binary.simulated:
@@ -196,6 +200,8 @@ class Daemon:
         await self._tasks.close()
         self.domains.close()
         self.publisher.close()
+        with suppress(OSError):  # reported where the records were saved
+            self.environment.store.sync()
         self._notifier.close()
         self._journal.write("reconciler.stopped", pid=os.getpid())
         for lock in self._locks:

@@ -197,6 +197,8 @@ class VirtualMachine:
                              ports={port.index: port.place for port in request.layout.ports
                                     if port.place is not None},
                              vcpus=domain.current_vcpus or domain.vcpus)
+        # It may have been removed since `prepare`, with a domain that had the name before.
+        self.home.mkdir(parents=True, exist_ok=True, mode=0o700)
         record.save_definition(self.home, request.text)
         record.save(self.home, kept)
         argv = [*request.program,

@@ -253,8 +253,8 @@ class Engine(RuleBasedStateMachine):
     def kill(self):
         async def die():
             self.looking.cancel()
-            engine, self.engine = self.engine, None
-            await engine.end(patience=0.0)
+            await self.engine.end(patience=0.0)  # a pass that runs may still begin its next step
+            self.engine = None
             self.journal.close()
             self.world.listeners.clear()
             await asyncio.gather(self.looking, return_exceptions=True)

@@ -8,11 +8,12 @@ import signal
 import subprocess
 import sys
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 
 import pytest
 
 from reconciler.domain.model import StopMode
-from reconciler.errors import LockTaken, StopFailed
+from reconciler.errors import LockTaken, StartFailed, StopFailed
 from reconciler.host.cgroup import OomKills
 from reconciler.host.notify import Notifier
 from reconciler.stratovirt import process
@@ -140,3 +141,17 @@ async def test_the_end_is_reported_though_cleaning_up_fails(tmp_path, launched):
     assert evidence == ExitEvidence(signal=signal.SIGKILL)
     assert owner.vm.process is None
     assert [type(failure) for failure in owner.failures] == [IsADirectoryError]
+
+
+async def test_a_directory_that_another_domain_removes_meanwhile_fails_no_start(tmp_path):
+    """A domain that had this name is forgotten while the start of the new one is prepared."""
+    home = tmp_path / "a"
+    home.mkdir()
+    save(home, Record("a", "u"))
+    old, new = Owner(home).vm, VirtualMachine(
+        home, "other", Owner(home), Notifier(), Limits(), OomKills(home), lambda work, name: None)
+    new.prepare(replace(request(), simulated=True))
+    old.forget()
+    assert not home.exists()
+    with pytest.raises(StartFailed, match="/no/such"):  # it got as far as its program
+        new.launch(request(), HostResources(), "now")

@@ -243,7 +243,7 @@ class Handlers:
     @_handles(Request.HOLD)
     async def _hold(self, call: Call) -> dict[str, Any]:
         state = self._state(call)
-        self._set_hold(state, self._asked_hold(call.query))
+        await self._set_hold(state, self._asked_hold(call.query))
         return {"domain": state.name, "held": True}
 
     @_handles(Request.RELEASE)
@@ -257,20 +257,20 @@ class Handlers:
             if self.environment.hold_of_all() is not None:
                 raise UsageError(f"'{name}' is held with all others", reason="Refused",
                                  hint="`reconciler release --all` ends that")
-        self._set_hold(state, None)
+        await self._set_hold(state, None)
         return {"domain": name, "held": False}
 
-    def _set_hold(self, state: DomainState, hold: Hold | None) -> None:
+    async def _set_hold(self, state: DomainState, hold: Hold | None) -> None:
         """Raises ReconcilerError where it is not on disk."""
         self.domains.known(state.uuid).apply(HoldSet(self.environment.now(), hold))
-        if state.uuid in self.environment.unsaved or not self._synced():
+        if state.uuid in self.environment.unsaved or not await self._synced():
             raise ReconcilerError(
                 f"'{state.name}': done, but not on disk: a restart of the reconciler would "
                 "forget it", reason="StateUnwritable", hint="make room in paths.state")
 
-    def _synced(self) -> bool:
+    async def _synced(self) -> bool:
         try:
-            self.environment.store.sync()
+            await asyncio.to_thread(self.environment.store.sync)
         except OSError:
             return False
         return True
@@ -288,7 +288,7 @@ class Handlers:
     @_handles(Request.HOLD_ALL)
     async def _hold_all(self, call: Call) -> dict[str, Any]:
         """Every domain, also those that are added later; VMs that run keep running."""
-        self._keep_hold_of_all(self._asked_hold(call.query))
+        await self._keep_hold_of_all(self._asked_hold(call.query))
         return {"held": True}
 
     @_handles(Request.RELEASE_ALL)
@@ -297,12 +297,12 @@ class Handlers:
             raise UsageError("there is no hold of all domains", reason="Refused",
                              hint="`reconciler status` shows which domains are held, `reconciler "
                                   "release NAME` releases one")
-        self._keep_hold_of_all(None)
+        await self._keep_hold_of_all(None)
         return {"held": False}
 
-    def _keep_hold_of_all(self, hold: Hold | None) -> None:
+    async def _keep_hold_of_all(self, hold: Hold | None) -> None:
         try:
-            self.environment.store.keep_hold(hold)
+            await asyncio.to_thread(self.environment.store.keep_hold, hold)
         except OSError as error:
             raise ReconcilerError(f"nothing was changed: {error}", reason="StateUnwritable",
                                   hint="make room in paths.state") from error

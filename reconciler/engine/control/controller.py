@@ -164,7 +164,8 @@ class DomainController:
         while rounds < MOST_ROUNDS:
             rounds = 0 if self._executor.interrupted.is_set() else rounds + 1
             await self._observe()
-            self._executor.interrupted.clear()  # what came meanwhile is in the decision
+            self._wishes_at = None  # what came meanwhile is in the decision
+            self._executor.interrupted.clear()
             now = self._environment.now()
             self.apply(events.Planned(now, self._decide(now)))
             self._wishes_at = self._wishes()

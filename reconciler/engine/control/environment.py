@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import random
 import time
 from dataclasses import dataclass, field
@@ -17,7 +18,6 @@ from reconciler.stratovirt.capabilities import Capabilities, program_identity
 from reconciler.stratovirt.prepare import check
 
 if TYPE_CHECKING:
-    import asyncio
     from collections.abc import Callable, Coroutine, Iterable
 
     from reconciler.domain.model import Domain, ReadingHost
@@ -63,6 +63,7 @@ class Environment:
     clocks: Callable[[], Now] = clocks
     # Uuids whose record could not be written, with the uuid that its file is named by.
     unsaved: dict[str, str] = field(default_factory=dict)
+    saved: asyncio.Event = field(default_factory=asyncio.Event)  # a record is to be synced
     capabilities: Capabilities = field(init=False)
     starts: PrioritySemaphore = field(init=False)
     stops: PrioritySemaphore = field(init=False)
@@ -131,6 +132,7 @@ class Environment:
             self.journal.write("state.unwritable", severity="error", domain=record.name,
                                reason="StateUnwritable", error=str(error))
             return False
+        self.saved.set()
         return True
 
     def resync(self) -> float:

@@ -67,6 +67,10 @@ def _on_others(inputs: Inputs, decision: Decision, now: Now) -> Blocker | None:
     if verbs & STARTS and STOP in decision.steps:
         if around.recreate_blocked_by and Verb.CHECK in verbs and not by_command:
             return Blocker(BlockedOn.TURN, "WaitingForSlot", around.recreate_blocked_by)
+        if around.name_kept_by and Verb.CHECK in verbs:  # before the stop: it could not be started
+            return Blocker(BlockedOn.NAME, "WaitingForSlot",
+                           f"waiting for the VM of {around.name_kept_by} to be recreated or "
+                           "stopped: the name that it runs under is needed")
         return None
     if verbs & STARTS:
         return _on_start(inputs, now)

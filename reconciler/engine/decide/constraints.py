@@ -59,7 +59,8 @@ def surroundings(name: str, domain: Domain | None, summaries: Mapping[str, Domai
         memory_shortage=_memory_shortage(needed, others, limits),
         name_taken_by=next((key for key, other in others.items()
                             if other.home == domain.name and other.state is not VmState.ABSENT),
-                           ""))
+                           ""),
+        name_kept_by=_name_kept_by(domain.name, home, others))
 
 
 def _wave_ready(domain: Domain, others: Mapping[str, DomainSummary]) -> bool:
@@ -166,6 +167,25 @@ def _recreate_blocked_by(name: str, home: str, domain: Domain, others: Mapping[s
     if not before:
         return ""
     return f"waiting for its dependency {', '.join(before)} to be recreated"
+
+
+def _name_kept_by(name: str, home: str, others: Mapping[str, DomainSummary]) -> str:
+    """The domain whose VM runs under a name that is needed, and is not about to move or to stop.
+
+    It may be further on, where each VM waits for the name of the next. VMs that exchange their
+    names, two or more of them, all move.
+    """
+    seen = {home}
+    while name not in seen:
+        seen.add(name)
+        found = next(((key, other) for key, other in others.items()
+                      if other.home == name and other.state is not VmState.ABSENT), None)
+        if found is None or found[1].domain is None or found[1].leaving:
+            return ""
+        if found[1].failing or not (found[1].recreating or found[1].wants_recreate):
+            return found[0]
+        name = found[1].domain.name
+    return ""
 
 
 def _memory_shortage(needed: int, others: Mapping[str, DomainSummary], limits: Limits) -> str:

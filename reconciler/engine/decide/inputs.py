@@ -104,6 +104,7 @@ class Surroundings:
     recreate_blocked_by: str = ""
     memory_shortage: str = ""
     name_taken_by: str = ""  # a VM that still runs in the directory of this domain's name
+    name_kept_by: str = ""  # the same, or one that this VM waits for, and it is not to move or stop
 
 
 @dataclass(frozen=True, slots=True)

@@ -36,8 +36,8 @@ class Archive:
         home = self._history / uuid
         home.mkdir(parents=True, exist_ok=True, mode=0o700)
         path = home / _file(digest(definition.data))
-        if not path.exists():
-            write_whole(path, definition.data, Sync.CONTENT)
+        if self.read(uuid, Entry.of(history[-1])) != definition.data:  # also after a crash
+            write_whole(path, definition.data, Sync.NONE)
         wanted = {_file(entry["hash"]) for entry in history}
         for old in home.iterdir():
             if old.name not in wanted:

@@ -3,11 +3,16 @@
 One JSON file per domain in the state directory, named by uuid, replaced atomically. Definitions are
 kept as the text of their file and read again by today's code, so that an upgrade alone never makes
 a difference (rule 4).
+
+A save must not wait for the disk: VMs are started in between. So it is not synced at once; until
+`sync` has done that, the last synced record stays beside the new one, for a crash of the host.
 """
 
 from __future__ import annotations
 
 import json
+import os
+import threading
 from contextlib import suppress
 from dataclasses import asdict, replace
 from typing import TYPE_CHECKING
@@ -29,6 +34,9 @@ class Store:
     def __init__(self, directory: Path) -> None:
         self._directory = directory
         directory.mkdir(parents=True, exist_ok=True, mode=0o700)
+        self._unsynced: set[str] = set()  # names of files
+        self._syncing: set[str] = set()
+        self._one_sync = threading.Lock()
         self._hold_file = directory.parent / "hold.json"
         self._hold = self._load_hold()
 
@@ -62,18 +70,49 @@ class Store:
         if before != path and before.exists():
             write_whole(before, data, Sync.CONTENT)
             before.replace(path)
+            _kept(before).unlink(missing_ok=True)
+        elif self._keeps_synced(path):
+            write_whole(path, data, Sync.NONE)
         else:
             write_whole(path, data, Sync.CONTENT)
+        self._unsynced.add(path.name)
+
+    def _keeps_synced(self, path: Path) -> bool:
+        """Whether what is synced of a record stays, whatever becomes of the file at `path`."""
+        if path.name in self._unsynced or path.name in self._syncing:
+            return True  # it stays from the save before
+        link = path.with_name(f".{path.name}.link")
+        try:
+            link.unlink(missing_ok=True)
+            os.link(path, link)
+        except FileNotFoundError:
+            return True  # the first one
+        except OSError:
+            return False  # a file system without links
+        link.replace(_kept(path))
+        return True
 
     def sync(self) -> None:
-        """What was saved so far survives a crash of the host; raises OSError."""
-        sync_directory(self._directory)
+        """What was saved so far survives a crash of the host. Blocks; raises OSError."""
+        with self._one_sync:
+            self._syncing, self._unsynced = self._unsynced, set()
+            try:
+                for name in tuple(self._syncing):
+                    with suppress(FileNotFoundError):  # it was removed meanwhile
+                        _sync(self._directory / name)
+                sync_directory(self._directory)
+            except OSError:
+                self._unsynced |= self._syncing
+                raise
+            finally:
+                done, self._syncing = self._syncing, set()
+            for name in done - self._unsynced:
+                _kept(self._directory / name).unlink(missing_ok=True)
 
     def load(self, path: Path, boot_id: str) -> DomainRecord | None:
         """One record as of this boot; None when it cannot be understood."""
-        try:
-            record = decode(json.loads(path.read_bytes()))
-        except (OSError, ValueError, TypeError, KeyError, AttributeError):
+        record = _read(path) or _read(_kept(path))
+        if record is None:
             return None
         return record if record.boot_id == boot_id else replace(
             record, attempts=after_reboot(record.attempts), boot_id=boot_id, last_healthy="")
@@ -93,6 +132,27 @@ class Store:
     def remove(self, uuid: str) -> None:
         """Delete one; raises OSError."""
         self._path(uuid).unlink(missing_ok=True)
+        _kept(self._path(uuid)).unlink(missing_ok=True)
 
     def _path(self, uuid: str) -> Path:
         return self._directory / f"{uuid}.json"
+
+
+def _kept(path: Path) -> Path:
+    """Where the last synced record stays until the new one is."""
+    return path.with_name(f".{path.name}.synced")
+
+
+def _read(path: Path) -> DomainRecord | None:
+    try:
+        return decode(json.loads(path.read_bytes()))
+    except (OSError, ValueError, TypeError, KeyError, AttributeError):
+        return None
+
+
+def _sync(path: Path) -> None:
+    handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

@@ -193,6 +193,7 @@ class Site:
         self.changes: list = []
         self.watched: dict[str, Callable[[], None]] = {}
         self.tasks: list[asyncio.Task] = []
+        self.machines: list[ModelMachine] = []
         settings = load(path / "config.yaml", {})
         self.settings = settings
         self.host = reading_host(settings)
@@ -214,7 +215,9 @@ class Site:
         self.hypervisor.calls.append(event["event"])
 
     def machine(self, name: str, uuid: str, listener) -> ModelMachine:
-        return ModelMachine(self.hypervisor, self.path / "run" / "vms" / name, uuid, listener)
+        found = ModelMachine(self.hypervisor, self.path / "run" / "vms" / name, uuid, listener)
+        self.machines.append(found)
+        return found
 
     def watch(self, paths, changed) -> list[Callable[[], None]]:
         for path in paths:

@@ -97,6 +97,18 @@ async def test_what_a_new_definition_lacks_is_found_before_the_old_vm_is_stopped
     assert controller.state.vm.state is VmState.RUNNING
 
 
+async def test_what_a_live_change_lacks_on_the_host_is_a_failure_that_is_attempted_again(
+        site, tmp_path):
+    controller = await site.up()
+    site.accept_text(controller, site.read()[1].replace(
+        b"</memory>", b"</memory><currentMemory unit='MiB'>64</currentMemory>"))
+    (tmp_path / "images" / "a.img").unlink()
+    site.forget_calls()
+    assert await passed(controller) == pytest.approx(1.005)
+    assert site.acts == ["action.failed"]
+    assert (site.events[0]["action"], site.events[0]["reason"]) == ("update", "MissingFile")
+
+
 async def test_pause_and_resume_are_reported_before_and_after(site):
     controller = await site.up()
     site.accept(controller, state="paused")
@@ -174,6 +186,50 @@ async def test_a_hold_of_all_domains_prevents_a_start_that_is_being_prepared(sit
     await passed(controller)
     assert site.acts == ["domain.starting", "prepare", "domain.held"]
     assert controller.state.launching is None
+
+
+async def test_what_was_made_for_a_start_that_is_not_launched_is_given_back(site, monkeypatch):
+    released = []
+    monkeypatch.setattr("reconciler.host.vfio.unbind", released.append)
+    controller = site.domain()
+    site.hypervisor.during["prepare"] = lambda: controller.apply(
+        HoldSet(site.environment.now(), ME))
+    await passed(controller)
+    assert released == ["0000:00:1f.7"]
+
+
+@pytest.mark.parametrize("wishes", [
+    lambda site, controller: RestartAsked(site.environment.now()),
+    lambda site, controller: AbsenceJudged(site.environment.now(), Removal.HELD)])
+async def test_another_wish_interrupts_the_wait_for_a_slot_and_is_decided_on(site, wishes):
+    site.environment.starts = PrioritySemaphore(1)
+    controller = site.domain()
+    await site.environment.starts.enter(Priority.COMMAND)
+    pass_ = asyncio.create_task(passed(controller))
+    await asyncio.sleep(5)
+    site.forget_calls()
+    controller.apply(wishes(site, controller))
+    await asyncio.sleep(0.01)
+    assert site.hypervisor.calls == ["observe"]  # a new decision, which waits for the slot again
+    site.environment.starts.leave()
+    await pass_
+    assert site.acts == STARTED
+
+
+async def test_a_stop_waits_for_its_slot_and_what_it_rests_on_is_decided_again(site):
+    controller = await site.up()
+    site.accept(controller, state="stopped")
+    for _ in range(64):
+        await site.environment.stops.enter(Priority.COMMAND)
+    pass_ = asyncio.create_task(passed(controller))
+    await asyncio.sleep(1)
+    site.around = Surroundings(dependents=("web",))
+    site.forget_calls()
+    site.environment.stops.leave()
+    await pass_
+    assert site.acts == []
+    assert controller.state.plan.ready.reason == "WaitingForDependency"
+    assert controller.state.executing == ()
 
 
 async def test_a_dependency_that_ends_while_a_start_is_prepared_prevents_it(site):
@@ -433,6 +489,7 @@ async def test_a_name_that_another_vm_has_is_waited_for_and_condemns_nothing(sit
         "Conflict", "another VM still runs as 'b'",
         "it is attempted again until that VM has ended")
     assert controller.machine.home.name == "a"
+    assert [m.closed for m in site.machines if m.home.name == "b"][-1]
     assert site.told("domain.rolledback") == []
     site.hypervisor.processes.pop("b")
     await asyncio.sleep(2)

@@ -124,6 +124,10 @@ def test_a_vm_that_does_not_answer_is_asked_again_whatever_is_to_be_done(steps):
     assert blocker(*steps, vm=SILENT, attempts=second).until == NOW.clock + 1
 
 
+def test_a_vm_that_was_not_observed_yet_is_not_known():
+    assert blocker(vm=Vm()).message == "not observed yet"
+
+
 def test_a_vm_that_does_not_answer_can_be_stopped_but_not_a_process_that_is_not_known():
     assert blocker(STOP, vm=SILENT) is None
     assert blocker(*RECREATE, vm=SILENT) is None
@@ -189,6 +193,15 @@ def test_a_recreate_waits_for_its_turn_unless_a_user_asked_for_it():
         BlockedOn.TURN, "WaitingForSlot", "b is being recreated")
     assert blocker(*RECREATE, surroundings=turn, cause=Cause.COMMAND) is None
     assert blocker(*AGAIN, surroundings=turn) is None
+
+
+def test_a_recreate_stops_no_vm_that_could_not_be_started_under_its_new_name():
+    kept = Surroundings(name_kept_by="b")
+    for cause in (Cause.FILE, Cause.COMMAND):
+        assert blocker(*RECREATE, surroundings=kept, cause=cause) == Blocker(
+            BlockedOn.NAME, "WaitingForSlot", "waiting for the VM of b to be recreated or stopped: "
+            "the name that it runs under is needed")
+    assert blocker(*AGAIN, surroundings=kept) is None
 
 
 def test_a_replacement_waits_for_memory_and_its_turn_alone():

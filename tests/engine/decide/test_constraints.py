@@ -132,3 +132,27 @@ def test_older_definitions_in_a_cycle_wait_for_each_other_no_more():
         found = surroundings(name, one.domain, others, FREE, needed=0, start_allowed=True,
                              home=name)
         assert (found.dependents, found.recreate_blocked_by) == ((), "")
+
+
+def named(name, home, **values):
+    return other(replace(domain(), name=name), home=home, **values)
+
+
+@pytest.mark.parametrize(("others", "kept_by"), [
+    ({}, ""),
+    ({"x": named("x", "b")}, "x"),  # held, or it waits for a window or a user
+    ({"x": named("x", "b", state=VmState.UNKNOWN)}, "x"),
+    ({"x": named("x", "b", state=VmState.ABSENT)}, ""),
+    ({"x": named("x", "b", leaving=True)}, ""),
+    ({"x": named("x", "b", wants_recreate=True)}, ""),
+    ({"x": named("x", "b", wants_recreate=True, failing=True)}, "x"),
+    ({"x": named("a", "b", recreating=True)}, ""),  # the two exchange their names
+    ({"x": named("c", "b", wants_recreate=True), "y": named("y", "c")}, "y"),
+    ({"x": named("c", "b", wants_recreate=True), "y": named("a", "c", wants_recreate=True)}, ""),
+    ({"x": named("c", "b", wants_recreate=True), "y": named("b", "c", wants_recreate=True)}, ""),
+])
+def test_a_vm_that_is_not_to_move_keeps_its_name(others, kept_by):
+    """The domain runs as a, and its file says b."""
+    found = surroundings("b", replace(domain(), name="b"), others, FREE, needed=0, home="a",
+                         start_allowed=True)
+    assert found.name_kept_by == kept_by

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from reconciler.domain.devices import Channel
+from reconciler.domain.devices import Channel, Interface
 from reconciler.domain.devices.character import AGENT
 from reconciler.domain.difference import Change
 from reconciler.domain.model import DesiredState, Impact, MachineType, StopMode, UpdatePolicy
@@ -33,7 +33,8 @@ from tests.values import domain, inputs
 
 OURS = Channel(alias="channel0", name=AGENT, number=1)
 OTHER = Channel(alias="channel1", name="org.example", number=2)
-ASKED = replace(domain(), devices=(OTHER, OURS))
+CARD = Interface(alias="net0", tap="tap-a", mac="52:54:00:00:00:01")
+ASKED = replace(domain(), devices=(CARD, OTHER, OURS))
 START, CHECK, FORGET = Step(Verb.START), Step(Verb.CHECK), Step(Verb.FORGET)
 MEMORY = Pending(Change("memory", "1", "2", Impact.RECREATE))
 LIVE = Pending(Change("current_memory", "1", "2", Impact.LIVE))
@@ -58,7 +59,8 @@ def test_a_guest_is_ended_by_the_newest_policy_with_the_devices_of_what_runs():
     assert stopping(policy, ASKED, "x86_64") == Stopping(StopMode.FORCE, 7.0, "agent.sock", False)
     assert stopping(ASKED, domain(), "x86_64").agent is None
     assert stopping(ASKED, None, "x86_64").agent == "agent.sock"
-    assert stopping(None, None, "x86_64") == Stopping(StopMode.GRACEFUL, 30.0, None, False)
+    for arch in ("x86_64", "aarch64"):
+        assert stopping(None, None, arch) == Stopping(StopMode.GRACEFUL, 30.0, None, False)
 
 
 @pytest.mark.parametrize(("machine", "arch", "button"), [
@@ -101,6 +103,8 @@ def test_what_is_stopped_is_ended_by_its_definition_or_by_that_of_what_runs():
     unread = replace(known, domain=None, running=ASKED)
     assert weigh(unread, Plan((STOP,)), "x86_64").cost.text == (
         "stopped, after up to 30 s of shutdown")
+    forced = replace(unread, running=domain(stop=StopMode.FORCE))
+    assert weigh(forced, Plan((STOP,)), "x86_64").cost.text == "stopped, by force"
     newer = replace(known, domain=domain(stop=StopMode.FORCE))
     assert weigh(newer, Plan((STOP,)), "x86_64").cost.text == "stopped, by force"
 

@@ -6,10 +6,20 @@ from dataclasses import replace
 
 import pytest
 
-from reconciler.domain.model import Policy
+from reconciler.domain.model import Health, Policy, Probe
 from reconciler.engine.decide import attempts
 from reconciler.engine.decide.attempts import BackoffPolicy, RetryState
-from reconciler.engine.decide.inputs import Attempts, Exit, ExitKind, Hold, Now, Removal
+from reconciler.engine.decide.inputs import (
+    Attempts,
+    Exit,
+    ExitKind,
+    HealthStatus,
+    Hold,
+    Now,
+    ProbeResult,
+    Removal,
+)
+from reconciler.engine.decide.probe_threshold import count_probe
 from reconciler.engine.decide.prune_evidence import (
     Absences,
     Rules,
@@ -166,3 +176,8 @@ def test_a_hold_says_who_until_when_and_why():
     assert Hold("", "me", until).in_force(until - 1)
     assert not Hold("", "me", until).in_force(until)
     assert Now(1.0, 2.0).jitter == 1.0
+
+
+def test_a_healthy_guest_has_nothing_to_say():
+    found = count_probe(ProbeResult(), "", Health(Probe.TCP, "a:1"), 0.0)
+    assert found == ProbeResult(HealthStatus.HEALTHY, 0, "")

@@ -214,6 +214,7 @@ PROBED = domain(health=Health(Probe.TCP, "a:1"))
     (known(vm=PAUSED, plan=FALSE), False), (known(vm=ABSENT, plan=FALSE), False),
     (known(PROBED, RUNS, plan=FALSE), False),
     (known(PROBED, RUNS, plan=FALSE, probe=ProbeResult(HealthStatus.HEALTHY)), True),
+    (known(domain(DesiredState.PAUSED), PAUSED, plan=READY), True),
     (known(vm=RUNS), False)])
 def test_a_guest_that_runs_and_is_healthy_is_ready_for_its_dependents(state, expected):
     assert summarise(state).ready is expected
@@ -302,6 +303,8 @@ LITTLE = domain(memory=64)
     (known(LITTLE, RUNS, running=running(BIG), plan=planned(CHECK, STOP, START)), 512),
     (known(vm=ABSENT, launching=running(BIG)), 512),  # its file may say something else by now
     (known(vm=ABSENT, good=BIG, plan=planned(Step(Verb.START, rollback=True))), 512),
+    (known(vm=RUNS, running=running(LITTLE), good=BIG, plan=planned(
+        STOP, Step(Verb.START, rollback=True))), 512),
     (known(vm=ABSENT, good=BIG, plan=planned(START)), 128),
     (known(BIG, RUNS, running=running(LITTLE), plan=planned(Step(Verb.PAUSE))), 64),
     (replace(known(vm=RUNS), domain=None), 0)])

@@ -134,7 +134,7 @@ LATER = DeferredChange("currentMemory", "no driver", NOW.clock + 1)
 def test_a_change_that_the_guest_did_not_make_waits_until_it_is_asked_again():
     assert pending(by(AUTO, **SMALL), deferred_changes=(LATER,)) == [
         ("currentMemory", "live", "guest: no driver", WaitsFor.GUEST, True)]
-    for other in (replace(LATER, retry_at=NOW.clock), replace(LATER, path="current_vcpus")):
+    for other in (replace(LATER, retry_at=NOW.clock), replace(LATER, path="vcpu/@current")):
         assert pending(by(AUTO, **SMALL), deferred_changes=(other,))[0][3] is None
     assert pending(by(AUTO, 256), deferred_changes=(replace(LATER, path="memory"),))[0][3] is None
 
@@ -241,6 +241,8 @@ def test_what_a_new_file_changes_without_effect_is_named_until_it_has_settled():
     assert quiet(wanted) == ["title", "reconcile/stop/@timeout"]
     assert quiet(wanted, attempts=Attempts(observed_generation=1)) == []
     assert quiet(wanted, replace(domain(), devices=(PORT,))) == ["title", "reconcile/stop/@timeout"]
+    had, renamed = (replace(domain(), devices=(replace(CARD, alias=name),)) for name in "xy")
+    assert quiet(renamed, had) == [f"interface[{CARD.mac}]/alias/@name"]
     nothing = replace(inputs(wanted), running=None)
     assert without_effect(nothing, wanted) == ()
     assert [c.path for c in plan(inputs(wanted, VmState.RUNNING, running=domain()), NOW).no_effect
@@ -255,7 +257,7 @@ def again(wanted, **values):
 
 
 def test_a_deferred_change_is_asked_for_again_at_its_time():
-    other = DeferredChange("current_vcpus", "x", NOW.clock + 0.5)
+    other = DeferredChange("vcpu/@current", "x", NOW.clock + 0.5)
     over = DeferredChange("currentMemory", "x", NOW.clock)
     assert again(by(AUTO, **SMALL), deferred_changes=(LATER, other)) == NOW.clock + 1
     assert again(by(AUTO, **SMALL), deferred_changes=(LATER, over)) == NOW.clock + 1
@@ -270,6 +272,8 @@ def test_a_window_is_looked_at_when_it_opens_and_the_first_of_all_times_counts()
     assert again(both, window=soon, deferred_changes=(LATER,)) == NOW.clock + 0.5
     assert again(by(AUTO, 256), window=replace(SHUT, opens_at=None)) is None
     assert again(domain(), window=SHUT) is None
+    never = replace(SHUT, opens_at=None)
+    assert again(both, window=never, deferred_changes=(LATER,)) == NOW.clock + 1
 
 
 # The whole plan

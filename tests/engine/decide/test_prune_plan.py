@@ -60,7 +60,7 @@ def test_the_newest_policy_decides_or_that_of_what_runs_or_none():
                          removal=Removal.PROVEN), NOW)
     assert found.blocked_on is BlockedOn.KEPT
     found = plan(replace(inputs(None, VmState.RUNNING), domain=None, running=None,
-                         removal=Removal.PROVEN), NOW)
+                         removal=Removal.PROVEN, removal_since=NOW.clock), NOW)
     assert found == Plan((STOP, FORGET), conditions=conditions())
 
 

@@ -166,6 +166,13 @@ def test_a_domain_that_is_rolled_back_and_down_starts_the_last_known_good_defini
     assert asked.steps == (BACK,)
 
 
+def test_only_what_was_rolled_back_and_has_something_to_go_back_to_starts_that():
+    absent = {"vm": Vm(VmState.ABSENT), "running": None}
+    assert rolled(generation=2, **absent).steps == (START,)
+    found = inputs(BIGGER, attempts=ROLLED)
+    assert decision_of(found, BIGGER, ()).steps == (START,)
+
+
 @pytest.mark.parametrize("values", [
     {"running": domain()},  # the old one runs already
     {"vm": Vm(VmState.RUNNING, 42, generation=0)},  # by its generation

@@ -79,11 +79,12 @@ def test_a_wave_waits_for_what_is_still_on_its_way_up(earlier, ready):
 
 
 @pytest.mark.parametrize(("chain", "ready"), [
-    ({"c": other(on("d"), VmState.ABSENT, waits=True), "d": other(
+    ({"c": other(on("d", start_wave=1), VmState.ABSENT, waits=True), "d": other(
         domain(start_wave=1), VmState.ABSENT, at_rest=False)}, False),
     ({"c": other(on("d"), VmState.ABSENT, waits=True), "d": other(state=VmState.ABSENT)}, True),
     ({"c": other(on("b"), VmState.ABSENT, waits=True)}, True),  # a cycle of older definitions
-    ({}, True), ({"c": replace(other(), domain=None)}, True), ({"c": other()}, False)])
+    ({}, True), ({"c": replace(other(), domain=None)}, True), ({"c": other()}, False),
+    ({"c": replace(other(at_rest=False), domain=None)}, True)])
 def test_what_waits_counts_while_all_that_it_depends_on_comes(chain, ready):
     waits = other(on("c"), VmState.ABSENT, waits=True)
     assert around(domain(start_wave=1), b=waits, **chain).wave_ready is ready

@@ -108,8 +108,8 @@ def test_a_generation_that_ends_ready_goes_into_the_history_and_the_archive_afte
     history = applied((), NEW, "InSync", AT, 20)
     assert state == replace(
         with_record(before, attempts=SETTLED, history=history, last_known_good=NEW, boot_id=BOOT),
-        plan=READY, planned_definition=NEW, condition_since={"Ready": ("True", AT)},
-        last_known_good=before.domain)
+        plan=READY, condition_since={"Ready": ("True", AT)}, last_known_good=before.domain,
+        planned_definition=NEW)
     assert effects == (
         report("domain.released", before, severity="info", reason="HoldRequested", message=""),
         Archive(NEW, history))
@@ -124,6 +124,8 @@ def test_a_generation_that_ends_stalled_goes_into_the_history_with_its_reason():
     assert effects == (report("domain.stalled", before, severity="error", reason="CrashLoop",
                               message="x"), Archive(NEW, history))
     assert state.last_known_good is None
+    state, _ = transition(known(vm=RUNS), Planned(NOW, Plan(conditions=STALLED)))
+    assert (state.last_known_good, state.record.last_known_good) == (None, None)
 
 
 def test_the_history_has_as_many_definitions_as_configured():
@@ -158,9 +160,9 @@ def test_what_still_lacks_a_change_is_not_known_good():
 
 
 def test_a_plan_that_says_the_same_again_writes_nothing():
-    before = known(vm=RUNS, attempts=SETTLED, condition_since={"Ready": ("True", "then")})
-    assert transition(before, Planned(NOW, READY)) == (
-        replace(before, plan=READY, planned_definition=NEW), ())
+    before = known(vm=RUNS, attempts=SETTLED, condition_since={"Ready": ("True", "then")},
+                   planned_definition=NEW)
+    assert transition(before, Planned(NOW, READY)) == (replace(before, plan=READY), ())
 
 
 def test_what_is_known_from_another_boot_is_kept_as_of_this_one():
@@ -237,6 +239,12 @@ def test_the_replacement_of_an_unhealthy_guest_notes_no_recreate_and_is_reported
     assert [e.event for e in effects] == ["domain.restarting"]
 
 
+def test_an_unhealthy_guest_that_is_replaced_by_another_definition_is_recreated():
+    before, state, _ = begun(planned(STOP, START, cause=Cause.EXIT), good=domain())
+    assert state == replace(with_attempts(before, recreating_generation=1, replaced_pid=42),
+                            executing=(STOP, START))
+
+
 @pytest.mark.parametrize("steps", [(START,), (Step(Verb.START_PAUSED),)])
 @pytest.mark.parametrize("settled", ["running", "paused"])
 def test_a_changed_domain_that_ended_by_itself_is_started_as_if_it_were_recreated(steps, settled):
@@ -297,6 +305,8 @@ def test_a_recreate_goes_on_until_the_new_guest_is_healthy():
         SETTLED, recreating_generation=1)
     paused = replace(PROBED, policy=replace(PROBED.policy, state=DesiredState.PAUSED))
     other = known(paused, PAUSED, worn)
+    assert transition(other, PlanEnded(NOW, done=True))[0].attempts == SETTLED
+    other = replace(known(PROBED, RUNS, worn), domain=None)
     assert transition(other, PlanEnded(NOW, done=True))[0].attempts == SETTLED
     other = known(PROBED, RUNS, worn, record={"generation": 2})
     assert transition(other, PlanEnded(NOW, done=True))[0].attempts == SETTLED
@@ -404,6 +414,16 @@ def test_what_was_stopped_is_absent_and_the_event_names_its_process():
         (report("domain.stopped", before, action=Verb.STOP, cause=Cause.FILE, durationMs=12.5),))
 
 
+def test_a_restart_that_was_asked_for_lasts_from_the_stop_until_the_launch():
+    """A newer definition may interrupt it in between: it is still a user's restart."""
+    before = known(vm=RUNS, plan=planned(*RECREATE, cause=Cause.COMMAND), restart_asked=True)
+    state, _ = done(before, Verb.CHECK)
+    state, _ = done(state, Verb.STOP, 42)
+    assert state.restart_asked
+    state, _ = transition(state, PlanEnded(NOW, done=False))
+    assert state.restart_asked
+
+
 def test_what_was_forgotten_is_forgotten_and_its_event_has_no_duration():
     before = known(vm=ABSENT, plan=planned(Step(Verb.FORGET), cause=Cause.APPROVAL))
     assert done(before, Verb.FORGET) == (
@@ -439,6 +459,11 @@ def test_the_third_correction_in_a_while_is_a_fight_which_is_reported_before_the
     assert effects == (
         report("domain.contested", state, severity="warning", reason="DriftFight", message=message),
         report("domain.resumed", state, action=Verb.RESUME, cause=Cause.DRIFT, durationMs=12.5))
+
+
+def test_a_pause_may_be_a_correction():
+    before = known(vm=RUNS, plan=planned(Step(Verb.PAUSE), cause=Cause.DRIFT))
+    assert done(before, Verb.PAUSE)[0].attempts.drift.times == (NOW.clock,)
 
 
 @pytest.mark.parametrize("plan", [
@@ -520,6 +545,7 @@ def test_a_new_definition_that_does_not_come_up_is_rolled_back_and_nothing_is_co
     with_record(recreating(), generation=2),  # that of an older one
     replace(recreating(), last_known_good=None),  # nothing ever came up
     recreating(domain(memory=256, rollback=False)),  # its file does not allow it
+    replace(recreating(), domain=None),  # its file cannot be read any more
     recreating(domain(), domain())])  # the same definition would be started again
 def test_without_anything_to_go_back_to_the_definition_is_attempted_again(before):
     state, effects = failed(before)

@@ -95,6 +95,7 @@ def test_the_same_text_again_changes_nothing_but_the_line_numbers():
     state, effects = transition(before, DefinitionAccepted(LATER, again, NEW))
     assert (state, effects) == (before, ())
     assert state.domain is again
+    assert transition(state, DefinitionAccepted(LATER, replace(again), NEW))[0] is state
 
 
 @pytest.mark.parametrize("text", [stored("other spelling"), replace(NEW, file="moved.xml")])
@@ -196,6 +197,8 @@ def test_that_a_removal_is_held_together_with_others_is_kept_without_any_effect(
     held = with_record(before, prune_held=True, boot_id=BOOT)
     assert transition(before, PruneHeld(NOW, held=True)) == (held, ())
     assert transition(held, PruneHeld(NOW, held=True)) == (held, ())
+    older = with_record(held, boot_id="another boot")
+    assert transition(older, PruneHeld(NOW, held=True)) == (older, ())
     assert transition(held, PruneHeld(NOW, held=False)) == (with_record(held, prune_held=False), ())
 
 

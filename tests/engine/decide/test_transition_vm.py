@@ -253,6 +253,11 @@ def test_after_a_rollback_the_probe_of_what_runs_counts():
     assert seen(state, RUNS) == (state, ())
 
 
+def test_after_a_rollback_without_anything_to_go_back_to_the_probe_of_the_file_counts():
+    state = with_attempts(unhealthy(), rolled_back_generation=1)
+    assert seen(state, RUNS)[0].attempts.exits == {"unhealthy": 1}
+
+
 def test_another_process_is_probed_from_the_beginning():
     before = known(vm=RUNS, probe=ILL, unhealthy_counted=True)
     assert transition(before, ProbingRestarted(NOW)) == (
@@ -375,5 +380,6 @@ def test_consoles_are_those_of_this_process():
 def test_nothing_is_kept_of_a_domain_by_looking_at_it():
     """A record that is found beside a lock, of a domain that has no definition."""
     before = known(record={"definition": None})
+    assert before.revision == ""
     assert seen(before, ABSENT)[0].record == DomainRecord(
         before.uuid, "a", 1, boot_id=BOOT, accepted_at=5.0)

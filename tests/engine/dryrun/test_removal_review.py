@@ -47,9 +47,14 @@ def test_many_at_once_are_held_and_what_is_removed_already_goes_on(removals):
     assert removals(obeyed="a") == every(Removal.PROVEN)  # two more of two are simply obeyed
 
 
+def test_what_is_held_counts_for_the_removal_of_many_although_its_file_was_missing_before(
+        removals):
+    assert removals(held="ab", obeyed="ab") == every(Removal.HELD)
+
+
 def test_what_is_held_stays_held_although_its_file_was_missing_before(removals):
     assert removals(held="abc", obeyed="abc") == every(Removal.HELD)
-    assert removals(held="a", obeyed="ab") == {
+    assert removals(held="a", obeyed="abc") == {
         "a": Removal.HELD, "b": Removal.PROVEN, "c": Removal.PROVEN}
 
 
