@@ -41,7 +41,7 @@ def test_emacs_finds_the_schema_by_the_root():
 
 
 @pytest.mark.parametrize("warning", [False, True])
-def test_vim_is_told_the_form_of_a_problem(warning):
+def test_vims_errorformat_matches_our_messages(warning):
     found = str(Problem("a.xml", 3, "domain", "wrong", warning=warning))
     kind = "%tarning" if warning else "%trror"
     form = (EDITORS / "vim/compiler/reconciler.vim").read_text().replace("\\ ", " ")

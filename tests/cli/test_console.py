@@ -144,7 +144,7 @@ def test_without_a_console_or_a_vm_it_says_so(shared):
     assert "Traceback" not in done.stderr
 
 
-def test_without_a_reconciler_it_is_2(idle):
+def test_without_a_reconciler_it_exits_2(idle):
     done = idle.verb("console", "a", input="")
     assert (done.returncode, "no reconciler is running" in done.stderr) == (2, True)
 

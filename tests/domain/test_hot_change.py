@@ -59,7 +59,7 @@ def test_a_disk_comes_behind_the_lowest_free_root_port():
     assert free_ports(step.after) == [4]
 
 
-def test_all_that_a_disk_has_is_told():
+def test_every_option_of_a_disk_is_sent():
     commands, _ = told(started("<iothreads>1</iothreads>"), read(
         "<iothreads>1</iothreads>", devices=DISK + disk(
             driver="type='qcow2' io='io_uring' discard='unmap' detect_zeroes='unmap' queues='2' "
@@ -117,7 +117,7 @@ def test_a_cable_is_taken_out():
     assert not device(step.after, "interface").up
 
 
-def test_another_bridge_is_the_host_s_business_alone():
+def test_another_bridge_is_changed_on_the_host_alone():
     one, two = (CARD.format(f"<source bridge='br{n}'/><mtu size='{m}'/>")
                 for n, m in ((0, 1500), (1, 9000)))
     applied = started(devices=DISK + one)
@@ -167,12 +167,12 @@ def test_processors_that_were_there_at_the_start_stay():
     assert can(applied, fewer, least=3) == [False]
 
 
-def test_microvm_can_be_told_of_memory_alone():
+def test_on_a_microvm_only_memory_changes_live():
     head = "<currentMemory unit='MiB'>128</currentMemory>"
     assert can(started(os=MICROVM), read(head, os=MICROVM, devices=DISK + disk())) == [True, False]
 
 
-def test_a_place_that_the_file_now_writes_down_is_no_change():
+def test_a_remembered_place_that_the_file_now_names_is_not_a_change():
     applied = started(devices=DISK + disk())
     written = ("<controller type='pci' index='1' model='pcie-root-port'>"
                "<address type='pci' bus='0' slot='1' function='0'/></controller>")

@@ -28,6 +28,6 @@ def test_what_was_chosen_is_what_is_kept():
     assert of_text(as_text({})) == {}
 
 
-def test_a_number_in_the_file_is_nobodys_to_choose():
+def test_a_number_in_the_file_is_not_chosen_automatically():
     domain = read(devices=DISK + "<vsock><cid auto='no' address='9'/></vsock>")
     assert complete(domain, {CID: 7}) is domain

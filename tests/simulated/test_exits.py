@@ -24,7 +24,7 @@ def back(site, pid):
     return site.domain(lambda d: ready(d) and d["observed"]["pid"] not in (None, pid))
 
 
-def test_pain_8_each_kind_is_told_apart_counted_and_shown(site):
+def test_pain_8_each_kind_of_exit_is_distinguished_counted_and_shown(site):
     site.drop(inner="<r:restart limit='20' delay='100ms' max-delay='1s'/>")
     pid = site.settled("running")["observed"]["pid"]
     for kind, command, number in (("quit-from-outside", "quit", None),
@@ -53,7 +53,7 @@ def test_pain_8_each_kind_is_told_apart_counted_and_shown(site):
         assert f"killed at {at}: was killed or crashed" in shown
 
 
-def test_pain_8_a_reboot_that_its_file_wants_to_be_an_end_is_one(site):
+def test_pain_8_a_reboot_counts_as_an_exit_with_on_reboot_destroy(site):
     site.drop(file=".a")
     data = (site.path / "domains" / ".a").read_bytes()
     site.put("a.xml", data.replace(b"<devices>", b"<on_reboot>destroy</on_reboot><devices>"))
@@ -65,7 +65,7 @@ def test_pain_8_a_reboot_that_its_file_wants_to_be_an_end_is_one(site):
     assert len(site.events("domain.starting")) == 1
 
 
-def test_pain_8_a_reboot_is_no_end_otherwise(site):
+def test_pain_8_otherwise_a_reboot_is_not_an_exit(site):
     site.drop()
     pid = site.settled("running")["observed"]["pid"]
     monitor(site, "system_reset")

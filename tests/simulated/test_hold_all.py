@@ -64,7 +64,7 @@ def until_told(site, result):
                f"the command to be called with the result {result}")
 
 
-def test_what_became_of_a_revision_is_told_once(telling):
+def test_the_result_of_a_revision_is_reported_once(telling):
     site = telling
     site.drop()
     site.settled("running")
@@ -92,7 +92,7 @@ def test_what_became_of_a_revision_is_told_once(telling):
     assert [r[-2:] for r in middle] == [["failure", "success"]]
 
 
-def test_a_post_sync_command_that_fails_is_told_and_stops_nothing(tmp_path):
+def test_a_post_sync_command_that_fails_is_reported_and_stops_nothing(tmp_path):
     site = Site(tmp_path, more="source: {post_sync: {command: [/nowhere/tell]}}")
     site.start()
     try:

@@ -84,13 +84,13 @@ def is_over(site, *wanted):
     assert len(site.processes()) == 1
 
 
-def test_what_is_kept_without_its_file_is_waited_for_by_nobody(site):
+def test_a_vm_kept_without_its_file_does_not_delay_the_revision(site):
     begun(site, "<r:prune policy='keep'/>")
     is_over(site, "success")
     assert reason(site.domain(lambda d: True)) == "Orphaned"
 
 
-def test_a_removal_that_waits_for_somebody_s_word_is_no_success_and_waited_for_by_nobody(site):
+def test_a_removal_that_waits_for_approval_fails_the_revision_without_delay(site):
     begun(site, "<r:prune policy='confirm'/>")
     is_over(site, "failure")
     assert site.verb("approve").returncode == 0
@@ -98,13 +98,13 @@ def test_a_removal_that_waits_for_somebody_s_word_is_no_success_and_waited_for_b
     site.until(lambda value: result(value) == "success")
 
 
-def test_a_removal_that_waits_for_its_time_is_waited_for_by_nobody(site):
+def test_a_scheduled_removal_does_not_delay_the_revision(site):
     removed_later(site)
     site.until(lambda value: result(value) == "success")
     assert site.verb("sync", "--wait", "--timeout", "20s").returncode == 0
 
 
-def test_without_pruning_nobody_waits_for_a_removal(tmp_path):
+def test_without_pruning_a_removal_does_not_delay_the_revision(tmp_path):
     found = Site(tmp_path, reconcile=", resync: 1s", prune="enabled: false")
     found.start()
     try:
@@ -114,7 +114,7 @@ def test_without_pruning_nobody_waits_for_a_removal(tmp_path):
         found.close()
 
 
-def test_rule_6_a_removal_of_many_that_is_held_is_no_success(site):
+def test_rule_6_a_held_removal_of_many_is_not_a_success(site):
     names = ("a", "b", "c")
     for name in names:
         site.drop(name, "stopped")
@@ -127,7 +127,7 @@ def test_rule_6_a_removal_of_many_that_is_held_is_no_success(site):
     site.until(lambda value: not value["domains"] and result(value) == "success")
 
 
-def test_rule_8_one_that_does_not_answer_holds_up_no_revision_for_ever(site):
+def test_rule_8_a_vm_that_does_not_answer_delays_a_revision_only_for_a_limited_time(site):
     site.drop()
     pid = site.settled("running")["observed"]["pid"]
     os.kill(pid, signal.SIGSTOP)

@@ -36,7 +36,7 @@ class Listener:
         self.told.set_result((load(self.home), requested))
 
 
-async def test_the_end_is_told_before_the_record_forgets_the_process(tmp_path):
+async def test_the_exit_is_reported_before_the_process_is_removed_from_the_record(tmp_path):
     listener, tasks = Listener(tmp_path), []
 
     def spawn(work, name):
