@@ -1,4 +1,4 @@
-"""adopt: a VM of somebody's own becomes a domain, and is kept like one from then on."""
+"""adopt: an unmanaged VM becomes a domain and is reconciled from then on."""
 
 from __future__ import annotations
 

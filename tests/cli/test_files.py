@@ -152,7 +152,7 @@ def test_create_refuses_an_invalid_file_with_every_error(idle, tmp_path):
 
 
 def test_create_never_replaces_an_existing_file(idle, tmp_path):
-    idle.put("a.xml", b"<domain>")  # broken, but somebody's
+    idle.put("a.xml", b"<domain>")  # invalid, but it belongs to the user
     new = tmp_path / "new.xml"
     new.write_bytes(xml("a"))
     assert idle.verb("create", str(new)).returncode == 1

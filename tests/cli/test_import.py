@@ -1,4 +1,4 @@
-"""import: the domain file of a VM that somebody else started."""
+"""import: the domain file of a VM that the reconciler did not start."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ UUID = "0c2f5a0e-3d6c-4b8e-9d53-1f0a3f1c2b4d"
 
 @contextmanager
 def foreign(site, *more, machine="q35", smp="2", name="web9"):
-    """A VM of somebody's own script: relative paths, ids of their own, no virtio-serial."""
+    """A VM as a user's script starts it: relative paths, other ids, no virtio-serial."""
     site.disk("web9")
     socket = site.path / "foreign.sock"
     words = [sys.executable, "-I", "-S", str(SIMULATOR), "-name", name, "-uuid", UUID,

@@ -167,7 +167,7 @@ def test_expanded_files_are_planned_the_same_without_a_reconciler(idle):
     assert "disk[vda]/alias/@name" in [f["what"] for f in running["filledIn"]]
     assert plans(idle) == (code, value)
     assert "b.xml: assigned to another host (placement/@host)" in idle.verb("status").stdout
-    # A change that comes from the defaults is told with their line.
+    # A change that comes from the defaults is shown with their line.
     idle.put("defaults.xml", b"<domain>\n\n<vcpu>3</vcpu></domain>")
     idle.put("a.xml", idle.file().read_bytes().replace(b"stopped", b"running"))
     idle.until(lambda v: v["summary"]["running"] == 2)

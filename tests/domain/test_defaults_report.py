@@ -1,4 +1,4 @@
-"""What was filled in, and why; what the file gives is not told."""
+"""Lists the values filled in and the reasons, without the values that the file gives."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Numbers that a file leaves to us: the lowest free one, and never another again."""
+"""Automatic numbers: the lowest free one, which the domain then keeps."""
 
 from reconciler.domain.devices.graphics import PORT
 from reconciler.domain.devices.vsock import CID

@@ -1,4 +1,4 @@
-"""Where reader and schema disagree, somebody is told; where a schema cannot tell, nobody is."""
+"""A disagreement of reader and schema is reported, except where a schema cannot decide."""
 
 from __future__ import annotations
 

@@ -105,7 +105,7 @@ async def test_a_directory_that_went_and_came_back_can_be_watched_again(tmp_path
         notifier.watch(home, again)
         (home / "a").touch()
         await again.until("a")
-        await first.until("a")  # who began before is still told
+        await first.until("a")  # the earlier watcher still gets events
         end()
 
 

@@ -66,7 +66,7 @@ def test_a_tap_is_made_attached_and_put_up():
         assert taps.bridge_of("tap-a") == "br0"
         assert ",UP" in flags("tap-a")
         assert "multi_queue" not in ip("-d", "link", "show", "tap-a")
-        # It lives on without us: it is persistent.
+        # It is persistent and outlives its creator.
         assert not taps.make("tap-a", "br0", queues=1)
 
     apart(test)

@@ -109,7 +109,7 @@ async def test_an_unreachable_address_is_reported(url, monkeypatch):
     "ftp://127.0.0.1:1/secret"])
 async def test_an_address_is_reported_without_its_secret(url, monkeypatch):
     monkeypatch.setattr(webhook_sender, "RETRY", Backoff(0.0, 0.0))
-    with pytest.raises(webhook_sender.SendFailed) as told:
+    with pytest.raises(webhook_sender.SendFailed) as raised:
         await webhook_sender.send(url, VALUE, b"", 5.0)
-    assert "secret" not in str(told.value)
-    assert "://127.0.0.1:1: " in str(told.value)
+    assert "secret" not in str(raised.value)
+    assert "://127.0.0.1:1: " in str(raised.value)

@@ -160,7 +160,7 @@ def resting(tmp_path):
 
 
 def until_nothing_changes(site):
-    """A long poll of a second that no new status ends; there is no other request meanwhile."""
+    """A long poll of one second without a new status and without any other request."""
     deadline = time.monotonic() + LIMIT
     while time.monotonic() < deadline:
         sequence = ask(site.settings, Request.STATUS)["sequence"]

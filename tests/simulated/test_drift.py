@@ -48,8 +48,8 @@ def test_pain_7_repeated_changes_from_outside_are_contested_and_slowed_down(site
         site.settled("running")
     found = site.domain(lambda d: condition(d, "Contested"))
     assert condition(found, "Contested")["reason"] == "DriftFight"
-    told, = site.events("domain.contested")
-    assert "state was changed from outside 3 times" in told["message"]
+    found, = site.events("domain.contested")
+    assert "state was changed from outside 3 times" in found["message"]
     assert [e["message"] for e in site.events("domain.drifted")] == ["state is paused"] * 3
     monitor(site, "stop")
     site.domain(lambda d: reason(d) == "DriftFight")

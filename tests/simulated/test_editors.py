@@ -37,7 +37,7 @@ def test_pain_3_a_slow_writer_is_waited_for(site):
         file.write(data[:half])
         site.drop("other")
         site.settled("running", "other")
-        rest(site, 0.7)  # more than `settle`: at rest, and yet nobody has finished it
+        rest(site, 0.7)  # longer than `settle`, but the writer is not finished
         site.drop("third")
         site.settled("running", "third")
         file.write(data[half:])

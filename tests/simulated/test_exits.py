@@ -1,4 +1,4 @@
-"""Every kind of end is told apart, counted, and shown with when; a restart of ours forgets none."""
+"""Each kind of exit is distinguished, counted and shown with its time, also after a restart."""
 
 import os
 import signal
@@ -13,7 +13,7 @@ pytestmark = pytest.mark.skipif(bool(REAL), reason="who gets an event is the sim
 
 @pytest.fixture
 def site(tmp_path):
-    """Its VMs send their events to every client: a person's monitor takes none away."""
+    """Its VMs send their events to every client: another QMP client takes none away."""
     found = Site(tmp_path, env={"STRATOVIRT_SIMULATOR": '{"*": {"events": "all"}}'})
     found.start()
     yield found
@@ -45,11 +45,11 @@ def test_pain_8_each_kind_of_exit_is_distinguished_counted_and_shown(site):
     found = back(site, pid)
     assert found["restarts"]["byKind"] == counts
     assert found["restarts"]["total"] == 5
-    told = ", ".join(f"{kind} {count}" for kind, count in counts.items())
+    wanted = ", ".join(f"{kind} {count}" for kind, count in counts.items())
     at = found["restarts"]["lastExit"]["at"]
     for words in (("status", "a"), ("explain", "a")):
         shown = site.verb(*words).stdout
-        assert told in shown
+        assert wanted in shown
         assert f"killed at {at}: was killed or crashed" in shown
 
 

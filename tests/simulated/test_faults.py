@@ -1,4 +1,4 @@
-"""VMs that misbehave: each is told as it is, none delays another, nothing is lost by it."""
+"""VMs that misbehave: each fault is reported, delays no other domain and loses no state."""
 
 import fcntl
 import json
@@ -20,7 +20,7 @@ QUICK = ", start_timeout: 1s"
 
 
 class Faulty(Site):
-    """Its simulators read their faults anew at each start."""
+    """Its simulators read their faults again at each start."""
 
     def __init__(self, path, **values):
         self.table = path / "faults.json"
@@ -69,7 +69,7 @@ def rest(site, seconds):
 
 
 def launched(site, name="a"):
-    """Its process is there, though nothing is told of it yet."""
+    """Its process exists, though no event reports it yet."""
     site.waits(lambda: site.processes(name), f"a process of {name}")
     return site.processes(name)[0]
 
@@ -251,7 +251,7 @@ def test_a_crashed_vm_is_restarted_and_a_crash_loop_is_reported(make):
     assert found["restarts"]["total"] == 3
     assert (found["restarts"]["lastExit"]["kind"], found["restarts"]["lastExit"]["code"]) == (
         "crashed", 3)
-    # A kill -9 of us gives it no fresh budget.
+    # Killing the reconciler does not reset the restart limit.
     starts = len(site.events("domain.starting"))
     site.kill()
     site.start()
@@ -259,7 +259,7 @@ def test_a_crashed_vm_is_restarted_and_a_crash_loop_is_reported(make):
     assert condition(again, "Stalled")["reason"] == "CrashLoop"
     assert again["restarts"]["total"] == 3
     assert len(site.events("domain.starting")) == starts
-    # Somebody's word does.
+    # A restart requested by the user does.
     site.faults()
     assert site.verb("restart", "a").returncode == 0
     site.settled("running")

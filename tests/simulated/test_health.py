@@ -1,4 +1,4 @@
-"""Health by TCP, console and agent: what is Ready, what goes back, what is started anew."""
+"""Health probes by TCP, console and agent: readiness, rollback and restart."""
 
 import fcntl
 import os
@@ -21,7 +21,7 @@ def probe(inner, start="10s", more=""):
 
 @pytest.fixture
 def port():
-    """A port at which nobody listens, until `listen`."""
+    """A port without a listener until the test calls `listen`."""
     with socket.socket() as found:
         found.bind(("127.0.0.1", 0))
         yield found
@@ -70,7 +70,7 @@ def test_by_a_text_on_its_console_also_after_our_restart(site):
     found = site.domain(lambda d: health(d) == "Unknown" and d["observed"]["console"]
                         and "has not appeared" in condition(d, "Healthy")["message"])
     with open(found["observed"]["console"], "wb", buffering=0) as console:
-        console.write(b"web1 login: ")  # the simulated guest says what it is told
+        console.write(b"web1 login: ")  # the simulated guest echoes its input
         site.settled("running")
     pid, = site.processes()
     site.kill()
@@ -146,7 +146,7 @@ def test_a_paused_guest_is_not_probed(site, port):
 def test_a_guest_that_hangs_during_a_probe_delays_no_other_domain(tmp_path):
     with socket.socket() as silent:
         silent.bind(("127.0.0.1", 0))
-        silent.listen(0)  # accepts nobody: connections wait
+        silent.listen(0)  # never accepts: connections stay pending
         full = [socket.socket() for _ in range(8)]
         for one in full:
             one.setblocking(False)
@@ -177,7 +177,7 @@ def test_rule_7_after_a_rollback_the_probe_of_the_running_definition_counts(site
     found = site.domain(lambda d: reason(d) == "RolledBack" and health(d) == "True"
                         and d["observed"].get("memoryBytes") == 128 << 20)
     pid = found["observed"]["pid"]
-    # It falls ill itself: it is started anew as it was, never as it was refused.
+    # It becomes unhealthy itself: it restarts with its own definition, not the refused one.
     port.close()
     found = site.domain(lambda d: d["observed"]["pid"] not in (None, pid))
     assert found["observed"]["memoryBytes"] == 128 << 20
@@ -186,7 +186,7 @@ def test_rule_7_after_a_rollback_the_probe_of_the_running_definition_counts(site
 
 
 def test_rule_7_a_failed_restart_does_not_prove_health(site, port):
-    """What runs is the old definition: the refused one must not become what one goes back to."""
+    """The old definition runs: the refused one must not become the target of a rollback."""
     port.listen()
     site.drop(inner=probe(tcp(port)))
     site.settled("running")

@@ -1,4 +1,4 @@
-"""Files that mean harm, or are none: each is told, and no other domain notices."""
+"""Hostile files and entries that are not files: each is reported and affects no other domain."""
 
 import os
 import socket

@@ -312,8 +312,8 @@ def test_pain_16_rule_10_each_step_is_announced_before_it_is_done(site):
     site.settled("running")
     site.file().unlink()
     site.gone()
-    told = [(e["event"], e["action"]) for e in site.events() if e.get("action")]
-    assert told == [
+    found = [(e["event"], e["action"]) for e in site.events() if e.get("action")]
+    assert found == [
         ("domain.starting", "start"), ("domain.started", "start"),
         ("action.started", "update"), ("domain.updated", "update"),
         ("domain.pausing", "pause"), ("domain.paused", "pause"),

@@ -1,4 +1,4 @@
-"""Changes of a VM that runs: the same process has them; a restart of ours knows them."""
+"""Changes to a running VM: its process keeps them, and a restarted reconciler knows them."""
 
 import json
 import signal
@@ -52,7 +52,7 @@ def test_pain_5_a_disk_comes_and_goes_in_the_same_process(live):
     site.until(lambda _: site.times("domain.updated") == 1)
     assert site.done(1)["observed"]["pid"] == pid
     assert "disk[vdb]: none → " in site.events("domain.updated")[0]["message"]
-    # A reconciler that comes after us knows it, and does nothing.
+    # The next reconciler knows it and does nothing.
     site.kill()
     site.start()
     assert site.settled("running")["observed"]["pid"] == pid

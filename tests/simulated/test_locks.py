@@ -1,4 +1,4 @@
-"""A disk that somebody else writes: told in StratoVirt's words, and tried again."""
+"""A disk that another process writes: StratoVirt's error is reported, and the start is retried."""
 
 import fcntl
 

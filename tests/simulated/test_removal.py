@@ -17,7 +17,7 @@ def site(tmp_path):
 
 
 def removed_later(site):
-    """One that was stopped since its file is gone, and is forgotten only in an hour."""
+    """A VM that was stopped because its file is gone; its record is removed only in an hour."""
     site.drop(inner="<r:prune after='1h'/>")
     site.drop("b")
     site.settled("running")
@@ -61,7 +61,7 @@ def test_rule_6_another_file_that_is_written_brings_nothing_back(site):
 
 
 def result(value):
-    """What became of the newest revision: it, and of which files it is."""
+    """The result of the newest revision, or "" before the source reports that revision."""
     newest = value["source"]["history"][-1]
     return newest["result"] if newest["revision"] == value["source"]["revision"] else ""
 
@@ -75,7 +75,7 @@ def begun(site, inner=""):
 
 
 def is_over(site, *wanted):
-    """The revision has its result, and nobody waits for what nobody will do."""
+    """The revision has its result, and `sync --wait` returns without pending work."""
     site.until(lambda value: value["source"]["files"] == 1 and result(value) in wanted)
     asked = site.verb("sync", "--wait", "--timeout", "20s")
     assert "waiting" not in asked.stderr, asked

@@ -1,4 +1,4 @@
-"""Rule 5: what is not ours is listed, and never touched."""
+"""Rule 5: an unmanaged VM is listed and never touched."""
 
 import os
 import signal

@@ -23,7 +23,7 @@ def test_pain_13_events_that_the_kernel_dropped_lead_to_a_look(tmp_path, what):
         folder = site.path / "domains"
         os.kill(site.reconciler.pid, signal.SIGSTOP)
         for _ in range(int(QUEUE.read_text()) // 2 + 1):
-            (site.path / "busy").touch()  # beside it, where nothing wakes us
+            (site.path / "busy").touch()  # events of the parent that do not wake the reconciler
             (site.path / "busy").unlink()
         if what == "edited":
             site.drop(state="paused")

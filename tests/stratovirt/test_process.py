@@ -18,7 +18,7 @@ from reconciler.stratovirt import process
 from reconciler.stratovirt.command_line import qmp_argument
 from reconciler.stratovirt.process import Ended, Process
 
-# A stand-in for a VM: lives until it is told to end, and says when it does.
+# A stand-in for a VM: runs until it gets the command to end, and prints when it does.
 CODE = "import signal, sys; signal.sigwait([signal.SIGUSR1]); sys.exit({})"
 
 
@@ -184,7 +184,7 @@ async def test_an_end_before_the_wait_is_seen_too(launch):
 
 
 async def test_the_end_of_an_adopted_process_is_seen_but_not_how(tmp_path):
-    """It is not our child: a reconciler before us started it (rule 2)."""
+    """Not our child: an earlier reconciler started it (rule 2)."""
     parent = subprocess.Popen(
         [sys.executable, "-c", ("import subprocess as s; p = s.Popen(['sleep', '60']); "
          "print(p.pid, flush=True); p.wait(); print('over', flush=True); input()")],

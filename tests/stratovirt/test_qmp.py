@@ -1,4 +1,4 @@
-"""The QMP client, against small servers on a real socket that each say exactly what they are told.
+"""The QMP client, against small servers on a real socket with scripted answers.
 
 What StratoVirt does is in docs/explanation: one command a write, CR LF in a read of its own, ids as
 text, 100 commands a second.

@@ -54,7 +54,7 @@ def domain(text):
 
 
 def left(text, **more):
-    """What is told of a microvm to which this is added."""
+    """What is reported for a microvm with these options added."""
     return [str(entry) for entry in take(f"{MICROVM} {text}", **more).left]
 
 
@@ -232,7 +232,7 @@ def test_a_socket_of_the_vms_own_directory_is_not_written():
     assert device(take(text).domain, "channel").path == "/run/v/agent.sock"
 
 
-@pytest.mark.parametrize(("text", "told"), [
+@pytest.mark.parametrize(("text", "reported"), [
     ("-bogus x", "-bogus x: not supported"),
     ("-numa node,cpus=0", "not supported"),
     ("-incoming tcp:1.2.3.4:5", "not supported"),
@@ -269,10 +269,10 @@ def test_a_socket_of_the_vms_own_directory_is_not_written():
      "virtconsole,id=c,chardev=c"), "port=9: not supported"),
     ("-device virtio-serial-device -chardev pty,id=c -device virtconsole,id=c,chardev=c,nr=1",
      "port 1 is reserved")])
-def test_options_that_are_not_taken_over_are_reported(text, told):
+def test_options_that_are_not_taken_over_are_reported(text, reported):
     found = left(text)
     assert found
-    assert any(told in entry for entry in found), found
+    assert any(reported in entry for entry in found), found
 
 
 def test_a_serial_port_on_a_terminal_is_reported():

@@ -1,4 +1,4 @@
-"""<vsock>: an address that nobody else on the host has."""
+"""<vsock>: an address that is unique on the host."""
 
 import pytest
 
