@@ -27,9 +27,13 @@ def test_pain_14_what_others_depend_on_starts_before_and_stops_after(site):
         (name, what) for name in ("db", "app", "web") for what in ("starting", "started")]
     site.domain(lambda d: d["dependsOn"][0]["met"], "app")
     assert "depends on db (started): met" in site.verb("status", "app").stdout
-    for name in ("db", "app", "web"):  # in the wrong order, and at once
+    assert site.verb("hold", "--all").returncode == 0  # all three files come before any stop
+    for name in ("db", "app", "web"):
         site.drop(name, "stopped", inner=NEEDS.format({"web": "app", "app": "db"}[name])
                   if name != "db" else "")
+    for name in ("db", "app", "web"):
+        site.domain(lambda d: d["desired"]["state"] == "stopped", name)
+    assert site.verb("release", "--all").returncode == 0
     for name in ("web", "app", "db"):
         site.settled("absent", name)
     assert [d for d, _ in order(site, "domain.stopped")] == ["web", "app", "db"]
