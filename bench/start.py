@@ -133,7 +133,7 @@ def explained(site: Path) -> list[str]:
 def ready(settings) -> None:
     while True:
         try:
-            ask(settings, "GET", "readyz")
+            ask(settings, Request.READY)
         except ReconcilerError:
             time.sleep(0.02)
         else:

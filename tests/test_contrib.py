@@ -41,7 +41,7 @@ def test_emacs_finds_the_schema_by_the_root():
 
 
 @pytest.mark.parametrize("warning", [False, True])
-def test_vim_is_told_the_form_of_a_problem(warning):
+def test_vims_errorformat_matches_our_messages(warning):
     found = str(Problem("a.xml", 3, "domain", "wrong", warning=warning))
     kind = "%tarning" if warning else "%trror"
     form = (EDITORS / "vim/compiler/reconciler.vim").read_text().replace("\\ ", " ")
@@ -62,7 +62,7 @@ def test_pain_9_pain_13_the_unit_leaves_vms_alone_and_wants_to_hear_that_we_live
     watchdog = Watchdog.of({"NOTIFY_SOCKET": "/run/systemd/notify",
                             "WATCHDOG_USEC": f"{int(service['WatchdogSec'])}000000"})
     assert service["NotifyAccess"] == "main"
-    assert watchdog.interval > Reconcile().heartbeat  # a late one is no dead one
+    assert watchdog.interval > Reconcile().heartbeat  # a late heartbeat must not count as a hang
 
 
 # Hooks and CI

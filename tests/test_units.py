@@ -23,7 +23,7 @@ def test_durations(text, value):
 
 @pytest.mark.parametrize("text", ["", "5", "s", "-1s", "1.5s", "1 s", "1S", "1h30m", "inf",
                                   "1234567890s", "\u0661s"])
-def test_what_is_no_duration_is_refused_with_what_is(text):
+def test_an_invalid_duration_is_refused_with_the_accepted_format(text):
     with pytest.raises(ValueError, match="accepted: 500ms, 10s"):
         seconds(text)
 
@@ -43,7 +43,7 @@ def test_units_as_libvirt_has_them(unit, value):
 
 
 @pytest.mark.parametrize("unit", ["", "iB", "kbytes", "x", "Ki", "GiBs", " k", "k\n"])
-def test_what_is_no_unit_is_refused(unit):
+def test_an_invalid_unit_is_refused(unit):
     with pytest.raises(ValueError, match="is not a unit"):
         unit_bytes(unit)
 
@@ -76,7 +76,7 @@ def test_shown_seconds_are_near_the_truth(value):
 @pytest.mark.parametrize(("revision", "shown"), [
     (f"main@sha1:{'0123456789abcdef' * 2}01234567", "main@0123456789ab"),
     ("sha256:3b0cbb9a9751", "sha256:3b0cbb9a9751"), ("", "")])
-def test_a_commit_is_shown_by_as_many_digits_as_tell_it_apart(revision, shown):
+def test_a_commit_is_shown_with_enough_digits_to_be_unique(revision, shown):
     assert show_revision(revision) == shown
 
 

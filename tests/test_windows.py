@@ -72,7 +72,7 @@ def test_times_are_those_of_its_zone_also_in_summer():
 @pytest.mark.parametrize("text", [
     "", "Mun", "Mon..Fri 22:00", "25:00-26:00", "10:00-24:01", "10:60-11:00", "Mon 1 2", "*-13-*",
     "*-*-0", "*-*-5..3", "*-*-1/0", "-1-2", "Mon,", "Mon..", "a-b-c", "10:00-11:00 Mon"])
-def test_what_is_no_span_is_refused(text):
+def test_an_invalid_span_is_refused(text):
     with pytest.raises(ValueError, match="accepted"):
         window(text)
 

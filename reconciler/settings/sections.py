@@ -108,7 +108,7 @@ class Paths:
 
 
 @dataclass(frozen=True, slots=True)
-class Backoff:
+class RetryDelays:
     """The delay after a failed action: `initial`, doubled each time, up to `maximum`."""
 
     initial: float = key(duration, 1.0)
@@ -138,7 +138,7 @@ class Reconcile:
     start_timeout: float = key(duration, 30.0)
     jitter: float = key(percent, 0.1)
     heartbeat: float = key(duration, 15.0)
-    backoff: Backoff = section(Backoff)
+    backoff: RetryDelays = section(RetryDelays)
     drift: Drift = section(Drift)
 
 

@@ -1,4 +1,4 @@
-"""adopt: a VM of somebody's own becomes a domain, and is kept like one from then on."""
+"""adopt: an unmanaged VM becomes a domain and is reconciled from then on."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def test_rule_1_its_lock_is_held_for_exactly_as_long_as_it_lives(idle):
 
 
 @pytest.mark.parametrize("end", [signal.SIGKILL, signal.SIGTERM])
-def test_when_it_dies_it_is_started_again_as_one_of_ours(site, end):
+def test_an_adopted_vm_that_dies_is_started_again_as_a_managed_vm(site, end):
     with adopted(site) as (child, client):
         client.close()
         assert site.verb("adopt", str(child.pid)).returncode == 0
@@ -74,7 +74,7 @@ def test_when_it_dies_it_is_started_again_as_one_of_ours(site, end):
         assert len(site.events("domain.exited")) == 1
 
 
-def test_a_recreate_makes_it_one_of_ours(site):
+def test_a_recreate_turns_an_adopted_vm_into_a_managed_vm(site):
     with adopted(site) as (child, client):
         client.close()
         assert site.verb("adopt", str(child.pid)).returncode == 0
@@ -86,7 +86,7 @@ def test_a_recreate_makes_it_one_of_ours(site):
         assert child.wait() == 0
 
 
-def test_what_cannot_be_adopted_is_told_and_nothing_is_done(idle):
+def test_a_vm_that_cannot_be_adopted_is_reported_and_left_unchanged(idle):
     with adopted(idle) as (child, client):
         client.close()
         held = foreign_file = idle.path / "domains" / "mine.xml"
@@ -103,7 +103,7 @@ def test_what_cannot_be_adopted_is_told_and_nothing_is_done(idle):
     assert "no process" in idle.verb("adopt", "4194304").stderr
 
 
-def test_one_that_somebody_else_steers_is_left_alone(idle):
+def test_a_vm_controlled_by_another_client_is_left_alone(idle):
     with foreign(idle) as (child, _client):
         done = idle.verb("adopt", str(child.pid))
         assert done.returncode == 1
@@ -111,7 +111,7 @@ def test_one_that_somebody_else_steers_is_left_alone(idle):
         assert not home(idle).exists()
 
 
-def test_rule_1_a_holder_that_somebody_ended_is_replaced(site):
+def test_rule_1_a_lock_holder_that_was_killed_is_replaced(site):
     with adopted(site, "-S") as (child, client):
         client.close()
         assert site.verb("adopt", str(child.pid)).returncode == 0
@@ -133,7 +133,7 @@ def test_rule_1_a_holder_that_somebody_ended_is_replaced(site):
     ("<metadata><r:reconcile xmlns:r='urn:stratovirt-reconciler:1' state='paused'/></metadata>",
      "reconcile/@state: running → paused"),
     ("<vcpuu/>", "defaults.xml has errors")])
-def test_what_the_defaults_would_make_another_vm_is_not_adopted(idle, inside, said):
+def test_a_vm_that_the_defaults_would_change_is_not_adopted(idle, inside, said):
     idle.put("defaults.xml", f"<domain>{inside}</domain>".encode())
     with adopted(idle) as (child, client):
         client.close()

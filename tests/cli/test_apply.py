@@ -12,7 +12,7 @@ def file(idle):
     return idle.path / "plan.json"
 
 
-def test_what_is_no_plan_is_refused(idle, file):
+def test_a_file_that_is_not_a_plan_is_refused(idle, file):
     for text, said, code in ((None, "No such file", 2), ("{", "not JSON", 2),
                              ("[]", "not a plan file", 1), ("{}", "plan", 1),
                              ('{"kind": "Plan"}', "plan", 1)):

@@ -144,7 +144,7 @@ def test_without_a_console_or_a_vm_it_says_so(shared):
     assert "Traceback" not in done.stderr
 
 
-def test_without_a_reconciler_it_is_2(idle):
+def test_without_a_reconciler_it_exits_2(idle):
     done = idle.verb("console", "a", input="")
     assert (done.returncode, "no reconciler is running" in done.stderr) == (2, True)
 
@@ -167,7 +167,7 @@ def test_of_several_consoles_it_is_the_one_in_the_status(site):
     site.drop("a", devices="".join(
         f"<console type='pty'><target type='virtio'/><alias name='ua-{name}'/></console>"
         for name in ("10", "2")))
-    shown = site.settled("running")["observed"]["console"]
+    shown = site.domain(lambda d: d["observed"].get("console"))["observed"]["console"]
     it = Person(site, "a")
     try:
         it.connected()

@@ -53,7 +53,7 @@ def test_text_is_for_people(shared):
     assert "seq=" not in line
 
 
-def test_half_a_line_and_garbage_are_no_crash(idle):
+def test_half_a_line_and_garbage_are_skipped(idle):
     (idle.path / "state").mkdir()
     journal = idle.path / "state" / "events.jsonl"
     journal.write_bytes(b'{"event": "a", "domain": "x"}\n\xff\xfe\n[]\n1\n{"event": "b"}\n{"ev')
@@ -62,7 +62,7 @@ def test_half_a_line_and_garbage_are_no_crash(idle):
         assert (done.returncode, "Traceback" in done.stderr) == (0, False), done.stderr
 
 
-def test_never_run_is_2(idle):
+def test_without_any_run_it_exits_2(idle):
     done = idle.verb("events")
     assert (done.returncode, "has never run here" in done.stderr) == (2, True)
 
@@ -109,7 +109,7 @@ def test_what_is_written_just_before_a_rotation_is_followed(tmp_path):
     lines.close()
 
 
-def test_following_tells_what_happens(shared, follow):
+def test_following_prints_new_events(shared, follow):
     following = follow(shared, "-n", "1")
     following.stdout.readline()
     shared.verb("hold", "s", "--reason", "why")

@@ -73,7 +73,7 @@ def test_without_a_reconciler_a_file_is_explained(idle):
     assert value["commandLine"][-1] == "chardev=people,id=people,mode=control"
 
 
-def test_an_unknown_domain_is_1(shared, idle):
+def test_an_unknown_domain_exits_1(shared, idle):
     assert "no domain 'b'; did you mean 'a'?" in shared.verb("explain", "b").stderr or (
         "no domain 'b'" in shared.verb("explain", "b").stderr)
     for where in (shared, idle):

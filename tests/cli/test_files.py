@@ -151,8 +151,8 @@ def test_create_refuses_an_invalid_file_with_every_error(idle, tmp_path):
     assert (gone.returncode, "No such file" in gone.stderr) == (1, True)
 
 
-def test_create_never_takes_the_place_of_somebody_elses_file(idle, tmp_path):
-    idle.put("a.xml", b"<domain>")  # broken, but somebody's
+def test_create_never_replaces_an_existing_file(idle, tmp_path):
+    idle.put("a.xml", b"<domain>")  # invalid, but it belongs to the user
     new = tmp_path / "new.xml"
     new.write_bytes(xml("a"))
     assert idle.verb("create", str(new)).returncode == 1
@@ -186,7 +186,7 @@ def test_virshs_verbs_do_what_they_say(site, tmp_path):
     assert site.disk("a").exists()
 
 
-def test_what_does_not_come_true_is_told_and_exits_1(site, tmp_path):
+def test_a_state_that_is_not_reached_is_reported_and_exits_1(site, tmp_path):
     site.drop("a", "stopped")
     site.settled("absent")
     (site.path / "images" / "a.img").unlink()
@@ -224,7 +224,7 @@ def test_a_verb_writes_the_state_into_the_file_itself(fuller):
     assert fuller.file("defaults").read_bytes() == before
 
 
-def test_a_file_without_any_of_ours_gets_it(fuller):
+def test_a_file_without_a_reconcile_element_gets_one(fuller):
     plain = SIZED[:SIZED.index(b"<metadata>")] + b"</domain>"
     fuller.put("a.xml", plain)
     assert fuller.verb("start", "a").returncode == 0
@@ -270,7 +270,7 @@ def test_create_takes_a_file_of_several_under_its_own_name(fuller, tmp_path):
     assert "domain 'a-0' is already in" in again.stderr
 
 
-def test_wrong_defaults_are_to_be_mended_first(fuller):
+def test_wrong_defaults_must_be_fixed_first(fuller):
     fuller.put("defaults.xml", b"<domain><vcpuu/></domain>")
     fuller.put("a.xml", SIZED)
     done = fuller.verb("stop", "a")

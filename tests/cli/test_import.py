@@ -1,4 +1,4 @@
-"""import: the domain file of a VM that somebody else started."""
+"""import: the domain file of a VM that the reconciler did not start."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ UUID = "0c2f5a0e-3d6c-4b8e-9d53-1f0a3f1c2b4d"
 
 @contextmanager
 def foreign(site, *more, machine="q35", smp="2", name="web9"):
-    """A VM of somebody's own script: relative paths, ids of their own, no virtio-serial."""
+    """A VM as a user's script starts it: relative paths, other ids, no virtio-serial."""
     site.disk("web9")
     socket = site.path / "foreign.sock"
     words = [sys.executable, "-I", "-S", str(SIMULATOR), "-name", name, "-uuid", UUID,
@@ -42,7 +42,7 @@ def foreign(site, *more, machine="q35", smp="2", name="web9"):
         child.wait(LIMIT)
 
 
-def test_a_strangers_vm_becomes_a_file_that_is_valid_and_complete(idle):
+def test_an_unmanaged_vm_becomes_a_valid_and_complete_file(idle):
     with foreign(idle) as (child, client):
         client.close()
         file = idle.path / "web9.xml"
@@ -69,7 +69,7 @@ def test_a_paused_one_is_wanted_paused(idle):
         assert "state='paused'" not in idle.verb("import", str(child.pid)).stdout
 
 
-def test_a_monitor_that_somebody_holds_is_told(idle):
+def test_a_monitor_in_use_by_another_client_is_reported(idle):
     with foreign(idle) as (child, _client):
         done = idle.verb("import", str(child.pid))
     assert done.returncode == 3
@@ -77,7 +77,7 @@ def test_a_monitor_that_somebody_holds_is_told(idle):
     assert "<name>web9</name>" in done.stdout
 
 
-def test_what_no_file_can_say_is_told_and_the_rest_written(idle):
+def test_options_without_a_domain_element_are_reported_and_the_rest_is_written(idle):
     more = ("-device", "nec-usb-xhci,id=usb,bus=pcie.0,addr=0x9", "-global",
             "pcie-root-port.fast-unplug=1")
     with foreign(idle, *more) as (child, client):
@@ -89,7 +89,7 @@ def test_what_no_file_can_say_is_told_and_the_rest_written(idle):
     assert "usb" not in done.stdout
 
 
-def test_what_a_file_may_not_say_makes_it_invalid(idle):
+def test_an_option_that_a_domain_cannot_have_makes_the_file_invalid(idle):
     with foreign(idle, "-device", "virtio-balloon-pci,id=b,bus=pcie.0,addr=0x2.0x1") as (
             child, client):
         client.close()
@@ -111,14 +111,14 @@ def test_a_file_that_is_there_is_not_replaced(idle):
 
 
 @pytest.mark.parametrize("pid", ["self", "gone"])
-def test_no_stratovirt_is_1(idle, pid):
+def test_without_a_stratovirt_process_it_exits_1(idle, pid):
     done = idle.verb("import", str(os.getpid()) if pid == "self" else "4194304")
     assert (done.returncode, done.stdout, "Traceback" in done.stderr) == (1, "", False)
     assert ("is not a StratoVirt process" if pid == "self" else "no process") in done.stderr
 
 
 @pytest.mark.parametrize("verb", ["import", "explain"])
-def test_rule_4_the_file_of_one_of_ours_put_in_place_changes_nothing(site, verb):
+def test_rule_4_importing_a_managed_vm_and_adding_its_file_changes_nothing(site, verb):
     console = ("<console type='pty'><target type='virtio'/></console><serial type='pty'/>"
                "<channel type='unix'><target type='virtio' name='org.qemu.guest_agent.0'/>"
                "</channel>")

@@ -70,7 +70,7 @@ def test_what_runs_vms_does_import_them(shared):
 @pytest.mark.parametrize(("text", "said"), [
     ("sorce: {}", "unknown key 'sorce'; did you mean 'source'?"), ("a: [", "not YAML"),
     (None, "No such")])
-def test_a_wrong_configuration_is_told_without_a_traceback(idle, capsys, text, said):
+def test_a_wrong_configuration_is_reported_without_a_traceback(idle, capsys, text, said):
     if text is None:
         idle.config.unlink()
     else:
@@ -80,7 +80,7 @@ def test_a_wrong_configuration_is_told_without_a_traceback(idle, capsys, text, s
         assert said in capsys.readouterr().err
 
 
-def test_a_reader_that_has_enough_is_no_error(shared):
+def test_a_closed_pipe_on_stdout_is_not_an_error(shared):
     reader, writer = os.pipe()
     os.close(reader)
     with os.fdopen(writer, "w") as closed:
@@ -91,14 +91,14 @@ def test_a_reader_that_has_enough_is_no_error(shared):
     assert done.stderr == ""
 
 
-def test_without_a_verb_the_help_is_printed_and_it_is_2(capsys):
+def test_without_a_verb_the_help_is_printed_and_it_exits_2(capsys):
     assert main([]) == 2
     out, err = capsys.readouterr()
     assert out == ""
     assert all(f"\n    {name} " in err for name in NAMES)
 
 
-def test_an_unknown_verb_is_2():
+def test_an_unknown_verb_exits_2():
     done = subprocess.run([sys.executable, "-m", "reconciler", "dance"], cwd=ROOT,
                           capture_output=True, text=True, check=False)
     assert done.returncode == 2

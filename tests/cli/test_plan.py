@@ -79,7 +79,7 @@ def test_what_a_reconciler_would_do_first_is_shown_without_one(idle):
     assert not (idle.settings.runtime / "vms" / "a").exists()  # nothing was done
 
 
-def test_an_invalid_file_is_2_and_the_same_without_a_reconciler(site):
+def test_an_invalid_file_exits_2_and_the_same_without_a_reconciler(site):
     site.drop("a")
     site.settled("running")
     site.put("a.xml", b"<domain>")
@@ -94,7 +94,7 @@ def test_an_invalid_file_is_2_and_the_same_without_a_reconciler(site):
     assert (code, offline) == (2, running)
 
 
-def test_a_source_that_is_gone_is_2(idle):
+def test_a_missing_source_exits_2(idle):
     (idle.path / "domains").rmdir()
     code, value = plans(idle)
     assert code == 2
@@ -126,7 +126,7 @@ def test_another_directory_is_planned_as_if_it_were_the_source(site):
     assert site.verb("plan", "--dir", str(site.path / "none")).returncode == 2
 
 
-def test_what_is_asked_wrongly_is_2(idle):
+def test_a_usage_error_exits_2(idle):
     for words, said in ((("a", "--out", "x"), "of all domains"), (("nobody",), "no domain"),
                         (("--ref", "main"), "not a git repository"),
                         (("--dir", "x", "--ref", "y"), "not allowed with")):
@@ -134,7 +134,7 @@ def test_what_is_asked_wrongly_is_2(idle):
         assert (done.returncode, said in done.stderr) == (2, True), done.stderr
 
 
-def test_what_may_not_be_read_is_told_and_not_taken_for_empty(idle, monkeypatch):
+def test_an_unreadable_directory_is_reported_and_not_taken_for_empty(idle, monkeypatch):
     (idle.settings.state / "domains").mkdir(parents=True)
     monkeypatch.setattr("os.access", lambda *_: False)
     with pytest.raises(HostError, match="permission denied"):
@@ -167,7 +167,7 @@ def test_expanded_files_are_planned_the_same_without_a_reconciler(idle):
     assert "disk[vda]/alias/@name" in [f["what"] for f in running["filledIn"]]
     assert plans(idle) == (code, value)
     assert "b.xml: assigned to another host (placement/@host)" in idle.verb("status").stdout
-    # A change that comes from the defaults is told with their line.
+    # A change that comes from the defaults is shown with their line.
     idle.put("defaults.xml", b"<domain>\n\n<vcpu>3</vcpu></domain>")
     idle.put("a.xml", idle.file().read_bytes().replace(b"stopped", b"running"))
     idle.until(lambda v: v["summary"]["running"] == 2)
@@ -178,7 +178,7 @@ def test_expanded_files_are_planned_the_same_without_a_reconciler(idle):
     assert "defaults.xml:4  vcpu: 3 → 4" in idle.verb("plan", "a-0").stdout
 
 
-def test_while_the_defaults_are_written_nobody_can_tell(idle):
+def test_while_the_defaults_are_being_written_no_plan_is_made(idle):
     idle.put("a.xml", xml("a"))
     idle.put("defaults.xml", b"<domain/>")
     with idle.file("defaults").open("r+b"):

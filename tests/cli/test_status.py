@@ -67,7 +67,7 @@ def test_quiet_says_it_by_the_exit_status_alone(shared):
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
 
 
-def test_an_unknown_domain_is_1(shared):
+def test_an_unknown_domain_exits_1(shared):
     done = shared.verb("status", "nobody")
     assert done.returncode == 1
     assert "no domain 'nobody'" in done.stderr
@@ -89,7 +89,7 @@ def test_watch_shows_it_again_when_it_changes(site):
             watch.kill()  # else leaving the block would wait for it
 
 
-def test_never_run_is_2(idle):
+def test_without_any_run_it_exits_2(idle):
     done = idle.verb("status")
     assert (done.returncode, done.stdout) == (2, "")
     assert "the reconciler has never run here" in done.stderr
@@ -98,7 +98,7 @@ def test_never_run_is_2(idle):
     assert idle.verb("status").returncode == 2
 
 
-def test_not_ready_is_1_and_says_why(site):
+def test_not_ready_exits_1_with_the_reason(site):
     site.drop("a")
     (site.path / "images" / "a.img").unlink()
     site.domain(lambda d: d["attempt"])

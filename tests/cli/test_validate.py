@@ -65,7 +65,7 @@ def test_nothing_to_validate_is_well(idle):
     assert idle.verb("validate").returncode == 0
 
 
-def test_where_reader_and_schema_disagree_nobody_can_tell(capsys):
+def test_a_disagreement_of_reader_and_schema_exits_2(capsys):
     error = Problem("a.xml", 1, "domain", "wrong")
     warning = Problem("a.xml", 1, "domain", "ignored", warning=True)
     for faults, problems, code in ((("a.xml: one",), (error,), 2), (("a.xml: one",), (), 2),
@@ -150,7 +150,7 @@ def test_a_file_is_expanded_as_it_will_be(idle):
         done.stdout)
 
 
-def test_wrong_defaults_are_told_with_their_line_once(idle):
+def test_wrong_defaults_are_reported_once_with_their_line(idle):
     idle.put("defaults.xml", DEFAULTS.replace(b"128", b"x"))
     for name in "ab":
         idle.put(f"{name}.xml", xml(name))

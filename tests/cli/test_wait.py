@@ -124,7 +124,7 @@ def test_it_ends_when_it_is_reached_and_says_what_is_not(site):
     site.drop("b")
     site.disk("b").unlink()
     site.domain(lambda d: d["status"] == "Failed", "b")
-    found = site.verb("wait", "--timeout", "10m")  # it does not wait for what waits for somebody
+    found = site.verb("wait", "--timeout", "10m")  # a stalled domain is not waited for
     assert found.returncode == 1
     assert "b: MissingFile" in found.stderr
     assert site.verb("wait", "--for", "ready").returncode == 1

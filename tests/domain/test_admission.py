@@ -68,7 +68,7 @@ def test_rule_5_a_host_device_is_given_only_if_it_is_named(allowed, good):
     assert [problem.reason for problem in found] == ([] if good else ["NotAllowed"])
 
 
-def test_devices_that_everybody_may_use_need_no_path():
+def test_shared_devices_of_the_host_need_no_path():
     devices = DISK + ("<rng model='virtio'><backend model='random'>/dev/urandom</backend></rng>"
                       "<vsock/><interface type='ethernet'><driver name='vhost'/></interface>")
     assert admit(read(devices=devices), Admission(paths=("/images",))) == ()

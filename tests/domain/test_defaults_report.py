@@ -1,4 +1,4 @@
-"""What was filled in, and why; what the file gives is not told."""
+"""Lists the values filled in and the reasons, without the values that the file gives."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def filled(data):
     return {f.what: (f.value, f.why) for f in found}
 
 
-def test_a_small_file_leaves_much_to_us():
+def test_a_small_file_has_many_defaults():
     found = filled(text(devices=DISK + "\n<interface type='ethernet'/>\n<vsock/>\n<graphics "
                         "type='vnc'/>\n<console type='pty'><target type='virtio'/></console>"))
     assert "derived from the name" in found["uuid"][1]
@@ -33,7 +33,7 @@ def test_a_small_file_leaves_much_to_us():
     assert found["reconcile/stop/@timeout"] == ("30s", "the configuration's default")
 
 
-def test_what_the_file_gives_is_not_told():
+def test_values_given_by_the_file_are_not_listed():
     whole = write(complete(read_domain(text(
         policy("state='paused'"), devices=DISK + "<vsock/><graphics type='vnc'/>"), "a.xml", HOST),
         {})).encode()
@@ -42,5 +42,5 @@ def test_what_the_file_gives_is_not_told():
         ("/mac/@address", "/cid/@address", "/@port", "/alias/@name", "uuid", "vcpu"))]
 
 
-def test_of_several_on_one_line_nobody_can_tell():
+def test_several_elements_on_one_line_cannot_be_distinguished():
     assert filled(text(devices=DISK + DISK.replace("vda", "vdb").replace("a.img", "b.img")))

@@ -33,13 +33,13 @@ def test_two_cards_of_one_mac_or_tap_are_refused(what):
     assert problems(devices=f"{DISK}{card}{card}")
 
 
-def test_the_variables_are_no_disk():
+def test_the_variables_are_not_a_disk():
     os = ("<os><type>hvm</type><loader type='pflash' readonly='yes'>/c</loader>"
           "<nvram>/images/a.img</nvram></os>")
     assert problems(os=os)
 
 
-def test_one_file_twice_is_right_when_nobody_writes_it():
+def test_one_file_may_be_used_twice_read_only():
     both = disk("vda", "a", "<readonly/>") + disk("vdb", "a", "<readonly/>")
     assert len([d for d in read(devices=both).devices if d.KIND == "disk"]) == 2
 

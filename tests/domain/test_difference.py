@@ -92,7 +92,7 @@ def test_ignored_paths_of_plain_fields_and_of_whole_devices():
         assert not all(change.impact is Impact.NONE for change in seen)
 
 
-def test_an_ignored_path_is_no_prefix_of_a_word():
+def test_an_ignored_path_matches_whole_steps_only():
     rule = policy("", "<r:ignore path='mem'/>")
     assert any(change.path == "memory" for change in differences(
         read(), read(rule, memory="<memory unit='GiB'>1</memory>")))

@@ -99,7 +99,7 @@ def test_two_dollars_are_one_that_means_nothing(written, meant):
     ("${index}", "no variable 'index'; did you mean '{index}'?"),
     ("${BRIDGE", "found '${BRIDGE', which is not ${NAME}; accepted: ${NAME}, or $${"),
     ("${}", "found '${}'"), ("${1}", "found '${1}'"), ("a ${A B}", "found '${A B}'")])
-def test_what_is_no_variable_is_an_error_with_its_line(written, said):
+def test_an_invalid_variable_is_an_error_with_its_line(written, said):
     found, = errors(text("\n", f"<title>{written}</title>"))
     assert found.startswith("a.xml:2: error: domain/title: ")
     assert said in found
@@ -107,7 +107,7 @@ def test_what_is_no_variable_is_an_error_with_its_line(written, said):
     assert loose.domain.title == written
 
 
-def test_every_wrong_variable_is_told_with_its_place():
+def test_every_wrong_variable_is_reported_with_its_position():
     found = errors(text("<title>${A}</title>", devices=DISK + disk("vdb", "${B}")))
     assert [line.split(": ")[2] for line in found] == [
         "domain/title", "domain/devices/disk[2]/source/@file"]

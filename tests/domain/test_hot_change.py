@@ -1,4 +1,4 @@
-"""What a VM that runs is told: each change, and what it has got afterwards."""
+"""Commands sent to a running VM for each change, and its definition afterwards."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ OTHER = ("<interface type='ethernet'><mac address='52:54:00:00:00:02'/><target d
 
 
 def started(*parts, **values):
-    """What a process has got that was just started with this file."""
+    """The definition of a process that was just started with this file."""
     domain = read(*parts, **values)
     layout = lay_out(domain, {}, 2)
     return as_started(placed(domain, layout.ports, dict(layout.places)))
 
 
-def told(applied, wanted, remembered=None):
-    """The one change between them, as commands, and what it leads to."""
+def commands_for(applied, wanted, remembered=None):
+    """The commands for the single change between the two, and the resulting step."""
     change, = (c for c in differences(applied, wanted) if c.impact is not Impact.NONE)
     step = adjustment(change, applied, wanted, remembered or {})
     return [(c.name, dict(c.arguments)) for c in step.commands], step
@@ -46,7 +46,7 @@ def test_rule_4_a_process_that_has_what_the_file_says_needs_nothing():
 def test_a_disk_comes_behind_the_lowest_free_root_port():
     applied = started()
     assert free_ports(applied) == [3, 4]
-    commands, step = told(applied, read(devices=DISK + disk(driver="cache='writeback'")))
+    commands, step = commands_for(applied, read(devices=DISK + disk(driver="cache='writeback'")))
     assert commands == [
         ("blockdev-del", {"node-name": "drive-virtio-disk1"}),
         ("blockdev-add", {"node-name": "drive-virtio-disk1", "driver": "raw", "read-only": False,
@@ -59,8 +59,8 @@ def test_a_disk_comes_behind_the_lowest_free_root_port():
     assert free_ports(step.after) == [4]
 
 
-def test_all_that_a_disk_has_is_told():
-    commands, _ = told(started("<iothreads>1</iothreads>"), read(
+def test_every_option_of_a_disk_is_sent():
+    commands, _ = commands_for(started("<iothreads>1</iothreads>"), read(
         "<iothreads>1</iothreads>", devices=DISK + disk(
             driver="type='qcow2' io='io_uring' discard='unmap' detect_zeroes='unmap' queues='2' "
                    "queue_size='128' iothread='1'",
@@ -78,12 +78,12 @@ def test_all_that_a_disk_has_is_told():
 
 
 def test_a_place_that_is_remembered_is_taken_again():
-    _, step = told(started(), read(devices=DISK + disk()), {"disk:vdb": Place(4, 0)})
+    _, step = commands_for(started(), read(devices=DISK + disk()), {"disk:vdb": Place(4, 0)})
     assert device(step.after, "disk", 1).place == Place(4, 0)
 
 
 def test_a_disk_goes_once_the_guest_agrees():
-    commands, step = told(started(devices=DISK + disk()), read())
+    commands, step = commands_for(started(devices=DISK + disk()), read())
     assert commands == [("device_del", {"id": "virtio-disk1"}),
                         ("blockdev-del", {"node-name": "drive-virtio-disk1"})]
     assert step.commands[0].until == "DEVICE_DELETED"
@@ -92,32 +92,33 @@ def test_a_disk_goes_once_the_guest_agrees():
 
 def test_a_card_comes_and_goes_with_its_tap():
     applied = started(devices=DISK + CARD.format(""))
-    commands, step = told(applied, read(devices=DISK + CARD.format("") + OTHER))
+    commands, step = commands_for(applied, read(devices=DISK + CARD.format("") + OTHER))
     assert commands == [
         ("netdev_del", {"id": "hostnet1"}), ("netdev_add", {"id": "hostnet1", "ifname": "t2"}),
         ("device_add", {"id": "net1", "driver": "virtio-net-pci", "netdev": "hostnet1",
                         "mac": "52:54:00:00:00:02", "bus": "pcie.4", "addr": "0x0"})]
     assert step.card.tap == "t2"
-    commands, step = told(applied, read())
+    commands, step = commands_for(applied, read())
     assert commands == [("device_del", {"id": "net0"}), ("netdev_del", {"id": "hostnet0"})]
     assert step.tap == "t1"
 
 
 def test_an_alias_that_is_taken_is_not_given_again():
     """A card of a lower MAC would be net0 in a file; in this VM another one is."""
-    commands, _ = told(started(devices=DISK + OTHER), read(devices=DISK + CARD.format("") + OTHER))
+    commands, _ = commands_for(started(devices=DISK + OTHER),
+                               read(devices=DISK + CARD.format("") + OTHER))
     assert commands[1] == ("netdev_add", {"id": "hostnet0-2", "ifname": "t1"})
     assert commands[2][1]["id"] == "net0-2"
 
 
 def test_a_cable_is_taken_out():
     applied = started(devices=DISK + CARD.format("<link state='down'/>"))
-    commands, step = told(applied, read(devices=DISK + CARD.format("<link state='down'/>")))
+    commands, step = commands_for(applied, read(devices=DISK + CARD.format("<link state='down'/>")))
     assert commands == [("netlink_set", {"id": "net0", "up": False})]
     assert not device(step.after, "interface").up
 
 
-def test_another_bridge_is_the_host_s_business_alone():
+def test_another_bridge_is_changed_on_the_host_alone():
     one, two = (CARD.format(f"<source bridge='br{n}'/><mtu size='{m}'/>")
                 for n, m in ((0, 1500), (1, 9000)))
     applied = started(devices=DISK + one)
@@ -132,21 +133,21 @@ def test_another_bridge_is_the_host_s_business_alone():
 
 def test_processors_come_and_go_one_by_one():
     applied = started("<vcpu current='2'>4</vcpu>")
-    commands, step = told(applied, read("<vcpu>4</vcpu>"))
+    commands, step = commands_for(applied, read("<vcpu>4</vcpu>"))
     assert commands == [("device_add", {"id": "vcpu2", "driver": "generic-x86-cpu", "cpu-id": 2})]
     assert step.after.current_vcpus == 3
-    _, last = told(step.after, read("<vcpu>4</vcpu>"))
+    _, last = commands_for(step.after, read("<vcpu>4</vcpu>"))
     assert last.after.current_vcpus is None
-    commands, step = told(last.after, read("<vcpu current='3'>4</vcpu>"))
+    commands, step = commands_for(last.after, read("<vcpu current='3'>4</vcpu>"))
     assert commands == [("device_del", {"id": "vcpu3"})]
     assert step.commands[0].until == "CPU_RESIZE"
 
 
 def test_memory_is_the_balloon_s():
     half = read("<currentMemory unit='MiB'>128</currentMemory>")
-    commands, step = told(started("<currentMemory unit='MiB'>128</currentMemory>"), half)
+    commands, step = commands_for(started("<currentMemory unit='MiB'>128</currentMemory>"), half)
     assert commands == [("balloon", {"value": 128 << 20})]
-    commands, _ = told(step.after, read())
+    commands, _ = commands_for(step.after, read())
     assert commands == [("balloon", {"value": 256 << 20})]
 
 
@@ -167,12 +168,12 @@ def test_processors_that_were_there_at_the_start_stay():
     assert can(applied, fewer, least=3) == [False]
 
 
-def test_microvm_can_be_told_of_memory_alone():
+def test_on_a_microvm_only_memory_changes_live():
     head = "<currentMemory unit='MiB'>128</currentMemory>"
     assert can(started(os=MICROVM), read(head, os=MICROVM, devices=DISK + disk())) == [True, False]
 
 
-def test_a_place_that_the_file_now_writes_down_is_no_change():
+def test_a_remembered_place_that_the_file_now_names_is_not_a_change():
     applied = started(devices=DISK + disk())
     written = ("<controller type='pci' index='1' model='pcie-root-port'>"
                "<address type='pci' bus='0' slot='1' function='0'/></controller>")

@@ -147,7 +147,7 @@ def test_they_are_checked_by_themselves(inside, said):
     assert said in str(caught.value)
 
 
-def test_every_error_of_theirs_is_told():
+def test_every_error_of_the_defaults_is_reported():
     with pytest.raises(InvalidDomain) as caught:
         defaults("<name>a</name>\n<vcpu>0</vcpu>\n<memory>x</memory>")
     assert [p.line for p in caught.value.problems] == [1, 2, 3]

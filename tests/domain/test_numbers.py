@@ -1,4 +1,4 @@
-"""Numbers that a file leaves to us: the lowest free one, and never another again."""
+"""Automatic numbers: the lowest free one, which the domain then keeps."""
 
 from reconciler.domain.devices.graphics import PORT
 from reconciler.domain.devices.vsock import CID
@@ -28,6 +28,6 @@ def test_what_was_chosen_is_what_is_kept():
     assert of_text(as_text({})) == {}
 
 
-def test_a_number_in_the_file_is_nobodys_to_choose():
+def test_a_number_in_the_file_is_not_chosen_automatically():
     domain = read(devices=DISK + "<vsock><cid auto='no' address='9'/></vsock>")
     assert complete(domain, {CID: 7}) is domain

@@ -50,7 +50,7 @@ def port(attributes: str = "", inner: str = "") -> str:
            "</console>",
     DISK + "<controller type='ide' index='0' model='piix3'/>",
     DISK + "<controller type='usb' index='0' model='qusb2'/>"])
-def test_what_changes_nothing_is_accepted_without_a_word(devices):
+def test_elements_without_effect_are_accepted_without_a_message(devices):
     assert not warnings(devices=devices)
 
 
@@ -187,7 +187,7 @@ def test_variables_of_a_source_element_mean_the_same_as_a_text():
     "<nvram type='network'><source protocol='iscsi' name='x'><host name='h'/></source></nvram>",
     "<nvram type='file'><source/></nvram>",
     "<nvram><source file='/a,b'/></nvram>"])
-def test_variables_that_are_no_file_are_refused(nvram):
+def test_variables_that_are_not_a_file_are_refused(nvram):
     assert len(problems(os=os(PFLASH + nvram))) == 1
 
 
@@ -209,7 +209,7 @@ def test_rule_4_the_order_of_root_ports_without_index_means_nothing():
 
 
 @pytest.mark.parametrize("attributes", ["index='0'", "index='x'", "index='255'"])
-def test_a_wrong_index_is_no_missing_one(attributes):
+def test_a_wrong_index_is_not_treated_as_a_missing_one(attributes):
     assert len(problems(devices=DISK + port(attributes))) == 1
 
 

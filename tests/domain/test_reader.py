@@ -38,7 +38,7 @@ def test_names_that_are_refused(name):
     assert problems(name=name)
 
 
-def test_no_uuid_is_version_5_of_the_name_and_never_changes():
+def test_a_missing_uuid_is_version_5_of_the_name_and_never_changes():
     assert read(name="web1").uuid == read(name="web1", devices=disk()).uuid
     assert uuid.UUID(read(name="web1").uuid).version == 5
     assert read(name="web2").uuid != read(name="web1").uuid
@@ -327,7 +327,7 @@ def test_a_kernel_command_line_is_as_long_as_linux_keeps():
     assert "2047" in error(os=boot(f"<cmdline>{'a b ' * 512}c</cmdline>")).message
 
 
-def test_pain_3_no_half_of_a_file_is_a_domain():
+def test_pain_3_a_truncated_file_is_never_a_domain():
     data = text("<vcpu>2</vcpu>", policy("state='running'"), devices=DISK + disk())
     assert read_domain(data, "a.xml", HOST)
     for length in range(len(data)):

@@ -118,7 +118,7 @@ def test_editors_show_why_something_is_ignored():
     assert notes["pae"] == "Allowed; it has no effect."
 
 
-def test_every_type_of_the_tables_tells_the_schema_its_form():
+def test_every_type_of_the_tables_has_a_schema_form():
     assert [kind.name for kind in types() if not kind.words and not kind.schemas] == []
     assert len(types()) > 20
 

@@ -1,4 +1,4 @@
-"""Where reader and schema disagree, somebody is told; where a schema cannot tell, nobody is."""
+"""A disagreement of reader and schema is reported, except where a schema cannot decide."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def test_a_schema_that_refuses_or_accepts_too_much_is_found():
         f"a.xml: {disagreement(TYPO, 'a.xml', WIDE)}",)
 
 
-def test_ours_does_not():
+def test_our_schema_agrees_with_the_reader():
     files = {"valid": VCPU, "typo": TYPO, "no XML": b"<domain", "none": b"",
              "another": b"<network/>", "our typo": text(policy("stat='running'")),
              "ours": text(policy("state='paused'", "<r:stop timeout='1m'/>"))}

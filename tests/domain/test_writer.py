@@ -25,7 +25,7 @@ def again(domain, host=HOST):
 
 
 @pytest.mark.parametrize("file", FILES, ids=[file.stem for file in FILES])
-def test_rule_4_every_golden_file_means_the_same_when_it_is_written_anew(file):
+def test_rule_4_every_golden_file_means_the_same_when_it_is_written_again(file):
     host = ARM if "aarch64" in file.stem else HOST
     domain = read_domain(file.read_bytes(), file.name, host)
     assert again(domain, host) == domain
@@ -74,7 +74,7 @@ def test_for_people_the_policy_is_what_differs_from_the_defaults(text, written):
             if not line.startswith("<r:reconcile") or "state" in line] == written
 
 
-def test_a_configuration_s_other_default_is_told_against():
+def test_a_value_that_differs_from_the_configured_default_is_written():
     other = Policy(stop_timeout=1.0, hold=True)
     found = write(read(), other)
     assert "hold='no'" in found

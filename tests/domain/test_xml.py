@@ -64,7 +64,7 @@ def test_a_merge_conflict_is_named_with_its_line(end):
 
 
 @pytest.mark.parametrize("line", [" <<<<<<< HEAD", "<<<<<<<<", "<<<<<<", "x <<<<<<<"])
-def test_what_is_no_merge_conflict(line):
+def test_text_that_only_looks_like_a_merge_conflict(line):
     assert read(f"<!--\n{line}\n-->")
 
 

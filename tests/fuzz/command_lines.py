@@ -31,7 +31,7 @@ _MEANING = {("type", "arch"), ("type", "machine"), ("model", "type"), ("target",
             ("emulator", None)}
 _WHOLE = {"-append", "-name", "-uuid", "-kernel", "-initrd", "-smbios"}
 _DERIVED = re.compile(r"sv[0-9a-f]{10}|52:54:00(:[0-9a-f]{2}){3}")
-_PLACES = ("bus", "addr", "port", "multifunction")  # of whoever sorts before another
+_PLACES = ("bus", "addr", "port", "multifunction")  # depend on which device sorts first
 
 
 def command_line(domain: Domain) -> list[str]:

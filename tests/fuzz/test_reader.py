@@ -140,7 +140,7 @@ def test_the_watch_sees_a_file_opened_and_is_quiet_unless_armed(watch, tmp_path)
         pass
 
 
-def test_the_bait_tells_when_it_is_touched(bait):
+def test_the_bait_detects_access(bait):
     assert not bait.touched()
     assert bait.file.read_text() == SECRET
     assert bait.touched()

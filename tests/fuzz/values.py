@@ -58,7 +58,7 @@ def accepts(kind: Type, text: str) -> bool:
 
 
 def hostile(random: Random) -> str:
-    """A value that somebody wants to get through; it may hold letters that XML cannot."""
+    """A value that an attacker would inject; it may hold characters that XML does not allow."""
     kind = random.random()
     if kind < 0.2:
         return random.choice(SPLITTING[:10])

@@ -1,7 +1,7 @@
 """What reading a file must never do: open files, make sockets, start processes.
 
-Python tells an audit hook; libxml2 opens by itself, so a file and a port of ours, which the files
-name, tell by being touched.
+Python reports these to an audit hook. libxml2 opens files itself, without the hook: the generated
+files name a bait file and a bait port, and access to either is detected.
 """
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ class Bait:
                 str(self.file), "file:///etc/passwd", "http://127.0.0.1:1/", "/dev/stdin")
 
     def touched(self) -> bool:
-        """Whether somebody has opened the file or the port since."""
+        """Whether the file or the port was opened since the last call."""
         for look in (lambda: os.read(self._inotify, 4096), self._port.accept):
             try:
                 look()

@@ -1,6 +1,6 @@
 """Whole files, each beside what becomes of it: NAME.expected, or NAME.errors if it is refused.
 
-`UPDATE_GOLDEN=1 pytest tests/golden` writes them anew; the difference is for a person to read.
+`UPDATE_GOLDEN=1 pytest tests/golden` rewrites the expected files; review the difference.
 """
 
 from __future__ import annotations

@@ -19,7 +19,7 @@ def said(*needs):
     return str(caught.value)
 
 
-def test_files_that_are_there_are_well(tmp_path):
+def test_existing_files_have_no_problems(tmp_path):
     (tmp_path / "a").touch()
     check([RequiredFile(str(tmp_path / "a")), RequiredFile("/dev/null", "character"),
            RequiredFile(str(tmp_path / "a"), "file-or-block", writable=True)])
@@ -40,12 +40,12 @@ def test_another_kind_is_refused(kind, accepted):
     assert accepted in said(RequiredFile("/dev/null", kind))
 
 
-def test_a_loop_of_links_is_a_problem_and_no_crash(tmp_path):
+def test_a_loop_of_links_is_reported_as_a_problem(tmp_path):
     (tmp_path / "a").symlink_to("a")
     assert "symbolic links" in said(RequiredFile(str(tmp_path / "a")))
 
 
-def test_what_may_not_be_read_or_written_is_told():
+def test_missing_permissions_are_reported():
     with tempfile.TemporaryDirectory() as directory, ProcessPoolExecutor(1) as nobody:
         os.chmod(directory, 0o755)
         path = os.path.join(directory, "a")
@@ -75,7 +75,7 @@ def test_pain_16_variables_are_made_once_from_their_template(tmp_path):
     assert not (tmp_path / "none").exists()
 
 
-def test_variables_whose_template_is_missing_are_told(tmp_path):
+def test_a_missing_template_of_variables_is_reported(tmp_path):
     need = RequiredFile(str(tmp_path / "a"), template=str(tmp_path / "template"))
     assert "template: no such file" in said(need)
     with pytest.raises(HostError, match="cannot be created from"):

@@ -52,7 +52,7 @@ def test_a_kernel_without_any(tmp_path, files):
 
 @pytest.mark.parametrize(("free", "there", "enough"), [
     (True, "64", True), (True, "63", False), (False, "64", True), (False, "0", False)])
-def test_too_few_pages_are_told_before_the_start(tmp_path, free, there, enough):
+def test_too_few_pages_are_reported_before_the_start(tmp_path, free, there, enough):
     place = tmp_path / "hugepages-2048kB"
     place.mkdir()
     (place / ("free_hugepages" if free else "nr_hugepages")).write_text(there + "\n")

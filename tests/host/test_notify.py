@@ -47,7 +47,7 @@ class Seen:
                 await self._news.wait()
 
 
-async def test_a_file_that_is_made_is_told_to_everybody(tmp_path):
+async def test_a_new_file_is_reported_to_every_watcher(tmp_path):
     async with running() as notifier:
         one, two = Seen(), Seen()
         notifier.watch(tmp_path, one)
@@ -57,7 +57,7 @@ async def test_a_file_that_is_made_is_told_to_everybody(tmp_path):
         await two.until("a")
 
 
-async def test_who_ended_hears_nothing_and_the_others_go_on(tmp_path):
+async def test_a_closed_watcher_gets_no_events_and_the_others_go_on(tmp_path):
     async with running() as notifier:
         one, two = Seen(), Seen()
         end = notifier.watch(tmp_path, one)
@@ -79,7 +79,7 @@ async def test_a_watch_can_be_begun_again_after_its_end(tmp_path):
 
 
 @pytest.mark.parametrize("change", ["write", "move", "remove", "mode"])
-async def test_what_can_make_a_file_good_is_told(tmp_path, change):
+async def test_a_change_that_may_make_a_file_usable_is_reported(tmp_path, change):
     path = tmp_path / "a"
     path.write_bytes(b"1")
     (tmp_path / "b").mkdir()
@@ -105,7 +105,7 @@ async def test_a_directory_that_went_and_came_back_can_be_watched_again(tmp_path
         notifier.watch(home, again)
         (home / "a").touch()
         await again.until("a")
-        await first.until("a")  # who began before is still told
+        await first.until("a")  # the earlier watcher still gets events
         end()
 
 
@@ -124,7 +124,7 @@ async def test_the_socket_of_a_vm_appearing_sets_its_event(tmp_path):
         assert watches_in_the_kernel() == []
 
 
-async def test_pain_13_after_lost_events_everybody_looks(tmp_path):
+async def test_pain_13_after_lost_events_every_watcher_is_woken(tmp_path):
     """More happens than the kernel keeps while we are busy; what came last is not heard."""
     kept = int(Path("/proc/sys/fs/inotify/max_queued_events").read_text())
     (tmp_path / "busy").mkdir()
@@ -163,7 +163,7 @@ async def test_files_whose_directories_are_missing_are_awaited_at_the_nearest(tm
         assert watches_in_the_kernel() == []
 
 
-async def test_what_is_ended_after_the_whole_of_it_is_no_error(tmp_path):
+async def test_closing_a_watcher_after_the_notifier_is_not_an_error(tmp_path):
     async with running() as notifier:
         ends = notifier.watch_files([str(tmp_path / "a")], Seen())
         await asyncio.sleep(0)

@@ -66,7 +66,7 @@ def test_a_tap_is_made_attached_and_put_up():
         assert taps.bridge_of("tap-a") == "br0"
         assert ",UP" in flags("tap-a")
         assert "multi_queue" not in ip("-d", "link", "show", "tap-a")
-        # It lives on without us: it is persistent.
+        # It is persistent and outlives its creator.
         assert not taps.make("tap-a", "br0", queues=1)
 
     apart(test)
@@ -83,7 +83,7 @@ def test_a_tap_of_several_queues_and_without_a_bridge():
     apart(test)
 
 
-def test_a_tap_that_was_there_is_attached_and_not_ours():
+def test_an_existing_tap_is_attached_and_not_owned():
     def test():
         ip("tuntap", "add", "tap-b", "mode", "tap")
         ip("link", "add", "br1", "type", "bridge")
@@ -105,7 +105,7 @@ def test_a_removed_tap_is_gone_and_a_second_removal_does_nothing():
     apart(test)
 
 
-def test_what_is_no_tap_is_never_removed_rule_5():
+def test_an_interface_that_is_not_a_tap_is_never_removed_rule_5():
     def test():
         taps.remove("br0")
         assert taps.exists("br0")
@@ -129,7 +129,7 @@ def test_a_missing_bridge_is_named_and_no_tap_is_left():
     apart(test)
 
 
-def test_a_tap_that_a_vm_holds_is_no_error_and_stays():
+def test_a_tap_that_a_vm_holds_stays_without_an_error():
     def test():
         taps.make("tap-a", "br0", queues=1)
         with closing(os.fdopen(os.open("/dev/net/tun", os.O_RDWR), "rb", buffering=0)) as vm:
@@ -142,7 +142,7 @@ def test_a_tap_that_a_vm_holds_is_no_error_and_stays():
     apart(test)
 
 
-def test_a_name_that_the_kernel_refuses_is_told_and_leaves_nothing():
+def test_a_name_that_the_kernel_refuses_is_reported_and_leaves_nothing():
     def test():
         with pytest.raises(HostError, match="tap a/b"):
             taps.make("a/b", "br0", queues=1)
@@ -152,7 +152,7 @@ def test_a_name_that_the_kernel_refuses_is_told_and_leaves_nothing():
     apart(test)
 
 
-def test_rule_5_a_tap_of_ours_is_known_by_its_owner():
+def test_rule_5_our_own_tap_is_recognised_by_its_owner():
     def test():
         taps.make("tap-a", None, owner="/run/r web1")
         taps.make("tap-b", None, owner="/run/other web1")

@@ -43,7 +43,7 @@ def test_what_the_kernel_says(system):
         vfio.inspect("0000:09:00.0", system)
 
 
-def test_rule_5_a_group_that_somebody_else_uses_is_not_taken(system):
+def test_rule_5_a_group_that_another_process_uses_is_not_taken(system):
     with pytest.raises(HostError, match="shares its IOMMU group with 0000:03:00.1"):
         vfio.bind([hostdev()], system)
     assert (system / "devices" / CARD / "driver_override").read_text() == ""

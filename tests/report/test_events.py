@@ -67,7 +67,7 @@ def test_numbers_go_on_behind_half_a_line_of_a_crash(path):
 
 @pytest.mark.parametrize("garbage", [
     b"", b"\n\n", b"\xff\xfe\n", b"[]\n1\nnull\n", b'{"seq": "x"}\n'])
-def test_a_journal_of_garbage_begins_anew(path, garbage):
+def test_an_unreadable_journal_is_started_again(path, garbage):
     path.write_bytes(garbage)
     with journal(path) as it:
         it.write("a")
@@ -108,7 +108,7 @@ def test_a_rotation_that_fails_loses_no_event(path):
     assert [e["event"] for e in lines(path)] == ["a", "b"]
 
 
-def test_the_same_warning_in_a_row_is_told_ever_more_rarely(path):
+def test_a_repeated_warning_is_logged_at_growing_intervals(path):
     with journal(path) as it:
         for attempt in range(1, 21):
             it.write("action.failed", severity="error", domain="a", error="no", attempt=attempt,
@@ -118,7 +118,7 @@ def test_the_same_warning_in_a_row_is_told_ever_more_rarely(path):
     assert [e["seq"] for e in lines(path)] == [1, 2, 3, 4, 5]
 
 
-def test_other_words_another_domain_or_good_news_end_a_row(path):
+def test_another_message_another_domain_or_a_normal_event_ends_a_series(path):
     with journal(path) as it:
         for _ in range(3):
             it.write("action.failed", severity="error", domain="a", error="no")
@@ -132,7 +132,7 @@ def test_other_words_another_domain_or_good_news_end_a_row(path):
         ("a", None)]
 
 
-def test_good_news_are_never_folded(path):
+def test_normal_events_are_never_suppressed(path):
     with journal(path) as it:
         for _ in range(5):
             it.write("domain.started", domain="a")
@@ -176,7 +176,7 @@ def test_a_full_disk_stops_nothing_and_nothing_is_lost_when_there_is_room(path):
     assert [(e["seq"], e["event"]) for e in lines(path)] == [(1, "a"), (2, "b"), (3, "c"), (4, "d")]
 
 
-def test_a_full_disk_at_the_end_is_no_crash(path):
+def test_a_full_disk_at_shutdown_does_not_raise(path):
     with journal(path) as it:
         it.write("a")
         with full_disk(path):

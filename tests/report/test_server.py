@@ -330,8 +330,8 @@ async def test_an_unusable_secret_is_reported_at_the_start(tmp_path, text, mode,
         (tmp_path / "secret").write_text(text)
         (tmp_path / "secret").chmod(mode)
     async with running(place):
-        told = place.reported("http.remarked")
-    assert [said in event["message"] for event in told] == ([True] if said else [])
+        found = place.reported("http.remarked")
+    assert [said in event["message"] for event in found] == ([True] if said else [])
 
 
 async def test_a_port_in_use_is_reported_and_the_reconciler_goes_on(tmp_path, handler):

@@ -15,7 +15,7 @@ DIGEST = hmac.new(SECRET, BODY, hashlib.sha256).hexdigest()
     ({"x-hub-signature-256": f"sha256={DIGEST}"}, "github"),
     ({"x-gitea-signature": DIGEST}, "gitea"),
     ({"x-gitlab-token": "s3cret"}, "gitlab")])
-def test_who_has_the_secret_is_known(headers, forge):
+def test_a_request_signed_with_the_secret_is_accepted(headers, forge):
     assert signer(headers, BODY, SECRET) == forge
     assert signer(headers, BODY, b"another") is None
     assert (signer(headers, BODY + b" ", SECRET) is None) is (forge != "gitlab")
@@ -26,9 +26,9 @@ def test_who_has_the_secret_is_known(headers, forge):
     {"x-hub-signature-256": f"sha1={DIGEST}"}, {"x-gitlab-token": ""},
     {"x-gitlab-token": "s3cret "}, {"x-gitea-signature": "ä" * 64},
     {"x-hub-signature-256": DIGEST.upper()}])
-def test_who_has_it_not_is_nobody(headers):
+def test_a_request_with_a_wrong_signature_is_refused(headers):
     assert signer(headers, BODY, SECRET) is None
 
 
-def test_what_we_sign_is_what_we_take():
+def test_our_own_signature_is_accepted():
     assert signer({"x-hub-signature-256": signature(BODY, SECRET)}, BODY, SECRET) == "github"

@@ -37,14 +37,14 @@ json.dump([found, json.load(sys.stdin)], open({str(tmp_path / 'out')!r}, "w"))
 @pytest.mark.parametrize(("text", "says"), [
     ("import sys; sys.exit('out of luck')", "exited with status 1: out of luck"),
     ("import time; time.sleep(600)", "timed out after 0.5 s")])
-async def test_a_command_that_fails_or_hangs_is_told(tmp_path, text, says):
+async def test_a_command_that_fails_or_hangs_is_reported(tmp_path, text, says):
     begun = time.monotonic()
     with pytest.raises(webhook_sender.SendFailed, match=says):
         await webhook_sender.run(script(tmp_path, text), VALUE, 0.5 if "sleep" in text else 60.0)
     assert time.monotonic() - begun < 60
 
 
-async def test_a_command_that_is_not_there_is_told():
+async def test_a_missing_command_is_reported():
     with pytest.raises(webhook_sender.SendFailed, match="/nowhere/x"):
         await webhook_sender.run(["/nowhere/x"], VALUE, 1.0)
 
@@ -85,7 +85,7 @@ async def test_a_webhook_is_json_and_signed(forge):
     assert "x-hub-signature-256" not in forge.came[1][1]
 
 
-async def test_a_webhook_is_tried_again_but_not_for_ever(forge, monkeypatch):
+async def test_a_webhook_is_retried_a_limited_number_of_times(forge, monkeypatch):
     monkeypatch.setattr(webhook_sender, "RETRY", Backoff(0.01, 0.01))
     forge.answers += [500, 302]
     await webhook_sender.send(forge.url, VALUE, b"", 10.0)
@@ -98,7 +98,7 @@ async def test_a_webhook_is_tried_again_but_not_for_ever(forge, monkeypatch):
 
 @pytest.mark.parametrize("url", ["ftp://x/", "file:///etc/passwd", "x", "https://",
                                  "http://127.0.0.1:1/"])
-async def test_what_cannot_be_reached_is_told(url, monkeypatch):
+async def test_an_unreachable_address_is_reported(url, monkeypatch):
     monkeypatch.setattr(webhook_sender, "RETRY", Backoff(0.01, 0.01))
     with pytest.raises(webhook_sender.SendFailed):
         await asyncio.wait_for(webhook_sender.send(url, VALUE, b"", 5.0), 30)
@@ -107,9 +107,9 @@ async def test_what_cannot_be_reached_is_told(url, monkeypatch):
 @pytest.mark.parametrize("url", [
     "http://user:secret@127.0.0.1:1/secret?secret#secret", "http://127.0.0.1:1/a secret",
     "ftp://127.0.0.1:1/secret"])
-async def test_an_address_may_hold_a_secret_and_is_told_without_it(url, monkeypatch):
+async def test_an_address_is_reported_without_its_secret(url, monkeypatch):
     monkeypatch.setattr(webhook_sender, "RETRY", Backoff(0.0, 0.0))
-    with pytest.raises(webhook_sender.SendFailed) as told:
+    with pytest.raises(webhook_sender.SendFailed) as raised:
         await webhook_sender.send(url, VALUE, b"", 5.0)
-    assert "secret" not in str(told.value)
-    assert "://127.0.0.1:1: " in str(told.value)
+    assert "secret" not in str(raised.value)
+    assert "://127.0.0.1:1: " in str(raised.value)

@@ -91,7 +91,7 @@ def test_a_wrong_value_names_its_key_and_what_is_accepted(config, text, key):
 
 
 @pytest.mark.parametrize("text", ["- a", "source: [a]", "just words"])
-def test_what_is_no_mapping_is_refused(config, text):
+def test_a_file_that_is_not_a_mapping_is_refused(config, text):
     assert "accepted: a mapping" in refused(config, text)
 
 

@@ -59,7 +59,7 @@ def test_our_own_configuration_is_accepted():
 
 
 def test_an_unknown_key_is_refused_in_every_section():
-    names = {("source", "variables"), ("windows",)}  # these hold whatever somebody calls things
+    names = {("source", "variables"), ("windows",)}  # the user chooses the keys here
     for path in ((), *(path for path in keys() if path not in names)):
         assert not SCHEMA.is_valid(nested((*path, "unknown"), 1)), path
 

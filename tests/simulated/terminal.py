@@ -1,4 +1,4 @@
-"""A program on a terminal of its own, and somebody who types: for editors."""
+"""A program on its own terminal, with simulated typing: for editors."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 LIMIT = 60.0
 ROWS, COLUMNS = 40, 200
-TICK = 0.05  # between looks at what nothing on the screen tells of
+TICK = 0.05  # poll interval for conditions that the screen does not show
 
 
 class Terminal:
@@ -67,7 +67,7 @@ class Terminal:
             return True
         try:
             data = os.read(self.master, 65536)
-        except OSError:  # how a terminal tells that nobody is on its other end
+        except OSError:  # EIO: the other end of the terminal is closed
             return False
         self.shown += data
         return bool(data)

@@ -8,7 +8,7 @@ CHANNEL = """<channel type='unix'><source mode='bind'/>
 <target type='virtio' name='org.qemu.guest_agent.0'/></channel>"""
 
 
-def test_the_guest_is_asked_and_its_end_is_no_crash(site):
+def test_a_shutdown_through_the_agent_is_not_a_crash(site):
     if REAL:
         return  # the sample guest of the real one has no agent; the next test is its
     site.drop(devices=CHANNEL)
@@ -36,7 +36,7 @@ def test_a_guest_without_an_agent_is_ended_all_the_same(site):
     assert site.processes() == []
 
 
-def test_pain_9_one_of_which_all_records_are_lost_is_adopted_and_asked_to_end(tmp_path):
+def test_pain_9_a_vm_without_any_record_is_adopted_and_shut_down(tmp_path):
     """By its lock and its command line, which name its directory, and so its monitor."""
     if REAL:
         return  # that nothing else but quit ends it is the simulator's

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import re
+import time
 from contextlib import asynccontextmanager, contextmanager, suppress
 from pathlib import Path
 
@@ -16,7 +17,7 @@ from reconciler.engine.decide.gather import decide
 from reconciler.report.requests import Request
 from tests.counting import calls, reads
 from tests.engine.making import Place, running, settled, state_of, states, until
-from tests.simulated.site import Site
+from tests.simulated.site import LIMIT, Site
 
 COUNT = 50
 MOMENT = 0.5
@@ -68,9 +69,13 @@ async def quiet(daemon):
 
 async def test_at_rest_nothing_happens(place):
     async with at_rest(place) as (daemon, counts):
-        await quiet(daemon)
-        assert counts() == dict.fromkeys(
-            ("decisions", "parses", "reads", "looks", "statuses"), 0)
+        for _ in range(10):  # on a busy machine a last status may come after a quiet moment
+            before = counts()
+            await quiet(daemon)
+            found = {key: value - before[key] for key, value in counts().items()}
+            if not any(found.values()):
+                break
+        assert found == dict.fromkeys(("decisions", "parses", "reads", "looks", "statuses"), 0)
 
 
 async def test_each_file_is_parsed_once(place):
@@ -154,14 +159,25 @@ def resting(tmp_path):
         site.close()
 
 
+def until_nothing_changes(site):
+    """A long poll of one second without a new status and without any other request."""
+    deadline = time.monotonic() + LIMIT
+    while time.monotonic() < deadline:
+        sequence = ask(site.settings, Request.STATUS)["sequence"]
+        try:
+            ask(site.settings, Request.STATUS, limit=1.0, query={"wait": str(sequence)})
+        except Unreachable:
+            return
+    raise AssertionError(site.log())
+
+
 def test_a_resting_process_is_woken_by_its_clocks_alone(tmp_path):
     with resting(tmp_path) as site:
         pid = site.reconciler.pid
-        value = site.until(lambda v: True)
-        before = wakeups(pid), read_calls(pid)
-        # The long poll that hears nothing is the moment; nobody asks meanwhile.
-        with pytest.raises(Unreachable, match="did not answer within 1 s"):
-            ask(site.settings, Request.STATUS, limit=1.0,
-                query={"wait": str(value["sequence"] + 5)})
-        assert wakeups(pid) - before[0] < 40  # 5 a second to look at monitors, and the asking
-        assert read_calls(pid) - before[1] < 20
+        until_nothing_changes(site)
+        before, begun = (wakeups(pid), read_calls(pid)), time.monotonic()
+        until_nothing_changes(site)
+        seconds = time.monotonic() - begun
+        # 5 a second to look at monitors, and some for the request.
+        assert wakeups(pid) - before[0] < 30 * seconds + 10
+        assert read_calls(pid) - before[1] < 20 * seconds

@@ -20,7 +20,7 @@ def monitor(site, *commands):
         file.close()
 
 
-def test_somebody_pauses_it_and_it_is_resumed(site):
+def test_a_pause_from_outside_is_undone(site):
     site.drop()
     pid = site.settled("running")["observed"]["pid"]
     monitor(site, "stop")
@@ -31,7 +31,7 @@ def test_somebody_pauses_it_and_it_is_resumed(site):
     assert site.events("domain.resumed")[0]["cause"] == "drift"
 
 
-def test_somebody_resumes_what_is_wanted_paused(site):
+def test_a_resume_from_outside_is_undone(site):
     site.drop(state="paused")
     site.settled("paused")
     monitor(site, "cont")
@@ -39,7 +39,7 @@ def test_somebody_resumes_what_is_wanted_paused(site):
     site.settled("paused")
 
 
-def test_pain_7_a_fight_is_contested_and_damped(site):
+def test_pain_7_repeated_changes_from_outside_are_contested_and_slowed_down(site):
     site.drop()
     site.settled("running")
     for times in range(1, 4):
@@ -48,15 +48,15 @@ def test_pain_7_a_fight_is_contested_and_damped(site):
         site.settled("running")
     found = site.domain(lambda d: condition(d, "Contested"))
     assert condition(found, "Contested")["reason"] == "DriftFight"
-    told, = site.events("domain.contested")
-    assert "state was changed from outside 3 times" in told["message"]
+    found, = site.events("domain.contested")
+    assert "state was changed from outside 3 times" in found["message"]
     assert [e["message"] for e in site.events("domain.drifted")] == ["state is paused"] * 3
     monitor(site, "stop")
     site.domain(lambda d: reason(d) == "DriftFight")
     site.settled("running")
 
 
-def test_pain_7_a_held_domain_is_left_alone_and_its_drift_told(site):
+def test_pain_7_a_held_domain_is_left_alone_and_its_drift_reported(site):
     site.drop()
     site.settled("running")
     assert site.verb("hold", "a", "--reason", "repair").returncode == 0

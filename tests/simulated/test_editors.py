@@ -37,7 +37,7 @@ def test_pain_3_a_slow_writer_is_waited_for(site):
         file.write(data[:half])
         site.drop("other")
         site.settled("running", "other")
-        rest(site, 0.7)  # more than `settle`: at rest, and yet nobody has finished it
+        rest(site, 0.7)  # longer than `settle`, but the writer is not finished
         site.drop("third")
         site.settled("running", "third")
         file.write(data[half:])
@@ -45,7 +45,7 @@ def test_pain_3_a_slow_writer_is_waited_for(site):
     never(site, "domain.invalid")
 
 
-def test_pain_3_a_file_that_is_written_anew_slowly_stops_nothing(site):
+def test_pain_3_a_slow_rewrite_of_a_file_stops_nothing(site):
     site.drop()
     pid = site.settled("running")["observed"]["pid"]
     data = text(site, memory=256)
@@ -81,7 +81,7 @@ def test_pain_3_vim(site):
 
 @pytest.mark.parametrize("dropping", ["4913", ".a.xml.swp", "a.xml~", "#a.xml#", ".#a.xml",
                                       ".a.xml.Xy12ab", "a.xml.tmp", "a.xml.bak", "~a.xml"])
-def test_pain_3_droppings_are_no_domains(site, dropping):
+def test_pain_3_temporary_files_of_editors_are_ignored(site, dropping):
     site.drop()
     pid = site.settled("running")["observed"]["pid"]
     place = site.path / "domains" / dropping
@@ -164,7 +164,7 @@ def test_a_directory_replaced_by_rename(site):
     never(site, "domain.stopping")
 
 
-def test_a_directory_removed_and_made_anew_is_watched(site):
+def test_a_directory_that_was_removed_and_recreated_is_watched(site):
     site.drop()
     pid = site.settled("running")["observed"]["pid"]
     data = site.file().read_bytes()

@@ -1,4 +1,4 @@
-"""Every kind of end is told apart, counted, and shown with when; a restart of ours forgets none."""
+"""Each kind of exit is distinguished, counted and shown with its time, also after a restart."""
 
 import os
 import signal
@@ -13,7 +13,7 @@ pytestmark = pytest.mark.skipif(bool(REAL), reason="who gets an event is the sim
 
 @pytest.fixture
 def site(tmp_path):
-    """Its VMs send their events to every client: a person's monitor takes none away."""
+    """Its VMs send their events to every client: another QMP client takes none away."""
     found = Site(tmp_path, env={"STRATOVIRT_SIMULATOR": '{"*": {"events": "all"}}'})
     found.start()
     yield found
@@ -24,7 +24,7 @@ def back(site, pid):
     return site.domain(lambda d: ready(d) and d["observed"]["pid"] not in (None, pid))
 
 
-def test_pain_8_each_kind_is_told_apart_counted_and_shown(site):
+def test_pain_8_each_kind_of_exit_is_distinguished_counted_and_shown(site):
     site.drop(inner="<r:restart limit='20' delay='100ms' max-delay='1s'/>")
     pid = site.settled("running")["observed"]["pid"]
     for kind, command, number in (("quit-from-outside", "quit", None),
@@ -45,15 +45,15 @@ def test_pain_8_each_kind_is_told_apart_counted_and_shown(site):
     found = back(site, pid)
     assert found["restarts"]["byKind"] == counts
     assert found["restarts"]["total"] == 5
-    told = ", ".join(f"{kind} {count}" for kind, count in counts.items())
+    wanted = ", ".join(f"{kind} {count}" for kind, count in counts.items())
     at = found["restarts"]["lastExit"]["at"]
     for words in (("status", "a"), ("explain", "a")):
         shown = site.verb(*words).stdout
-        assert told in shown
+        assert wanted in shown
         assert f"killed at {at}: was killed or crashed" in shown
 
 
-def test_pain_8_a_reboot_that_its_file_wants_to_be_an_end_is_one(site):
+def test_pain_8_a_reboot_counts_as_an_exit_with_on_reboot_destroy(site):
     site.drop(file=".a")
     data = (site.path / "domains" / ".a").read_bytes()
     site.put("a.xml", data.replace(b"<devices>", b"<on_reboot>destroy</on_reboot><devices>"))
@@ -65,7 +65,7 @@ def test_pain_8_a_reboot_that_its_file_wants_to_be_an_end_is_one(site):
     assert len(site.events("domain.starting")) == 1
 
 
-def test_pain_8_a_reboot_is_no_end_otherwise(site):
+def test_pain_8_otherwise_a_reboot_is_not_an_exit(site):
     site.drop()
     pid = site.settled("running")["observed"]["pid"]
     monitor(site, "system_reset")

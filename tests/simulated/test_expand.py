@@ -77,7 +77,7 @@ def test_other_defaults_recreate_exactly_those_that_have_something_of_them(site)
     assert site.verb("suspend", "a").returncode == 0
     assert b"state='paused'" in site.file("a").read_bytes()
     assert b"192" not in site.file("a").read_bytes()
-    # What is wrong with the defaults stops nobody (rule 3).
+    # An error in the defaults stops no VM (rule 3).
     site.put("defaults.xml", b"<domain><vcpuu/></domain>")
     for name in "ab":
         site.domain(lambda d: reason(d) == "InvalidDefinition" and "defaults.xml" in str(

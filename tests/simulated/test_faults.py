@@ -1,4 +1,4 @@
-"""VMs that misbehave: each is told as it is, none delays another, nothing is lost by it."""
+"""VMs that misbehave: each fault is reported, delays no other domain and loses no state."""
 
 import fcntl
 import json
@@ -20,7 +20,7 @@ QUICK = ", start_timeout: 1s"
 
 
 class Faulty(Site):
-    """Its simulators read their faults anew at each start."""
+    """Its simulators read their faults again at each start."""
 
     def __init__(self, path, **values):
         self.table = path / "faults.json"
@@ -69,7 +69,7 @@ def rest(site, seconds):
 
 
 def launched(site, name="a"):
-    """Its process is there, though nothing is told of it yet."""
+    """Its process exists, though no event reports it yet."""
     site.waits(lambda: site.processes(name), f"a process of {name}")
     return site.processes(name)[0]
 
@@ -163,7 +163,7 @@ def test_a_start_that_outlives_the_reconciler_counts_as_come_up(make):
     assert found["observed"]["memoryBytes"] == 128 << 20
 
 
-def test_pain_10_one_that_never_greets_is_ended_and_told(make):
+def test_pain_10_a_vm_without_a_qmp_greeting_is_ended_and_reported(make):
     site = make(reconcile=QUICK)
     site.faults(a={"never_greets": True})
     site.drop()
@@ -181,7 +181,7 @@ def test_pain_10_one_that_never_greets_is_ended_and_told(make):
 @pytest.mark.long
 @pytest.mark.parametrize("fault", [{"hang_after": 0}, {"garbage": True},
                                    {"close_after_greeting": True}])
-def test_pain_10_a_broken_qmp_is_unknown_and_delays_nobody(make, fault):
+def test_pain_10_a_vm_with_broken_qmp_is_unknown_and_delays_no_other_domain(make, fault):
     site = make(reconcile=", resync: 1h")  # QMP's time is longer than `quickly` allows
     site.faults(a=fault)
     site.drop()
@@ -201,7 +201,7 @@ def test_pain_10_a_broken_qmp_is_unknown_and_delays_nobody(make, fault):
 
 
 @pytest.mark.long
-def test_one_that_hangs_later_is_unknown_and_its_new_definition_comes(make):
+def test_a_vm_that_hangs_later_is_unknown_and_its_new_definition_is_applied(make):
     site = make(reconcile=", resync: 1s", qmp_timeout="1s")
     site.faults(a={"hang_after": 3})
     site.drop()
@@ -242,7 +242,7 @@ def test_pain_19_one_that_ignores_quit_and_sigterm_is_killed(make):
     assert site.processes() == []
 
 
-def test_a_crash_is_restarted_and_a_loop_of_them_is_told(make):
+def test_a_crashed_vm_is_restarted_and_a_crash_loop_is_reported(make):
     site = make()
     site.faults(a={"die_after": 0.1, "die_code": 3})
     site.drop(inner="<r:restart policy='on-failure' limit='2' delay='100ms' max-delay='1m'/>")
@@ -251,7 +251,7 @@ def test_a_crash_is_restarted_and_a_loop_of_them_is_told(make):
     assert found["restarts"]["total"] == 3
     assert (found["restarts"]["lastExit"]["kind"], found["restarts"]["lastExit"]["code"]) == (
         "crashed", 3)
-    # A kill -9 of us gives it no fresh budget.
+    # Killing the reconciler does not reset the restart limit.
     starts = len(site.events("domain.starting"))
     site.kill()
     site.start()
@@ -259,13 +259,13 @@ def test_a_crash_is_restarted_and_a_loop_of_them_is_told(make):
     assert condition(again, "Stalled")["reason"] == "CrashLoop"
     assert again["restarts"]["total"] == 3
     assert len(site.events("domain.starting")) == starts
-    # Somebody's word does.
+    # A restart requested by the user does.
     site.faults()
     assert site.verb("restart", "a").returncode == 0
     site.settled("running")
 
 
-def test_a_signal_is_told_apart(make):
+def test_an_end_by_a_signal_is_classified_as_such(make):
     site = make()
     site.faults(a={"die_after": 0.1, "die_signal": 11, "die_starts": 1,
                    "counter": str(site.path / "count")})
@@ -336,7 +336,7 @@ def test_rule_7_what_does_not_come_up_is_rolled_back(make):
     comes_up_with(site, 384)
 
 
-def test_rule_7_not_where_the_file_does_not_want_it(make):
+def test_rule_7_without_rollback_in_the_file_nothing_is_rolled_back(make):
     site = make()
     site.drop(inner="<r:update rollback='none'/>")
     site.settled("running")
@@ -377,7 +377,7 @@ def test_a_lock_that_is_held_for_a_moment_does_not_reject_the_new_definition(mak
     assert not site.events("domain.rolledback")
 
 
-def test_a_lock_that_a_stranger_holds_is_unknown_and_nothing_is_started(make):
+def test_a_vm_whose_lock_another_process_holds_is_unknown_and_nothing_is_started(make):
     site = make()
     home = site.settings.runtime / "vms" / "a"
     home.mkdir(parents=True)
@@ -394,7 +394,7 @@ def test_a_lock_that_a_stranger_holds_is_unknown_and_nothing_is_started(make):
 
 
 @pytest.mark.parametrize("junk", [b"", b"\x00\xff{", b"null", b"[[]]", b'{"pid": "x"}', None])
-def test_garbage_in_what_is_kept_loses_no_vm(make, junk):
+def test_garbage_in_the_kept_state_loses_no_vm(make, junk):
     site = make()
     site.drop()
     before = site.settled("running")
@@ -532,7 +532,7 @@ def test_rule_9_on_a_full_disk_the_status_is_asked_of_who_knows_and_all_is_kept_
     site.waits(kept, "the paused definition on disk")
 
 
-def test_a_source_that_is_replaced_while_the_disk_is_full_does_not_end_us(small, make):
+def test_a_source_replaced_while_the_disk_is_full_does_not_end_the_reconciler(small, make):
     place = small("state")
     site = make()
     site.drop()
@@ -547,7 +547,7 @@ def test_a_source_that_is_replaced_while_the_disk_is_full_does_not_end_us(small,
     site.lives()
 
 
-def test_a_definition_that_is_not_utf_8_survives_us(make):
+def test_a_definition_that_is_not_utf_8_survives_a_restart_of_the_reconciler(make):
     site = make()
     site.drop()
     site.settled("running")

@@ -133,7 +133,7 @@ def test_the_interval_brings_it_too(tmp_path):
         site.close()
 
 
-def test_rule_3_a_server_that_is_down_stops_nothing_and_a_reboot_of_ours_needs_none(site):
+def test_rule_3_without_the_git_server_nothing_stops_and_a_host_reboot_is_survived(site):
     pid = site.settled("running")["observed"]["pid"]
     gone = site.bare.rename(site.bare.with_suffix(".away"))
     found = sync(site)
@@ -249,7 +249,7 @@ def test_a_plan_of_a_branch_before_it_is_merged(site):
     assert site.verb("plan").returncode == 0
 
 
-def test_pain_12_no_revision_is_told_before_its_files_are_in_force(site):
+def test_pain_12_no_revision_is_reported_before_its_files_are_in_force(site):
     """Whatever moment is looked at: a revision and its content come together."""
     commits = {}
     for number in range(5):

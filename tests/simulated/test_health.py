@@ -1,4 +1,4 @@
-"""Health by TCP, console and agent: what is Ready, what goes back, what is started anew."""
+"""Health probes by TCP, console and agent: readiness, rollback and restart."""
 
 import fcntl
 import os
@@ -21,7 +21,7 @@ def probe(inner, start="10s", more=""):
 
 @pytest.fixture
 def port():
-    """A port at which nobody listens, until `listen`."""
+    """A port without a listener until the test calls `listen`."""
     with socket.socket() as found:
         found.bind(("127.0.0.1", 0))
         yield found
@@ -70,7 +70,7 @@ def test_by_a_text_on_its_console_also_after_our_restart(site):
     found = site.domain(lambda d: health(d) == "Unknown" and d["observed"]["console"]
                         and "has not appeared" in condition(d, "Healthy")["message"])
     with open(found["observed"]["console"], "wb", buffering=0) as console:
-        console.write(b"web1 login: ")  # the simulated guest says what it is told
+        console.write(b"web1 login: ")  # the simulated guest echoes its input
         site.settled("running")
     pid, = site.processes()
     site.kill()
@@ -86,7 +86,7 @@ def test_by_the_guest_agent(site):
     assert health(site.settled("running")) == "True"
 
 
-def test_rule_7_a_recreate_that_comes_up_ill_goes_back_and_takes_a_fix(site, port):
+def test_rule_7_a_recreate_that_comes_up_unhealthy_is_rolled_back_and_a_fix_is_applied(site, port):
     port.listen()
     site.drop(inner=probe(tcp(port)))
     site.settled("running")
@@ -117,7 +117,7 @@ def test_pain_11_a_new_commit_interrupts_the_wait_for_health(site, port):
     assert len(site.events("domain.starting")) == 1  # a policy alone costs no process
 
 
-def test_an_ill_guest_is_started_anew_where_its_file_says_so_but_not_for_ever(site, port):
+def test_an_unhealthy_guest_is_restarted_if_configured_until_the_limit(site, port):
     site.drop(inner=probe("<r:tcp address='127.0.0.1:1'/>", "0s", " on-failure='restart'")
               + "<r:restart limit='2' delay='100ms' max-delay='1h'/>")
     found = site.domain(lambda d: reason(d) == "CrashLoop")
@@ -127,7 +127,7 @@ def test_an_ill_guest_is_started_anew_where_its_file_says_so_but_not_for_ever(si
     assert {e["cause"] for e in site.events("domain.restarting")} == {"exit"}
 
 
-def test_the_file_s_new_word_on_health_counts_at_once(site, port):
+def test_a_changed_health_probe_takes_effect_at_once(site, port):
     site.drop(inner=probe("<r:tcp address='127.0.0.1:1'/>", "0s"))
     site.domain(lambda d: reason(d) == "HealthCheckFailed")
     site.drop()
@@ -135,7 +135,7 @@ def test_the_file_s_new_word_on_health_counts_at_once(site, port):
     assert health(found) is None
 
 
-def test_health_is_asked_of_nobody_who_is_paused(site, port):
+def test_a_paused_guest_is_not_probed(site, port):
     site.drop(state="paused", inner=probe(tcp(port), "0s"))
     found = site.settled("paused")
     assert health(found) is None
@@ -143,10 +143,10 @@ def test_health_is_asked_of_nobody_who_is_paused(site, port):
     site.domain(lambda d: health(d) == "False")
 
 
-def test_a_guest_that_hangs_while_it_is_asked_delays_nobody(tmp_path):
+def test_a_guest_that_hangs_during_a_probe_delays_no_other_domain(tmp_path):
     with socket.socket() as silent:
         silent.bind(("127.0.0.1", 0))
-        silent.listen(0)  # accepts nobody: connections wait
+        silent.listen(0)  # never accepts: connections stay pending
         full = [socket.socket() for _ in range(8)]
         for one in full:
             one.setblocking(False)
@@ -168,7 +168,7 @@ def test_a_guest_that_hangs_while_it_is_asked_delays_nobody(tmp_path):
                 one.close()
 
 
-def test_rule_7_once_it_went_back_the_probe_of_what_runs_counts(site, port):
+def test_rule_7_after_a_rollback_the_probe_of_the_running_definition_counts(site, port):
     port.listen()
     site.drop(inner=probe(tcp(port), more=" on-failure='restart'"))
     site.settled("running")
@@ -177,7 +177,7 @@ def test_rule_7_once_it_went_back_the_probe_of_what_runs_counts(site, port):
     found = site.domain(lambda d: reason(d) == "RolledBack" and health(d) == "True"
                         and d["observed"].get("memoryBytes") == 128 << 20)
     pid = found["observed"]["pid"]
-    # It falls ill itself: it is started anew as it was, never as it was refused.
+    # It becomes unhealthy itself: it restarts with its own definition, not the refused one.
     port.close()
     found = site.domain(lambda d: d["observed"]["pid"] not in (None, pid))
     assert found["observed"]["memoryBytes"] == 128 << 20
@@ -185,8 +185,8 @@ def test_rule_7_once_it_went_back_the_probe_of_what_runs_counts(site, port):
     assert sizes == {site.events("domain.starting")[0]["revision"]}
 
 
-def test_rule_7_a_restart_that_cannot_be_proves_nothing(site, port):
-    """What runs is the old definition: the refused one must not become what one goes back to."""
+def test_rule_7_a_failed_restart_does_not_prove_health(site, port):
+    """The old definition runs: the refused one must not become the target of a rollback."""
     port.listen()
     site.drop(inner=probe(tcp(port)))
     site.settled("running")
@@ -202,7 +202,7 @@ def test_rule_7_a_restart_that_cannot_be_proves_nothing(site, port):
     assert site.domain(lambda d: d["observed"]["pid"])["observed"]["memoryBytes"] == 128 << 20
 
 
-def test_rule_7_one_goes_back_to_what_ran_last_also_where_its_probe_was_mended_late(site, port):
+def test_rule_7_a_rollback_restores_a_definition_whose_probe_was_fixed_late(site, port):
     port.listen()
     site.drop(inner=probe(tcp(port)))
     site.settled("running")
@@ -217,7 +217,7 @@ def test_rule_7_one_goes_back_to_what_ran_last_also_where_its_probe_was_mended_l
     assert found["observed"]["memoryBytes"] == 192 << 20
 
 
-def test_rule_7_somebody_s_pause_is_no_proof_of_health(site, port):
+def test_rule_7_a_pause_from_outside_does_not_prove_health(site, port):
     port.listen()
     site.drop(inner=probe(tcp(port)))
     site.settled("running")
@@ -229,7 +229,7 @@ def test_rule_7_somebody_s_pause_is_no_proof_of_health(site, port):
     assert found["observed"]["memoryBytes"] == 128 << 20
 
 
-def test_rule_7_a_change_that_came_with_a_crash_goes_back_too(site, port):
+def test_rule_7_a_change_applied_after_a_crash_is_rolled_back_too(site, port):
     port.listen()
     manual = "<r:update policy='manual'/>"
     site.drop(inner=manual + probe(tcp(port)))
@@ -244,7 +244,7 @@ def test_rule_7_a_change_that_came_with_a_crash_goes_back_too(site, port):
 
 
 @pytest.mark.skipif(bool(REAL), reason="the sample guest of the real one says nothing")
-def test_a_person_on_its_console_ends_no_guest(site):
+def test_a_user_on_the_console_does_not_make_the_guest_unhealthy(site):
     ill = probe("<r:console match='never'/>", "2s", " on-failure='restart'")
     site.drop(inner=ill, devices=PTY)
     found = site.domain(lambda d: health(d) == "Unknown" and d["observed"]["console"])
@@ -258,7 +258,7 @@ def test_a_person_on_its_console_ends_no_guest(site):
     site.domain(lambda d: d["restarts"]["total"])
 
 
-def test_a_revision_with_an_ill_guest_is_a_failure_until_it_is_well(site, port):
+def test_a_revision_with_an_unhealthy_guest_is_a_failure_until_the_guest_is_healthy(site, port):
     def results(value):
         return [entry["result"] for entry in value["source"]["history"]]
 

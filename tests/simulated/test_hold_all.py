@@ -1,4 +1,4 @@
-"""A hold of all domains, and what is told once a revision's result is known."""
+"""A hold of all domains, and the post-sync command that reports a revision's result."""
 
 import json
 import sys
@@ -40,13 +40,13 @@ def test_a_hold_names_one_or_all_and_not_by_accident(site):
     assert site.verb("hold", "--all", "--for", "300ms").returncode == 0
     site.domain(lambda d: condition(d, "Held"))
     site.domain(lambda d: not condition(d, "Held") and ready(d))
-    assert site.verb("release", "a").returncode == 0  # nobody says that all are still held
+    assert site.verb("release", "a").returncode == 0  # the hold of all has ended
     assert "there is no hold of all domains" in site.verb("release", "--all").stderr
 
 
 @pytest.fixture
 def telling(tmp_path):
-    """A site whose post-sync command writes down what it was told."""
+    """A site whose post-sync command records its input."""
     script, out = tmp_path / "told.py", tmp_path / "told"
     script.write_text(f"import sys\nopen({str(out)!r}, 'a').write(sys.stdin.read())\n")
     (tmp_path / "config").mkdir()
@@ -59,12 +59,12 @@ def telling(tmp_path):
     found.close()
 
 
-def until_told(site, result):
-    site.waits(lambda: any(told["result"] == result for told in site.reported()),
+def until_reported(site, result):
+    site.waits(lambda: any(report["result"] == result for report in site.reported()),
                f"the command to be called with the result {result}")
 
 
-def test_what_became_of_a_revision_is_told_once(telling):
+def test_the_result_of_a_revision_is_reported_once(telling):
     site = telling
     site.drop()
     site.settled("running")
@@ -74,7 +74,7 @@ def test_what_became_of_a_revision_is_told_once(telling):
     site.drop("b")
     site.disk("b").unlink()
     site.until(lambda v: v["source"]["history"][-1]["result"] == "failure")
-    until_told(site, "failure")  # else the newer outcome takes its place
+    until_reported(site, "failure")  # otherwise the newer result replaces it
     site.disk("b")
     site.until(lambda v: v["source"]["history"][-1]["result"] == "success")
     site.kill(15)
@@ -84,15 +84,15 @@ def test_what_became_of_a_revision_is_told_once(telling):
     site.until(lambda v: len(v["domains"]) == 3
                and v["source"]["history"][-1]["result"] == "success")
     results = {}
-    for told in site.reported():  # at least once: what our end interrupted is told again
-        seen = results.setdefault(told["revision"], [])
-        seen += [told["result"]] if seen[-1:] != [told["result"]] else []
+    for report in site.reported():  # at least once: an interrupted report is repeated
+        seen = results.setdefault(report["revision"], [])
+        seen += [report["result"]] if seen[-1:] != [report["result"]] else []
     assert results[revision["revision"]][-1] == "success"
     middle = [r for r in results.values() if "failure" in r]
     assert [r[-2:] for r in middle] == [["failure", "success"]]
 
 
-def test_a_post_sync_command_that_fails_is_told_and_stops_nothing(tmp_path):
+def test_a_post_sync_command_that_fails_is_reported_and_stops_nothing(tmp_path):
     site = Site(tmp_path, more="source: {post_sync: {command: [/nowhere/tell]}}")
     site.start()
     try:
@@ -101,7 +101,7 @@ def test_a_post_sync_command_that_fails_is_told_and_stops_nothing(tmp_path):
         site.until(lambda v: v["source"]["history"][-1]["result"] == "success")
         site.drop("b", "stopped")
         site.until(lambda v: len(v["source"]["history"]) > 1)
-        told = site.events("notification.failed")
-        assert "/nowhere/tell" in told[0]["error"]
+        failed = site.events("notification.failed")
+        assert "/nowhere/tell" in failed[0]["error"]
     finally:
         site.close()

@@ -1,4 +1,4 @@
-"""Files that mean harm, or are none: each is told, and no other domain notices."""
+"""Hostile files and entries that are not files: each is reported and affects no other domain."""
 
 import os
 import socket
@@ -72,7 +72,7 @@ ALL = ("directory", "fifo", "dangling", "loop", "big", "binary", "zeros", "empty
        "entity", "utf16", "proc", "device", "socket")
 
 
-def test_nothing_that_is_no_domain_file_harms_another(kept):
+def test_files_that_are_not_domain_files_do_not_harm_other_domains(kept):
     for number, kind in enumerate(ALL):
         place(kept, kind, f"x{number}" if kind != "loop" else "x")
     value = kept.until(lambda v: len(v["source"]["invalid"]) == len(ALL))
@@ -95,7 +95,7 @@ def test_what_takes_the_place_of_a_file_stops_no_vm(kept, kind):
     assert kept.settled("running", "x")["observed"]["pid"] == pid
 
 
-def test_a_name_that_is_no_text(kept):
+def test_a_file_name_that_is_not_valid_text(kept):
     (kept.path / "domains").joinpath(os.fsdecode(b"\xff\xfe.xml")).write_bytes(b"<domain/>")
     (kept.path / "domains" / "a\x1b[2J\n.xml").write_bytes(b"<domain/>")
     (kept.path / "domains" / ("n" * 250 + ".xml")).write_bytes(b"<domain/>")
@@ -103,7 +103,7 @@ def test_a_name_that_is_no_text(kept):
     assert kept.verb("status", "-o", "json").returncode in (0, 1)
 
 
-def test_a_valid_domain_in_a_file_whose_name_is_no_text(kept):
+def test_a_valid_domain_in_a_file_whose_name_is_not_valid_text(kept):
     kept.drop("odd", file=os.fsdecode(b"\xff.xml"))
     kept.settled("running", "odd")
     kept.kill()

@@ -70,7 +70,7 @@ def test_pain_1_rule_3_a_broken_file_and_a_vanished_source_stop_nothing(site):
 
 
 @pytest.mark.parametrize("version", ["older", "newer"])
-def test_pain_4_rule_4_what_another_version_of_us_kept_starts_nothing_anew(site, version):
+def test_pain_4_rule_4_records_of_another_reconciler_version_restart_no_vm(site, version):
     site.disk("b")
     site.drop(devices=SECOND)
     before = site.settled("running")
@@ -221,7 +221,7 @@ def test_pain_9_sigterm_ends_the_reconciler_and_leaves_the_vms(site):
     assert site.events()[-1]["event"] == "reconciler.stopped"
 
 
-def test_pain_5_what_waits_for_a_restart_is_told_and_comes_with_it(site):
+def test_pain_5_a_change_that_waits_for_a_restart_is_reported_and_applied_by_it(site):
     site.drop(inner="<r:update policy='manual'/>")
     pid = site.settled("running")["observed"]["pid"]
     site.drop(memory=256, inner="<r:update policy='manual'/>")
@@ -312,8 +312,8 @@ def test_pain_16_rule_10_each_step_is_announced_before_it_is_done(site):
     site.settled("running")
     site.file().unlink()
     site.gone()
-    told = [(e["event"], e["action"]) for e in site.events() if e.get("action")]
-    assert told == [
+    found = [(e["event"], e["action"]) for e in site.events() if e.get("action")]
+    assert found == [
         ("domain.starting", "start"), ("domain.started", "start"),
         ("action.started", "update"), ("domain.updated", "update"),
         ("domain.pausing", "pause"), ("domain.paused", "pause"),

@@ -1,4 +1,4 @@
-"""Changes of a VM that runs: the same process has them; a restart of ours knows them."""
+"""Changes to a running VM: its process keeps them, and a restarted reconciler knows them."""
 
 import json
 import signal
@@ -52,7 +52,7 @@ def test_pain_5_a_disk_comes_and_goes_in_the_same_process(live):
     site.until(lambda _: site.times("domain.updated") == 1)
     assert site.done(1)["observed"]["pid"] == pid
     assert "disk[vdb]: none → " in site.events("domain.updated")[0]["message"]
-    # A reconciler that comes after us knows it, and does nothing.
+    # The next reconciler knows it and does nothing.
     site.kill()
     site.start()
     assert site.settled("running")["observed"]["pid"] == pid
@@ -135,7 +135,7 @@ def test_a_guest_that_keeps_a_device_gets_a_new_process(live):
 
 @pytest.mark.long
 @pytest.mark.skipif(bool(REAL), reason="faults are the simulator's")
-def test_with_the_policy_live_it_waits_for_somebody(live):
+def test_with_the_policy_live_a_failed_hot_change_waits_for_a_restart(live):
     site = live(guest_ignores_unplug=True)
     policy = "<r:update policy='live'/>"
     site.write(devices=SECOND, inner=policy)
@@ -169,7 +169,7 @@ def test_a_disk_whose_image_comes_later_comes_without_a_new_process(live):
 
 
 @pytest.mark.skipif(bool(REAL), reason="faults are the simulator's")
-def test_rule_2_ending_us_while_a_guest_makes_up_its_mind_costs_no_vm(live):
+def test_rule_2_the_reconciler_may_end_while_a_guest_releases_a_device(live):
     site = live(guest_ignores_unplug=True)
     site.write(devices=SECOND)
     pid = site.settled("running")["observed"]["pid"]
@@ -184,7 +184,7 @@ def test_rule_2_ending_us_while_a_guest_makes_up_its_mind_costs_no_vm(live):
 
 @pytest.mark.long
 @pytest.mark.skipif(bool(REAL), reason="the real one's guest never lets a device go")
-def test_an_event_that_somebody_else_got_is_not_waited_for_in_vain(live):
+def test_an_event_delivered_to_another_qmp_client_is_not_waited_for(live):
     site = live()
     site.write(devices=SECOND)
     pid = site.settled("running")["observed"]["pid"]
@@ -197,7 +197,7 @@ def test_an_event_that_somebody_else_got_is_not_waited_for_in_vain(live):
 
 @pytest.mark.skipif(bool(REAL), reason="no guest here has a balloon")
 @pytest.mark.parametrize("policy", ["recreate", "auto", "manual"])
-def test_rule_4_a_guest_that_cannot_is_no_reason_to_start_it_again_and_again(live, policy):
+def test_rule_4_a_guest_that_cannot_follow_a_change_is_not_restarted_repeatedly(live, policy):
     site = live()
     site.write(head=HALF, inner=f"<r:update policy='{policy}'/>")
     site.domain(lambda d: d["pending"] and ready(d))

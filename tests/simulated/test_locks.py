@@ -1,11 +1,11 @@
-"""A disk that somebody else writes: told in StratoVirt's words, and tried again."""
+"""A disk that another process writes: StratoVirt's error is reported, and the start is retried."""
 
 import fcntl
 
 from tests.simulated.site import Site, condition, reason
 
 
-def test_pain_15_a_paused_vm_whose_disk_is_in_use_is_not_resumed_and_told(site):
+def test_pain_15_a_paused_vm_whose_disk_is_in_use_is_reported_and_not_resumed(site):
     site.drop(state="paused")
     site.settled("paused")
     with site.disk("a").open("r+b") as handle:

@@ -10,7 +10,7 @@ NEEDS = "<r:depends-on domain='{}'/>"
 
 
 def order(site, *names):
-    """Domains and events, in the order in which they were told."""
+    """Domains and events, in the order in which they were reported."""
     return [(e["domain"], e["event"].removeprefix("domain.")) for e in site.events(*names)]
 
 
@@ -104,9 +104,9 @@ def test_only_so_many_are_recreated_at_once_and_a_broken_rollout_stops(tmp_path)
             site.drop(name, memory=256)
         for name in names:
             site.domain(lambda d: ready(d) and d["observed"]["memoryBytes"] == 256 << 20, name)
-        told = order(site, "domain.recreating", "domain.started")[3:]
-        assert [what for _, what in told] == ["recreating", "started"] * 3
-        assert all(one[0] == two[0] for one, two in zip(told[::2], told[1::2], strict=True))
+        found = order(site, "domain.recreating", "domain.started")[3:]
+        assert [what for _, what in found] == ["recreating", "started"] * 3
+        assert all(one[0] == two[0] for one, two in zip(found[::2], found[1::2], strict=True))
     finally:
         site.close()
 
@@ -169,8 +169,8 @@ def test_pain_14_many_stop_side_by_side(tmp_path):
         for name in names:
             site.drop(name, "stopped")
         site.until(lambda v: v["summary"]["running"] == 0 and v["summary"]["ready"] == len(names))
-        told = [event for _, event in order(site, "domain.stopping", "domain.stopped")]
-        assert told == ["stopping"] * len(names) + ["stopped"] * len(names)
+        found = [event for _, event in order(site, "domain.stopping", "domain.stopped")]
+        assert found == ["stopping"] * len(names) + ["stopped"] * len(names)
     finally:
         site.close()
 

@@ -37,7 +37,7 @@ def need(*programs):
             pytest.skip(f"no {program} here")
 
 
-# Somebody who has a program, and what they do with it
+# Editors, and the edits made with each
 
 
 class Hand:
@@ -61,7 +61,7 @@ class Hand:
         raise NotImplementedError
 
     def elsewhere(self, data):
-        """A file of this name and contents in a directory that nobody watches."""
+        """A file of this name and contents in a directory that is not watched."""
         place = self.site.path / "elsewhere"
         place.mkdir(exist_ok=True)
         (place / "a.xml").write_bytes(data)
@@ -185,7 +185,7 @@ class Checkout(Git):
 
 
 class Editor(Hand):
-    """On a terminal. What it leaves beside the file while it is open is no domain."""
+    """On a terminal. The temporary files that it keeps while the file is open are not domains."""
 
     words: tuple[str, ...]
     beside: tuple[str, ...]  # while something typed is not saved
@@ -293,7 +293,7 @@ def taken(site):
     return site.domain(lambda d: d["revision"] == revision)
 
 
-def told(site):
+def events_of(site):
     return [e["event"] for e in site.events() if e.get("domain") == "a"]
 
 
@@ -308,14 +308,14 @@ def test_it_starts_once_changes_in_place_and_means_the_same(site, kind):
     hand.replace("running", "paused")
     assert site.settled("paused")["observed"]["pid"] == pid
     assert taken(site)["generation"] == 2
-    before = told(site)
+    before = events_of(site)
     hand.append(f"{COMMENT}\n")
     assert taken(site)["generation"] == 2
     site.drop("z")
     site.settled("running", "z")
     assert COMMENT in site.file().read_text()
     assert site.settled("paused")["observed"]["pid"] == pid
-    assert told(site) == before
+    assert events_of(site) == before
     assert before.count("domain.starting") == 1
     assert site.processes() == [pid]
     assert site.events(*BAD) == []
@@ -366,5 +366,5 @@ def test_rule_6_a_branch_without_the_file_and_back_stops_nothing(tmp_path):
             site.settled("absent", f"z{turn}")
         assert site.settled("running")["observed"]["pid"] == pid
         assert site.processes() == [pid]
-        assert told(site).count("domain.starting") == 1
+        assert events_of(site).count("domain.starting") == 1
         assert site.events(*BAD) == []

@@ -17,7 +17,7 @@ def site(tmp_path):
 
 
 def removed_later(site):
-    """One that was stopped since its file is gone, and is forgotten only in an hour."""
+    """A VM that was stopped because its file is gone; its record is removed only in an hour."""
     site.drop(inner="<r:prune after='1h'/>")
     site.drop("b")
     site.settled("running")
@@ -61,7 +61,7 @@ def test_rule_6_another_file_that_is_written_brings_nothing_back(site):
 
 
 def result(value):
-    """What became of the newest revision: it, and of which files it is."""
+    """The result of the newest revision, or "" before the source reports that revision."""
     newest = value["source"]["history"][-1]
     return newest["result"] if newest["revision"] == value["source"]["revision"] else ""
 
@@ -75,7 +75,7 @@ def begun(site, inner=""):
 
 
 def is_over(site, *wanted):
-    """The revision has its result, and nobody waits for what nobody will do."""
+    """The revision has its result, and `sync --wait` returns without pending work."""
     site.until(lambda value: value["source"]["files"] == 1 and result(value) in wanted)
     asked = site.verb("sync", "--wait", "--timeout", "20s")
     assert "waiting" not in asked.stderr, asked
@@ -84,13 +84,13 @@ def is_over(site, *wanted):
     assert len(site.processes()) == 1
 
 
-def test_what_is_kept_without_its_file_is_waited_for_by_nobody(site):
+def test_a_vm_kept_without_its_file_does_not_delay_the_revision(site):
     begun(site, "<r:prune policy='keep'/>")
     is_over(site, "success")
     assert reason(site.domain(lambda d: True)) == "Orphaned"
 
 
-def test_a_removal_that_waits_for_somebody_s_word_is_no_success_and_waited_for_by_nobody(site):
+def test_a_removal_that_waits_for_approval_fails_the_revision_without_delay(site):
     begun(site, "<r:prune policy='confirm'/>")
     is_over(site, "failure")
     assert site.verb("approve").returncode == 0
@@ -98,13 +98,13 @@ def test_a_removal_that_waits_for_somebody_s_word_is_no_success_and_waited_for_b
     site.until(lambda value: result(value) == "success")
 
 
-def test_a_removal_that_waits_for_its_time_is_waited_for_by_nobody(site):
+def test_a_scheduled_removal_does_not_delay_the_revision(site):
     removed_later(site)
     site.until(lambda value: result(value) == "success")
     assert site.verb("sync", "--wait", "--timeout", "20s").returncode == 0
 
 
-def test_without_pruning_nobody_waits_for_a_removal(tmp_path):
+def test_without_pruning_a_removal_does_not_delay_the_revision(tmp_path):
     found = Site(tmp_path, reconcile=", resync: 1s", prune="enabled: false")
     found.start()
     try:
@@ -114,7 +114,7 @@ def test_without_pruning_nobody_waits_for_a_removal(tmp_path):
         found.close()
 
 
-def test_rule_6_a_removal_of_many_that_is_held_is_no_success(site):
+def test_rule_6_a_held_removal_of_many_is_not_a_success(site):
     names = ("a", "b", "c")
     for name in names:
         site.drop(name, "stopped")
@@ -127,7 +127,7 @@ def test_rule_6_a_removal_of_many_that_is_held_is_no_success(site):
     site.until(lambda value: not value["domains"] and result(value) == "success")
 
 
-def test_rule_8_one_that_does_not_answer_holds_up_no_revision_for_ever(site):
+def test_rule_8_a_vm_that_does_not_answer_delays_a_revision_only_for_a_limited_time(site):
     site.drop()
     pid = site.settled("running")["observed"]["pid"]
     os.kill(pid, signal.SIGSTOP)

@@ -1,4 +1,4 @@
-"""Rule 5: what is not ours is listed, and never touched."""
+"""Rule 5: an unmanaged VM is listed and never touched."""
 
 import os
 import signal
@@ -8,7 +8,7 @@ import sys
 from reconciler.stratovirt.binary import SIMULATOR
 
 
-def test_rule_5_a_stratovirt_of_somebody_s_own_is_listed_and_left_alone(site, tmp_path):
+def test_rule_5_an_unmanaged_stratovirt_is_listed_and_left_alone(site, tmp_path):
     site.kill()
     other = subprocess.Popen(
         [sys.executable, "-I", "-S", str(SIMULATOR), "-name", "theirs", "-machine", "q35", "-m",

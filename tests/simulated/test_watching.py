@@ -23,7 +23,7 @@ def test_pain_13_events_that_the_kernel_dropped_lead_to_a_look(tmp_path, what):
         folder = site.path / "domains"
         os.kill(site.reconciler.pid, signal.SIGSTOP)
         for _ in range(int(QUEUE.read_text()) // 2 + 1):
-            (site.path / "busy").touch()  # beside it, where nothing wakes us
+            (site.path / "busy").touch()  # events of the parent that do not wake the reconciler
             (site.path / "busy").unlink()
         if what == "edited":
             site.drop(state="paused")
@@ -42,7 +42,7 @@ def test_pain_13_events_that_the_kernel_dropped_lead_to_a_look(tmp_path, what):
         site.close()
 
 
-def test_pain_13_systemd_hears_that_we_live(tmp_path):
+def test_pain_13_the_systemd_watchdog_is_notified(tmp_path):
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as systemd:
         systemd.bind(str(tmp_path / "notify"))
         systemd.settimeout(LIMIT)

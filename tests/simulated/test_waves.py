@@ -12,7 +12,7 @@ def test_pain_14_a_higher_wave_starts_after_a_lower_one(site):
     assert order == ["c", "c", "b", "b", "a", "a"]
 
 
-def test_a_lower_wave_that_fails_holds_nobody_up(site):
+def test_a_lower_wave_that_fails_does_not_block_higher_waves(site):
     site.kill()
     site.drop("a", inner="<r:start wave='1'/>")
     site.drop("b")

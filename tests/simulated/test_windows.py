@@ -39,7 +39,7 @@ def test_a_recreate_waits_and_restart_makes_it_now(site):
     assert found["pending"] == []
 
 
-def test_what_disrupts_nobody_does_not_wait(site):
+def test_a_change_that_does_not_disrupt_the_guest_does_not_wait(site):
     site.drop(inner=NAMED.format("shut"))
     site.settled("running")
     site.drop(state="paused", inner=NAMED.format("shut"))

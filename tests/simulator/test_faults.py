@@ -179,7 +179,7 @@ def test_own_faults_come_on_top(make):
 
 
 @pytest.mark.parametrize("faults", ['{"*": {"bogus": 1}}', '{"*": {"fail": 1}}', "[]", "{"])
-def test_mistakes_in_faults_are_told(make, faults):
+def test_mistakes_in_faults_are_reported(make, faults):
     status, said = make(faults).refused()
     assert status == 1
     assert said

@@ -139,9 +139,9 @@ def test_stop_and_cont_always_tell(both):
     client = both().running()
     for command, event in (("stop", "STOP"), ("stop", "STOP"), ("cont", "RESUME")) * 2:
         assert client.ask(command) == {"return": {}}
-        told = client.event(event)
-        assert told["data"] == {}
-        assert set(told["timestamp"]) == {"seconds", "microseconds"}
+        found = client.event(event)
+        assert found["data"] == {}
+        assert set(found["timestamp"]) == {"seconds", "microseconds"}
         assert client.ask("query-status")["return"]["running"] == (command == "cont")
 
 

@@ -126,7 +126,7 @@ def test_the_rest_is_only_the_rest_of_the_wait(directory, path):
     assert directory.listing().again_in <= SETTLE / 2
 
 
-def test_a_time_in_the_future_is_no_reason_to_wait(directory, path):
+def test_a_time_in_the_future_does_not_delay_reading(directory, path):
     old(path / "a.xml", b"A", -3600)
     assert directory.listing().files == {"a.xml": b"A"}
 

@@ -118,7 +118,7 @@ async def test_names_are_chosen_as_in_a_directory(site, upstream):
     assert set(source.look().files) == {"c.dom"}
 
 
-async def test_links_submodules_and_directories_are_told_and_not_followed(site, upstream):
+async def test_links_submodules_and_directories_are_reported_and_not_followed(site, upstream):
     (upstream.path / "domains" / "link.xml").symlink_to("/etc/passwd")
     (upstream.path / "domains" / "dir.xml").mkdir()
     (upstream.path / "domains" / "sub.xml").mkdir()

@@ -88,7 +88,7 @@ async def test_rule_11_nothing_of_this_host_takes_part(site, upstream, tmp_path,
     assert not (tmp_path / "traced").exists()
 
 
-async def test_a_run_gets_no_environment_but_ours(tmp_path, monkeypatch):
+async def test_git_runs_with_our_environment_only(tmp_path, monkeypatch):
     monkeypatch.setenv("SECRET_OF_OURS", "x")
     programs = Programs(tmp_path / "git", 10)
     programs.prepare()
@@ -182,7 +182,7 @@ async def test_what_a_server_says_cannot_act_on_a_terminal(site, upstream, tmp_p
     assert len(meaning("x" * 10_000)) == 300
 
 
-async def test_the_clone_is_for_us_alone(site, upstream):
+async def test_the_clone_is_private(site, upstream):
     await site.once(upstream.url)
     home = site.path / "state" / "git"
     assert home.stat().st_mode & 0o777 == 0o700

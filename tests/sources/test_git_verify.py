@@ -107,7 +107,7 @@ def verify(keys, mode="head", *more):
     return {"mode": mode, "keys": [str(keys.allowed), *map(str, more)]}
 
 
-async def test_a_signed_commit_is_accepted_and_tells_who_signed(site, upstream, keys):
+async def test_a_signed_commit_is_accepted_and_its_signer_reported(site, upstream, keys):
     tip = commit(upstream, keys, {"domains/a.xml": "A"})
     source = await site.once(upstream.url, verify=verify(keys))
     assert source.look().commit == f"main@sha1:{tip}"

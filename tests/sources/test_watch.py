@@ -349,7 +349,7 @@ def test_pain_13_after_lost_events_all_is_read_again_and_watched_again(watched, 
     watched.until(files(b=b"B"))
 
 
-def test_pain_13_one_that_is_deaf_is_seen_and_listens_again(watched, path):
+def test_pain_13_a_watch_without_events_is_detected_and_restarted(watched, path):
     answering(watched)
     deafen()
     watched.watch.answers()

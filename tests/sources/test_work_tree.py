@@ -98,7 +98,7 @@ def test_pain_1_rule_3_while_git_is_at_work_there_is_no_new_listing(tree, watche
     assert not watched.source.busy
 
 
-def test_rule_3_a_lock_that_is_there_when_we_start(tree, watched):
+def test_rule_3_a_lock_that_exists_at_the_start(tree, watched):
     lock(tree).touch()
     assert watched.start() is None
     delays = []
@@ -109,7 +109,7 @@ def test_rule_3_a_lock_that_is_there_when_we_start(tree, watched):
     assert watched.until(lambda found: True).files == {"a.xml": b"A"}
 
 
-def test_the_end_of_a_lock_wakes_us(tree, watched):
+def test_the_removal_of_a_lock_wakes_the_reconciler(tree, watched):
     lock(tree).touch()
     watched.start()
     while not watched.wakes.empty():
@@ -122,7 +122,7 @@ def test_the_end_of_a_lock_wakes_us(tree, watched):
     assert watched.source.look().files == {"a.xml": b"A"}
 
 
-def test_a_stale_lock_is_left_out_of_account_and_told(tree, watched):
+def test_a_stale_lock_is_ignored_and_reported(tree, watched):
     lock(tree).touch()
     then = time.time() - LONGEST_LOCK - 1
     os.utime(lock(tree), (then, then))

@@ -99,7 +99,7 @@ def test_spare_ports_end_where_pcie_0_is_full():
     assert len(lay_out(read(devices=DISK + ports + port(239) + port(240)), {}, 1000).ports) == 240
 
 
-def test_a_slot_that_the_file_uses_holds_no_functions_of_ours():
+def test_a_slot_that_the_file_uses_gets_no_automatic_functions():
     found = laid(disk("vda", inner=at(0, 1)) + port(1, at(0, 2)), spare=4)
     ours = [p.place for p in found.ports if p.index != 1]
     assert {place.slot for place in ours} == {3}

@@ -66,7 +66,7 @@ async def test_answers_that_an_earlier_client_missed_are_passed_over(tmp_path):
                                     b"x" * 100_000 + b"\n", b"[" * 30_000 + b"\n"],
                          ids=["silent", "closed", "junk", "list", "number", "bytes", "long",
                               "deep"])
-async def test_without_an_agent_in_the_guest_it_is_told_in_time(tmp_path, answer):
+async def test_without_an_agent_in_the_guest_the_error_is_raised_in_time(tmp_path, answer):
     async def script(reader, writer, asked):
         await next_command(reader, asked)
         if answer is None:
@@ -80,6 +80,6 @@ async def test_without_an_agent_in_the_guest_it_is_told_in_time(tmp_path, answer
     assert [command["execute"] for command in asked] == ["guest-sync"]
 
 
-async def test_without_a_socket_it_is_told_at_once(tmp_path):
+async def test_without_a_socket_the_error_is_raised_at_once(tmp_path):
     with pytest.raises(HostError, match="No such file"):
         await agent.shut_down(tmp_path / "none", LIMIT)

@@ -1,6 +1,6 @@
 """From a file to StratoVirt's arguments: golden/command_lines, an option and its value a line.
 
-`UPDATE_GOLDEN=1 pytest tests/stratovirt/test_command_line.py` writes them anew.
+`UPDATE_GOLDEN=1 pytest tests/stratovirt/test_command_line.py` rewrites them.
 """
 
 from __future__ import annotations

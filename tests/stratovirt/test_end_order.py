@@ -1,7 +1,7 @@
-"""The end of a VM is told before its record forgets the process.
+"""The exit of a VM is reported before its process is removed from the record.
 
-A reconciler that is killed in between finds it as one that ended while no reconciler ran; else a
-guest that powered off would be started again.
+A reconciler killed in between then treats it as an exit while no reconciler ran; otherwise a guest
+that powered off would be started again.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ SLEEP = "import time; time.sleep(0.3)"
 
 
 class Listener:
-    """Keeps what is on disk when the end is told."""
+    """Keeps the record as it is on disk when the exit is reported."""
 
     def __init__(self, home):
         self.home = home
-        self.told = asyncio.get_running_loop().create_future()
+        self.reported = asyncio.get_running_loop().create_future()
 
     def on_event(self, name, data):
         pass
@@ -33,10 +33,10 @@ class Listener:
         pass
 
     def on_end(self, evidence, *, requested):
-        self.told.set_result((load(self.home), requested))
+        self.reported.set_result((load(self.home), requested))
 
 
-async def test_the_end_is_told_before_the_record_forgets_the_process(tmp_path):
+async def test_the_exit_is_reported_before_the_process_is_removed_from_the_record(tmp_path):
     listener, tasks = Listener(tmp_path), []
 
     def spawn(work, name):
@@ -49,7 +49,7 @@ async def test_the_end_is_told_before_the_record_forgets_the_process(tmp_path):
     vm = VirtualMachine(tmp_path, "u", listener, Notifier(), Limits(), OomKills(tmp_path), spawn)
     assert vm.adopt()
     async with asyncio.timeout(10):
-        record, requested = await listener.told
+        record, requested = await listener.reported
         await asyncio.gather(*tasks)
     assert (record.pid, requested) == (started.pid, False)
     assert load(tmp_path).pid is None

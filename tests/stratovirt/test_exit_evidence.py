@@ -57,7 +57,7 @@ def test_an_oom_kill_in_its_group_explains_only_an_end_by_sigkill(collector, kil
     assert collector.collect(how, kept).out_of_memory is expected
 
 
-def test_without_a_record_or_a_count_nothing_is_told(collector, kills):
+def test_without_a_record_or_a_count_no_oom_kill_is_reported(collector, kills):
     kept = collector.begin(ME, Record("a", "u"))
     kills(5)
     assert not collector.collect(KILLED, None).out_of_memory

@@ -34,7 +34,7 @@ GUEST, QUIT, SIGNAL = "guest-shutdown", "host-qmp-quit", "Guest shutdown by sign
     (ExitEvidence(code=0, shutdown=QUIT, panicked=True), ExitKind.QUIT),
     (ExitEvidence(code=1, panicked=True), ExitKind.CRASHED),
     (ExitEvidence(signal=9, socket_left=True, panicked=True), ExitKind.KILLED),
-    # It was not our child: only events, the log and a socket left behind tell how it ended.
+    # Not our child: only events, the log and a leftover socket show how it ended.
     (ExitEvidence(shutdown=QUIT), ExitKind.QUIT),
     (ExitEvidence(shutdown=SIGNAL), ExitKind.TERMINATED),
     (ExitEvidence(shutdown=GUEST, socket_left=True), ExitKind.POWEROFF),

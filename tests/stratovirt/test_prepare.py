@@ -45,7 +45,7 @@ def test_pain_16_what_was_made_before_a_failure_is_taken_away_again():
     apart(test)
 
 
-def test_rule_5_only_taps_of_ours_whose_vm_is_gone_are_tidied_away(tmp_path):
+def test_rule_5_only_our_own_taps_whose_vm_is_gone_are_removed(tmp_path):
     def test():
         for name in ("gone", "lives"):
             (tmp_path / name).mkdir()
@@ -68,7 +68,7 @@ def test_simulated_vms_use_nothing_of_the_host():
     assert prepare(order(devices, simulated=True), "/x").taps == ()
 
 
-def test_pain_16_what_is_missing_is_told_before_anything_is_made(tmp_path):
+def test_pain_16_missing_files_are_reported_before_anything_is_created(tmp_path):
     disk = f"<disk type='file'><source file='{tmp_path}/a'/><target dev='vda' bus='virtio'/></disk>"
     Path(tmp_path / "a").touch()
     passed = ("<hostdev mode='subsystem' type='pci'><source><address bus='0xff' slot='0x1f' "

@@ -19,7 +19,7 @@ def port():
         yield found
 
 
-async def test_tcp_tells_who_listens(port):
+async def test_tcp_succeeds_only_where_a_server_listens(port):
     address = f"127.0.0.1:{port.getsockname()[1]}"
     assert await probes.tcp(address, 5.0) == f"{address}: connection refused"
     port.listen()
@@ -43,11 +43,11 @@ async def test_tcp_waits_no_longer_than_its_limit(port):
 
 @pytest.mark.parametrize("address", ["127.0.0.1:99999", "a..b:80", "nowhere.invalid:80",
                                      "[::1]:1", "-:1"])
-async def test_tcp_at_what_is_no_address_is_a_failure_and_no_fault(address):
+async def test_tcp_with_an_invalid_address_fails_the_probe_without_an_exception(address):
     assert await probes.tcp(address, 5.0)
 
 
-async def test_an_agent_that_is_not_there_is_told(tmp_path):
+async def test_a_missing_agent_socket_fails_the_probe(tmp_path):
     assert "does not answer" in await probes.agent(tmp_path / "none", 1.0)
 
 
@@ -104,7 +104,7 @@ def test_only_so_much_of_a_console_is_kept(console):
     probe.close()
 
 
-def test_a_console_that_went_is_a_failure_and_no_fault(tmp_path):
+def test_a_removed_console_fails_the_probe_without_an_exception(tmp_path):
     probe = probes.Console("x")
     assert "no pty console" in probe.check(None)
     assert "No such file" in probe.check(str(tmp_path / "none"))
@@ -117,7 +117,7 @@ def test_rule_8_a_guest_that_never_stops_writing_is_read_in_pieces():
     probe.close()
 
 
-def test_what_a_person_reads_is_theirs(console):
+def test_output_that_a_user_reads_is_not_taken_by_the_probe(console):
     guest, path = console
     probe = probes.Console("login:")
     probe.check(path)
@@ -136,5 +136,5 @@ def test_pieces_of_a_pattern_come_in_their_order(text, pattern, found):
     assert probes.contains(text, pattern) is found
 
 
-def test_rule_8_no_pattern_makes_us_busy():
+def test_rule_8_no_pattern_uses_much_cpu_time():
     assert not probes.contains("a" * 16384, "a*" * 5000 + "b")

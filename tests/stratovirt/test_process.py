@@ -18,7 +18,7 @@ from reconciler.stratovirt import process
 from reconciler.stratovirt.command_line import qmp_argument
 from reconciler.stratovirt.process import Ended, Process
 
-# A stand-in for a VM: lives until it is told to end, and says when it does.
+# A stand-in for a VM: runs until it gets the command to end, and prints when it does.
 CODE = "import signal, sys; signal.sigwait([signal.SIGUSR1]); sys.exit({})"
 
 
@@ -122,7 +122,7 @@ def test_pain_9_the_process_of_another_directory_is_not_found(launch, tmp_path):
     assert process.find(tmp_path, None, None) is None
 
 
-def test_pain_9_a_pid_that_is_somebody_elses_now_is_neither_found_nor_signalled(launch, tmp_path):
+def test_pain_9_a_reused_pid_is_neither_found_nor_signalled(launch, tmp_path):
     with subprocess.Popen(["sleep", "60"]) as other:
         exec_done(other)
         started = process.start_time(other.pid)
@@ -135,18 +135,18 @@ def test_pain_9_a_pid_that_is_somebody_elses_now_is_neither_found_nor_signalled(
         assert other.wait() == -signal.SIGKILL
 
 
-async def test_waiting_for_a_pid_that_is_somebody_elses_ends_at_once():
+async def test_waiting_for_a_reused_pid_ends_at_once():
     assert await process.ended(Process(os.getpid(), 1)) == Ended()
 
 
-def test_nobody_has_no_start_time_and_no_command_line():
+def test_a_missing_process_has_no_start_time_and_no_command_line():
     gone = 2**22  # beyond any pid
     assert process.start_time(gone) is None
     assert process.command_line(gone) == []
     process.send_signal(Process(gone, 1), signal.SIGKILL)
 
 
-def test_a_zombie_is_no_process(launch):
+def test_a_zombie_counts_as_ended(launch):
     vm = launch()
     assert process.start_time(vm.pid) == vm.started
     end(vm)
@@ -158,7 +158,7 @@ def test_the_command_line_comes_whole(launch, tmp_path):
     assert exec_done(vm)[-3:] == ["two words", "", "ä"]
 
 
-async def test_pain_19_the_end_of_a_child_tells_its_status(launch):
+async def test_pain_19_the_exit_status_of_a_child_is_reported(launch):
     vm = launch()
     waiting = asyncio.create_task(process.ended(vm))
     await asyncio.sleep(0)
@@ -168,7 +168,7 @@ async def test_pain_19_the_end_of_a_child_tells_its_status(launch):
         os.waitpid(vm.pid, os.WNOHANG)
 
 
-async def test_the_end_of_a_child_by_a_signal_tells_which(launch):
+async def test_the_signal_that_ended_a_child_is_reported(launch):
     vm = launch()
     waiting = asyncio.create_task(process.ended(vm))
     await asyncio.sleep(0)
@@ -184,7 +184,7 @@ async def test_an_end_before_the_wait_is_seen_too(launch):
 
 
 async def test_the_end_of_an_adopted_process_is_seen_but_not_how(tmp_path):
-    """It is not our child: a reconciler before us started it (rule 2)."""
+    """Not our child: an earlier reconciler started it (rule 2)."""
     parent = subprocess.Popen(
         [sys.executable, "-c", ("import subprocess as s; p = s.Popen(['sleep', '60']); "
          "print(p.pid, flush=True); p.wait(); print('over', flush=True); input()")],
@@ -201,7 +201,7 @@ async def test_the_end_of_an_adopted_process_is_seen_but_not_how(tmp_path):
         parent.stdin.write("\n")
 
 
-async def test_who_waits_no_longer_leaves_nothing_behind(launch):
+async def test_a_cancelled_wait_leaves_nothing_behind(launch):
     vm = launch()
     before = len(os.listdir("/proc/self/fd"))
     waiting = asyncio.create_task(process.ended(vm))

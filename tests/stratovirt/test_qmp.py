@@ -1,4 +1,4 @@
-"""The QMP client, against small servers on a real socket that each say exactly what they are told.
+"""The QMP client, against small servers on a real socket with scripted answers.
 
 What StratoVirt does is in docs/explanation: one command a write, CR LF in a read of its own, ids as
 text, 100 commands a second.
@@ -136,7 +136,7 @@ async def test_throttled_capabilities_are_negotiated_again(tmp_path):
         assert await qmp.execute("stop", 1e6) == "done"
 
 
-async def test_one_that_knows_no_capabilities_needs_none(tmp_path):
+async def test_a_server_without_qmp_capabilities_is_accepted(tmp_path):
     async def script(peer):
         command = await peer.any_command()
         peer.say({"error": {"class": "CommandNotFound", "desc": "no"}, "id": command["id"]})
@@ -175,7 +175,7 @@ async def test_pain_19_events_come_between_a_command_and_its_answer(tmp_path):
                               ("SHUTDOWN", {"reason": "guest-shutdown"})]
 
 
-async def test_a_no_is_told_and_the_connection_goes_on(tmp_path):
+async def test_an_error_answer_is_raised_and_the_connection_stays_open(tmp_path):
     async def script(peer):
         command = await peer.command()
         peer.say({"error": {"class": "GenericError", "desc": "Device id hp0 existed"},
@@ -235,7 +235,7 @@ async def test_throttled_for_too_long_is_a_time_out_and_not_the_connections_faul
     b'{"event": "STOP", "data": 1}\r\n{"return": {}, "id": "2"\r\n',
     b"[" * 100_000 + b"\r\n", b"x" * (LONGEST_MESSAGE + 1)],
     ids=["words", "bytes", "list", "number", "text", "null", "half", "deep", "long"])
-async def test_garbage_ends_the_connection_and_whoever_waits(tmp_path, garbage):
+async def test_garbage_closes_the_connection_and_fails_pending_commands(tmp_path, garbage):
     async def script(peer):
         await peer.command()
         peer.say(garbage)
@@ -249,7 +249,7 @@ async def test_garbage_ends_the_connection_and_whoever_waits(tmp_path, garbage):
 
 
 @pytest.mark.parametrize("error", [1, "no", [], {"class": 1}], ids=str)
-async def test_an_error_of_another_shape_is_still_a_no(tmp_path, error):
+async def test_an_error_in_another_format_is_still_an_error(tmp_path, error):
     async def script(peer):
         command = await peer.command()
         peer.say({"error": error, "id": command["id"]})
@@ -259,7 +259,7 @@ async def test_an_error_of_another_shape_is_still_a_no(tmp_path, error):
             await qmp.execute("stop", LIMIT)
 
 
-async def test_a_close_is_told_once_to_whoever_waits(tmp_path):
+async def test_a_close_fails_each_pending_command_once(tmp_path):
     async def script(peer):
         await peer.command()
 
@@ -288,7 +288,7 @@ async def test_pain_19_no_answer_in_time_closes_the_connection(tmp_path):
         await until_closed(qmp)
 
 
-async def test_pain_19_an_answer_with_another_id_is_nobodys(tmp_path):
+async def test_pain_19_an_answer_with_another_id_is_ignored(tmp_path):
     async def script(peer):
         command = await peer.command()
         peer.say({"return": "of a former client", "id": "77"})
@@ -311,7 +311,7 @@ async def test_pain_19_one_command_is_under_way_when_many_ask(tmp_path):
         assert await asyncio.gather(*(qmp.execute(c, LIMIT) for c in asked)) == asked
 
 
-async def test_who_waits_for_a_turn_in_vain_disturbs_nobody(tmp_path):
+async def test_a_command_that_times_out_in_the_queue_does_not_affect_others(tmp_path):
     async def script(peer):
         first = await peer.command()
         await turn.wait()
@@ -368,7 +368,7 @@ async def test_an_older_greeting_is_taken(tmp_path):
         assert await qmp.execute("stop", LIMIT) == {}
 
 
-async def test_a_socket_that_is_not_there_or_that_nobody_serves(tmp_path):
+async def test_a_missing_socket_and_a_socket_without_a_server(tmp_path):
     with pytest.raises(QmpClosed, match=r"none.sock: No such file"):
         await Qmp.connect(tmp_path / "none.sock", lambda _n, _d: None, lambda: None, LIMIT)
     with socket.socket(socket.AF_UNIX) as left:

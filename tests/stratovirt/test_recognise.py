@@ -54,7 +54,7 @@ def domain(text):
 
 
 def left(text, **more):
-    """What is told of a microvm to which this is added."""
+    """What is reported for a microvm with these options added."""
     return [str(entry) for entry in take(f"{MICROVM} {text}", **more).left]
 
 
@@ -132,7 +132,7 @@ def test_machines(text, kind, arm):
     assert (found.machine, found.gic, found.backing.shared) == (kind, arm, True)
 
 
-def test_no_vm_is_no_domain():
+def test_a_command_line_without_a_vm_is_not_a_domain():
     with pytest.raises(UsageError, match="machine 'none'"):
         take("-machine none -qmp unix:/a,server,nowait")
 
@@ -232,7 +232,7 @@ def test_a_socket_of_the_vms_own_directory_is_not_written():
     assert device(take(text).domain, "channel").path == "/run/v/agent.sock"
 
 
-@pytest.mark.parametrize(("text", "told"), [
+@pytest.mark.parametrize(("text", "reported"), [
     ("-bogus x", "-bogus x: not supported"),
     ("-numa node,cpus=0", "not supported"),
     ("-incoming tcp:1.2.3.4:5", "not supported"),
@@ -269,13 +269,13 @@ def test_a_socket_of_the_vms_own_directory_is_not_written():
      "virtconsole,id=c,chardev=c"), "port=9: not supported"),
     ("-device virtio-serial-device -chardev pty,id=c -device virtconsole,id=c,chardev=c,nr=1",
      "port 1 is reserved")])
-def test_what_is_not_taken_over_is_told(text, told):
+def test_options_that_are_not_taken_over_are_reported(text, reported):
     found = left(text)
     assert found
-    assert any(told in entry for entry in found), found
+    assert any(reported in entry for entry in found), found
 
 
-def test_a_serial_port_on_a_terminal_is_told():
+def test_a_serial_port_on_a_terminal_is_reported():
     assert [str(e) for e in take("-serial stdio").left] == [
         ("-serial stdio: not a pty, a file, or a socket with a path, server and nowait; its "
          "device is left out")]
@@ -287,7 +287,7 @@ def test_a_serial_port_on_a_terminal_is_told():
     "-overcommit mem-lock=on", "-no-user-config", "-nodefaults", "-sandbox on", "-msg timestamp=on",
     "-rtc base=utc", "-no-shutdown", "-boot strict=on", "-nographic", "-realtime mlock=off",
     "-display none", "-usb", "-D", "-D /var/log/x", "-daemonize -pidfile /run/p", "-accel kvm"])
-def test_what_means_nothing_is_no_news(flag):
+def test_options_without_effect_are_not_reported(flag):
     assert left(flag) == []
 
 

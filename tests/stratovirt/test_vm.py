@@ -126,7 +126,7 @@ async def test_the_end_is_reported_though_the_record_cannot_be_saved(tmp_path, l
     evidence, requested = await owner.end()
     assert (evidence.signal, requested) == (signal.SIGKILL, False)
     assert owner.vm.process is None
-    assert owner.failures == []  # a full disk is no error of the program
+    assert owner.failures == []  # a full disk is not a bug of the program
 
 
 async def test_the_end_is_reported_though_cleaning_up_fails(tmp_path, launched):

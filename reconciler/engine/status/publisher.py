@@ -36,8 +36,9 @@ if TYPE_CHECKING:
 # Writing takes a twentieth of the time at most: a few domains are written at once, a thousand every
 # second or so.
 SHARE = 20
-# Once steps begin, their processes come first: nothing slow between an event and an exec.
-AFTER_BEGUN = 0.003
+# Changes mostly come in a row that ends with a process being made: nothing slow before its exec.
+QUIET = 0.003  # seconds without a further change
+LONGEST = 0.02  # seconds after the first change
 WRITE_AGAIN = 1.0  # seconds after a write that failed
 
 
@@ -64,6 +65,7 @@ class StatusPublisher:
         self._parts: dict[str, dict[str, Any]] = {}
         self._dirty: set[str] = set()
         self._timer: asyncio.TimerHandle | None = None
+        self._first = 0.0  # the loop's time of the first change that is not written
         self._next = 0.0  # the loop's time from which on it may be written again
         self._total_memory = memory.total()
         self._source_since: Since = {}
@@ -78,14 +80,14 @@ class StatusPublisher:
         if self._closed:
             return
         self._dirty.add(uuid)
-        loop, controller = asyncio.get_running_loop(), self._reported.domains.get(uuid)
-        begun = controller is None or bool(controller.state.plan.steps)
-        at = max(loop.time() + (AFTER_BEGUN if begun else 0.0), self._next)
-        if self._timer is not None and self._timer.when() > at:
-            self._timer.cancel()
-            self._timer = None
+        loop = asyncio.get_running_loop()
+        now = loop.time()
         if self._timer is None:
-            self._timer = loop.call_at(at, self.write)
+            self._first = now
+        else:
+            self._timer.cancel()
+        at = max(min(now + QUIET, self._first + LONGEST), self._next)
+        self._timer = loop.call_at(at, self.write)
 
     async def next(self) -> None:
         """Wait until the next status is published."""

@@ -1,4 +1,4 @@
-"""<hostdev>: which device of the host, and nobody else's."""
+"""<hostdev>: exclusive use of one device of the host."""
 
 import pytest
 

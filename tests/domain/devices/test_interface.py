@@ -112,7 +112,7 @@ def test_the_tap_s_mtu_and_vlans():
     "<vlan trunk='yes'><tag id='1'/><tag id='1' nativeMode='untagged'/></vlan>",
     ("<vlan trunk='yes'><tag id='1' nativeMode='untagged'/><tag id='2' nativeMode='untagged'/>"
     "</vlan>")])
-def test_mtus_and_vlans_that_are_none(inner):
+def test_invalid_mtus_and_vlans(inner):
     assert problems(devices=DISK + card("<source bridge='br0'/>" + inner, "bridge"))
 
 

@@ -1,4 +1,4 @@
-"""<vsock>: an address that nobody else on the host has."""
+"""<vsock>: an address that is unique on the host."""
 
 import pytest
 
@@ -21,13 +21,13 @@ def test_its_argument():
 
 @pytest.mark.parametrize("text", ["<vsock/>", "<vsock model='virtio'><cid auto='yes'/></vsock>",
                                   "<vsock><cid auto='yes' address='9'/></vsock>"])
-def test_an_automatic_address_is_left_to_us(text):
+def test_an_automatic_address_is_chosen_by_the_reconciler(text):
     assert only(text).cid is None
 
 
 @pytest.mark.parametrize("cid", ["auto='no'", "auto='no' address='2'",
                                  "auto='no' address='4294967295'"])
-def test_addresses_that_are_none(cid):
+def test_invalid_addresses(cid):
     assert error(devices=DISK + f"<vsock><cid {cid}/></vsock>")
 
 
