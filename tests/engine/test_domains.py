@@ -68,6 +68,8 @@ async def test_another_uuid_in_a_file_keeps_the_domain_with_all_that_is_known_of
     kept.accept(("a", "2", 128))
     assert (kept.names(), records(kept), kept.removed) == ({"2": "a"}, {"2": "a"}, ["1"])
     assert kept.domains.known("2") is controller
+    assert (len(kept.domains), kept.domains.get("1")) == (1, None)
+    assert kept.coordinator.memory == 128 << 20
     assert controller.state.record.hold is not None
     assert controller.machine.uuid == "2"
     assert [p.name for p in (kept.site.path / "state" / "history").iterdir()] == ["2"]
@@ -155,6 +157,12 @@ async def test_a_renamed_domain_is_known_under_the_name_that_its_vm_runs_under(k
     assert again.domains.known("1").state.home == "a"
     assert again.domains.known("1").name == "new"
     again.domains.close()
+    third = Kept(kept.site)
+    beside(kept, "a", "1", generation=1)
+    beside(kept, "z", "1", generation=1, pid=100)
+    third.domains.recover(kept.site.path / "run" / "vms")
+    assert third.domains.known("1").state.home == "z"
+    third.domains.close()
 
 
 async def test_a_uuid_that_was_not_noted_beside_the_lock_is_noted_by_the_name(kept):

@@ -147,7 +147,9 @@ class ModelMachine:
 
     async def stop(self, mode, patience, *, agent_socket=None, power_button=False) -> None:
         self._stop_requested = True
-        await self._hypervisor.take(f"stop {mode} {patience:g}")
+        asked = [f" by {agent_socket}"] if agent_socket else []
+        await self._hypervisor.take("".join([
+            f"stop {mode} {patience:g}", *asked, *([" by the button"] if power_button else [])]))
         self.end(ExitEvidence(code=0))
 
     def end(self, evidence: ExitEvidence) -> None:

@@ -216,6 +216,19 @@ async def test_another_wish_interrupts_the_wait_for_a_slot_and_is_decided_on(sit
     assert site.acts == STARTED
 
 
+async def test_a_dependency_that_ends_while_a_start_waits_for_its_slot_prevents_it(site):
+    site.environment.starts = PrioritySemaphore(1)
+    controller = site.domain()
+    await site.environment.starts.enter(Priority.COMMAND)
+    pass_ = asyncio.create_task(passed(controller))
+    await asyncio.sleep(5)
+    site.around = Surroundings(unmet=("depends on 'db', which is absent",))
+    site.environment.starts.leave()
+    await pass_
+    assert site.acts == []  # nothing was reported, prepared or launched
+    await site.environment.starts.enter(Priority.COMMAND)  # and its slot is free again
+
+
 async def test_a_stop_waits_for_its_slot_and_what_it_rests_on_is_decided_again(site):
     controller = await site.up()
     site.accept(controller, state="stopped")

@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import pytest
 
+from reconciler.domain.model import MachineType
 from reconciler.engine.control import executor as executor_module
 from reconciler.engine.control.executor import Executor, failure, launch_begun, since
 from reconciler.engine.control.work_queue import PrioritySemaphore
@@ -168,6 +169,17 @@ async def test_a_vm_is_stopped_by_its_newest_policy_or_by_that_of_what_runs(site
     await found.stop(controller.machine, replace(controller.state, domain=None, running=None))
     assert [act for act in site.acts if act.startswith("stop")] == [
         "stop graceful 7", "stop force 30", "stop graceful 30"]
+
+
+@pytest.mark.simulated_time
+async def test_a_guest_is_asked_by_its_agent_and_by_its_power_button(site):
+    controller = await site.up(devices=(
+        "<channel type='unix'><target type='virtio' name='org.qemu.guest_agent.0'/></channel>"))
+    state = controller.state
+    site.environment.settings = replace(site.settings, arch="aarch64")
+    await Executor(site.environment).stop(controller.machine, replace(
+        state, domain=replace(state.domain, machine=MachineType.VIRT)))
+    assert site.acts[-1] == "stop graceful 30 by agent.sock by the button"
 
 
 @pytest.mark.simulated_time

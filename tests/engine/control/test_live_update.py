@@ -7,7 +7,7 @@ import asyncio
 import pytest
 
 from reconciler.engine.decide.events import HoldSet, Priority
-from reconciler.engine.decide.inputs import Hold
+from reconciler.engine.decide.inputs import Hold, WaitsFor
 from reconciler.errors import GuestUnwilling, QmpInactive, QmpRefused
 
 pytestmark = pytest.mark.simulated_time
@@ -119,3 +119,16 @@ async def test_processors_come_one_by_one(site):
     assert acts(site) == ["adjust device_add"] * 2
     assert controller.state.running.domain.current_vcpus == 3
     assert len(site.told("action.started")) == 1
+
+
+async def test_only_changes_that_wait_for_nothing_are_made(site):
+    """The balloon may change now; the memory waits for a user's restart."""
+    controller = await site.up(inner="<r:update policy='live'/>")
+    good = controller.state.last_known_good
+    balloon(site, controller, memory=256, inner="<r:update policy='live'/>")
+    await controller.reconcile(Priority.FILE)
+    assert acts(site) == [INFLATE]
+    assert len(site.told("action.started")) == 1
+    assert [p.waits_for for p in controller.state.plan.pending] == [WaitsFor.POLICY]
+    assert controller.state.running.domain.memory == 128 << 20
+    assert controller.state.last_known_good == good  # it does not have all of the newest one
