@@ -190,6 +190,7 @@ class Editor(Hand):
     words: tuple[str, ...]
     beside: tuple[str, ...]  # while something typed is not saved
     leaves: tuple[str, ...] = ()  # from the second time on
+    ready = "a.xml"  # a word that it shows once it reads keys
     end, change, save = "", "", ""
 
     def session(self, keys):
@@ -198,7 +199,7 @@ class Editor(Hand):
         home.mkdir(exist_ok=True)
         before = self.site.events()
         with closing(Terminal([*self.words, "a.xml"], self.folder, home)) as terminal:
-            terminal.shows("a.xml")
+            terminal.shows(self.ready)
             terminal.type(keys)
             terminal.until(lambda: all(os.path.lexists(self.folder / name)
                                        for name in self.beside), f"{self.beside}")
@@ -250,6 +251,7 @@ class Nano(Editor):
     """With locks and backups."""
 
     words = ("nano", "-I", "-G", "-B")
+    ready = "Exit"  # of its last line; keys that come before its first one are lost
     beside = (".a.xml.swp",)
     leaves = ("a.xml~",)
     end = "\x1b/"
