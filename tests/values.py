@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-from reconciler.domain.model import Boot, DesiredState, Domain, MachineType, Policy, ReadingHost
+from reconciler.domain.model import Boot, Domain, MachineType, ReadingHost
+from reconciler.domain.policy import DesiredState, Policy
 from reconciler.engine.decide.inputs import Inputs, Now, Vm, VmState
 
 HOST = ReadingHost("x86_64", Path("/images"), Path("/state/nvram"))

@@ -15,6 +15,7 @@ from reconciler.cli.terminal import SHOWN, complain, exits, paint, table
 from reconciler.cli.verb import DOMAINS, ERROR, NO, OK, STALE, Verb
 from reconciler.errors import UsageError
 from reconciler.report.requests import Request
+from reconciler.report.status import STALE_AFTER
 from reconciler.units import nearest, show_bytes, show_revision, show_seconds
 
 if TYPE_CHECKING:
@@ -260,7 +261,7 @@ def _stale(state: Path, value: dict[str, Any]) -> str:
         return (f"the reconciler (process {value['reconciler']['pid']}) is not running; last "
                 f"status {show_seconds(max(age, 0))} ago. VMs do not depend on it; what they do "
                 "now is not known.")
-    if age > 3 * every:
+    if age > STALE_AFTER * every:
         return (f"no heartbeat for {show_seconds(age)}: the reconciler may be hung, or it cannot "
                 f"write to {state} (see its log)")
     return ""

@@ -20,8 +20,9 @@ from reconciler.domain.devices import (
     VirtioSerial,
 )
 from reconciler.domain.devices.character import AGENT
-from reconciler.domain.model import Device, Domain, ExclusiveResource, MachineType, Probe
+from reconciler.domain.model import Device, Domain, ExclusiveResource, MachineType
 from reconciler.domain.place import Place
+from reconciler.domain.policy import Probe
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 from reconciler.domain import xml_paths
 from reconciler.domain.devices import Disk, RootPort
-from reconciler.domain.model import Dependency, Device, Domain, Impact
+from reconciler.domain.model import Device, Domain, Impact
+from reconciler.domain.policy import Dependency
 from reconciler.domain.xml_paths import names_of, of_device
 from reconciler.units import show_bytes, show_seconds
 

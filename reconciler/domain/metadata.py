@@ -8,7 +8,7 @@ from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from reconciler.domain.model import (
+from reconciler.domain.policy import (
     Dependency,
     DependencyCondition,
     DesiredState,

@@ -15,7 +15,8 @@ from reconciler.domain.xml_builder import XmlElement, build, build_if_set, build
 from reconciler.units import write_seconds
 
 if TYPE_CHECKING:
-    from reconciler.domain.model import Backing, Boot, Domain, Policy
+    from reconciler.domain.model import Backing, Boot, Domain
+    from reconciler.domain.policy import Policy
 
 _MIB = 1 << 20
 

@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING
 
 from reconciler.domain import devices
 from reconciler.domain.metadata import FIELDS
-from reconciler.domain.model import Backing, Boot, Device, Domain, Policy
+from reconciler.domain.model import Backing, Boot, Device, Domain
+from reconciler.domain.policy import Policy
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping

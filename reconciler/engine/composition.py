@@ -11,7 +11,8 @@ from reconciler.backoff import Backoff
 from reconciler.domain.admission import Admission
 from reconciler.domain.expand import Given, expand
 from reconciler.domain.merge import read_defaults
-from reconciler.domain.model import Policy, ReadingHost, StopMode, UpdatePolicy
+from reconciler.domain.model import ReadingHost
+from reconciler.domain.policy import Policy, StopMode, UpdatePolicy
 from reconciler.domain.substitute import Variables
 from reconciler.engine.decide.attempts import BackoffPolicy
 from reconciler.engine.decide.state import DecisionConfig

@@ -102,8 +102,8 @@ class Metrics:
     def page(self, samples: Iterable[Sample]) -> str:
         """The text that Prometheus reads. Counters end in `_total`."""
         # Imported here: it costs memory, and most reconcilers are not scraped.
-        from prometheus_client import CollectorRegistry, generate_latest  # noqa: PLC0415
-        from prometheus_client.core import (  # noqa: PLC0415
+        from prometheus_client import CollectorRegistry, generate_latest  # noqa: PLC0415  # memory
+        from prometheus_client.core import (  # noqa: PLC0415  # memory
             CounterMetricFamily,
             GaugeMetricFamily,
         )

@@ -188,7 +188,7 @@ _MOST_BYTES = 10 ** 18
 @accepting(anyOf=[{"type": "null"}, {"type": "integer", "minimum": 0, "maximum": _MOST_BYTES},
                   SIZE.schema])
 def size(value: object) -> int | None:
-    """Bytes, from `8GiB` or `8 GiB`; null is no limit."""
+    """Bytes, from `8GiB` or `8 GiB`; null means no limit."""
     if value is None:
         return None
     number = integer(value)

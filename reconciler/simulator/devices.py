@@ -1,7 +1,6 @@
 """Builds the devices of the command line and of `device_add`: fields, and places on a bus."""
 
 import os
-import socket
 from typing import TYPE_CHECKING
 
 from . import fields
@@ -18,6 +17,7 @@ if TYPE_CHECKING:
     from .device import Place
     from .faults import Faults
     from .logs import Log
+    from .taps import Taps
 
     class OpenFile(Protocol):
         """An open disk file."""
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
         faults: Faults
         log: Log
         started: bool
+        taps: Taps
         buses: dict[str, dict[Place, Device]]
         serial_bus: tuple[str, int] | None
         ports: dict[int, tuple[str, Console]]
@@ -264,7 +265,7 @@ def net(machine: "Machine", given: str) -> None:
     if pci:
         device = _plug(machine, found, driver)
         try:
-            take_tap(machine, str(backend.get("ifname", "")))
+            machine.taps.take(str(backend.get("ifname", "")))
         except Refusal as refusal:
             machine.take_out(device)
             outer = "Failed to add virtio pci device"
@@ -273,45 +274,6 @@ def net(machine: "Machine", given: str) -> None:
         machine.networks[device.id] = device
     if not machine.started:
         del machine.config.netdevs[name]
-
-
-_taps: dict[str, socket.socket] = {}
-
-
-def take_tap(machine: "Machine", name: str) -> None:
-    """Use a tap: a missing one is only a warning, one in use is refused.
-
-    No tap is opened. An abstract socket marks it as in use among simulated machines.
-    """
-    if not name:
-        return
-    folder = f"/sys/class/net/{name}"
-    there = os.path.isdir(folder)
-    if not os.path.exists(f"{folder}/tun_flags"):
-        machine.log.write_warning("Tap interface does not exist")
-    mark = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
-    reason = ""
-    if there and not os.path.exists(f"{folder}/tun_flags"):
-        reason = "Invalid argument (os error 22)"
-    try:
-        mark.bind(f"\0stratovirt-simulator-tap-{name}")
-    except OSError:
-        reason = "Device or resource busy (os error 16)"
-    if reason:
-        mark.close()
-        raise Refusal(
-            "Failed to open tap with file path",
-            f"Failed to create tap with name {name}, index is 0",
-            f"Failed to set tap ifr flags, error is {reason}",
-        )
-    _taps[name] = mark
-
-
-def release_tap(name: str) -> None:
-    """Release a tap."""
-    mark = _taps.pop(name, None)
-    if mark:
-        mark.close()
 
 
 def balloon(machine: "Machine", given: str) -> None:

@@ -112,7 +112,7 @@ class HotPlug:
         """Remove a device and release its tap."""
         self.machine.take_out(device)
         if device.netdev:
-            devices.release_tap(str(device.netdev.get("ifname", "")))
+            self.machine.taps.release(str(device.netdev.get("ifname", "")))
 
     def unplugged(self, device: Device) -> None:
         """The guest has released a device."""
@@ -183,8 +183,8 @@ class HotPlug:
             raise Failed(f"no net dev {given['id']}", "DeviceNotFound")
         if given.get("ifname") and device.netdev:
             old, new = str(device.netdev.get("ifname", "")), str(given["ifname"])
-            self._refusing(lambda: devices.take_tap(self.machine, new))
-            devices.release_tap(old)
+            self._refusing(lambda: self.machine.taps.take(new))
+            self.machine.taps.release(old)
             device.netdev["ifname"] = new
         return {}
 

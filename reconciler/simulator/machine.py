@@ -14,6 +14,7 @@ from .fields import Fields
 from .logs import Log
 from .loop import Loop
 from .refusal import Refusal, operating_system
+from .taps import Taps
 
 # Offsets of the bytes of a file that StratoVirt locks.
 LOCKED_BYTES = (101, 102, 202)
@@ -65,6 +66,7 @@ class Machine:
         self.log = log
         self.faults = faults
         self.temporary = temporary
+        self.taps = Taps(log)
         self.running = False
         self.started = False
         self.files: dict[str, DiskFile] = {}

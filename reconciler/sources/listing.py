@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from reconciler.errors import SourceError
 
 LONGEST = 1 << 20  # bytes of a domain file; one byte more is read of a longer one, to refuse it
-# Defaults for all files of the directory (domain/merge.py); it lies among them, but is no domain.
+# Defaults for all files of the directory (domain/merge.py); it lies among them and is not a domain.
 DEFAULTS = "defaults.xml"
 
 

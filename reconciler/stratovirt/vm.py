@@ -14,7 +14,7 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Protocol
 
-from reconciler.domain.model import StopMode
+from reconciler.domain.policy import StopMode
 from reconciler.errors import HostError, NameTaken, QmpError, StartFailed, StopFailed
 from reconciler.stratovirt import agent, process, record
 from reconciler.stratovirt.command_line import Start, arguments

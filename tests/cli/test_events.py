@@ -41,7 +41,7 @@ def test_the_last_of_one_domain(shared):
     lines = shared.verb("events", "p", "-n", "2").stdout.splitlines()
     assert [json.loads(line)["event"] for line in lines] == ["domain.starting", "domain.started"]
     assert shared.verb("events", "-n", "0").stdout == ""
-    assert shared.verb("events", "nobody").stdout == ""
+    assert shared.verb("events", "missing").stdout == ""
     assert len(shared.verb("events", "-n", "3").stdout.splitlines()) == 3
 
 

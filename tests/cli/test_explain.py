@@ -7,7 +7,7 @@ from pathlib import Path
 
 from lxml import etree
 
-from reconciler.domain.model import Policy
+from reconciler.domain.policy import Policy
 from reconciler.engine.dryrun.plan_view import explain_domain
 from reconciler.stratovirt import process
 from tests.domain.making import DISK, MICROVM, at, disk, read, text

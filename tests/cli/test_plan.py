@@ -127,7 +127,7 @@ def test_another_directory_is_planned_as_if_it_were_the_source(site):
 
 
 def test_a_usage_error_exits_2(idle):
-    for words, said in ((("a", "--out", "x"), "of all domains"), (("nobody",), "no domain"),
+    for words, said in ((("a", "--out", "x"), "of all domains"), (("missing",), "no domain"),
                         (("--ref", "main"), "not a git repository"),
                         (("--dir", "x", "--ref", "y"), "not allowed with")):
         done = idle.verb("plan", *words)

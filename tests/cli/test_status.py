@@ -68,9 +68,9 @@ def test_quiet_says_it_by_the_exit_status_alone(shared):
 
 
 def test_an_unknown_domain_exits_1(shared):
-    done = shared.verb("status", "nobody")
+    done = shared.verb("status", "missing")
     assert done.returncode == 1
-    assert "no domain 'nobody'" in done.stderr
+    assert "no domain 'missing'" in done.stderr
 
 
 def test_watch_shows_it_again_when_it_changes(site):

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 from reconciler.domain.cross_file_checks import conflicts
 from reconciler.domain.lines import Line
-from reconciler.domain.model import Dependency
+from reconciler.domain.policy import Dependency
 from tests.domain.making import DISK, disk, policy, read
 
 
@@ -94,7 +94,7 @@ def test_a_cycle_of_dependencies_is_refused_with_its_path():
 
 def test_unknown_or_repeated_dependencies_are_not_a_cycle():
     files = {f"{name}.xml": after(name, *others) for name, others in {
-        "a": ["b", "c"], "b": ["d"], "c": ["d"], "d": ["nobody"]}.items()}
+        "a": ["b", "c"], "b": ["d"], "c": ["d"], "d": ["missing"]}.items()}
     assert conflicts(files, ()) == {}
 
 

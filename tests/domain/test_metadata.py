@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from reconciler.domain.model import (
+from reconciler.domain.policy import (
     Dependency,
     DependencyCondition,
     Health,

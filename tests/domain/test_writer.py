@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from reconciler.domain.hot_change import placed
-from reconciler.domain.model import Policy, StopMode, UpdatePolicy
 from reconciler.domain.numbers import complete
+from reconciler.domain.policy import Policy, StopMode, UpdatePolicy
 from reconciler.domain.reader import read_domain
 from reconciler.domain.writer import write
 from reconciler.stratovirt.addresses import lay_out

@@ -6,7 +6,8 @@ import pytest
 
 from reconciler.domain import devices, xml_paths
 from reconciler.domain.difference import differences
-from reconciler.domain.model import Backing, Boot, Device, Policy
+from reconciler.domain.model import Backing, Boot, Device
+from reconciler.domain.policy import Policy
 from reconciler.domain.xml_paths import CLASSES, current_path
 from tests.domain.making import DISK, disk, policy, read
 

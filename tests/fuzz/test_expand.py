@@ -30,7 +30,7 @@ BLOCKS = 2
 VARIABLES = (("A", "128"), ("B", "${A}"), ("C", "'/><x y='"), ("D", "a,b=c"), ("E", "-S"),
              ("F", "&a;"), ("G", "\x02"), ("H", "x" * 5000), ("empty", ""))
 PIECES = (b"${A}", b"${B}", b"${C}", b"${D}", b"${E}", b"${F}", b"${G}", b"${H}", b"${empty}",
-          b"${", b"$${A}", b"${nobody}", b"{index}", b"{{index}}", b"&#36;{A}", b"${A}${A}")
+          b"${", b"$${A}", b"${missing}", b"{index}", b"{{index}}", b"&#36;{A}", b"${A}${A}")
 GOOD = text("<title>'t'</title><description> </description>")
 PLAIN = b"<domain><vcpu>2</vcpu><devices><rng model='virtio'/></devices></domain>"
 _FREE = rb"<(title|description|cmdline)>"

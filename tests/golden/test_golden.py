@@ -14,9 +14,10 @@ import pytest
 from reconciler.domain.devices import Channel
 from reconciler.domain.expand import Given, expand
 from reconciler.domain.merge import read_defaults
-from reconciler.domain.model import Domain, InvalidDomain, MachineType, Policy
+from reconciler.domain.model import Domain, InvalidDomain, MachineType
 from reconciler.domain.numbers import complete
 from reconciler.domain.place import Place
+from reconciler.domain.policy import Policy
 from reconciler.domain.reader import read_domain
 from reconciler.domain.substitute import Variables
 from tests.domain.making import ARM, HOST

@@ -46,18 +46,18 @@ def test_a_loop_of_links_is_reported_as_a_problem(tmp_path):
 
 
 def test_missing_permissions_are_reported():
-    with tempfile.TemporaryDirectory() as directory, ProcessPoolExecutor(1) as nobody:
+    with tempfile.TemporaryDirectory() as directory, ProcessPoolExecutor(1) as other:
         os.chmod(directory, 0o755)
         path = os.path.join(directory, "a")
         with open(path, "wb"):
             os.chmod(path, 0o444)
         if os.geteuid() == 0:  # who may all
-            nobody.submit(os.setuid, 65534).result()
-        nobody.submit(check, [RequiredFile(path)]).result()
+            other.submit(os.setuid, 65534).result()
+        other.submit(check, [RequiredFile(path)]).result()
         with pytest.raises(HostError, match=f"{path}: permission denied"):
-            nobody.submit(check, [RequiredFile(path, writable=True)]).result()
+            other.submit(check, [RequiredFile(path, writable=True)]).result()
         # A template is only read.
-        nobody.submit(check, [RequiredFile(f"{path}.fd", writable=True, template=path)]).result()
+        other.submit(check, [RequiredFile(f"{path}.fd", writable=True, template=path)]).result()
 
 
 def test_pain_16_variables_are_made_once_from_their_template(tmp_path):

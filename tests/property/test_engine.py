@@ -273,7 +273,7 @@ class Engine(RuleBasedStateMachine):
 
     def evidence(self, name, process):
         if self.world.records[name].uncertain:
-            return  # nobody knows what it has got: a new process is what helps
+            return  # what it has is not known: only a new process helps
         now = self.runner.get_loop().time()
         files = {d.name: d for d in self.valid().values()}
         wanted = files.get(name)

@@ -15,9 +15,10 @@ from lxml import etree
 
 from reconciler.domain.devices import Channel, Disk, Hostdev, Interface, Serial
 from reconciler.domain.hot_change import placed
-from reconciler.domain.model import Device, Domain, InvalidDomain, MachineType, Policy
+from reconciler.domain.model import Device, Domain, InvalidDomain, MachineType
 from reconciler.domain.numbers import complete
 from reconciler.domain.options import ImportContext
+from reconciler.domain.policy import Policy
 from reconciler.domain.reader import read_domain
 from reconciler.domain.writer import write
 from reconciler.stratovirt.addresses import lay_out
@@ -168,10 +169,10 @@ def test_a_command_line_says_what_it_came_from(pair, spare):
     for one, other in zip(back.devices, wanted.devices, strict=True):
         assert one == other
     assert back == wanted
-    anew = arguments(again, Start(HOME, lay_out(again, {}, 0)))
+    second = arguments(again, Start(HOME, lay_out(again, {}, 0)))
     if any(isinstance(device, Channel) for device in domain.devices):  # they go by their names
-        anew, words = sorted(anew), sorted(words)
-    assert anew == words
+        second, words = sorted(second), sorted(words)
+    assert second == words
     assert found.monitors == (f"{HOME}/qmp.sock", f"{HOME}/monitor.sock")
 
 

@@ -1,7 +1,7 @@
 """A model of a host: VM processes that can be started, hang, fail and die, in simulated time.
 
 It stands where stratovirt.machine.VirtualMachine stands, and knows its promises: one process a
-lock, intents kept across a kill of the reconciler, ends told to whoever listens.
+lock, intents kept across a kill of the reconciler, ends told to every listener.
 """
 
 from __future__ import annotations

@@ -122,6 +122,13 @@ class Site:
                 raise AssertionError(self._missed(true, what))
             time.sleep(TICK)
 
+    def rest(self, seconds: float) -> None:
+        """Let real time pass where this is the point; the reconciler must live through it."""
+        deadline = time.monotonic() + seconds
+        while time.monotonic() < deadline:
+            time.sleep(TICK)
+            self.lives()
+
     def lives(self) -> None:
         """Fail, with its log, if the reconciler has ended."""
         __tracebackhide__ = True

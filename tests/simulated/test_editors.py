@@ -3,19 +3,10 @@
 import os
 import shutil
 import subprocess
-import time
 
 import pytest
 
 from tests.simulated.site import Site, condition, ready, reason
-
-
-def rest(site, seconds):
-    """Let real time pass where the passing is the point; the reconciler must live through it."""
-    deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline:
-        time.sleep(0.02)
-        site.lives()
 
 
 def text(site, name="a", **values):
@@ -37,7 +28,7 @@ def test_pain_3_a_slow_writer_is_waited_for(site):
         file.write(data[:half])
         site.drop("other")
         site.settled("running", "other")
-        rest(site, 0.7)  # longer than `settle`, but the writer is not finished
+        site.rest(0.7)  # longer than `settle`, but the writer is not finished
         site.drop("third")
         site.settled("running", "third")
         file.write(data[half:])
@@ -53,9 +44,9 @@ def test_pain_3_a_slow_rewrite_of_a_file_stops_nothing(site):
         site.drop("other")
         site.settled("running", "other")
         file.write(data[:100])
-        rest(site, 0.7)
+        site.rest(0.7)
         site.file("other").unlink()
-        rest(site, 0.7)
+        site.rest(0.7)
         assert site.processes() == [pid]
         file.write(data[100:])
     site.domain(lambda d: ready(d) and d["observed"]["memoryBytes"] == 256 << 20)
@@ -313,7 +304,7 @@ def test_what_is_held_is_not_removed_either(site):
     site.file().unlink()
     site.drop("b")
     site.settled("running", "b")
-    rest(site, 0.8)
+    site.rest(0.8)
     assert site.processes() == [pid]
     assert site.verb("release", "a").returncode == 0
     site.gone()

@@ -7,7 +7,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 from contextlib import suppress
 
 import pytest
@@ -58,14 +57,6 @@ def make(tmp_path):
     yield site
     for found in made:
         found.close()
-
-
-def rest(site, seconds):
-    """Let real time pass where the passing is the point; the reconciler must live through it."""
-    deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline:
-        time.sleep(0.02)
-        site.lives()
 
 
 def launched(site, name="a"):
@@ -191,7 +182,7 @@ def test_pain_10_a_vm_with_broken_qmp_is_unknown_and_delays_no_other_domain(make
     for name in ("x", "y", "z"):
         site.healthy(name)
     before = site.busy()
-    rest(site, 1)
+    site.rest(1)
     assert site.busy() - before < 0.3, "it asks and asks"
     assert site.processes() == [pid]
     # It can be ended nevertheless.

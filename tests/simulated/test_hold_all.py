@@ -64,6 +64,15 @@ def until_reported(site, result):
                f"the command to be called with the result {result}")
 
 
+def results(site):
+    """What was reported of each revision; an interrupted report is repeated, so at least once."""
+    found = {}
+    for report in site.reported():
+        seen = found.setdefault(report["revision"], [])
+        seen += [report["result"]] if seen[-1:] != [report["result"]] else []
+    return found
+
+
 def test_the_result_of_a_revision_is_reported_once(telling):
     site = telling
     site.drop()
@@ -81,14 +90,13 @@ def test_the_result_of_a_revision_is_reported_once(telling):
     site.start()
     site.settled("running", "b")
     site.drop("c", "stopped")
-    site.until(lambda v: len(v["domains"]) == 3
-               and v["source"]["history"][-1]["result"] == "success")
-    results = {}
-    for report in site.reported():  # at least once: an interrupted report is repeated
-        seen = results.setdefault(report["revision"], [])
-        seen += [report["result"]] if seen[-1:] != [report["result"]] else []
-    assert results[revision["revision"]][-1] == "success"
-    middle = [r for r in results.values() if "failure" in r]
+    newest = site.until(lambda v: len(v["domains"]) == 3
+                        and v["source"]["history"][-1]["result"] == "success"
+                        )["source"]["history"][-1]["revision"]
+    site.waits(lambda: results(site).get(newest, [])[-1:] == ["success"],
+               "the result of the newest revision to be reported")
+    assert results(site)[revision["revision"]][-1] == "success"
+    middle = [r for r in results(site).values() if "failure" in r]
     assert [r[-2:] for r in middle] == [["failure", "success"]]
 
 

@@ -12,7 +12,7 @@ from dataclasses import replace
 
 import pytest
 
-from reconciler.domain.model import StopMode
+from reconciler.domain.policy import StopMode
 from reconciler.errors import LockTaken, StartFailed, StopFailed
 from reconciler.host.cgroup import OomKills
 from reconciler.host.notify import Notifier

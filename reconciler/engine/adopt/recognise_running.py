@@ -17,8 +17,9 @@ from typing import TYPE_CHECKING
 
 from reconciler.domain.difference import differences
 from reconciler.domain.expand import expand
-from reconciler.domain.model import DesiredState, Impact, InvalidDomain, Problem
+from reconciler.domain.model import Impact, InvalidDomain, Problem
 from reconciler.domain.options import ImportContext, Unrecognised
+from reconciler.domain.policy import DesiredState
 from reconciler.domain.reader import read_domain
 from reconciler.domain.substitute import literal
 from reconciler.domain.writer import write

@@ -12,7 +12,7 @@ import time
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
-from reconciler.domain.model import DesiredState
+from reconciler.domain.policy import DesiredState
 from reconciler.domain.writer import write
 from reconciler.engine.control.executor import FAILURES, Executor, failure, launch_begun
 from reconciler.engine.control.live_update import LiveUpdate

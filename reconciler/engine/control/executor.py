@@ -95,7 +95,7 @@ class Executor:
                       step: Step, state: DomainState) -> Preparation:
         """Check what a start needs and create its host resources; raises HostError, OSError.
 
-        Whoever does not launch it releases the resources.
+        A caller that does not launch it releases the resources.
         """
         environment = self._environment
         layout = lay_out(domain, state.record.places, environment.settings.defaults.spare_ports)

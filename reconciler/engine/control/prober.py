@@ -10,7 +10,7 @@ import os
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
-from reconciler.domain.model import Probe
+from reconciler.domain.policy import Probe
 from reconciler.engine.decide.inputs import HealthStatus, ProbeResult
 from reconciler.engine.decide.probe_threshold import count_probe
 from reconciler.errors import QmpError
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from reconciler.domain.model import Health
+    from reconciler.domain.policy import Health
     from reconciler.engine.control.environment import Environment
     from reconciler.stratovirt.vm import VirtualMachine
 

@@ -15,7 +15,7 @@ from reconciler.backoff import Backoff
 from reconciler.stratovirt.observation import Exit, ExitKind
 
 if TYPE_CHECKING:
-    from reconciler.domain.model import Policy
+    from reconciler.domain.policy import Policy
 
 STALLED_AFTER = 3  # failed attempts until a domain is Stalled; the attempts go on
 FIRST_CRASH_DELAY = 0.1

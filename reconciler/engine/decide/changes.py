@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING
 from reconciler.domain.devices import RootPort
 from reconciler.domain.difference import Change, differences
 from reconciler.domain.hot_change import as_started, free_ports, possible
-from reconciler.domain.model import DesiredState, Domain, Impact, UpdatePolicy
+from reconciler.domain.model import Domain, Impact
+from reconciler.domain.policy import DesiredState, UpdatePolicy
 from reconciler.domain.xml_paths import CURRENT_MEMORY, CURRENT_VCPUS, STATE
 from reconciler.engine.decide.inputs import Inputs, Now, Pending, VmState, WaitsFor
 

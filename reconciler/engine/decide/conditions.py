@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from reconciler.domain.model import DesiredState
+from reconciler.domain.policy import DesiredState
 from reconciler.engine.decide.blockers import Blocker, opens
 from reconciler.engine.decide.inputs import (
     BlockedOn,

@@ -9,12 +9,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from reconciler.domain.model import DependencyCondition, DesiredState, Domain
+from reconciler.domain.policy import DependencyCondition, DesiredState
 from reconciler.engine.decide.inputs import Surroundings, VmState
 from reconciler.units import show_bytes
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+    from reconciler.domain.model import Domain
+
 
 
 @dataclass(frozen=True, slots=True)

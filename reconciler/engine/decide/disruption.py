@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING
 
 from reconciler.domain.devices import Channel
 from reconciler.domain.devices.character import AGENT
-from reconciler.domain.model import Impact, MachineType, StopMode, UpdatePolicy
+from reconciler.domain.model import Impact, MachineType
+from reconciler.domain.policy import StopMode, UpdatePolicy
 from reconciler.engine.decide.changes import needs_new_process
 from reconciler.engine.decide.inputs import STARTS, Verb, VmState
 from reconciler.units import show_seconds

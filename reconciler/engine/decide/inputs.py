@@ -16,7 +16,8 @@ from reconciler.units import timestamp
 
 if TYPE_CHECKING:
     from reconciler.domain.difference import Change
-    from reconciler.domain.model import Domain, Health
+    from reconciler.domain.model import Domain
+    from reconciler.domain.policy import Health
 
 __all__ = ["Attempts", "Exit", "ExitKind", "RetryState", "Vm", "VmState"]
 

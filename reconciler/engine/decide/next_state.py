@@ -6,7 +6,8 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from reconciler.domain.difference import differences
-from reconciler.domain.model import DesiredState, Impact
+from reconciler.domain.model import Impact
+from reconciler.domain.policy import DesiredState
 from reconciler.engine.decide import attempts
 from reconciler.engine.decide.events import Effect, Report
 

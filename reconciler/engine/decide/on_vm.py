@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from reconciler.domain.model import DesiredState
+from reconciler.domain.policy import DesiredState
 from reconciler.engine.decide import attempts
 from reconciler.engine.decide.events import (
     Adopted,
@@ -36,7 +36,7 @@ from reconciler.engine.decide.state import DomainState, Running
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from reconciler.domain.model import Health
+    from reconciler.domain.policy import Health
     from reconciler.engine.decide.events import Effect
     from reconciler.engine.decide.inputs import Now
 

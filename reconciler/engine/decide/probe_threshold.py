@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from reconciler.engine.decide.inputs import HealthStatus, ProbeResult
 
 if TYPE_CHECKING:
-    from reconciler.domain.model import Health
+    from reconciler.domain.policy import Health
 
 
 def count_probe(before: ProbeResult, problem: str, health: Health, age: float) -> ProbeResult:

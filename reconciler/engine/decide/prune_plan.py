@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from reconciler.domain.model import PrunePolicy
+from reconciler.domain.policy import PrunePolicy
 from reconciler.engine.decide.blockers import Blocker, backing_off, for_window, stops_after
 from reconciler.engine.decide.inputs import (
     STOP,

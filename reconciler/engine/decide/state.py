@@ -29,8 +29,9 @@ from reconciler.engine.decide.inputs import (
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from reconciler.domain.model import Domain, Health
+    from reconciler.domain.model import Domain
     from reconciler.domain.place import Place
+    from reconciler.domain.policy import Health
     from reconciler.windows import Window
 
 EXPANDED = "expanded"  # key of `read_with`: what the text was made from besides its own file

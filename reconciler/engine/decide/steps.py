@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 from reconciler.domain.difference import differences
 from reconciler.domain.hot_change import as_started
-from reconciler.domain.model import DesiredState, Impact
+from reconciler.domain.model import Impact
+from reconciler.domain.policy import DesiredState
 from reconciler.engine.decide.attempts import POWERED_OFF
 from reconciler.engine.decide.changes import needs_new_process
 from reconciler.engine.decide.inputs import (

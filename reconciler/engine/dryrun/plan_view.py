@@ -23,8 +23,9 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from reconciler.domain.difference import Change
-    from reconciler.domain.model import Domain, Policy
+    from reconciler.domain.model import Domain
     from reconciler.domain.place import Place
+    from reconciler.domain.policy import Policy
     from reconciler.engine.decide.disruption import Cost, Weight
     from reconciler.engine.decide.inputs import Plan
     from reconciler.stratovirt.addresses import Layout

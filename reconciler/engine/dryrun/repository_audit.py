@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 
 from reconciler.domain.cross_file_checks import conflicts
 from reconciler.domain.lines import located
-from reconciler.domain.model import DesiredState, Problem
+from reconciler.domain.model import Problem
+from reconciler.domain.policy import DesiredState
 from reconciler.sources.directory import Directory
 from reconciler.units import nearest
 

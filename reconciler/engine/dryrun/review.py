@@ -12,7 +12,8 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from reconciler.domain.difference import differences
-from reconciler.domain.model import DesiredState, Impact
+from reconciler.domain.model import Impact
+from reconciler.domain.policy import DesiredState
 from reconciler.domain.xml_paths import STATE
 from reconciler.engine.composition import decision_config, loader_of, memory_limit
 from reconciler.engine.decide import prune_evidence

@@ -116,9 +116,11 @@ class Revisions:
         self.save()
 
     def announce_again(self) -> None:
-        """What was not announced before the reconciler ended."""
-        if self.newest is not None and not self.newest.announced:
-            self._announce(self.newest)
+        """What the last run did not announce; only the newest where nothing ever was announced."""
+        known = [number for number, outcome in enumerate(self._all) if outcome.announced]
+        first = known[-1] + 1 if known else len(self._all) - 1
+        for outcome in self._all[max(first, 0):]:
+            self._announce(outcome)
 
     def _changed(self) -> None:
         self._unsaved = True

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from reconciler.domain.model import Dependency
+from reconciler.domain.policy import Dependency
 from reconciler.engine.control.coordinator import Coordinator
 from reconciler.engine.decide.constraints import Limits
 from reconciler.engine.decide.inputs import BlockedOn, Condition, Plan, Removal, Truth

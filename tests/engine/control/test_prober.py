@@ -10,7 +10,7 @@ from dataclasses import replace
 
 import pytest
 
-from reconciler.domain.model import Health, Probe
+from reconciler.domain.policy import Health, Probe
 from reconciler.engine.control.prober import Prober, ProbeTarget
 from reconciler.engine.decide.inputs import HealthStatus, ProbeResult
 from reconciler.errors import QmpTimedOut

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from reconciler.domain.model import Policy
+from reconciler.domain.policy import Policy
 from reconciler.engine.decide import attempts
 from reconciler.engine.decide.attempts import BackoffPolicy
 from reconciler.engine.decide.inputs import Attempts, Exit, ExitKind

@@ -8,8 +8,9 @@ import pytest
 
 from reconciler.domain.devices import Disk, Interface, RootPort, ScsiDisk
 from reconciler.domain.devices.interface import Vlan
-from reconciler.domain.model import DesiredState, Impact, UpdatePolicy
+from reconciler.domain.model import Impact
 from reconciler.domain.place import Place
+from reconciler.domain.policy import DesiredState, UpdatePolicy
 from reconciler.engine.decide.inputs import Attempts, DeferredChange, Truth, Verb, Vm, VmState
 from reconciler.engine.decide.plan import plan
 from tests.values import NOW, domain, inputs

@@ -7,7 +7,8 @@ from dataclasses import replace
 import pytest
 
 from reconciler.domain.difference import Change
-from reconciler.domain.model import DesiredState, Health, Impact, Probe
+from reconciler.domain.model import Impact
+from reconciler.domain.policy import DesiredState, Health, Probe
 from reconciler.engine.decide.blockers import Blocker
 from reconciler.engine.decide.conditions import awaits_health, conditions_of, held, nothing_in_force
 from reconciler.engine.decide.inputs import (

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from reconciler.domain.model import Dependency, DependencyCondition, DesiredState
+from reconciler.domain.policy import Dependency, DependencyCondition, DesiredState
 from reconciler.engine.decide.constraints import DomainSummary, Limits, surroundings
 from reconciler.engine.decide.inputs import Surroundings, VmState
 from tests.values import domain

@@ -9,7 +9,8 @@ import pytest
 from reconciler.domain.devices import Channel, Interface
 from reconciler.domain.devices.character import AGENT
 from reconciler.domain.difference import Change
-from reconciler.domain.model import DesiredState, Impact, MachineType, StopMode, UpdatePolicy
+from reconciler.domain.model import Impact, MachineType
+from reconciler.domain.policy import DesiredState, StopMode, UpdatePolicy
 from reconciler.engine.decide.disruption import (
     Action,
     Cost,

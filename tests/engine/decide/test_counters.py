@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from reconciler.domain.model import Health, Policy, Probe
+from reconciler.domain.policy import Health, Policy, Probe
 from reconciler.engine.decide import attempts
 from reconciler.engine.decide.attempts import BackoffPolicy, RetryState
 from reconciler.engine.decide.inputs import (

@@ -7,7 +7,8 @@ from dataclasses import replace
 import pytest
 
 from reconciler.domain.devices import Channel
-from reconciler.domain.model import DesiredState, MachineType, PrunePolicy, StopMode, UpdatePolicy
+from reconciler.domain.model import MachineType
+from reconciler.domain.policy import DesiredState, PrunePolicy, StopMode, UpdatePolicy
 from reconciler.engine.decide.disruption import weigh
 from reconciler.engine.decide.inputs import Hold, Removal, VmState
 from reconciler.engine.decide.plan import plan

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from reconciler.domain.model import DesiredState, Health, Probe
+from reconciler.domain.policy import DesiredState, Health, Probe
 from reconciler.engine.decide.constraints import DomainSummary
 from reconciler.engine.decide.events import ActionFailed, Observed, StartBegun
 from reconciler.engine.decide.gather import (

@@ -7,8 +7,9 @@ from dataclasses import replace
 import pytest
 
 from reconciler.domain.devices import Interface, RootPort
-from reconciler.domain.model import DesiredState, Health, Impact, Probe, UpdatePolicy
+from reconciler.domain.model import Impact
 from reconciler.domain.place import Place
+from reconciler.domain.policy import DesiredState, Health, Probe, UpdatePolicy
 from reconciler.engine.decide.changes import (
     UNCERTAIN,
     needs_new_process,

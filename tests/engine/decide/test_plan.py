@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from reconciler.domain.model import DesiredState, PrunePolicy, UpdatePolicy
+from reconciler.domain.policy import DesiredState, PrunePolicy, UpdatePolicy
 from reconciler.engine.decide.inputs import (
     Attempts,
     Cause,
@@ -168,7 +168,7 @@ def test_pain_7_a_drift_fight_is_damped_and_said():
     assert decided.condition("Contested").status is Truth.TRUE
     later = Now(1002.0, 0.0)
     assert verbs(plan(inputs(state=VmState.PAUSED, attempts=attempts), later)) == [Verb.RESUME]
-    # What the file wants newly is no drift, and waits for nothing.
+    # What the file wants newly is not drift, and waits for nothing.
     fresh = replace(attempts, observed_generation=0)
     assert verbs(plan(inputs(state=VmState.PAUSED, attempts=fresh), NOW)) == [Verb.RESUME]
 

@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from reconciler.domain.hot_change import as_started
-from reconciler.domain.model import DesiredState, Health, Probe, PrunePolicy, UpdatePolicy
+from reconciler.domain.policy import DesiredState, Health, Probe, PrunePolicy, UpdatePolicy
 from reconciler.engine.decide.inputs import (
     Attempts,
     Cause,
@@ -248,6 +248,6 @@ def test_rule_7_what_was_gone_back_on_is_not_started_for_the_health_of_the_old_o
     ill = replace(refused(new, old, attempts), running=old, vm=Vm(VmState.RUNNING, 42))
     assert plan(ill, NOW).steps == (Step(Verb.STOP), Step(Verb.START, rollback=True))
     # And it is the old one's probe that counts: it had none, or another one.
-    nobody = plan(replace(ill, last_known_good=domain()), NOW)
-    assert (nobody.steps, nobody.condition("Healthy")) == ((), None)
-    assert nobody.condition("Stalled").reason == "RolledBack"
+    without = plan(replace(ill, last_known_good=domain()), NOW)
+    assert (without.steps, without.condition("Healthy")) == ((), None)
+    assert without.condition("Stalled").reason == "RolledBack"

@@ -1,6 +1,6 @@
 """Counting probes."""
 
-from reconciler.domain.model import Health, Probe
+from reconciler.domain.policy import Health, Probe
 from reconciler.engine.decide.inputs import HealthStatus, ProbeResult
 from reconciler.engine.decide.probe_threshold import count_probe
 

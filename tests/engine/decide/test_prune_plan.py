@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from reconciler.domain.model import PrunePolicy
+from reconciler.domain.policy import PrunePolicy
 from reconciler.engine.decide.inputs import (
     STOP,
     Attempts,

@@ -8,8 +8,9 @@ import pytest
 
 from reconciler.domain.devices import Interface, RootPort
 from reconciler.domain.difference import Change
-from reconciler.domain.model import DesiredState, Health, Impact, Probe, UpdatePolicy
+from reconciler.domain.model import Impact
 from reconciler.domain.place import Place
+from reconciler.domain.policy import DesiredState, Health, Probe, UpdatePolicy
 from reconciler.engine.decide.inputs import (
     STOP,
     Attempts,
@@ -192,7 +193,7 @@ CARD = Interface(alias="net0", tap="tap-a", mac="52:54:00:00:00:01")
 @pytest.mark.parametrize("late", [
     {"current_memory": 64 << 20}, {"devices": (replace(CARD, up=False),)}])
 def test_a_definition_with_changes_that_each_start_lacks_is_gone_back_to_once(late):
-    """What every start lacks, and is made later, is no sign that the new definition still runs."""
+    """What every start lacks, and is made later, does not show that the new definition runs."""
     good = replace(domain(), devices=(CARD,))
     good = replace(good, **late)
     started = replace(domain(), devices=(CARD,))

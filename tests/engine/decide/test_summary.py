@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from reconciler.domain.model import Health, Probe, PrunePolicy
+from reconciler.domain.policy import Health, Probe, PrunePolicy
 from reconciler.engine.decide.events import Observed
 from reconciler.engine.decide.gather import decide, summarise
 from reconciler.engine.decide.inputs import (

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from reconciler.domain.model import Dependency, DependencyCondition, DesiredState
+from reconciler.domain.policy import Dependency, DependencyCondition, DesiredState
 from reconciler.engine.decide.constraints import DomainSummary, Limits, dependencies, surroundings
 from reconciler.engine.decide.inputs import Surroundings, VmState
 from tests.values import domain

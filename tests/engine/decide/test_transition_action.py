@@ -6,8 +6,8 @@ from dataclasses import replace
 
 import pytest
 
-from reconciler.domain.model import DesiredState, Health, Probe
 from reconciler.domain.place import Place
+from reconciler.domain.policy import DesiredState, Health, Probe
 from reconciler.engine.decide.definition_history import applied
 from reconciler.engine.decide.events import (
     ActionBegun,

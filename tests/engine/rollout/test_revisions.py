@@ -63,6 +63,25 @@ def test_what_was_not_announced_before_the_end_is_announced_at_the_next_start(tm
     assert len(again) == 1
 
 
+def test_each_revision_that_was_not_announced_is_announced_at_the_next_start(tmp_path, announced):
+    found = Revisions(tmp_path, announced.append)
+    for revision in ("r1", "r2", "r3"):
+        found.accept(revision)
+        found.judge([], [], 1)
+    found.save()
+    again = []
+    Revisions(tmp_path, again.append).announce_again()
+    assert [o.revision for o in again] == ["r3"]  # post_sync is new: the past stays the past
+    found.note_announced(found.newest)
+    found.accept("r4")
+    found.judge([], [], 1)
+    found.accept("r5")
+    found.save()
+    again = []
+    Revisions(tmp_path, again.append).announce_again()
+    assert [(o.revision, o.result) for o in again] == [("r4", "success"), ("r5", "pending")]
+
+
 def test_only_so_many_are_kept_and_an_unreadable_file_counts_as_none(tmp_path, announced):
     found = Revisions(tmp_path, announced.append)
     for number in range(KEPT + 5):

@@ -76,7 +76,7 @@ async def test_a_file_is_gone_after_two_complete_looks_with_a_pause_between(make
     assert looks.look(11.9, "12") == {}
     assert looks.look(12.0, "12") == {"3": PROVEN}
     assert looks.look(13.0, "123") == {}
-    assert looks.look(14.0, "12") == {}  # it is missing anew
+    assert looks.look(14.0, "12") == {}  # it is missing again
 
 
 async def test_an_uncertain_look_proves_nothing_whatever_is_missing(make):
