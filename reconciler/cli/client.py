@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import http.client
 import json
-import socket
+from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode
 
@@ -12,7 +11,6 @@ from reconciler.errors import ReconcilerError, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-    from pathlib import Path
 
     from reconciler.report.requests import Request
     from reconciler.settings import Settings
@@ -22,17 +20,6 @@ class Unreachable(ReconcilerError):
     """No reconciler answers on the command socket."""
 
     reason = "Unreachable"
-
-
-class _Connection(http.client.HTTPConnection):
-    def __init__(self, path: Path, limit: float) -> None:
-        super().__init__("localhost", timeout=limit)
-        self._path = path
-
-    def connect(self) -> None:
-        self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        self.sock.settimeout(self.timeout)
-        self.sock.connect(str(self._path))
 
 
 def ask(settings: Settings, request: Request, *arguments: str, limit: float = 30.0,
@@ -45,11 +32,10 @@ def ask(settings: Settings, request: Request, *arguments: str, limit: float = 30
     target = request.path(*arguments)
     if query:
         target += f"?{urlencode(query)}"
-    connection = _Connection(settings.api_socket, limit)
+    from reconciler.cli.connection import exchange
     try:
-        connection.request(request.method, target)
-        answer = connection.getresponse()
-        value = json.loads(answer.read())
+        status, body = exchange(settings.api_socket, request.method, target, limit)
+        value = json.loads(body)
     except (FileNotFoundError, ConnectionRefusedError) as error:
         raise Unreachable(f"no reconciler is running on {settings.runtime}",
                           hint="start it with `reconciler run`") from error
@@ -59,11 +45,9 @@ def ask(settings: Settings, request: Request, *arguments: str, limit: float = 30
     except TimeoutError as error:
         raise Unreachable(f"the reconciler did not answer within {limit:g} s",
                           hint="`reconciler events` shows its last actions") from error
-    except (OSError, ValueError, http.client.HTTPException) as error:
+    except (OSError, ValueError) as error:
         raise Unreachable(f"{settings.api_socket}: {error}") from error
-    finally:
-        connection.close()
-    if answer.status != http.client.OK:
+    if status != HTTPStatus.OK:
         raise UsageError(value.get("error", "refused"), reason=value.get("reason"),
                          hint=value.get("hint", ""))
     return value

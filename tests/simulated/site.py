@@ -67,6 +67,15 @@ class Site:
     def verb(self, *words: str, input: str = "") -> subprocess.CompletedProcess:  # noqa: A002
         return processes.run(["-c", str(self.config), *words], self.env, LIMIT, input)
 
+    @contextmanager
+    def frozen(self):
+        """The reconciler sleeps: what happens meanwhile is all there when it looks again."""
+        os.kill(self.reconciler.pid, signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            os.kill(self.reconciler.pid, signal.SIGCONT)
+
     # Files
 
     def disk(self, name: str) -> Path:
