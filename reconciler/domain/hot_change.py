@@ -30,14 +30,15 @@ _RESIZED = "CPU_RESIZE"
 class Adjustment:
     """One live change: preparation on the host, commands, cleanup on the host.
 
-    `card`: the interface whose tap is created or updated before the commands. `tap`: the tap that
-    is no longer used after them.
+    `card`: the interface whose tap is created or updated before the commands; `plugged`: the VM
+    does not have it yet. `tap`: the tap that is no longer used after them.
     """
 
     commands: tuple[Command, ...]
     after: Domain
     undo: tuple[Command, ...] = ()  # if a command after the first fails
     card: Interface | None = None
+    plugged: bool = False
     tap: str = ""
 
 
@@ -132,7 +133,7 @@ def _plugged(new: Device, applied: Domain, remembered: Mapping[str, Place]) -> A
     device = replace(new, place=place, alias=next(name for name in names if name not in taken))
     commands = device.plug(place)
     return Adjustment(commands, _with(applied, device), undo=(replace(commands[0], anyway=True),),
-                      card=device if isinstance(device, Interface) else None)
+                      card=device if isinstance(device, Interface) else None, plugged=True)
 
 
 def _adjusted(old: Device, new: Device, applied: Domain) -> Adjustment:

@@ -38,7 +38,7 @@ from reconciler.engine.source.source_sync import SourceListeners, SourceSync
 from reconciler.engine.status.heartbeat import Heartbeat
 from reconciler.engine.status.publisher import Reported, StatusPublisher
 from reconciler.engine.tasks import Tasks
-from reconciler.engine.watches import UnmanagedWatch, watch_monitors
+from reconciler.engine.watches import HostWatch, UnmanagedWatch, watch_monitors
 from reconciler.host.cgroup import OomKills
 from reconciler.host.notify import Notifier
 from reconciler.host.ports import free_on_host
@@ -108,6 +108,7 @@ class Daemon:
         self.revisions = Revisions(settings.state, self.announcer.announce)
         self.metrics = Metrics()
         journal.subscribe(self.metrics.note)
+        self._host = HostWatch(self.domains, links=self.environment.manage_taps)
         self._unmanaged = UnmanagedWatch(self.domains, self.vms, binary.program)
         self.publisher = StatusPublisher(Reported(
             self.environment, binary, self.domains, self.source, self.coordinator,
@@ -190,6 +191,7 @@ class Daemon:
             for tap in await asyncio.to_thread(remove_stale_taps, self.vms):
                 self._journal.write("tap.removed", tap=tap, message="its VM is gone")
         self.domains.recover(self.vms)
+        self._host.start()
         for controller in self.domains:
             self.queue.wake(controller.uuid, Priority.RESYNC)
 
@@ -198,6 +200,7 @@ class Daemon:
         await self.queue.close(patience)
         await self.server.stop()
         await self._tasks.close()
+        self._host.close()
         self.domains.close()
         self.publisher.close()
         with suppress(OSError):  # reported where the records were saved

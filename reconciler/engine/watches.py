@@ -1,15 +1,18 @@
-"""What the kernel does not report by itself, and is looked at now and then.
+"""What happens on the host outside the VMs.
 
-Clients that take QMP events away (stratovirt/monitors.py), and StratoVirt processes that are not
-managed.
+Some of it the kernel does not report by itself, so that it is looked at now and then:
+clients that take QMP events away (stratovirt/monitors.py), and StratoVirt processes that are not
+managed. And what the kernel reports of the whole host: its network interfaces, and its mounts.
 """
 
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from reconciler.engine.decide.events import Priority
+from reconciler.host.netlink import LinkMonitor, MountMonitor
 from reconciler.stratovirt import monitors
 from reconciler.stratovirt.unmanaged import UnmanagedProcess, find_unmanaged
 
@@ -31,6 +34,44 @@ async def watch_monitors(domains: Domains, runtime: Path) -> None:
             elif controller.machine.foreign_client_seen():
                 controller.machine.reconnect()
                 controller.wake(Priority.DRIFT)
+
+
+class HostWatch:
+    """Wakes the domains that a change of the host's network interfaces or mounts concerns.
+
+    Where the kernel gives no such messages, the resync finds what changed.
+    """
+
+    def __init__(self, domains: Domains, *, links: bool) -> None:
+        self._domains = domains
+        self._links = links
+        self._ends: list[Callable[[], None]] = []
+
+    def start(self) -> None:
+        """Listen from now on."""
+        loop = asyncio.get_running_loop()
+        with suppress(OSError):
+            mounts = MountMonitor(self._mounted)
+            mounts.start(loop)
+            self._ends.append(lambda: mounts.close(loop))
+        with suppress(OSError):
+            if self._links:
+                monitor = LinkMonitor(self._changed)
+                monitor.start(loop)
+                self._ends.append(lambda: monitor.close(loop))
+
+    def close(self) -> None:
+        """Stop listening."""
+        while self._ends:
+            self._ends.pop()()
+
+    def _mounted(self) -> None:
+        for controller in self._domains:
+            controller.check_mounts()
+
+    def _changed(self, names: frozenset[str] | None) -> None:
+        for controller in self._domains:
+            controller.check_links(names)
 
 
 class UnmanagedWatch:

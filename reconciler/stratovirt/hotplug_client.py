@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Protocol
 from reconciler.errors import GuestUnwilling, QmpRefused
 from reconciler.host import taps
 from reconciler.stratovirt import record
-from reconciler.stratovirt.prepare import make_tap
+from reconciler.stratovirt.prepare import HostResources, release, tap_of, with_tap
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -80,6 +80,8 @@ class HotplugClient:
                 await self._run(change)
             except QmpRefused:
                 self._machine.update_record(uncertain=False)
+                if change.plugged and change.card is not None:
+                    await self._remove_tap(change.card.tap)
                 raise
             except (GuestUnwilling, asyncio.CancelledError):
                 # The VM keeps a device until DEVICE_DELETED. Whether a processor was added, or
@@ -134,14 +136,22 @@ class HotplugClient:
         card, kept = change.card, self._machine.record
         if card is None or kept is None or not self._manage_taps:
             return
-        if await asyncio.to_thread(make_tap, card, str(self._machine.home)):
-            self._machine.update_record(taps=(*kept.taps, card.tap))
+        tap = tap_of(card, str(self._machine.home))
+        if not change.plugged:  # only its place on the host's network changes
+            await asyncio.to_thread(taps.change, tap, attached=card.tap in kept.attached)
+            return
+        made = with_tap(HostResources(kept.taps, kept.attached), card.tap,
+                        await asyncio.to_thread(taps.take, tap))
+        self._machine.update_record(taps=made.taps, attached=made.attached)
 
     async def _remove_tap(self, tap: str) -> None:
         kept = self._machine.record
-        if kept is not None and tap in kept.taps:
-            await asyncio.to_thread(taps.remove, tap)
-            self._machine.update_record(taps=tuple(t for t in kept.taps if t != tap))
+        if kept is not None and tap in (*kept.taps, *kept.attached):
+            theirs = tuple(t for t in kept.attached if t == tap)
+            await asyncio.to_thread(release, HostResources(
+                tuple(t for t in kept.taps if t == tap), theirs))
+            self._machine.update_record(taps=tuple(t for t in kept.taps if t != tap),
+                                        attached=tuple(t for t in kept.attached if t != tap))
 
 
 def save_definition(machine: LiveVm, text: bytes) -> None:

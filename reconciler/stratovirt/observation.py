@@ -32,6 +32,7 @@ class Vm:
     `least_vcpus`: the count at start; those cannot be unplugged. `uncertain`: a live change was
     interrupted, and its outcome is unknown. `foreign`: the process was adopted, so that its root
     ports may have any names. `generation`: of the definition that the process was started with.
+    `off_network`: how the taps of its network cards differ from what it was given.
     """
 
     state: VmState = VmState.UNKNOWN
@@ -41,6 +42,7 @@ class Vm:
     uncertain: bool = False
     foreign: bool = False
     generation: int = 0
+    off_network: tuple[str, ...] = ()
     reason: str = "QmpTimeout"  # the condition's reason while the state is unknown
 
 

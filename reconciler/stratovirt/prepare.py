@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from reconciler.domain.devices import Hostdev, Interface
 from reconciler.errors import HostError, HypervisorError
 from reconciler.host import files, hugepages, taps, vfio
+from reconciler.host.taps import Taken, Tap
 from reconciler.stratovirt import process
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Collection, Iterator, Sequence
     from pathlib import Path
 
     from reconciler.domain.model import Domain
@@ -24,6 +25,7 @@ class StartRequest:
     """What to start, and how. `text`: the domain file as it was read, which is stored.
 
     `simulated`: StratoVirt is the simulator, which uses no devices, taps or huge pages of the host.
+    `bridges`: those that the configuration allows; empty: all.
     """
 
     domain: Domain
@@ -35,19 +37,27 @@ class StartRequest:
     read_with: dict[str, str]
     manage_taps: bool = True
     simulated: bool = False
+    bridges: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class HostResources:
-    """Resources created for one start (released after the VM ended), and the hugetlbfs mount."""
+    """What was changed on the host for one start (undone after the end), and the hugetlbfs mount.
+
+    `taps` were created, `attached` are taps of another program that became ports of a bridge.
+    """
 
     taps: tuple[str, ...] = ()
+    attached: tuple[str, ...] = ()
     host_devices: tuple[str, ...] = ()
     hugepages: str = "/dev/hugepages"
 
 
-def check(domain: Domain, *, simulated: bool) -> None:
-    """Raise HostError unless the host has everything that a start needs (blocking)."""
+def check(domain: Domain, *, simulated: bool, bridges: Sequence[str] = ()) -> None:
+    """Raise HostError unless the host has everything that a start needs (blocking).
+
+    `bridges`: those that the configuration allows; empty: all.
+    """
     needs = [n for n in domain.required_files() if not simulated or n.kind != "character"]
     files.check(needs)
     if simulated:
@@ -59,6 +69,9 @@ def check(domain: Domain, *, simulated: bool) -> None:
     passed = [device for device in domain.devices if isinstance(device, Hostdev)]
     if passed:
         vfio.check(passed)
+    for card in domain.devices:
+        if isinstance(card, Interface):
+            taps.check(tap_of(card, "", bridges))
 
 
 def prepare(request: StartRequest, owner: str) -> HostResources:
@@ -72,17 +85,45 @@ def prepare(request: StartRequest, owner: str) -> HostResources:
     if pages is not None:
         hugepages.check_room(pages, domain.memory, free=True)
     passed = [device for device in domain.devices if isinstance(device, Hostdev)]
-    bound = vfio.bind(passed) if passed else ()
-    made: list[str] = []
+    made = HostResources((), (), vfio.bind(passed) if passed else (), mount)
     try:
-        if request.manage_taps:
-            for card in domain.devices:
-                if isinstance(card, Interface) and make_tap(card, owner):
-                    made.append(card.tap)  # noqa: PERF401  # released if the next one fails
+        for card in domain.devices:
+            if isinstance(card, Interface) and request.manage_taps:
+                made = with_tap(made, card.tap, taps.take(tap_of(card, owner, request.bridges)))
     except HostError:
-        release(made, bound)
+        release(made)
         raise
-    return HostResources(tuple(made), bound, mount)
+    return made
+
+
+def tap_of(card: Interface, owner: str, bridges: Sequence[str] = ()) -> Tap:
+    """What a network card needs of the host."""
+    return Tap(card.tap, card.bridge, card.queues or 1, card.mtu, card.vlans, owner, bridges)
+
+
+def off_network(domain: Domain) -> tuple[str, ...]:
+    """How the taps of a running VM differ from what it was given, as `domain` says."""
+    return tuple(text for card in domain.devices if isinstance(card, Interface)
+                 if (text := taps.difference(tap_of(card, ""))))
+
+
+def reconnect(domain: Domain, owner: str, attached: Collection[str]) -> None:
+    """Give the taps of a running VM what `domain` says again (blocking); raises HostError.
+
+    `attached`: those of other programs that were attached for this VM.
+    """
+    for card in domain.devices:
+        if isinstance(card, Interface):
+            tap = tap_of(card, owner)
+            if taps.difference(tap):
+                taps.change(tap, attached=card.tap in attached)
+
+
+def with_tap(made: HostResources, tap: str, taken: Taken) -> HostResources:
+    """These resources, and what was done to one more tap."""
+    if taken is Taken.CREATED:
+        return replace(made, taps=(*made.taps, tap))
+    return replace(made, attached=(*made.attached, tap)) if taken is Taken.ATTACHED else made
 
 
 @contextmanager
@@ -91,28 +132,25 @@ def released_on_failure(made: HostResources) -> Iterator[None]:
     try:
         yield
     except (HypervisorError, HostError, OSError):
-        release(made.taps, made.host_devices)
+        release(made)
         raise
-
-
-def make_tap(card: Interface, owner: str) -> bool:
-    """Create or configure the tap of a network card; whether it was created."""
-    return taps.make(card.tap, card.bridge, queues=card.queues or 1, mtu=card.mtu,
-                     vlans=card.vlans, owner=owner)
 
 
 def remove_stale_taps(vms: Path) -> list[str]:
     """Remove our taps whose VM is not running, even without its record; returns their names."""
     found = [tap for tap, name in taps.owned_by(f"{vms}/").items()
              if not process.locked(vms / name)]
-    release(found, ())
+    release(HostResources(tuple(found)))
     return found
 
 
-def release(created: Iterable[str], bound: Iterable[str]) -> None:
-    """Remove taps, and rebind host devices to their own drivers."""
-    for tap in created:
+def release(made: HostResources) -> None:
+    """Remove taps, detach those of other programs, and rebind host devices to their drivers."""
+    for tap in made.taps:
         with suppress(OSError):
             taps.remove(tap)
-    for address in bound:
+    for tap in made.attached:
+        with suppress(OSError):
+            taps.detach(tap)
+    for address in made.host_devices:
         vfio.unbind(address)

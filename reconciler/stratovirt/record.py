@@ -37,6 +37,7 @@ class Record:
     read_with: dict[str, str] = field(default_factory=dict)
     file: str = ""
     taps: tuple[str, ...] = ()  # taps created for this VM, removed after it ends
+    attached: tuple[str, ...] = ()  # taps of other programs, detached from their bridge after it
     ports: dict[int, Place] = field(default_factory=dict)  # root ports, by index
     vcpus: int = 1  # the count at start
     foreign: bool = False  # adopted: its command line does not name our directory
@@ -62,6 +63,7 @@ def encode(record: Record) -> dict[str, object]:
         "read_with": record.read_with,
         "file": record.file,
         "taps": record.taps,
+        "attached": record.attached,
         "ports": {str(index): asdict(place) for index, place in record.ports.items()},
         "vcpus": record.vcpus,
         "foreign": record.foreign,
@@ -85,6 +87,7 @@ def decode(value: dict[str, Any]) -> Record:
     given["ports"] = {int(index): Place(**place)
                       for index, place in value.get("ports", {}).items()}
     given["taps"] = tuple(value["taps"])
+    given["attached"] = tuple(value.get("attached", ()))
     given["host_devices"] = tuple(value.get("host_devices", ()))
     return Record(**given)
 

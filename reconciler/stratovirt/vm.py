@@ -21,7 +21,7 @@ from reconciler.stratovirt.command_line import Start, arguments
 from reconciler.stratovirt.exit_evidence import EvidenceCollector
 from reconciler.stratovirt.hotplug_client import EventWaiters, HotplugClient, save_definition
 from reconciler.stratovirt.observation import ExitEvidence, Vm, VmState, ptys
-from reconciler.stratovirt.prepare import prepare, release
+from reconciler.stratovirt.prepare import HostResources, prepare, release
 from reconciler.stratovirt.qmp_session import QmpSession
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from reconciler.domain.hot_change import Adjustment
     from reconciler.host.cgroup import OomKills
     from reconciler.host.notify import Notifier
-    from reconciler.stratovirt.prepare import HostResources, StartRequest
+    from reconciler.stratovirt.prepare import StartRequest
     from reconciler.stratovirt.record import Record
 
 AGENT_PATIENCE = 3.0  # seconds; a guest without the agent never answers
@@ -193,7 +193,8 @@ class VirtualMachine:
         kept = record.Record(domain.name, domain.uuid, request.generation, record.boot_id(),
                              pending_action="start", places=dict(request.layout.places),
                              read_with=request.read_with, file=domain.file, taps=made.taps,
-                             host_devices=made.host_devices, started_at=started_at,
+                             attached=made.attached, host_devices=made.host_devices,
+                             started_at=started_at,
                              ports={port.index: port.place for port in request.layout.ports
                                     if port.place is not None},
                              vcpus=domain.current_vcpus or domain.vcpus)
@@ -359,9 +360,11 @@ class VirtualMachine:
         """Release the host resources of a VM that has ended, and reset its record."""
         if self.record is None:
             return
-        release(self.record.taps, self.record.host_devices)
+        kept = self.record
+        release(HostResources(kept.taps, kept.attached, kept.host_devices))
         self.record = replace(self.record, pid=None, started=None, pending_action="", taps=(),
-                              host_devices=(), updated=False, uncertain=False, foreign=False)
+                              attached=(), host_devices=(), updated=False, uncertain=False,
+                              foreign=False)
         self._save_record()
 
     def _save_record(self) -> None:

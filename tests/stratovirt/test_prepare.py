@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from reconciler.errors import HostError
-from reconciler.host import taps
+from reconciler.host import links, taps
+from reconciler.host.taps import Tap
 from reconciler.stratovirt.addresses import lay_out
 from reconciler.stratovirt.prepare import StartRequest, check, prepare, release, remove_stale_taps
 from tests.domain.making import DISK, HOST, read
@@ -28,9 +29,9 @@ def test_taps_are_made_and_given_back():
     def test():
         made = prepare(order(CARD.format(n=1, bridge="br0")), "/run/r/vms/a")
         assert made.taps == ("tap-1",)
-        assert taps.bridge_of("tap-1") == "br0"
-        release(made.taps, made.host_devices)
-        assert not taps.exists("tap-1")
+        assert links.bridge_of("tap-1") == "br0"
+        release(made)
+        assert not links.exists("tap-1")
 
     apart(test)
 
@@ -40,7 +41,7 @@ def test_pain_16_what_was_made_before_a_failure_is_taken_away_again():
         devices = CARD.format(n=1, bridge="br0") + CARD.format(n=2, bridge="br9")
         with pytest.raises(HostError, match="does not exist on this host"):
             prepare(order(devices), "/run/r/vms/a")
-        assert not taps.exists("tap-1")
+        assert not links.exists("tap-1")
 
     apart(test)
 
@@ -50,14 +51,14 @@ def test_rule_5_only_our_own_taps_whose_vm_is_gone_are_removed(tmp_path):
         for name in ("gone", "lives"):
             (tmp_path / name).mkdir()
             (tmp_path / name / "lock").touch()
-            taps.make(f"tap-{name}", "br0", owner=str(tmp_path / name))
-        taps.make("tap-other", "br0", owner="/run/another/vms/gone")
+            taps.take(Tap(f"tap-{name}", "br0", owner=str(tmp_path / name)))
+        taps.take(Tap("tap-other", "br0", owner="/run/another/vms/gone"))
         with (tmp_path / "lives" / "lock").open() as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
             assert remove_stale_taps(tmp_path) == ["tap-gone"]
-        assert not taps.exists("tap-gone")
-        assert taps.exists("tap-lives")
-        assert taps.exists("tap-other")
+        assert not links.exists("tap-gone")
+        assert links.exists("tap-lives")
+        assert links.exists("tap-other")
 
     apart(test)
 

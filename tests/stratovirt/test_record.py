@@ -10,14 +10,15 @@ from reconciler.stratovirt.record import RECORD, Record, decode, encode, load, s
 FULL = Record(
     name="a", uuid="u", generation=4, boot_id="boot", pid=7, started=8,
     started_at="2024-05-06T07:08:09Z", pending_action="stop", places={"disk:vda": Place(1, 0)},
-    read_with={"arch": "x86_64"}, file="a.xml", taps=("tap0",), ports={2: Place(0, 1, 3)},
-    vcpus=2, foreign=True, updated=True, uncertain=True, host_devices=("0000:03:00.0",),
+    read_with={"arch": "x86_64"}, file="a.xml", taps=("tap0",), attached=("tap1",),
+    ports={2: Place(0, 1, 3)}, vcpus=2, foreign=True, updated=True, uncertain=True,
+    host_devices=("0000:03:00.0",),
     cgroup="/vms", oom_kills=5)
 ON_DISK = {
     "name": "a", "uuid": "u", "generation": 4, "boot_id": "boot", "pid": 7, "started": 8,
     "started_at": "2024-05-06T07:08:09Z", "intent": "stop",
     "places": {"disk:vda": {"bus": 1, "slot": 0, "function": 0, "multifunction": False}},
-    "read_with": {"arch": "x86_64"}, "file": "a.xml", "taps": ["tap0"],
+    "read_with": {"arch": "x86_64"}, "file": "a.xml", "taps": ["tap0"], "attached": ["tap1"],
     "ports": {"2": {"bus": 0, "slot": 1, "function": 3, "multifunction": False}},
     "vcpus": 2, "foreign": True,
     "updated": True, "uncertain": True, "host_devices": ["0000:03:00.0"], "cgroup": "/vms",

@@ -232,6 +232,10 @@ def _read(node: Node) -> Interface | None:
     given, target = node.text("mac/@address"), node.text("target/@dev")
     if target is not None and target.startswith("vnet"):
         target = None  # a name of libvirt's, which chooses another one at each start
+    if target is not None and target in ("lo", bridge):
+        node.at("target").error(f"dev='{target}' is "
+                                + ("the bridge itself" if target == bridge else "the loopback "
+                                   "interface") + "; accepted: the name of a tap")
     mac = (given or "").lower()
     if mac and int(mac[:2], 16) & 1:
         node.at("mac").error(f"{mac} is a multicast address; accepted: an even first byte")

@@ -26,7 +26,7 @@ from reconciler.domain.writer import write
 from reconciler.domain.xml_paths import STATE
 from reconciler.engine.composition import given_in, reading_host
 from reconciler.errors import QmpError, UsageError
-from reconciler.host import hugepages, taps
+from reconciler.host import hugepages, links
 from reconciler.stratovirt import binary, process
 from reconciler.stratovirt.qmp import Qmp
 from reconciler.stratovirt.recognise import recognise
@@ -104,7 +104,7 @@ def _surroundings(settings: Settings, pid: int, words: list[str]) -> ImportConte
     with suppress(OSError):  # another user's process; most have no relative paths
         directory = Path(os.readlink(f"/proc/{pid}/cwd"))
     return ImportContext(directory, f"imported-{pid}", None if home is None else str(home),
-                        hugepages.page_of, taps.bridge_of, _is_block)
+                        hugepages.page_of, links.bridge_of, _is_block)
 
 
 def _is_block(path: str) -> bool:

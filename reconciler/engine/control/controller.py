@@ -10,8 +10,10 @@ from __future__ import annotations
 import asyncio
 import time
 from contextlib import suppress
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from reconciler.domain.devices import Interface
 from reconciler.domain.policy import DesiredState
 from reconciler.domain.writer import write
 from reconciler.engine.control.executor import FAILURES, Executor, failure, launch_begun
@@ -32,7 +34,7 @@ from reconciler.errors import NameTaken, QmpError
 from reconciler.stratovirt.observation import classify
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Collection
 
     from reconciler.domain.model import Domain
     from reconciler.engine.control.environment import Environment
@@ -121,6 +123,23 @@ class DomainController:
         if domain is not None and self._prerequisites.changed(domain):
             self.apply(events.PrerequisitesChanged(self._environment.now()))
 
+    def check_mounts(self) -> None:
+        """Something was mounted or unmounted: what the domain lacks may be there."""
+        if self._state.domain is not None:
+            self._prerequisites.renew(self._state.domain)
+            self.check_prerequisites()
+
+    def check_links(self, names: Collection[str] | None) -> None:
+        """These network interfaces of the host may have changed; None: any of them."""
+        self.check_prerequisites()
+        running = self._state.running
+        if running is None or self._state.vm.state not in (VmState.RUNNING, VmState.PAUSED):
+            return
+        concerned = names is None or any(
+            isinstance(d, Interface) and d.tap in names for d in running.domain.devices)
+        if concerned and self._off_network() != self._state.vm.off_network:
+            self._wake(Priority.DRIFT)
+
     # What the VM reports (stratovirt.vm.Listener)
 
     def on_event(self, name: str, data: dict[str, Any]) -> None:
@@ -183,6 +202,8 @@ class DomainController:
 
     async def _observe(self) -> None:
         vm = await self.machine.observe()
+        if vm.state in (VmState.RUNNING, VmState.PAUSED):
+            vm = replace(vm, off_network=self._off_network())
         now, before = self._environment.now(), self._state
         if before.record.hold is not None and not before.record.hold.in_force(now.wall):
             self.apply(events.HoldExpired(now))
@@ -195,6 +216,10 @@ class DomainController:
                 self.apply(found)
             if ended_before(vm, self.machine):  # only now: what it says of the exit is counted
                 self.machine.mark_ended()
+
+    def _off_network(self) -> tuple[str, ...]:
+        running = self._state.running
+        return self._environment.off_network(running.domain) if running is not None else ()
 
     def _probe_target(self, vm: Vm) -> ProbeTarget | None:
         """Paused guests are not probed, whether or not the pause is wanted."""
@@ -257,6 +282,10 @@ class DomainController:
         if verb is Verb.UPDATE:
             return await self._check(verb) and await self._update()
         self.apply(events.ActionBegun(self._environment.now(), verb))
+        if verb is Verb.RECONNECT:
+            running = self._state.running
+            return running is None or self._outcome(
+                await self._executor.reconnect(self.machine, running.domain))
         return self._outcome(await self._executor.pause_or_resume(self.machine, verb))
 
     def _outcome(self, event: Event | None) -> bool:

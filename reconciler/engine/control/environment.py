@@ -8,14 +8,15 @@ import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from reconciler.domain.devices import Interface
 from reconciler.domain.model import InvalidDomain
 from reconciler.domain.numbers import complete, of_text
 from reconciler.engine.control.work_queue import PrioritySemaphore
 from reconciler.engine.decide.inputs import Now
 from reconciler.engine.decide.state import NUMBERS
-from reconciler.host import files
+from reconciler.host import files, links
 from reconciler.stratovirt.capabilities import Capabilities, program_identity
-from reconciler.stratovirt.prepare import check
+from reconciler.stratovirt.prepare import check, off_network
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Iterable
@@ -110,13 +111,19 @@ class Environment:
 
     def check(self, domain: Domain) -> None:
         """All that a definition needs is there (blocking); raises HostError."""
-        check(domain, simulated=self.simulated)
+        check(domain, simulated=self.simulated, bridges=self.settings.admission.bridges)
         self.capabilities.check(self.program_of(domain), domain.machine, domain.features())
 
     def signature(self, domain: Domain) -> tuple[object, ...]:
-        """Changes with the files that the domain needs, StratoVirt's own among them."""
+        """Changes with what the domain needs of the host: files, StratoVirt, bridges."""
+        bridges = [card.bridge for card in domain.devices
+                   if isinstance(card, Interface) and card.bridge] if self.manage_taps else []
         return (*files.signature(domain.required_files()),
-                program_identity(self.program_of(domain)))
+                program_identity(self.program_of(domain)), *map(links.is_bridge, bridges))
+
+    def off_network(self, domain: Domain) -> tuple[str, ...]:
+        """How the taps of its running VM differ from what it was given."""
+        return off_network(domain) if self.manage_taps else ()
 
     def save(self, record: DomainRecord, before: str = "") -> bool:
         """Keep it; whether it is on disk. A full disk stops no VM, and is reported.

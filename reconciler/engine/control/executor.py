@@ -28,7 +28,12 @@ from reconciler.engine.decide.inputs import Verb
 from reconciler.engine.decide.state import Running
 from reconciler.errors import HostError, HypervisorError, LockTaken, NameTaken, QmpError
 from reconciler.stratovirt.addresses import lay_out
-from reconciler.stratovirt.prepare import StartRequest, release, released_on_failure
+from reconciler.stratovirt.prepare import (
+    StartRequest,
+    reconnect,
+    release,
+    released_on_failure,
+)
 from reconciler.units import timestamp
 
 if TYPE_CHECKING:
@@ -44,7 +49,8 @@ if TYPE_CHECKING:
     from reconciler.stratovirt.vm import VirtualMachine
 
 # The reason when the host itself refuses, as a full disk does.
-_REASONS = {Verb.CHECK: "MissingFile", Verb.UPDATE: "MissingFile", Verb.STOP: "StopFailed",
+_REASONS = {Verb.CHECK: "MissingFile", Verb.UPDATE: "MissingFile",
+            Verb.RECONNECT: "MissingFile", Verb.STOP: "StopFailed",
             Verb.PAUSE: "PauseFailed"}
 # After a start with -S, which takes no disk locks, it is `cont` that is refused for a disk in use.
 _REASONS_OF_QMP = {Verb.PAUSE: "PauseFailed", Verb.RESUME: "StartFailed"}
@@ -62,7 +68,7 @@ class Preparation:
 
     def release(self) -> None:
         """Give back what was made for a start that is not launched."""
-        release(self.resources.taps, self.resources.host_devices)
+        release(self.resources)
 
 
 class Executor:
@@ -104,7 +110,7 @@ class Executor:
         request = StartRequest(
             domain, stored.data, layout, environment.program_of(domain),
             step.verb is Verb.START_PAUSED, generation, stored.read_with,
-            environment.manage_taps, environment.simulated)
+            environment.manage_taps, environment.simulated, environment.settings.admission.bridges)
         running = Running(of_layout(domain, layout), stored, domain)
         work = asyncio.ensure_future(asyncio.to_thread(self._prepared, machine, request))
         try:
@@ -151,6 +157,12 @@ class Executor:
         """QMP stop or cont."""
         return await self.timed(verb, machine.pause() if verb is Verb.PAUSE else machine.resume())
 
+    async def reconnect(self, machine: VirtualMachine, running: Domain) -> Event:
+        """Attach the taps of the VM again."""
+        attached = machine.record.attached if machine.record is not None else ()
+        return await self.timed(Verb.RECONNECT, asyncio.to_thread(
+            reconnect, running, str(machine.home), attached))
+
     def forget(self, machine: VirtualMachine, state: DomainState) -> Event:
         """Remove what is kept of the domain; its last definition is archived."""
         environment, record, begun = self._environment, state.record, time.monotonic()
@@ -196,7 +208,7 @@ class Executor:
 def _release_unused(work: asyncio.Future[HostResources]) -> None:
     """The start was cancelled while a thread made what it needs."""
     if not work.cancelled() and work.exception() is None:
-        release(work.result().taps, work.result().host_devices)
+        release(work.result())
 
 
 def launch_begun(prepared: Preparation, home: str, now: Now) -> LaunchBegun:

@@ -25,12 +25,20 @@ class PrerequisiteWatch:
         if not wanted or domain is None:
             self.close()
         elif self._seen is None:
-            paths = {path for need in domain.required_files()
-                     for path in (need.path, need.template) if path}
-            paths |= {word for word in self._environment.program_of(domain)
-                      if word.startswith("/")}
             self._seen = self._environment.signature(domain)
-            self._ends = self._environment.watch_files(paths, self._changed)
+            self._watch(domain)
+
+    def _watch(self, domain: Domain) -> None:
+        paths = {path for need in domain.required_files()
+                 for path in (need.path, need.template) if path}
+        paths |= {word for word in self._environment.program_of(domain) if word.startswith("/")}
+        self._ends = self._environment.watch_files(paths, self._changed)
+
+    def renew(self, domain: Domain) -> None:
+        """Something was mounted: the directories of the files may be others by now."""
+        if self._seen is not None:
+            self._end()
+            self._watch(domain)
 
     def changed(self, domain: Domain) -> bool:
         """Whether the files differ from when the watch began, or from when this was last asked."""
@@ -42,5 +50,8 @@ class PrerequisiteWatch:
     def close(self) -> None:
         """End the watch."""
         self._seen = None
+        self._end()
+
+    def _end(self) -> None:
         while self._ends:
             self._ends.pop()()

@@ -39,8 +39,9 @@ class Action(StrEnum):
     DESTROY = "destroy"
 
 
-_BY_VERB = {Verb.UPDATE: Action.UPDATE, Verb.PAUSE: Action.PAUSE, Verb.RESUME: Action.RESUME,
-            Verb.START: Action.START, Verb.START_PAUSED: Action.START}
+_BY_VERB = {Verb.UPDATE: Action.UPDATE, Verb.RECONNECT: Action.UPDATE, Verb.PAUSE: Action.PAUSE,
+            Verb.RESUME: Action.RESUME, Verb.START: Action.START,
+            Verb.START_PAUSED: Action.START}
 
 
 @dataclass(frozen=True, slots=True)

@@ -173,6 +173,7 @@ class Verb(StrEnum):
     PAUSE = "pause"
     RESUME = "resume"
     UPDATE = "update"  # make each change that the running VM can be given
+    RECONNECT = "reconnect"  # attach its taps to their bridges again
     STOP = "stop"
     FORGET = "forget"
 

@@ -31,6 +31,7 @@ from reconciler.engine.decide.inputs import (
     Cause,
     Condition,
     Plan,
+    Step,
     Truth,
     Verb,
     Vm,
@@ -58,7 +59,7 @@ _UP = ("running", "paused")
 # The event that says that an action begins or is done.
 _BEGUN = {Verb.PAUSE: "domain.pausing", Verb.STOP: "domain.stopping"}
 _DONE = {Verb.PAUSE: "domain.paused", Verb.RESUME: "domain.resumed", Verb.STOP: "domain.stopped",
-         Verb.FORGET: "domain.destroyed"}
+         Verb.FORGET: "domain.destroyed", Verb.RECONNECT: "domain.updated"}
 
 
 # The plan
@@ -129,8 +130,15 @@ def _plan_begun(state: DomainState, _: PlanBegun) -> Next:
                               cause=decided.cause, message=decided.ready.message))
     if decided.cause is Cause.DRIFT:
         effects.append(report(state, "domain.drifted", severity="warning", cause=Cause.DRIFT,
-                              reason="Drifted", message=f"state is {state.vm.state}"))
+                              reason="Drifted", message=_drift(state)))
     return state, tuple(effects)
+
+
+def _drift(state: DomainState) -> str:
+    """What differs from what the file says, and was not changed by it."""
+    if Step(Verb.RECONNECT) in state.plan.steps:
+        return "; ".join(state.vm.off_network)
+    return f"state is {state.vm.state}"
 
 
 def _plan_ended(state: DomainState, event: PlanEnded) -> Next:
@@ -200,7 +208,9 @@ def _action_done(state: DomainState, event: ActionDone) -> Next:
         state = replace(state, vm=Vm(VmState.ABSENT))
     if event.verb is Verb.FORGET:
         state = replace(state, forgotten=True)
-    if event.verb in (Verb.PAUSE, Verb.RESUME):
+    if event.verb is Verb.RECONNECT:
+        state = replace(state, vm=replace(state.vm, off_network=()))
+    if event.verb in (Verb.PAUSE, Verb.RESUME, Verb.RECONNECT):
         state, effects = _count_drift(state, event.now)
     if event.verb in _DONE:
         duration = None if event.verb is Verb.FORGET else event.duration
@@ -213,8 +223,9 @@ def _count_drift(state: DomainState, now: Now) -> Next:
     """A correction was made; too many of them wait before the next."""
     if state.plan.cause is not Cause.DRIFT or STOP in state.executing:
         return state, ()
+    what = "network" if Step(Verb.RECONNECT) in state.executing else "state"
     state = with_record(state, attempts=attempts.drifted(
-        state.attempts, "state", state.config.backoff, now=now.clock, jitter=now.jitter))
+        state.attempts, what, state.config.backoff, now=now.clock, jitter=now.jitter))
     if not state.attempts.drift.count:
         return state, ()
     return state, (report(state, "domain.contested", severity="warning", reason="DriftFight",

@@ -79,6 +79,9 @@ def _of_live_vm(inputs: Inputs, domain: Domain, pending: tuple[Pending, ...]) ->
         return Decision((Step(Verb.PAUSE),), "Pausing", _cause(inputs, wanted))
     if allowed:
         return Decision((Step(Verb.UPDATE),), "Updating", Cause.FILE, changes(allowed))
+    if inputs.vm.off_network:
+        return Decision((Step(Verb.RECONNECT),), "Updating", Cause.DRIFT,
+                        "; ".join(inputs.vm.off_network))
     return _for_its_health(inputs)
 
 

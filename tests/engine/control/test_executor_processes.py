@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from reconciler.host import taps
+from reconciler.host import links
 from reconciler.stratovirt.binary import Binary
 from tests.engine.making import Place, running, until
 from tests.host.test_taps import apart
@@ -39,7 +39,7 @@ def test_pain_16_a_start_that_fails_leaves_no_tap_behind(tmp_path, why, obstacle
         async def fails():
             async with running(place) as daemon:
                 await until(daemon, lambda: len(place.reported("action.failed")) > 1)
-                assert not taps.exists("tap-a")
+                assert not links.exists("tap-a")
                 assert all("no luck" in e["error"] for e in place.reported("action.failed")) is (
                     not obstacle), why
 

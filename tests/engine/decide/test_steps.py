@@ -248,3 +248,17 @@ def test_a_card_is_removed_before_the_one_that_needs_its_port_is_added():
     assert found.steps == (UPDATE,)
     assert [(p.change.new == "none", p.change.impact) for p in found.pending] == [
         (True, Impact.LIVE), (False, Impact.LIVE)]
+
+
+@pytest.mark.parametrize(("wanted", "state"), [(RUNNING, VmState.RUNNING),
+                                               (PAUSED, VmState.PAUSED)])
+@pytest.mark.parametrize("update", list(UpdatePolicy))
+def test_rule_9_taps_off_their_network_are_drift_whatever_the_update_policy(wanted, state, update):
+    said = ("tap a is down", "tap b was deleted")
+    found = inputs(domain(state=wanted, update=update), state, attempts=SETTLED)
+    found = replace(found, vm=replace(found.vm, off_network=said))
+    decided_on = plan(found, NOW)
+    assert decided_on.steps == (Step(Verb.RECONNECT),)
+    assert decided_on.cause is Cause.DRIFT
+    assert decided_on.ready.message == "tap a is down; tap b was deleted"
+    assert not decided_on.is_ready
