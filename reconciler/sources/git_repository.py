@@ -121,7 +121,7 @@ class Repository:
             return
         self.accepted = found
         if self._clone.exists:
-            with suppress(Broken):  # the next look repairs the clone
+            with suppress(SourceError):  # the next look repairs the clone, or reports it
                 self.listing = await self._read(found.commit, gone_is_empty=True)
 
     async def look(self) -> None:
@@ -192,7 +192,8 @@ class Repository:
             with suppress(SourceError):  # the server may have dropped it
                 await self._fetch(self._clone, remote, before.commit, ACCEPTED, "--depth=1")
         if before is not None and self.listing is None and await self._clone.has(before.commit):
-            self.listing = await self._read(before.commit, gone_is_empty=True)
+            with suppress(SourceError):  # accepted by an older version, which took it for empty
+                self.listing = await self._read(before.commit, gone_is_empty=True)
         found, commit = await self._candidate(remote, tip)
         signer = await self._verifier.check(self._clone.path, found, commit, tip.tag)
         forward = await self._forward(remote, tip, commit)
@@ -203,6 +204,8 @@ class Repository:
             raise _rewound(self.ref, commit, before)
         gone_is_empty = before is not None and forward
         tree = await self._tree(commit, gone_is_empty=gone_is_empty)
+        if commit != self._allowed:
+            await self._check_moved(commit, tree.listing)
         accepted = Accepted(
             self.url, self.ref, self.path, commit, timestamp(), self._verifier.mode,
             signer.by if signer else "", signer.name if signer else "",
@@ -267,8 +270,26 @@ class Repository:
         tree = await self._clone.tree.read(commit, self.path, self._include, name, self._blobs)
         if tree is None and not gone_is_empty:
             raise SourceError(f"{self.ref} ({commit[:12]}) has no directory {self.path}",
+                              reason="Incomplete",
                               hint="source.path is the directory within the repository")
         return tree or Tree(Listing(commit=name))
+
+    async def _check_moved(self, commit: str, found: Listing) -> None:
+        """Raise SourceError if all domain files are gone, and are elsewhere in the repository.
+
+        That is a directory that was moved, and not the wish to destroy every VM (rule 6).
+        """
+        before = self.listing
+        files = {name: before.files[name] for name in before.domain_files} if before else {}
+        if not files or found.domain_files or found.unreadable:
+            return
+        place = await self._clone.tree.moved_to(commit, files)
+        if place:
+            raise SourceError(
+                f"{self.ref} ({commit[:12]}) has no domain file in {self.path or 'its top'} any "
+                f"more; {place} is where one of them was moved to", reason="Incomplete",
+                hint="the VMs stay as they are; set source.path to the new directory, or move the "
+                     "files back")
 
     # The clone
 

@@ -8,6 +8,7 @@ that is not a regular file is known, and is named in `unreadable` with the reaso
 
 from __future__ import annotations
 
+import hashlib
 import os
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
 REGULAR = ("100644", "100755")  # git reports every other mode of a file as one of these
 MOST_BYTES = 256 << 20  # of domain files altogether; a small compressed blob may expand to more
 _LONGEST_HEADER = 100  # bytes that cat-file --batch writes beside the contents of an object
+_DIRECTORY = "040000"
+_HASHES = ("sha1", "sha256")  # a repository uses one of them for the ids of its objects
 _NOT_A_FILE = {"120000": "a symbolic link, which is not followed",
                "160000": "a submodule, which is not followed"}
 
@@ -53,6 +56,12 @@ class Tree:
 def revision_name(ref: str, commit: str) -> str:
     """How a commit is written in status and events: main@sha1:…, or sha1:… if it is the ref."""
     return f"sha1:{commit}" if ref == commit else f"{ref}@sha1:{commit}"
+
+
+def _object_id(data: bytes, algorithm: str) -> str:
+    """The id of a git blob with these contents."""
+    return hashlib.new(algorithm, b"blob %d\0%s" % (len(data), data),
+                       usedforsecurity=False).hexdigest()
 
 
 class TreeReader:
@@ -91,8 +100,47 @@ class TreeReader:
         return Tree(Listing({file: blobs[entry.object] for file, entry in files.items()},
                             unreadable=unreadable, commit=name), blobs)
 
+    async def moved_to(self, commit: str, files: Mapping[str, bytes]) -> str:
+        """Where in the commit one of these files is now, by its contents or its name; else "".
+
+        For files that are missing in their directory. Raises Broken; SourceError if the commit has
+        too many files to tell.
+        """
+        wanted = {_object_id(data, number) for data in files.values() for number in _HASHES}
+        ran = await self._git("ls-tree", "-r", "-z", "--full-tree", commit)
+        if ran.cut:
+            raise SourceError(f"{self._place}: too many files to tell whether some were moved",
+                              reason="Incomplete")
+        if ran.code != 0:
+            raise self._broken(ran)
+        for line in ran.out.split(b"\0")[:-1]:
+            facts, _, path = line.partition(b"\t")
+            name = os.fsdecode(path.rpartition(b"/")[2])
+            if facts.split()[2].decode("ascii") in wanted or name in files:
+                return os.fsdecode(path)
+        return ""
+
+    async def _check_directory(self, commit: str, directory: str) -> None:
+        """Raise SourceError if another kind of entry is at the path of the directory."""
+        parts = directory.split("/")
+        prefixes = ["/".join(parts[:number + 1]) for number in range(len(parts))]
+        ran = await self._git("ls-tree", "-z", "--full-tree", commit, "--", *prefixes)
+        if ran.code != 0 or ran.cut:
+            raise self._broken(ran)
+        for line in ran.out.split(b"\0")[:-1]:
+            facts, _, path = line.partition(b"\t")
+            mode = facts.split()[0].decode("ascii")
+            if mode != _DIRECTORY:
+                what = _NOT_A_FILE.get(mode, "a file, and not a directory")
+                raise SourceError(f"{os.fsdecode(path)} is {what}", reason="Incomplete",
+                                  hint="the VMs stay as they are; source.path is the directory "
+                                       "within the repository")
+
     async def _entries(self, commit: str, directory: str) -> dict[str, Entry] | None:
-        """The entries of a directory by name; None if there is no such directory."""
+        """The entries of a directory by name; None if there is no such directory.
+
+        Raises SourceError if something else is there.
+        """
         place = ("--", f"{directory}/") if directory else ()
         ran = await self._git("ls-tree", "-z", "-l", "--full-tree", commit, *place)
         if ran.code != 0 or ran.cut:
@@ -100,12 +148,17 @@ class TreeReader:
         found: dict[str, Entry] = {}
         for line in ran.out.split(b"\0")[:-1]:
             facts, _, path = line.partition(b"\t")
+            if path == os.fsencode(directory):  # a submodule is listed as if it were in itself
+                continue
             mode, _, number, size = facts.decode("ascii").split()
             if size == "BAD":  # git's word for a missing object; its exit code is 0 all the same
                 raise self._broken(ran)
             found[os.fsdecode(path.rpartition(b"/")[2])] = Entry(
                 mode, number, None if size == "-" else int(size))
-        return found if found or not directory else None
+        if found or not directory:
+            return found
+        await self._check_directory(commit, directory)
+        return None
 
     async def _blobs(self, entries: Iterable[Entry]) -> dict[str, bytes]:
         """The contents by object id; of a large one as much as it takes to refuse it."""

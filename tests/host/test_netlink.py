@@ -1,4 +1,4 @@
-"""The kernel's reports of changed network interfaces and mounts, in namespaces of the test's own."""
+"""The kernel's reports of changed interfaces and mounts, in namespaces of the test's own."""
 
 from __future__ import annotations
 

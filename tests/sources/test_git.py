@@ -136,8 +136,9 @@ async def test_a_link_instead_of_the_directory_is_not_followed(site, upstream):
     (upstream.path / "link").symlink_to("domains")
     upstream.commit({})
     source = await site.once(upstream.url, path="link")
-    with pytest.raises(SourceError, match="has no directory link"):
+    with pytest.raises(SourceError, match="link is a symbolic link, which is not followed") as err:
         source.look()
+    assert err.value.reason == "Incomplete"
 
 
 async def test_a_huge_file_is_read_only_as_far_as_it_takes_to_refuse_it(site, upstream):

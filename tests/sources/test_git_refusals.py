@@ -276,3 +276,58 @@ async def test_pain_1_rule_3_a_directory_that_a_rewind_has_not_is_refused(site, 
         found = await site.asked(source)
         assert found.files == {"a.xml": b"A"}
         assert found.trouble.reason == "Incomplete"
+
+
+def moved(upstream):
+    upstream.git("mv", "domains", "vms")
+
+
+def moved_below(upstream):
+    (upstream.path / "domains" / "prod").mkdir()
+    upstream.git("mv", "domains/a.xml", "domains/prod/a.xml")
+
+
+def moved_and_changed(upstream):
+    upstream.git("mv", "domains", "vms")
+    (upstream.path / "vms" / "a.xml").write_text("another text")
+
+
+def became_a_link(upstream):
+    upstream.git("mv", "domains", "envs")
+    (upstream.path / "domains").symlink_to("envs")
+
+
+def became_a_file(upstream):
+    upstream.git("rm", "-q", "-r", "domains")
+    (upstream.path / "domains").write_text("x")
+
+
+def became_a_submodule(upstream):
+    tip = upstream.tip
+    upstream.git("rm", "-q", "-r", "domains")
+    upstream.git("update-index", "--add", "--cacheinfo", f"160000,{tip},domains")
+
+
+@pytest.mark.parametrize(("change", "said"), [
+    (moved, "vms/a.xml is where one of them was moved to"),
+    (moved_below, "domains/prod/a.xml is where one of them was moved to"),
+    (moved_and_changed, "vms/a.xml is where one of them was moved to"),
+    (became_a_link, "domains is a symbolic link"), (became_a_file, "domains is a file"),
+    (became_a_submodule, "domains is a submodule")])
+async def test_rule_6_a_directory_that_moved_or_was_replaced_is_no_evidence(site, upstream, change,
+                                                                           said):
+    async with site.running(upstream.url) as source:
+        change(upstream)
+        if change is not became_a_submodule:  # which has no directory that could be added
+            upstream.git("add", "-A")
+        upstream.git("commit", "-q", "-m", "move")
+        found = await site.asked(source)
+        assert found.files == {"a.xml": b"A"}
+        assert found.trouble.reason == "Incomplete"
+        assert said in str(found.trouble)
+    found = (await site.once(upstream.url)).look()  # and so it is after a restart
+    assert found.files == {"a.xml": b"A"}
+    assert said in str(found.trouble)
+    upstream.git("revert", "--no-edit", "HEAD")
+    found = (await site.once(upstream.url)).look()
+    assert (found.files, found.trouble) == ({"a.xml": b"A"}, None)
