@@ -4,106 +4,57 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from reconciler.domain.claims import Claims
+from reconciler.domain.cycles import cycles
 from reconciler.domain.lines import Line, located
-from reconciler.domain.model import Domain, ExclusiveResource, Problem
+from reconciler.domain.model import Problem
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator, Mapping
+    from collections.abc import Iterator, Mapping
 
-_IDENTITY = ("name", "uuid")
-# A file has one writer of any of these kinds, or any number of readers.
-READ = "read-only disk"
-WRITTEN = ("writable disk", "nvram file", "writable loader", "socket or log file")
-
+    from reconciler.domain.claims import Clash
+    from reconciler.domain.model import Domain
 
 def conflicts(domains: Mapping[str, Domain],
-              in_force: Collection[str]) -> dict[str, tuple[Problem, ...]]:
+              in_force: Mapping[str, Domain]) -> dict[str, tuple[Problem, ...]]:
     """The problems of new definitions, by key, with both files and lines.
 
-    A key is a file's name; the domains of a file with a count have a key each. `in_force`: the keys
-    whose definitions are in use. If two new definitions have one identity, both are wrong, because
-    it is unknown which one is meant.
+    A key is a file's name; the domains of a file with a count have a key each. `in_force` has the
+    definitions in use: under the key of the new definition, or, where there is none that is
+    accepted so far, under another. If two new definitions have one identity, both are wrong,
+    because it is unknown which one is meant. In linear time, because all domains of a host are
+    checked after each change.
     """
-    held: dict[tuple[str, str], tuple[str, ExclusiveResource]] = {}
+    claims = Claims(domains, in_force)
+    claims.check()
+    clashing = {clash.key for clash in claims.clashes}
+    waiting = dict(_cycles({k: d for k, d in domains.items() if k not in clashing}))
+    for key in waiting:
+        claims.restore(key)
     found: dict[str, list[Problem]] = {}
-    for file in sorted(domains, key=lambda name: (name not in in_force, name)):
-        resources = domains[file].exclusive_resources()
-        clashes = [(resource, held[key]) for resource in resources for key in _against(resource)
-                   if key in held]
-        for resource, (other, theirs) in clashes:
-            found.setdefault(file, []).append(_problem(domains, (file, resource), (other, theirs)))
-            if resource.kind in _IDENTITY and other not in in_force:
-                found.setdefault(other, []).append(
-                    _problem(domains, (other, theirs), (file, resource)))
-        if not clashes:
-            held |= {(resource.kind, resource.value): (file, resource) for resource in resources}
-    for file, problem in _cycles({f: d for f, d in domains.items() if f not in found}):
-        found.setdefault(file, []).append(problem)
-    return {file: tuple(dict.fromkeys(problems)) for file, problems in found.items()}
+    known = {**domains, **{k: d for k, d in in_force.items() if k not in domains}}
+    for clash in claims.clashes:
+        found.setdefault(clash.key, []).append(_problem(known, clash))
+    for key, problem in waiting.items():
+        found.setdefault(key, []).append(problem)
+    return {key: tuple(dict.fromkeys(problems)) for key, problems in found.items()
+            if key in domains}
 
 
 def _cycles(domains: Mapping[str, Domain]) -> Iterator[tuple[str, Problem]]:
     """Every domain that would wait for itself, with the path back to it."""
-    wanted = {d.name: [w.domain for w in d.policy.depends_on] for d in domains.values()}
-    left = _unordered(wanted)
-    for file, domain in domains.items():
-        cycle = _cycle_of(domain.name, left) if domain.name in left else ()
-        if cycle:
+    paths = cycles({d.name: [w.domain for w in d.policy.depends_on] for d in domains.values()})
+    for key, domain in domains.items():
+        path = paths.get(domain.name)
+        if path is not None:
             line = dict(domain.lines).get("policy", 1)
-            yield file, Problem(file, line, "domain/metadata/reconcile/depends-on",
-                                f"{' → '.join(cycle)} is a cycle; accepted: dependencies without "
-                                "cycles")
+            yield key, Problem(domain.file or key, line, "domain/metadata/reconcile/depends-on",
+                               f"{' → '.join(path)} is a cycle; accepted: dependencies without "
+                               "cycles")
 
 
-def _unordered(wanted: Mapping[str, list[str]]) -> dict[str, list[str]]:
-    """The domains without a start order: cycles, and the domains that depend on them.
-
-    In linear time, because all domains of a host are checked after each change.
-    """
-    waits = {name: sum(step in wanted for step in steps) for name, steps in wanted.items()}
-    whose: dict[str, list[str]] = {}
-    for name, steps in wanted.items():
-        for step in steps:
-            whose.setdefault(step, []).append(name)
-    ends = [name for name, number in waits.items() if not number]
-    while ends:
-        for name in whose.get(ends.pop(), ()):
-            waits[name] -= 1
-            if not waits[name]:
-                ends.append(name)
-    return {name: steps for name, steps in wanted.items() if waits[name]}
-
-
-def _cycle_of(name: str, wanted: Mapping[str, list[str]]) -> tuple[str, ...]:
-    """The shortest path from a domain along dependencies back to it; empty if there is none."""
-    ways: list[tuple[str, ...]] = [(name,)]
-    seen = {name}
-    while ways:
-        longer: list[tuple[str, ...]] = []
-        for way in ways:
-            for step in wanted.get(way[-1], ()):
-                if step == name:
-                    return (*way, name)
-                if step not in seen:
-                    seen.add(step)
-                    longer.append((*way, step))
-        ways = longer
-    return ()
-
-
-def _against(resource: ExclusiveResource) -> tuple[tuple[str, str], ...]:
-    """Kind and value of the resources that exclude this one."""
-    kinds: tuple[str, ...] = (resource.kind,)
-    if resource.kind == READ:
-        kinds = WRITTEN
-    elif resource.kind in WRITTEN:
-        kinds = (*WRITTEN, READ)
-    return tuple((kind, resource.value) for kind in kinds)
-
-
-def _problem(domains: Mapping[str, Domain], ours: tuple[str, ExclusiveResource],
-             theirs: tuple[str, ExclusiveResource]) -> Problem:
-    (key, resource), (other, its) = ours, theirs
+def _problem(domains: Mapping[str, Domain], clash: Clash) -> Problem:
+    key, resource, other, its = clash.key, clash.resource, clash.other, clash.theirs
     file = domains[key].file or key
     whose = "" if key == file and not isinstance(resource.line, Line) else f" of {key}"
     twins = bool(file) and file == domains[other].file

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from reconciler.domain.cross_file_checks import READ
+from reconciler.domain.claims import READ
 from reconciler.domain.devices import (
     Balloon,
     Channel,

@@ -33,7 +33,7 @@ def clashes(domains: Mapping[str, Domain]) -> dict[str, tuple[Problem, ...]]:
     for host in (None, *sorted(hosts)):
         there = {key: domain for key, domain in domains.items()
                  if domain.policy.host in (None, host)}
-        for key, problems in conflicts(there, ()).items():
+        for key, problems in conflicts(there, {}).items():
             found[key] = tuple(dict.fromkeys((*found.get(key, ()), *problems)))
     return found
 

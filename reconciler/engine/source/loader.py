@@ -20,10 +20,11 @@ from reconciler.domain.merge import Defaults, read_defaults
 from reconciler.domain.model import Domain, InvalidDomain, Problem, ReadingHost
 from reconciler.domain.numbers import chosen, complete, numbers_of
 from reconciler.domain.substitute import Variables
+from reconciler.engine.decide.identity import owners
 from reconciler.sources.listing import DEFAULTS
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Collection, Iterator, Mapping
 
     from reconciler.domain.numbers import Numbers
     from reconciler.sources.listing import Listing
@@ -108,7 +109,8 @@ class Loader:
                     held: Mapping[str, Domain] | None = None) -> Definitions:
         """What is kept now, by uuid: the file `in_force`, its `kept` numbers, the `held` domain.
 
-        What a domain holds counts while its file cannot be read, too.
+        What a domain has in force stays its own until its file is proven gone and its VM has ended:
+        whether the file cannot be read, is being written, is wrong, or was not delivered.
         """
         rejected = [Rejected(file, (Problem(file, 1, "", f"{why}; accepted: a readable file"),))
                     for file, why in listing.unreadable.items()]
@@ -116,12 +118,14 @@ class Loader:
         if isinstance(given, InvalidDomain):
             return Definitions(rejected=(*rejected, *_without_defaults(listing, given)))
         sources: dict[str, Definition] = {}
+        parsed: dict[str, tuple[Definition, ...]] = {}
         elsewhere: list[str] = []
         for file in listing.domain_files:
             value = self._parsed(file, listing.files[file], given)
             if isinstance(value, InvalidDomain):
                 rejected.append(_of_bytes(file, listing.files[file], value.problems))
                 continue
+            parsed[file] = value.definitions
             own = _by_key(file, value.definitions)
             clash = sorted((own.keys() - {file}) & listing.files.keys())
             if clash:
@@ -139,8 +143,8 @@ class Loader:
             elif problems := admit(domain, self.admission):
                 rejected.append(_of_domain(key, found.pop(key), problems))
         numbers = self._number(found, kept or {}, held or {})
-        keeping = {key for key, domain in found.items()
-                   if in_force.get(domain.uuid) == domain.file}
+        there = listing.unfinished | listing.unreadable.keys() | listing.files.keys()
+        keeping = definitions_in_force(found, held or {}, _Files(in_force, parsed, there))
         for key, problems in conflicts(found, keeping).items():
             rejected.append(_of_domain(key, found.pop(key), problems))
         return Definitions(found, tuple(rejected), tuple(elsewhere),
@@ -196,6 +200,53 @@ class Loader:
             value = error
         self._cache[file] = _Known(data, given, value)
         return value
+
+
+@dataclass(frozen=True, slots=True)
+class _Files:
+    """Where the definitions in force are from, by uuid; what the files of this listing define."""
+
+    in_force: Mapping[str, str]
+    parsed: Mapping[str, tuple[Definition, ...]]
+    listed: Collection[str]
+
+    def may_define(self, domain: Domain) -> bool:
+        """Whether the file of this definition is there, and may still be the domain's."""
+        file = self.in_force.get(domain.uuid, "")
+        if file not in self.listed:
+            return False
+        return file not in self.parsed or any(
+            domain.uuid == other.domain.uuid or domain.name == other.domain.name
+            for other in self.parsed[file])
+
+
+def definitions_in_force(found: Mapping[str, Domain], held: Mapping[str, Domain],
+                         files: _Files) -> dict[str, Domain]:
+    """What is in use, for conflicts(): under the key of the new definition of the same domain.
+
+    A definition of another file than before is the domain's only if the old file cannot be: it was
+    renamed. Otherwise it is a copy, which has to give way.
+    """
+    new_of: dict[str, list[str]] = {}
+    for key, uuid in owners(found, {uuid: d.name for uuid, d in held.items()}).items():
+        if uuid is not None:
+            new_of.setdefault(uuid, []).append(key)
+    in_force: dict[str, Domain] = {}
+    left: list[Domain] = []
+    for uuid, domain in held.items():
+        keys = new_of.get(uuid, [])
+        same = [key for key in keys if found[key].file == files.in_force.get(uuid)]
+        if same:
+            in_force[same[0]] = domain
+        elif len(keys) == 1 and not files.may_define(domain):
+            in_force[keys[0]] = domain
+        else:
+            left.append(domain)
+    for domain in left:
+        name = domain.file or domain.name
+        in_force[name if name not in found.keys() | in_force.keys() else
+                 f"{name}#{domain.name}"] = domain
+    return in_force
 
 
 def _by_key(file: str, definitions: tuple[Definition, ...]) -> dict[str, Definition]:

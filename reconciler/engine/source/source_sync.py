@@ -27,6 +27,7 @@ from reconciler.units import timestamp
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection
 
+    from reconciler.domain.model import Domain
     from reconciler.domain.numbers import Numbers
     from reconciler.engine.control.environment import Environment
     from reconciler.engine.decide.inputs import Now
@@ -157,9 +158,10 @@ class SourceSync:
         rest = self._defaults_rest(listing, now)
         if rest is None:
             present = self._define(self._load(listing), listing, now)
+            present |= self._owners_of_files(listing.unfinished)
         else:  # no file means anything for certain: the last definitions stay in force (rule 3)
-            present = self._owners_of_files({*listing.files, *listing.unreadable})
-        present |= self._owners_of_files(listing.unfinished)
+            present = self._owners_of_files({*listing.files, *listing.unreadable,
+                                             *listing.unfinished})
         writing = rest is not None or bool(listing.unfinished)
         self._absences.note(Look(present, rest is None and conclusive(listing), self._unclear,
                                  writing), now)
@@ -176,7 +178,7 @@ class SourceSync:
         files = {s.uuid: s.record.definition.file for s in states
                  if s.record.definition is not None}
         numbers = {s.uuid: found for s in states if (found := _numbers(s))}
-        held = {s.uuid: s.domain for s in states if s.domain is not None}
+        held = {s.uuid: domain for s in states if (domain := s.domain or _running(s)) is not None}
         return self._loader.definitions(listing, files, numbers, held)
 
     def _defaults_rest(self, listing: Listing, now: Now) -> float | None:
@@ -259,8 +261,9 @@ class SourceSync:
                 now, domain, self._stored(key, controller.state, definitions, listing)))
             present.add(domain.uuid)
         unclear: dict[str, float] = {}
+        writing = self._owners_of_files(listing.unfinished)
         for rejected in definitions.rejected:
-            owners = self._owners(rejected, present)
+            owners = self._owners(rejected, present | writing)
             for uuid in owners:
                 controller = self._domains.known(uuid)
                 controller.apply(DefinitionRejected(now, rejected.reason, rejected.message,
@@ -359,6 +362,11 @@ class SourceSync:
 def conclusive(listing: Listing) -> bool:
     """Whether a file that is not in it is really gone (rule 6)."""
     return listing.complete and not listing.unfinished and DEFAULTS not in listing.unreadable
+
+
+def _running(state: DomainState) -> Domain | None:
+    """What its VM was started with: all that is known where no definition was accepted."""
+    return state.running.domain if state.running is not None else None
 
 
 def _numbers(state: DomainState) -> Numbers:

@@ -35,8 +35,10 @@ def with_uuid(data: bytes, uuid: str = UUID) -> bytes:
 
 
 def take(loader, in_force=(), **files):
+    """The files as a listing; `in_force` are domains that have a definition already."""
     return loader.definitions(Listing({f"{name}.xml": data for name, data in files.items()}),
-                              dict(in_force))
+                              {domain.uuid: domain.file for domain in in_force},
+                              held={domain.uuid: domain for domain in in_force})
 
 
 def test_every_valid_file_is_accepted(loader):
@@ -99,8 +101,8 @@ def test_a_file_for_another_host_defines_no_domain_here(loader):
 
 def test_of_two_files_with_one_disk_the_one_in_force_is_kept(loader):
     a, b = xml("a"), xml("b").replace(b"b.img", b"a.img")
-    uuid = take(loader, b=b).accepted["b.xml"].uuid
-    found = take(loader, {uuid: "b.xml"}, a=a, b=b)
+    first = take(loader, b=b).accepted["b.xml"]
+    found = take(loader, [first], a=a, b=b)
     assert set(found.accepted) == {"b.xml"}
     assert (found.rejected[0].file, found.rejected[0].reason) == ("a.xml", "Conflict")
     # With none in force the first file has it.
@@ -199,8 +201,8 @@ def test_a_file_may_define_several_domains(loader, parsed):
 
 def test_where_one_domain_of_a_file_conflicts_the_others_are_accepted(loader):
     other = xml("b").replace(b"b.img", b"a-1.img")
-    uuid = take(loader, b=other).accepted["b.xml"].uuid
-    found = take(loader, {uuid: "b.xml"}, a=counted(3), b=other)
+    first = take(loader, b=other).accepted["b.xml"]
+    found = take(loader, [first], a=counted(3), b=other)
     assert sorted(found.accepted) == ["a.xml#0", "a.xml#2", "b.xml"]
     rejected, = found.rejected
     assert (rejected.file, rejected.name, rejected.only_this_domain) == ("a.xml", "a-1", True)
@@ -211,7 +213,8 @@ def test_several_domains_cannot_share_one_uuid(loader):
     found = take(loader, a=with_uuid(counted(2)))
     assert found.accepted == {}
     assert "so use {index} in it" in found.rejected[0].message
-    found = take(loader, {UUID: "a.xml"}, a=with_uuid(counted(3)))
+    first = take(loader, a=with_uuid(counted(1))).accepted["a.xml"]
+    found = take(loader, [first], a=with_uuid(counted(3)))
     assert list(found.accepted) == ["a.xml#0"]
 
 
@@ -290,3 +293,67 @@ def test_rule_3_defaults_that_cannot_be_read_reject_every_file(loader):
     assert found.accepted == {}
     assert [r.file for r in found.rejected] == ["defaults.xml", "a.xml"]
     assert "Permission denied" in found.rejected[0].message
+
+
+def in_force_of(loader, **files):
+    """The domains of these files, all of which were accepted."""
+    found = take(loader, **files)
+    assert not found.rejected
+    return list(found.accepted.values())
+
+
+BROKEN = b"<domain><name>web1</name><vcpuu/>"
+
+
+@pytest.mark.parametrize("damaged", ["broken", "unfinished", "unreadable"])
+@pytest.mark.parametrize(("copy", "what"), [
+    (xml("web1"), "name"), (with_uuid(xml("web2"), "5ee5b4d5-0000-4000-8000-000000000001"), "uuid"),
+    (xml("web2").replace(b"web2.img", b"web1.img"), "disk")])
+@pytest.mark.parametrize("name", ["a", "z"])
+def test_rule_3_a_copy_never_takes_the_place_of_a_file_that_is_broken(loader, damaged, copy, what,
+                                                                       name):
+    good = with_uuid(xml("web1"), "5ee5b4d5-0000-4000-8000-000000000001") if what == "uuid" else (
+        xml("web1"))
+    kept = in_force_of(loader, web1=good)
+    files = {f"{name}.xml": copy}
+    listing = {"broken": Listing({**files, "web1.xml": BROKEN}),
+               "unfinished": Listing(files, unfinished=frozenset({"web1.xml"})),
+               "unreadable": Listing(files, unreadable={"web1.xml": "permission denied"},
+                                     complete=False)}[damaged]
+    found = loader.definitions(listing, {kept[0].uuid: "web1.xml"}, {}, {kept[0].uuid: kept[0]})
+    assert found.accepted == {}
+    problem = next(r for r in found.rejected if r.file == f"{name}.xml")
+    assert problem.reason == "Conflict"
+    assert "web1.xml" in problem.message
+
+
+def test_rule_4_a_file_that_was_renamed_is_still_the_domain_s(loader):
+    kept = in_force_of(loader, web1=xml("web1"))
+    assert set(take(loader, kept, other=xml("web1")).accepted) == {"other.xml"}
+
+
+def test_rule_3_of_two_copies_of_a_file_that_is_gone_neither_is_accepted(loader):
+    kept = in_force_of(loader, web1=xml("web1"))
+    assert take(loader, kept, one=xml("web1"), two=xml("web1")).accepted == {}
+
+
+def test_rule_3_what_runs_until_its_removal_is_done_keeps_its_disk(loader):
+    kept = in_force_of(loader, web1=xml("web1"))
+    new = xml("web2").replace(b"web2.img", b"web1.img")
+    found = take(loader, kept, web2=new)
+    assert found.accepted == {}
+    assert "is also the writable disk of web1.xml" in found.rejected[0].message
+
+
+def test_rule_3_names_and_disks_may_be_exchanged_in_one_look(loader):
+    one, two = (with_uuid(xml(name), f"5ee5b4d5-0000-4000-8000-00000000000{name[-1]}")
+                for name in ("web1", "web2"))
+    kept = in_force_of(loader, web1=one, web2=two)
+    swapped = {"web1": one.replace(b"<name>web1<", b"<name>web2<"),
+               "web2": two.replace(b"<name>web2<", b"<name>web1<")}
+    assert set(take(loader, kept, **swapped).accepted) == {"web1.xml", "web2.xml"}
+    disks = {"web1": one.replace(b"web1.img", b"web2.img"),
+             "web2": two.replace(b"web2.img", b"web1.img")}
+    assert set(take(loader, kept, **disks).accepted) == {"web1.xml", "web2.xml"}
+    disks["web1"] = BROKEN  # then the other one cannot have its disk
+    assert take(loader, kept, **disks).accepted == {}
