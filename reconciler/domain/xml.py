@@ -14,6 +14,7 @@ from lxml import etree
 
 from reconciler.domain.lines import Line, located
 from reconciler.domain.model import InvalidDomain, Problem
+from reconciler.domain.prolog import problem_of
 from reconciler.domain.rules import Attribute, Element, RowVerdict
 from reconciler.units import nearest
 
@@ -31,6 +32,8 @@ _METADATA = "metadata"
 _NOT_YET = "is not implemented yet"
 _SPACE = " \t\r\n"  # XML's; other characters that str.strip() removes belong to the value
 _CONFLICT = re.compile(rb"^<<<<<<<(?= |\r?$)", re.MULTILINE)  # git's marker of a merge conflict
+_NAME = re.compile(r"[A-Za-z0-9_.+-]{1,64}")
+_UUID = re.compile(r"[0-9a-fA-F-]{32,36}")
 _SUGGESTED = (RowVerdict.ACCEPT, RowVerdict.NOT_YET)  # listed as accepted in messages
 # The last one also finds instructions before the root element.
 _HARMFUL = ((etree.XPath("/*" * (DEEPEST + 1)), f"elements nested more than {DEEPEST} levels deep"),
@@ -189,12 +192,34 @@ def parse(data: bytes, file: str) -> etree._Element:
     return root
 
 
+def identity_in(data: bytes) -> tuple[str | None, str | None]:
+    """Name and uuid of the domain in a file that is refused, as far as its markup shows them.
+
+    Only elements count that are where a domain has them: not what a comment or a text looks like.
+    """
+    if _unreadable(data):
+        return None, None
+    parser = etree.XMLParser(resolve_entities=False, no_network=True, load_dtd=False,
+                             huge_tree=False, remove_comments=True, recover=True)
+    try:
+        root = etree.fromstring(data, parser)
+    except (etree.XMLSyntaxError, ValueError, LookupError):
+        return None, None
+    if root is None or root.tag != "domain":
+        return None, None
+    name, uuid = ((root.findtext(part) or "").strip() for part in ("name", "uuid"))
+    return (name if _NAME.fullmatch(name) else None,
+            uuid.lower() if _UUID.fullmatch(uuid) else None)
+
+
 def _unreadable(data: bytes) -> tuple[int, str] | None:
     """The line and the reason why the file is not parsed at all, or None."""
     if len(data) > LONGEST:
         return 1, f"found {len(data)} bytes; accepted: up to {LONGEST}"
     if not data.strip():
         return 1, "found an empty file; accepted: one <domain>"
+    if problem := problem_of(data):
+        return 1, problem
     conflict = _CONFLICT.search(data)
     if conflict is not None:
         return (data.count(b"\n", 0, conflict.start()) + 1,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import fnmatch
 import hashlib
 import os
+import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -14,14 +15,22 @@ if TYPE_CHECKING:
 LONGEST = 1 << 20  # bytes of a domain file; one byte more is read of a longer one, to refuse it
 # Defaults for all files of the directory (domain/merge.py); it lies among them and is not a domain.
 DEFAULTS = "defaults.xml"
+# What tools leave beside a file and no person writes: git mergetool (web_BASE_1234.xml), Syncthing,
+# Nextcloud and Dropbox ("conflicted copy"), ownCloud, and parts, backups and rejects of any name.
+# "web1 (copy).xml" may be meant: it is read, and refused as long as web1.xml is in force.
+_DROPPING = re.compile(
+    r"_(?:BASE|LOCAL|REMOTE|BACKUP)_\d+\.|\.sync-conflict-\d{8}-\d{6}|\(.*conflicted copy.*\)"
+    r"|_conflict-\d{8}-\d{6}|\.conflict\d+(?:\.|$)"
+    r"|\.(?:orig|rej|bak|swp|swx|tmp|part|partial|filepart|crdownload)$")
 
 
 def is_domain_file(name: str, include: tuple[str, ...]) -> bool:
-    """Whether a name matches `include` and is not a hidden, backup or temporary file of an editor.
+    """Whether a name matches `include`, and no editor, merge or sync tool left it there.
 
     The defaults always count, because every other file is read with them.
     """
-    return name == DEFAULTS or (name[0] not in ".#~" and not name.endswith("~") and any(
+    return name == DEFAULTS or (name[0] not in ".#~" and not name.endswith("~") and (
+        _DROPPING.search(name) is None) and any(
         fnmatch.fnmatchcase(name, pattern) for pattern in include))
 
 

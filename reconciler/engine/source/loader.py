@@ -3,13 +3,12 @@
 Pure except for its cache: the same listing gives the same result. A file may define several
 domains, and is accepted or rejected as a whole; where only one of them conflicts with another file,
 the others are accepted. A rejected file belongs to the domains that it defined last. If it never
-defined one, it is matched by the name or uuid that its bytes still show; without these it may
+defined one, it is matched by the name or uuid that its markup still shows; without these it may
 define any domain, and no absence is certain.
 """
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -20,6 +19,7 @@ from reconciler.domain.merge import Defaults, read_defaults
 from reconciler.domain.model import Domain, InvalidDomain, Problem, ReadingHost
 from reconciler.domain.numbers import chosen, complete, numbers_of
 from reconciler.domain.substitute import Variables
+from reconciler.domain.xml import identity_in
 from reconciler.engine.decide.identity import owners
 from reconciler.sources.listing import DEFAULTS
 
@@ -28,9 +28,6 @@ if TYPE_CHECKING:
 
     from reconciler.domain.numbers import Numbers
     from reconciler.sources.listing import Listing
-
-_NAME = re.compile(rb"<name>\s*([A-Za-z0-9_.+-]{1,64})\s*</name>")
-_UUID = re.compile(rb"<uuid>\s*([0-9a-fA-F-]{32,36})\s*</uuid>")
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,11 +70,12 @@ class Definitions:
 
 @dataclass(frozen=True, slots=True)
 class _Known:
-    """What a file was read as, and with what."""
+    """What a file was read as, and with what; of a rejected one, the name and uuid in it."""
 
     data: bytes
     given: Given
     value: Expansion | InvalidDomain
+    identity: tuple[str | None, str | None] = (None, None)
 
     def still(self, data: bytes, given: Given) -> bool:
         """Whether reading it again would give the same: only what it uses counts."""
@@ -123,7 +121,7 @@ class Loader:
         for file in listing.domain_files:
             value = self._parsed(file, listing.files[file], given)
             if isinstance(value, InvalidDomain):
-                rejected.append(_of_bytes(file, listing.files[file], value.problems))
+                rejected.append(Rejected(file, value.problems, *self._cache[file].identity))
                 continue
             parsed[file] = value.definitions
             own = _by_key(file, value.definitions)
@@ -198,7 +196,8 @@ class Loader:
             value = self.read(data, file, self.host, given)
         except InvalidDomain as error:
             value = error
-        self._cache[file] = _Known(data, given, value)
+        self._cache[file] = _Known(data, given, value, identity_in(data) if isinstance(
+            value, InvalidDomain) else (None, None))
         return value
 
 
@@ -262,9 +261,8 @@ def _of_domain(key: str, domain: Domain, problems: tuple[Problem, ...]) -> Rejec
 
 
 def _of_bytes(file: str, data: bytes, problems: tuple[Problem, ...]) -> Rejected:
-    name, uuid = _NAME.search(data), _UUID.search(data)
-    return Rejected(file, problems, name[1].decode() if name else None,
-                    uuid[1].decode().lower() if uuid else None)
+    name, uuid = identity_in(data)
+    return Rejected(file, problems, name, uuid)
 
 
 def _without_defaults(listing: Listing, error: InvalidDomain) -> Iterator[Rejected]:
