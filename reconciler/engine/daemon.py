@@ -108,7 +108,7 @@ class Daemon:
         self.revisions = Revisions(settings.state, self.announcer.announce)
         self.metrics = Metrics()
         journal.subscribe(self.metrics.note)
-        self._host = HostWatch(self.domains, links=self.environment.manage_taps)
+        self._host = HostWatch(self.domains, self.source.wake, links=self.environment.manage_taps)
         self._unmanaged = UnmanagedWatch(self.domains, self.vms, binary.program)
         self.publisher = StatusPublisher(Reported(
             self.environment, binary, self.domains, self.source, self.coordinator,

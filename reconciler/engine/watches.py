@@ -39,11 +39,13 @@ async def watch_monitors(domains: Domains, runtime: Path) -> None:
 class HostWatch:
     """Wakes the domains that a change of the host's network interfaces or mounts concerns.
 
-    Where the kernel gives no such messages, the resync finds what changed.
+    `mounted` hears of each change of the mounts, too. Where the kernel gives no such messages, the
+    resync finds what changed.
     """
 
-    def __init__(self, domains: Domains, *, links: bool) -> None:
+    def __init__(self, domains: Domains, mounted: Callable[[], None], *, links: bool) -> None:
         self._domains = domains
+        self._also = mounted
         self._links = links
         self._ends: list[Callable[[], None]] = []
 
@@ -66,6 +68,7 @@ class HostWatch:
             self._ends.pop()()
 
     def _mounted(self) -> None:
+        self._also()
         for controller in self._domains:
             controller.check_mounts()
 

@@ -189,6 +189,7 @@ def _attempt(tap: Tap, action: Callable[[], None]) -> None:
     try:
         action()
     except OSError as error:
+        _check_bridge(tap)  # it may be gone by now
         message = f"tap {tap.name}: {error.strerror}"
         raise HostError(message, hint="creating taps needs root; without it, set network: "
                                       "{manage_taps: false} and create them beforehand") from error

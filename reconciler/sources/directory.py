@@ -1,10 +1,10 @@
 """A watched directory as a source: complete listings, read only where something changed.
 
-A listing is evidence only if the directory could be read as a whole and is still the same one: an
-empty directory in the place of another means an unmounted disk, not a removal (rule 3). A file that
-is being written is `unfinished` until it is closed, renamed into place, or unchanged for `settle`
-seconds and not open for writing. An entry that cannot be read is reported, and does not hold up the
-other files.
+A listing is evidence only if the directory could be read as a whole and is still the same one:
+another one in its place, without some of the files, may mean an unmounted disk, not a removal
+(rule 3): it is `replaced` until `accept_root`. A file that is being written is `unfinished` until
+it is closed, renamed into place, or unchanged for `settle` seconds and not open for writing. An
+entry that cannot be read is reported, and does not hold up the other files.
 """
 
 from __future__ import annotations
@@ -61,7 +61,8 @@ class Directory:
     def __init__(self, path: Path, include: tuple[str, ...], settle: float,
                  root: Root | None = None) -> None:
         self.path = path
-        self.root = root
+        self.root = root  # the accepted one
+        self._here = root
         self.finished: dict[str, Signature] = {}
         # Files with an event since they were read: on older kernels, two writes within one clock
         # tick leave the same signature.
@@ -103,7 +104,7 @@ class Directory:
     def _once(self) -> Listing:
         handle = os.open(self.path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         try:
-            here = os.fstat(handle)
+            self._enter(os.fstat(handle))
             found: dict[str, tuple[Signature, bytes]] = {}
             unfinished: set[str] = set()
             unreadable: dict[str, str] = {}
@@ -117,19 +118,23 @@ class Directory:
                     continue
                 except OSError as error:
                     os.stat(name, dir_fd=handle, follow_symlinks=False)  # deleted: start again
+                    if isinstance(error, FileNotFoundError):
+                        # Its name says whose it may be: it casts no doubt on the other files.
+                        unreadable[name] = "a link to a file that does not exist"
+                        continue
                     unreadable[name], complete = error.strerror or str(error), False
                     continue
                 if rest is not None:
                     unfinished.add(name)
                     waits.append(rest)
-            self._still_the_same(Root(here.st_dev, here.st_ino), bool(found or unreadable))
         finally:
             os.close(handle)
         self._seen = found
         for name in self.finished.keys() - found.keys():
             self.finished.pop(name, None)
         return Listing({name: data for name, (_, data) in found.items() if name not in unfinished},
-                       frozenset(unfinished), max(waits) if waits else None, unreadable, complete)
+                       frozenset(unfinished), max(waits) if waits else None, unreadable, complete,
+                       replaced=self._here != self.root)
 
     def _take(self, handle: int, name: str,
               found: dict[str, tuple[Signature, bytes]]) -> float | None:
@@ -155,13 +160,17 @@ class Directory:
         found[name] = known
         return None
 
-    def _still_the_same(self, here: Root, anything: bool) -> None:
-        if self.root is not None and here != self.root and not anything:
-            raise SourceError(f"{self.path}: it is empty, and another directory than before; "
-                              "is a disk not mounted?", reason="SourceChanged",
-                              hint="the VMs stay as they are; put a file there if the change is "
-                                   "intended")
-        self.root = here
+    def accept_root(self) -> None:
+        """The directory that was read last is the one that is meant."""
+        self.root = self._here
+
+    def _enter(self, found: os.stat_result) -> None:
+        here = Root(found.st_dev, found.st_ino)
+        if here != self._here:
+            self._seen = {}  # a file of another directory may look the same
+        self._here = here
+        if self.root is None:
+            self.root = here
 
 
 def _open_for_writing(handle: int) -> bool:

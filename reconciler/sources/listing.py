@@ -46,6 +46,8 @@ class Listing:
     unreadable: dict[str, str] = field(default_factory=dict)
     # Whether the directory was read as a whole. Only then is a missing file evidence of a removal.
     complete: bool = True
+    # Whether the directory is another one than the accepted one, as after unmounting a disk.
+    replaced: bool = False
     commit: str = ""  # the revision of the whole set, such as main@sha1:…
     # Why there is nothing newer: this is the set that was accepted last, and it stays in force.
     trouble: SourceError | None = None
@@ -58,6 +60,17 @@ class Listing:
             return self.commit
         parts = "".join(f"{file}\0{self.revision(file)}\0" for file in sorted(self.files))
         return f"sha256:{hashlib.sha256(os.fsencode(parts)).hexdigest()[:12]}"
+
+    @property
+    def doubt(self) -> str:
+        """Why a file that is not in it may not be gone; empty if it is evidence (rule 6)."""
+        if DEFAULTS in self.unreadable:
+            return f"{DEFAULTS} cannot be read"
+        if not self.complete:
+            file = next(iter(self.unreadable), "")
+            return f"{file} cannot be read ({self.unreadable[file]})" if file else (
+                "the directory is changing")
+        return f"{min(self.unfinished)} is being written" if self.unfinished else ""
 
     @property
     def domain_files(self) -> list[str]:

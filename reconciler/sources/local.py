@@ -108,6 +108,11 @@ class Local(Source):
         # Files that it lacks may exist by now, so it is not evidence of a removal (rule 6).
         return replace(self._last, complete=False, again_in=_LOCK_LOOK)
 
+    def accept_root(self) -> None:
+        """Remember the directory as it is now."""
+        self.directory.accept_root()
+        self._keep_root()
+
     def describe(self) -> dict[str, Any]:
         """Its path."""
         return {"kind": "directory", "path": str(self.directory.path)}

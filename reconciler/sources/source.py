@@ -100,5 +100,8 @@ class Source(Protocol):
     def allow(self, revision: str) -> None:
         """Accept this revision although it does not descend from the accepted one."""
 
+    def accept_root(self) -> None:
+        """A `replaced` listing is meant; see sources/listing.py."""
+
     def stop(self) -> None:
         """End threads and watches."""

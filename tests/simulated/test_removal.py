@@ -47,7 +47,10 @@ def test_rule_3_what_has_no_file_is_kept_running_where_that_proves_nothing(site)
         site.file().unlink()
         os.kill(pid, signal.SIGKILL)
     site.domain(lambda d: d["observed"]["state"] == "running" and d["observed"]["pid"] != pid
-                and reason(d) == "InSync")
+                and reason(d) == "Incomplete")  # rule 9: it says why the removal is not believed
+    assert "x.xml does not show which domain it is of" in site.verb("status").stdout
+    assert "x.xml does not show" in site.verb("explain", "a").stdout
+    assert "it is not removed while x.xml" in site.verb("plan").stdout
 
 
 def test_rule_6_another_file_that_is_written_brings_nothing_back(site):

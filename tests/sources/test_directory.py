@@ -9,7 +9,7 @@ import pytest
 
 from reconciler.errors import SourceError
 from reconciler.sources.directory import Directory, Root, Signature
-from reconciler.sources.listing import LONGEST
+from reconciler.sources.listing import LONGEST, Listing
 from tests.counting import reads
 
 SETTLE = 0.2
@@ -180,11 +180,17 @@ def test_pain_1_rule_3_a_directory_that_is_not_there_gives_no_listing(directory,
     assert "Not a directory" in str(failed(directory))
 
 
-@pytest.mark.parametrize("entry", ["loop", "dangling"])
-def test_pain_1_rule_3_an_entry_that_cannot_be_read_makes_the_listing_incomplete(
-        directory, path, entry):
+def test_a_link_to_nothing_is_named_and_says_nothing_about_other_files(directory, path):
     old(path / "b.xml", b"B")
-    (path / "a.xml").symlink_to("a.xml" if entry == "loop" else "nowhere")
+    (path / "a.xml").symlink_to("nowhere")
+    found = directory.look()
+    assert (found.files, found.complete) == ({"b.xml": b"B"}, True)
+    assert found.unreadable == {"a.xml": "a link to a file that does not exist"}
+
+
+def test_pain_1_rule_3_an_entry_that_cannot_be_read_makes_the_listing_incomplete(directory, path):
+    old(path / "b.xml", b"B")
+    (path / "a.xml").symlink_to("a.xml")
     failed(directory)
     found = directory.look()
     assert (found.files, found.complete, set(found.unreadable)) == (
@@ -232,32 +238,24 @@ def test_pain_1_rule_3_a_file_that_may_not_be_read_makes_the_listing_incomplete(
     assert failed(Directory(path, ("*.xml",), 0)).reason == "Incomplete"
 
 
-def test_pain_1_rule_3_an_empty_other_directory_is_an_unmounted_disk(directory, path):
+@pytest.mark.parametrize("name", ["", "b.xml"])
+def test_pain_1_rule_3_another_directory_is_named_so_until_it_is_accepted(directory, path, name):
     old(path / "a.xml", b"A")
-    directory.listing()
+    assert not directory.listing().replaced
     path.rename(path.with_name("mounted"))
     path.mkdir()
-    error = failed(directory)
-    assert error.reason == "SourceChanged"
-    assert "put a file there" in error.hint
-    assert failed(directory).reason == "SourceChanged"  # however often it is asked
-    # Back again, or with a file in it, it counts.
-    path.rmdir()
+    if name:
+        old(path / name, b"B")
+    assert directory.listing().replaced
+    assert directory.listing().replaced  # however often it is asked
+    path.rename(path.with_name("below"))
     path.with_name("mounted").rename(path)
-    assert directory.listing().files == {"a.xml": b"A"}
-
-
-def test_another_directory_with_a_file_in_it_is_meant(directory, path):
-    old(path / "a.xml", b"A")
-    directory.listing()
-    path.rename(path.with_name("before"))
-    path.mkdir()
-    (path / "b.xml").write_bytes(b"half")
-    assert directory.listing().unfinished == {"b.xml"}
-    old(path / "b.xml", b"B")
-    assert directory.listing().files == {"b.xml": b"B"}
-    (path / "b.xml").unlink()
-    assert directory.listing().files == {}  # it is the known one now
+    assert not directory.listing().replaced
+    path.rename(path.with_name("mounted"))
+    path.with_name("below").rename(path)
+    assert directory.listing().replaced
+    directory.accept_root()
+    assert not directory.listing().replaced
 
 
 def test_the_same_directory_may_be_empty(directory, path):
@@ -269,9 +267,9 @@ def test_the_same_directory_may_be_empty(directory, path):
 
 def test_pain_1_which_directory_it_was_is_known_across_a_restart(path):
     here = path.stat()
-    assert Directory(path, ("*.xml",), 0, Root(here.st_dev, here.st_ino)).listing().files == {}
-    assert failed(Directory(path, ("*.xml",), 0, Root(here.st_dev, here.st_ino + 1))).reason == (
-        "SourceChanged")
+    assert Directory(path, ("*.xml",), 0, Root(here.st_dev, here.st_ino)).listing() == Listing()
+    other = Directory(path, ("*.xml",), 0, Root(here.st_dev, here.st_ino + 1))
+    assert other.listing().replaced
 
 
 def test_a_symbolic_link_that_is_swapped_leads_elsewhere_at_once(path, tmp_path):

@@ -91,6 +91,8 @@ def _ready(inputs: Inputs, domain: Domain, decision: Decision, blocker: Blocker 
 
 def _in_sync(inputs: Inputs, domain: Domain, pending: tuple[Pending, ...]) -> Condition:
     """The domain is what it should be, except for changes that wait for the guest or a user."""
+    if inputs.removal in (Removal.HELD, Removal.UNPROVEN):
+        return Condition("Ready", Truth.FALSE, *_why_not_removed(inputs))
     if not pending:
         return Condition("Ready", Truth.TRUE, "InSync")
     state = inputs.vm.state
@@ -151,12 +153,18 @@ def valid(inputs: Inputs) -> Condition:
 
 
 def removal_held(inputs: Inputs) -> tuple[Condition, ...]:
-    """PruneHeld, where many files are missing at once."""
-    if inputs.removal is not Removal.HELD:
+    """PruneHeld, where its file is missing and that is not believed, or needs an approval."""
+    if inputs.removal not in (Removal.HELD, Removal.UNPROVEN):
         return ()
-    return (Condition("PruneHeld", Truth.TRUE, "MassRemoval",
-                      "many domain files disappeared at once; removal is on hold. "
-                      "`reconciler approve` confirms it, or the files come back"),)
+    return (Condition("PruneHeld", Truth.TRUE, *_why_not_removed(inputs)),)
+
+
+def _why_not_removed(inputs: Inputs) -> tuple[str, str]:
+    """Reason and message."""
+    if inputs.removal is Removal.UNPROVEN:
+        return inputs.removal_reason, inputs.removal_message
+    return "MassRemoval", ("many domain files disappeared at once; removal is on hold. "
+                           "`reconciler approve` confirms it, or the files come back")
 
 
 def held(inputs: Inputs, decision: Decision, pending: tuple[Pending, ...]) -> Plan:

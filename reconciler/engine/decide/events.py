@@ -119,9 +119,11 @@ class DefinitionRejected(Event):
 
 @dataclass(frozen=True, slots=True)
 class AbsenceJudged(Event):
-    """What is believed of its file's absence."""
+    """What is believed of its file's absence; if it is not believed, why."""
 
     removal: Removal
+    reason: str = ""
+    message: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -64,7 +64,8 @@ def gather(state: DomainState, now: Now, *, hold_of_all: Hold | None) -> Inputs:
         running=state.running.domain if alive and state.running is not None else None,
         last_known_good=state.last_known_good, attempts=state.attempts, invalid=state.invalid,
         invalid_reason=state.invalid_reason, removal=state.removal,
-        removal_since=state.removal_since, hold=hold_in_force(state, hold_of_all, now),
+        removal_since=state.removal_since, removal_reason=state.removal_reason,
+        removal_message=state.removal_message, hold=hold_in_force(state, hold_of_all, now),
         restart_asked=state.restart_asked, recreating=state.recreating and not alive,
         start_after=_start_after(state),
         window=window_state(state.config.windows, state.domain, now.wall), probe=state.probe,
@@ -77,7 +78,8 @@ def hold_in_force(state: DomainState, hold_of_all: Hold | None, now: Now) -> Hol
         if hold is not None and hold.in_force(now.wall):
             return hold
     policy = state.domain.policy if state.domain is not None else None
-    if policy is None or not policy.hold or state.removal is not Removal.NONE:
+    if policy is None or not policy.hold or (
+            state.removal not in (Removal.NONE, Removal.UNPROVEN)):
         return None
     until = _moment(policy.hold_until, state.record.accepted_at) if policy.hold_until else None
     return Hold(policy.hold_reason or "", "its file", until)

@@ -45,6 +45,7 @@ class Removal(StrEnum):
     """What is believed of a domain whose file is not there."""
 
     NONE = "none"  # its file is there, or its absence is not proven
+    UNPROVEN = "unproven"  # missing for long, but what was read does not prove it
     HELD = "held"  # proven, but many at once, which needs an approval
     PROVEN = "proven"  # two complete listings without it, and not too many at once
     APPROVED = "approved"  # proven, and a user approved it
@@ -132,6 +133,8 @@ class Inputs:
     invalid_reason: str = "InvalidDefinition"
     removal: Removal = Removal.NONE
     removal_since: float = 0.0
+    removal_reason: str = ""  # why a removal is not believed, or held
+    removal_message: str = ""
     hold: Hold | None = None
     restart_asked: bool = False
     recreating: bool = False  # this very plan stopped the VM, and is about to start the new one

@@ -72,14 +72,18 @@ def _rejected(state: DomainState, event: DefinitionRejected) -> Next:
 def _file_is_there(state: DomainState) -> DomainState:
     if state.removal is Removal.NONE:
         return state
-    return replace(state, removal=Removal.NONE)
+    if state.removal.believed:  # what was stopped for its removal is not drift
+        state = with_record(state, attempts=replace(state.attempts, last_settled_state=""))
+    return replace(state, removal=Removal.NONE, removal_reason="", removal_message="")
 
 
 def _absence_judged(state: DomainState, event: AbsenceJudged) -> Next:
-    if state.removal is event.removal:
+    if (state.removal, state.removal_message) == (event.removal, event.message):
         return state, ()
-    state = replace(state, removal=event.removal, removal_since=event.now.clock)
-    if event.removal is not Removal.NONE:
+    since = state.removal_since if state.removal is event.removal else event.now.clock
+    state = replace(state, removal=event.removal, removal_since=since,
+                    removal_reason=event.reason, removal_message=event.message)
+    if event.removal.believed:
         state = with_record(state, attempts=attempts.changed(state.attempts))
     return state, (Wake(Priority.FILE),)
 

@@ -48,7 +48,8 @@ def _plan(inputs: Inputs, now: Now) -> Plan:
     if blocker is not None:
         return Plan((), decision.cause, conditions, pending, blocker.until,
                     blocked=decision.steps, blocked_on=blocker.on, coming_up=coming_up)
-    blocked = () if decision.steps or inputs.removal is not Removal.HELD else REMOVAL
+    unwanted = inputs.removal in (Removal.HELD, Removal.UNPROVEN)
+    blocked = REMOVAL if unwanted and not decision.steps else ()
     again = None if decision.steps else _again(inputs, pending, now)
     return Plan(decision.steps, decision.cause, conditions, pending, again, blocked=blocked,
                 coming_up=coming_up, unhealthy=decision.unhealthy)

@@ -29,18 +29,29 @@ class Rules:
 
 @dataclass(frozen=True, slots=True)
 class Absences:
-    """Domains whose file is not there: since when, by the clock, and which are approved."""
+    """Domains whose file is not there: since when, by the clock, and which are approved.
+
+    `since`: the first look without the file; `proof`: the first one that was certain, which is the
+    first half of the evidence.
+    """
 
     since: Mapping[str, float] = field(default_factory=dict)
+    proof: Mapping[str, float] = field(default_factory=dict)
     approved: frozenset[str] = frozenset()
     obeyed: frozenset[str] = frozenset()  # already believed: they do not count as new removals
     held: frozenset[str] = frozenset()  # many at once: held until approved, or the file is back
 
 
-def seen(absences: Absences, absent: Collection[str], now: float) -> Absences:
-    """A complete listing without these: evidence grows, or vanishes where a file is back."""
+def seen(absences: Absences, absent: Collection[str], now: float,
+         uncertain: Collection[str] = ()) -> Absences:
+    """A look without these: evidence grows, or vanishes where a file is back.
+
+    `uncertain`: those of them that this look proves nothing of.
+    """
     gone = set(absent)
-    return Absences({key: absences.since.get(key, now) for key in sorted(gone)},
+    proof = {key: absences.proof.get(key, now) for key in sorted(gone)
+             if key in absences.proof or key not in uncertain}
+    return Absences({key: absences.since.get(key, now) for key in sorted(gone)}, proof,
                     absences.approved & gone, absences.obeyed & gone, absences.held & gone)
 
 
@@ -49,8 +60,8 @@ def judge(absences: Absences, known: Collection[str], rules: Rules,
     """What is believed of each absent domain, among all `known` ones."""
     if not rules.enabled:
         return {}, absences
-    fresh = absences.since.keys() - absences.approved - absences.obeyed
-    ripe = {key for key, at in absences.since.items() if at + rules.settle <= now}
+    fresh = absences.proof.keys() - absences.approved - absences.obeyed
+    ripe = {key for key, at in absences.proof.items() if at + rules.settle <= now}
     base = len(set(known) - absences.obeyed)
     many = len(fresh) >= rules.hold_minimum and len(fresh) > rules.hold_above * base
     found: dict[str, Removal] = {}
@@ -74,7 +85,7 @@ def next_look(absences: Absences, rules: Rules, now: float) -> float | None:
     `now` is the one that `judge` had: with a later one, an absence that became old enough in
     between would be missed.
     """
-    ripens = [at + rules.settle for at in absences.since.values()]
+    ripens = [at + rules.settle for at in (*absences.since.values(), *absences.proof.values())]
     return min((at - now for at in ripens if at > now), default=None)
 
 

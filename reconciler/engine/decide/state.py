@@ -152,6 +152,8 @@ class DomainState:
     invalid_reason: str = "InvalidDefinition"
     removal: Removal = Removal.NONE
     removal_since: float = 0.0
+    removal_reason: str = ""  # why a removal is not believed, or held
+    removal_message: str = ""
     restart_asked: bool = False
     deferred_changes: tuple[DeferredChange, ...] = ()
     probe: ProbeResult = ProbeResult()

@@ -27,7 +27,6 @@ from reconciler.engine.decide.state import DomainRecord, DomainState, StoredDefi
 from reconciler.engine.dryrun.plan_view import plan_value, summary
 from reconciler.engine.dryrun.snapshot import after
 from reconciler.engine.source.loader import Definitions
-from reconciler.engine.source.source_sync import conclusive
 from reconciler.sources.listing import DEFAULTS
 from reconciler.stratovirt import binary
 
@@ -101,7 +100,7 @@ def meaning(settings: Settings, known: Snapshot, listing: Listing) -> Meaning:
     keys = {uuid or found.accepted[key].uuid: key
             for key, uuid in owners(found.accepted, known.names).items()}
     invalid: dict[str, tuple[str, str, str]] = {}
-    unsure = not conclusive(listing)
+    unsure = bool(listing.doubt)
     for rejected in found.rejected:
         whose = owners_of_rejected(
             rejected.file, rejected.name, rejected.uuid, known=known.names, files=known.files,
@@ -184,7 +183,8 @@ def _verdicts(settings: Settings, known: Snapshot, found: Meaning, now: Now,
     prune = settings.prune
     rules = prune_evidence.Rules(prune.enabled, 0.0, prune.hold_above, prune.hold_minimum)
     held = frozenset(uuid for uuid in absent if known.domains[uuid].state.record.prune_held)
-    absences = prune_evidence.Absences(dict.fromkeys(sorted(absent), now.clock),
+    missing = dict.fromkeys(sorted(absent), now.clock)
+    absences = prune_evidence.Absences(missing, missing,
                                        obeyed=(obeyed & absent) - held, held=held)
     every = known.domains.keys() | found.keys.keys()
     return prune_evidence.judge(absences, every, rules, now.clock)[0]

@@ -17,23 +17,27 @@ from reconciler.engine.decide.inputs import BlockedOn, Removal
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
 
+    from reconciler.engine.control.controller import DomainController
     from reconciler.engine.decide.inputs import Now
     from reconciler.engine.decide.prune_evidence import Rules
     from reconciler.engine.decide.state import DomainState
     from reconciler.engine.domains import Domains
 
 
+_UNDECIDED = (Removal.NONE, Removal.UNPROVEN)
+
+
 @dataclass(frozen=True, slots=True)
 class Look:
     """What one look at the source says of the domains.
 
-    `present`: those with a file. `certain`: a missing file is really missing; else one that could
-    not be read, or is being written, may be anyone's. `unclear_since`: files that may be any
-    domain's, and since when. `writing`: a file is being written, and the next look knows more.
+    `present`: those with a file. `doubt`: why another file may not be missing; empty if it is.
+    `unclear_since`: files that may be any domain's, and since when. `writing`: a file is being
+    written, and the next look knows more.
     """
 
     present: Collection[str]
-    certain: bool
+    doubt: str
     unclear_since: Mapping[str, float]
     writing: bool
 
@@ -53,9 +57,10 @@ class AbsenceTracker:
         """One look: evidence grows, or ends where a file is back."""
         states = {c.uuid: c.state for c in self._domains}
         absent = states.keys() - set(look.present)
-        self._absences = prune_evidence.seen(self._absences, absent, now.clock)
-        uncertain = {uuid for uuid in absent if not look.certain or any(
-            since >= self._absences.since[uuid] for since in look.unclear_since.values())}
+        known = self._absences.since
+        uncertain = {uuid: doubt for uuid in absent
+                     if (doubt := _doubt(look, known.get(uuid, now.clock)))}
+        self._absences = prune_evidence.seen(self._absences, absent, now.clock, uncertain)
         if not self._looked:  # what was held before a restart of the reconciler still is
             self._looked = True
             self._absences = replace(self._absences, held=frozenset(
@@ -63,11 +68,12 @@ class AbsenceTracker:
         before = self._absences
         verdicts, after = prune_evidence.judge(before, states.keys(), self._rules, now.clock)
         # An uncertain look decides nothing new: it holds no removal, and obeys none.
-        self._absences = replace(after, obeyed=after.obeyed - (uncertain - before.obeyed),
-                                 held=after.held - (uncertain - before.held))
+        self._absences = replace(after, obeyed=after.obeyed - (uncertain.keys() - before.obeyed),
+                                 held=after.held - (uncertain.keys() - before.held))
         for controller in self._domains:
             controller.apply(PruneHeld(now, controller.uuid in self._absences.held))
             if controller.uuid in uncertain:
+                self._report_doubt(controller, look, uncertain[controller.uuid], now)
                 continue
             # What was believed stays so until the file is back, even if a later look is uncertain:
             # else a VM that was stopped for good would be started again.
@@ -77,14 +83,24 @@ class AbsenceTracker:
                 controller.apply(AbsenceJudged(now, verdict))
         self._settling = frozenset(
             c.uuid for c in self._domains
-            if c.uuid in absent and self._rules.enabled and c.state.removal is Removal.NONE
+            if c.uuid in absent and self._rules.enabled and c.state.removal in _UNDECIDED
             and (look.writing or self._absences.since[c.uuid] + self._rules.settle > now.clock))
         self.held = {uuid: states[uuid].name for uuid, verdict in verdicts.items()
                      if verdict is Removal.HELD and uuid in self._absences.held}
 
+    def _report_doubt(self, controller: DomainController, look: Look, doubt: str,
+                      now: Now) -> None:
+        """Say of a domain whose file is missing for long why it is not removed (rule 9)."""
+        removal, since = controller.state.removal, self._absences.since[controller.uuid]
+        if look.writing or removal not in _UNDECIDED or (
+                not self._rules.enabled or since + self._rules.settle > now.clock):
+            return
+        controller.apply(AbsenceJudged(now, Removal.UNPROVEN, "Incomplete",
+                                       f"its file is gone; it is not removed while {doubt}"))
+
     def forget_evidence(self) -> None:
         """The source could not be read: absence has to be seen again."""
-        self._absences = replace(self._absences, since={})
+        self._absences = replace(self._absences, since={}, proof={})
         self._settling = frozenset()
 
     def unjudged(self, now: Now) -> frozenset[str]:
@@ -109,7 +125,7 @@ class AbsenceTracker:
     @property
     def all_believed(self) -> bool:
         """Whether something is believed of each missing file."""
-        return not any(c.state.removal is Removal.NONE for c in self._domains
+        return not any(c.state.removal in _UNDECIDED for c in self._domains
                        if c.uuid in self._absences.since)
 
     @property
@@ -122,6 +138,14 @@ class AbsenceTracker:
     def approve(self, uuids: Collection[str]) -> None:
         """A user wants exactly these removed."""
         self._absences = prune_evidence.approve(self._absences, uuids)
+
+
+def _doubt(look: Look, since: float) -> str:
+    """Why a file that is missing since then may not be gone; empty if nothing speaks against it."""
+    if look.doubt:
+        return look.doubt
+    file = next((file for file, at in look.unclear_since.items() if at >= since), None)
+    return f"{file} does not show which domain it is of" if file is not None else ""
 
 
 def _removal_under_way(state: DomainState) -> bool:

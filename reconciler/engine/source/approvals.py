@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from reconciler.engine.decide.inputs import BlockedOn
 from reconciler.engine.decide.prune_evidence import token
+from reconciler.engine.source.root_check import REPLACED
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -33,11 +34,17 @@ class Approval:
         return {**found, "revision": self.revision} if self.revision else found
 
 
-def approvals(rewind: str | None, held: Mapping[str, str], domains: Domains) -> list[Approval]:
-    """All of them. `rewind`: a revision; `held`: the names of removals that are held, by uuid."""
+def approvals(rewind: str | None, held: Mapping[str, str], replaced: Mapping[str, str],
+              domains: Domains) -> list[Approval]:
+    """All of them. `rewind`: a revision; the others are names by uuid.
+
+    `held`: removals that are held; `replaced`: domains that another directory has no file of.
+    """
     found: list[Approval] = []
     if rewind is not None:
         found.append(Approval(f"r-{rewind[:7]}", REWIND, {}, rewind))
+    if replaced:
+        found.append(Approval(token(replaced), REPLACED, replaced))
     if held:
         found.append(Approval(token(held), "MassRemoval", held))
     found += [Approval(token([c.uuid]), "ConfirmRequired", {c.uuid: c.name}) for c in domains

@@ -20,6 +20,7 @@ from reconciler.engine.decide.state import EXPANDED, NUMBERS, StoredDefinition
 from reconciler.engine.decide.state import as_text as file_text
 from reconciler.engine.source.absences import AbsenceTracker, Look
 from reconciler.engine.source.approvals import REWIND, Approval, approvals
+from reconciler.engine.source.root_check import REPLACED, RootCheck
 from reconciler.errors import SourceError
 from reconciler.sources.listing import DEFAULTS
 from reconciler.units import timestamp
@@ -89,6 +90,7 @@ class SourceSync:
         self._unclear: dict[str, float] = {}  # files that may be any domain's, since when
         self._reported: dict[tuple[str, str | None], str] = {}
         self._reported_held: dict[str, str] = {}
+        self._root = RootCheck(source, domains)
         self._without_defaults: float | None = None  # since when the defaults are missing
         self._woken = asyncio.Event()
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -153,8 +155,12 @@ class SourceSync:
             return self._source_failed(error)
         if listing is None:
             return self._environment.resync()
-        self._source_read(listing)
         now = self._environment.now()
+        try:
+            approved = self._root.check(listing, now)
+        except SourceError as error:
+            return self._source_failed(error)
+        self._source_read(listing)
         rest = self._defaults_rest(listing, now)
         if rest is None:
             present = self._define(self._load(listing), listing, now)
@@ -163,8 +169,9 @@ class SourceSync:
             present = self._owners_of_files({*listing.files, *listing.unreadable,
                                              *listing.unfinished})
         writing = rest is not None or bool(listing.unfinished)
-        self._absences.note(Look(present, rest is None and conclusive(listing), self._unclear,
-                                 writing), now)
+        doubt = listing.doubt if rest is None else f"{DEFAULTS} is missing"
+        self._absences.note(Look(present, doubt, self._unclear, writing), now)
+        self._absences.approve(approved)
         self._report_held()
         self.state = replace(self.state, unfinished=listing.unfinished,
                              handled=self.state.handled + 1)
@@ -339,7 +346,7 @@ class SourceSync:
 
     def approvals(self) -> list[Approval]:
         """What waits for a user's approval."""
-        return approvals(self.source.rewind, self._absences.held, self._domains)
+        return approvals(self.source.rewind, self._absences.held, self._root.missing, self._domains)
 
     def approve(self, token: str | None) -> list[str]:
         """Approve what waits under this token (everything, without); what that was, in words."""
@@ -347,6 +354,9 @@ class SourceSync:
         uuids = {uuid: name for approval in chosen for uuid, name in approval.domains.items()}
         names = sorted(uuids.values())
         self._absences.approve(uuids)
+        for approval in chosen:
+            if approval.kind == REPLACED:
+                self._root.approve(approval.domains)
         journal = self._environment.journal
         if names:
             journal.write("prune.approved", domains=names, cause="approval")
@@ -357,11 +367,6 @@ class SourceSync:
         if chosen:
             self.wake()
         return [*names, *(f"revision {revision}" for revision in revisions)]
-
-
-def conclusive(listing: Listing) -> bool:
-    """Whether a file that is not in it is really gone (rule 6)."""
-    return listing.complete and not listing.unfinished and DEFAULTS not in listing.unreadable
 
 
 def _running(state: DomainState) -> Domain | None:

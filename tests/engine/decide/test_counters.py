@@ -134,18 +134,19 @@ def test_what_was_obeyed_counts_no_more_for_the_removal_of_many():
 
 
 def test_the_share_is_that_of_the_domains_that_are_not_removed_already():
-    absences = Absences({"a": 0.0, "b": 0.0, "c": 0.0}, obeyed=frozenset({"x", "y", "z"}))
+    gone = {"a": 0.0, "b": 0.0, "c": 0.0}
+    absences = Absences(gone, gone, obeyed=frozenset({"x", "y", "z"}))
     known = ("a", "b", "c", "d", "e", "x", "y", "z")
     assert judge(absences, known, Rules(), 2.0)[0]["a"] is Removal.HELD  # 3 of 5, not of 8
 
 
 def test_a_removal_that_is_disabled_believes_nothing_and_keeps_the_evidence():
-    absences = Absences({"a": 0.0})
+    absences = Absences({"a": 0.0}, {"a": 0.0})
     assert judge(absences, "a", Rules(enabled=False), 9.0) == ({}, absences)
 
 
 def test_the_next_look_is_when_the_first_absence_is_old_enough():
-    absences = Absences({"a": 1.0, "b": 1.5, "c": 0.0})
+    absences = Absences({"a": 1.0, "b": 1.5, "c": 0.0}, {"a": 1.0, "b": 1.5, "c": 0.0})
     assert next_look(absences, Rules(settle=2.0), 2.0) == 1.0
     assert next_look(absences, Rules(settle=2.0), 3.5) is None
 
@@ -154,7 +155,7 @@ def test_a_removal_is_approved_by_the_name_of_exactly_its_set():
     assert token("ab") == token("ba") == "p-" + token("ab")[2:]
     assert token(["a b"]) == token("ab") != token(["ab"])
     assert len(token("a")) == 8
-    absences = approve(Absences({"a": 0.0}, held=frozenset("a")), "ab")
+    absences = approve(Absences({"a": 0.0}, {"a": 0.0}, held=frozenset("a")), "ab")
     assert absences.approved == {"a"}
     found, absences = judge(absences, "ab", Rules(settle=0.0), 0.0)
     assert (found, absences.held) == ({"a": Removal.APPROVED}, frozenset())

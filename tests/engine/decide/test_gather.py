@@ -74,10 +74,12 @@ def test_everything_that_is_known_is_in_the_inputs():
     deferred = (DeferredChange("x", "busy", 2.0),)
     state = known(vm=RUNS, attempts=attempts, good=BIG, running=running(BIG), invalid="wrong",
                   invalid_reason="Conflict", removal=Removal.HELD, removal_since=7.0,
-                  restart_asked=True, probe=probe, deferred_changes=deferred,
+                  removal_reason="MassRemoval", removal_message="many", restart_asked=True,
+                  probe=probe, deferred_changes=deferred,
                   record={"hold": ME, "generation": 5})
     assert inputs_of(state) == Inputs(
-        state.domain, RUNS, 5, BIG, BIG, attempts, "wrong", "Conflict", Removal.HELD, 7.0, ME,
+        state.domain, RUNS, 5, BIG, BIG, attempts, "wrong", "Conflict", Removal.HELD, 7.0,
+        "MassRemoval", "many", ME,
         restart_asked=True, probe=probe, deferred_changes=deferred)
 
 
@@ -136,6 +138,10 @@ def test_the_hold_of_a_file_counts_from_when_it_was_accepted():
 def test_a_file_that_is_gone_holds_nothing(removal):
     assert hold_in_force(known(domain(hold=True), removal=removal), None, NOW) is None
     assert inputs_of(known(domain(hold=True), removal=removal)).hold is None
+
+
+def test_a_file_of_which_it_is_not_known_whether_it_is_gone_holds_its_domain():
+    assert hold_in_force(known(domain(hold=True), removal=Removal.UNPROVEN), None, NOW) is not None
 
 
 # Windows

@@ -67,7 +67,7 @@ def test_pain_1_rule_6_a_removal_that_is_seen_half_way_is_held_as_a_whole():
 
 
 def test_rule_6_what_was_held_before_a_restart_is_held_from_the_first_look():
-    absences = Absences({"a": 100.0}, held=frozenset({"a"}))
+    absences = Absences({"a": 100.0}, {"a": 100.0}, held=frozenset({"a"}))
     verdicts, absences = prune_evidence.judge(absences, {"a", "b"}, RULES, 100.1)
     assert verdicts == {}
     assert prune_evidence.judge(absences, {"a", "b"}, RULES, 103.0)[0] == {"a": Removal.HELD}
@@ -106,7 +106,18 @@ def test_pain_1_a_token_names_exactly_a_set():
        st.floats(0, 1e9), st.floats(0, 100))
 def test_rule_6_what_is_not_believed_yet_is_looked_at_again(since, now, settle):
     rules = Rules(settle=settle)
-    verdicts, absences = prune_evidence.judge(Absences(since), since.keys(), rules, now)
+    verdicts, absences = prune_evidence.judge(Absences(since, since), since.keys(), rules, now)
     again = prune_evidence.next_look(absences, rules, now)
     unripe = since.keys() - verdicts.keys()
     assert (again is not None and again > 0) == bool(unripe)
+
+
+def test_rule_6_the_clock_of_the_proof_starts_with_the_first_certain_look():
+    absences = prune_evidence.seen(Absences(), {"a"}, 100.0, uncertain={"a"})
+    assert prune_evidence.judge(absences, {"a", "b"}, RULES, 200.0)[0] == {}
+    absences = prune_evidence.seen(absences, {"a"}, 200.0)
+    assert prune_evidence.judge(absences, {"a", "b"}, RULES, 200.0)[0] == {}
+    assert absences.since == {"a": 100.0}
+    absences = prune_evidence.seen(absences, {"a"}, 201.0, uncertain={"a"})  # says nothing new
+    absences = prune_evidence.seen(absences, {"a"}, 202.0)
+    assert prune_evidence.judge(absences, {"a", "b"}, RULES, 202.0)[0] == {"a": Removal.PROVEN}

@@ -131,7 +131,13 @@ def test_a_file_that_is_valid_again_is_reported_before_it_is_accepted():
 def test_a_file_that_is_back_ends_its_removal_and_is_looked_at():
     before = known(removal=Removal.PROVEN, removal_since=7.0, attempts=WORN)
     state, effects = transition(before, DefinitionAccepted(NOW, domain(), NEW))
-    assert (state, effects) == (replace(before, removal=Removal.NONE), (FILE,))
+    # What was stopped for its removal is started for its file: that is not drift.
+    record = replace(before.record, attempts=replace(WORN, last_settled_state=""))
+    assert (state, effects) == (replace(before, removal=Removal.NONE, record=record), (FILE,))
+    doubted = known(removal=Removal.UNPROVEN, removal_reason="Incomplete", removal_message="why",
+                    attempts=WORN)
+    state, effects = transition(doubted, DefinitionAccepted(NOW, domain(), NEW))
+    assert (state, effects) == (known(attempts=WORN), (FILE,))
 
 
 def test_a_file_may_give_its_domain_another_name_and_another_uuid():

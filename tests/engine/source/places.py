@@ -25,7 +25,8 @@ class SourcePlace(Place):
 
 def names(daemon: ClockedDaemon) -> list[str]:
     """Domains that are not believed to be removed."""
-    return sorted(name for name, state in states(daemon).items() if state.removal is Removal.NONE)
+    return sorted(name for name, state in states(daemon).items()
+                  if state.removal in (Removal.NONE, Removal.UNPROVEN))
 
 
 def missing(daemon: ClockedDaemon) -> list[str]:

@@ -16,7 +16,6 @@ from reconciler.engine.decide.inputs import (
 )
 from reconciler.engine.decide.prune_evidence import Rules
 from reconciler.engine.source.absences import AbsenceTracker, Look
-from reconciler.engine.source.source_sync import conclusive
 from reconciler.sources.listing import DEFAULTS, Listing
 from tests.engine.control.machines import Site
 from tests.engine.kept import Kept
@@ -31,7 +30,7 @@ pytestmark = pytest.mark.simulated_time
     (Listing(unreadable={DEFAULTS: "no permission"}), False),
     (Listing(unreadable={"b.xml": "no permission"}), True)])
 def test_only_a_complete_listing_without_unfinished_files_is_proof(listing, proof):
-    assert conclusive(listing) is proof
+    assert (not listing.doubt) is proof
 
 
 class Looks:
@@ -44,7 +43,8 @@ class Looks:
         self.tracker = AbsenceTracker(self.kept.domains, rules)
 
     def look(self, at, present="", *, certain=True, unclear=None, writing=False):
-        self.tracker.note(Look(set(present), certain, unclear or {}, writing), Now(at, at))
+        doubt = "" if certain else "x.xml cannot be read"
+        self.tracker.note(Look(set(present), doubt, unclear or {}, writing), Now(at, at))
         return {c.uuid: c.state.removal for c in self.kept.domains
                 if c.state.removal is not Removal.NONE}
 
@@ -66,7 +66,7 @@ def make(tmp_path):
         one.site.close()
 
 
-PROVEN, HELD = Removal.PROVEN, Removal.HELD
+PROVEN, HELD, UNPROVEN = Removal.PROVEN, Removal.HELD, Removal.UNPROVEN
 
 
 async def test_a_file_is_gone_after_two_complete_looks_with_a_pause_between(make):
@@ -82,16 +82,33 @@ async def test_a_file_is_gone_after_two_complete_looks_with_a_pause_between(make
 async def test_an_uncertain_look_proves_nothing_whatever_is_missing(make):
     looks = make()
     assert looks.look(10.0, "", certain=False) == {}
-    assert looks.look(20.0, "", certain=False) == {}
+    assert looks.look(20.0, "", certain=False) == dict.fromkeys("123", UNPROVEN)
     # Nor is anything held: of the files that are back, nothing is left.
     assert looks.tracker.held == {}
     assert {c.state.record.prune_held for c in looks.kept.domains} == {False}
-    assert looks.look(21.0, "12") == {"3": PROVEN}
+    assert looks.look(21.0, "12") == {"3": UNPROVEN}  # the first look that may prove something
+    assert looks.look(23.0, "12") == {"3": PROVEN}
+
+
+async def test_rule_9_why_a_missing_file_is_not_believed_is_said_of_its_domain(make):
+    looks = make()
+    looks.look(10.0, "12", certain=False)
+    assert looks.state("3").removal is Removal.NONE
+    looks.look(12.0, "12", certain=False, writing=True)  # the next look knows more
+    assert looks.state("3").removal is Removal.NONE
+    looks.look(12.5, "12", certain=False)
+    found = looks.state("3")
+    assert (found.removal, found.removal_reason) == (UNPROVEN, "Incomplete")
+    assert found.removal_message == "its file is gone; it is not removed while x.xml cannot be read"
+    looks.look(13.0, "12", unclear={"notes.xml": 13.0})
+    assert "notes.xml does not show which domain it is of" in looks.state("3").removal_message
+    looks.look(14.0, "123", certain=False)
+    assert looks.state("3").removal_message == ""
 
 
 async def test_what_an_uncertain_look_misses_does_not_count_as_removed_already(make):
     looks = make(settle=0.0)
-    assert looks.look(10.0, "1", certain=False) == {}
+    looks.look(10.0, "1", certain=False)
     assert looks.look(20.0, "") == {"1": HELD, "2": HELD, "3": HELD}
 
 
@@ -112,8 +129,9 @@ async def test_an_uncertain_look_takes_nothing_back_that_is_believed(make):
 async def test_a_file_that_may_be_any_domain_s_excuses_those_that_went_before_it_came(make):
     looks = make(settle=0.0)
     looks.look(10.0, "123")
-    assert looks.look(20.0, "12", unclear={"x.xml": 20.0}) == {}
-    assert looks.look(21.0, "1", unclear={"x.xml": 20.0}) == {"2": PROVEN}
+    assert looks.look(20.0, "12", unclear={"x.xml": 20.0}) == {"3": UNPROVEN}
+    assert looks.look(21.0, "1", unclear={"x.xml": 20.0}) == {
+        "2": PROVEN, "3": UNPROVEN}
 
 
 async def test_a_source_that_could_not_be_read_ends_the_evidence(make):
@@ -132,10 +150,10 @@ async def test_many_at_once_are_held_and_that_is_kept_across_a_restart(make, tmp
     assert looks.tracker.held == {"1": "a", "2": "b", "3": "c"}
     assert {r.prune_held for r in looks.site.store.all("this boot")} == {True}
     again = AbsenceTracker(looks.kept.domains, Rules(settle=0.0, hold_minimum=100))
-    again.note(Look(set(), True, {}, False), Now(20.0, 20.0))
+    again.note(Look(set(), "", {}, False), Now(20.0, 20.0))
     assert again.held.keys() == {"1", "2", "3"}
     again.approve(["1"])
-    again.note(Look(set(), True, {}, False), Now(21.0, 21.0))
+    again.note(Look(set(), "", {}, False), Now(21.0, 21.0))
     assert again.held.keys() == {"2", "3"}
     assert looks.state("1").removal is Removal.APPROVED
     assert not looks.state("1").record.prune_held

@@ -97,6 +97,8 @@ async def test_rule_3_while_the_defaults_are_written_nothing_is_judged(place):
             assert state_of(daemon, "b").removal is Removal.NONE
         place.file("defaults").write_bytes(DEFAULTS)
         await look(daemon)
+        daemon.passed += 2.1
+        await look(daemon)
         assert state_of(daemon).domain.memory >> 20 == 256
         assert names(daemon) == ["a"]
 

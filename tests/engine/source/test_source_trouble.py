@@ -7,7 +7,7 @@ import json
 import pytest
 
 from reconciler.engine.decide.inputs import Removal
-from tests.engine.making import look, looking, state_of
+from tests.engine.making import look, looking, state_of, states
 
 pytestmark = pytest.mark.simulated_time
 
@@ -39,8 +39,33 @@ async def test_pain_1_rule_3_which_directory_it_was_is_kept_for_the_next_reconci
     (place.path / "domains").rename(place.path / "away")
     (place.path / "domains").mkdir()
     async with looking(place) as daemon:
+        daemon.domains.recover(daemon.vms)
         await look(daemon)
         assert daemon.source.state.error.reason == "SourceChanged"
+        found = state_of(daemon).plan.condition("PruneHeld")
+        assert found.reason == "SourceChanged"
+        assert "is a disk not mounted?" in found.message
+        assert not state_of(daemon).plan.is_ready
+        approval, = daemon.source.approvals()
+        assert (approval.kind, set(approval.domains.values())) == ("SourceChanged", {"a"})
+        # Another domain below the mount point changes nothing, nor does an old copy.
+        place.drop("b")
+        await look(daemon)
+        assert set(states(daemon)) == {"a"}
+        (place.path / "domains").rename(place.path / "below")
+        (place.path / "away").rename(place.path / "domains")
+        await look(daemon)
+        assert daemon.source.state.error is None
+        assert state_of(daemon).plan.is_ready
+        (place.path / "domains").rename(place.path / "away")
+        (place.path / "below").rename(place.path / "domains")
+        await look(daemon)
+        approval, = daemon.source.approvals()
+        assert daemon.source.approve(approval.token) == ["a"]
+        await look(daemon)
+        daemon.passed += 2.1
+        await look(daemon)
+        assert set(states(daemon)) == {"b"}
     (place.path / "state" / "source.json").write_text("garbage")
     async with looking(place) as daemon:
         await look(daemon)
