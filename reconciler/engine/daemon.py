@@ -79,8 +79,9 @@ class Daemon:
         self.vms = settings.runtime / "vms"
         self.vms.mkdir(parents=True, exist_ok=True, mode=0o700)
         self._locks = take_locks(settings)
+        self._limits_reported: set[str] = set()
         self._unlocked = process.find_unlocked(self.vms)
-        self._notifier = Notifier()
+        self._notifier = Notifier(self._limited)
         self.oom_kills = OomKills()
         self._tasks = Tasks(self._task_fault)
         self._over = asyncio.Event()
@@ -190,7 +191,10 @@ class Daemon:
         if self.environment.manage_taps:
             for tap in await asyncio.to_thread(remove_stale_taps, self.vms):
                 self._journal.write("tap.removed", tap=tap, message="its VM is gone")
-        self.domains.recover(self.vms)
+        for text in self.domains.recover(self.vms):
+            self._journal.write("state.unreadable", severity="error", reason="StateUnreadable",
+                                error=text, hint="its domain is held, or all of them, until "
+                                                 "`reconciler release`")
         self._host.start()
         for controller in self.domains:
             self.queue.wake(controller.uuid, Priority.RESYNC)
@@ -258,6 +262,13 @@ class Daemon:
         self.revisions.note_announced(outcome)
 
     # Errors of the reconciler
+
+    def _limited(self, text: str) -> None:
+        """Report once what there is not enough of; VMs run without it."""
+        if text not in self._limits_reported:
+            self._limits_reported.add(text)
+            self._journal.write("host.limited", severity="warning", reason="WatcherLimited",
+                                message=f"{text}; until then, files are looked at instead")
 
     def _pass_fault(self, uuid: str, error: Exception) -> float:
         """An error in one domain's pass is reported with all that helps to find it."""

@@ -65,10 +65,14 @@ class Domains:
         self._coordinator.update(controller.state)
         return controller
 
-    def recover(self, vms: Path) -> None:
-        """A controller for each domain that was kept, or whose VM is in its directory."""
+    def recover(self, vms: Path) -> list[str]:
+        """A controller for each domain that was kept, or whose VM is in its directory.
+
+        Returns a sentence for each damaged file, which is kept aside.
+        """
         self._environment.store.correct_names()
         records = {r.uuid: r for r in self._environment.store.all(self._environment.config.boot_id)}
+        damaged = self._environment.store.put_aside()
         names = {record.name: record for record in records.values()}
         homes: dict[str, str] = {}
         for home in sorted(vms.iterdir()):
@@ -88,6 +92,7 @@ class Domains:
                 homes[found.uuid] = home.name
         for uuid, record in records.items():
             self.add(record, homes.get(uuid, ""))
+        return damaged
 
     def owners_of(self, accepted: Mapping[str, Domain]) -> dict[str, DomainController]:
         """The controller of each of these domains, by their key; new domains get one."""

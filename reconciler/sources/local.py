@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from reconciler.host.files import write_whole
 from reconciler.sources.directory import Directory, Root
+from reconciler.sources.file_system import shared_kind
 from reconciler.sources.source import Source
 from reconciler.sources.work_tree import WorkTree
 
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from reconciler.sources.listing import Listing
     from reconciler.sources.watch import Watch
 
+POLL = 2.0  # seconds between looks at a directory whose changes are not reported
 _LOCK_LOOK = 1.0  # seconds until git's lock is looked at again if no event comes first
 _LOCK_PAUSE = 0.05  # the same while nothing is watched
 _PROBE = ".watched"  # touched to test whether events still arrive
@@ -97,8 +99,23 @@ class Local(Source):
             return self._postponed()
         self._keep_root()
         self._waiting = False
-        self._last = replace(found, remark=checkout.remark)
-        return self._last
+        polled = self._polled()
+        self._last = replace(found, remark="; ".join(filter(None, (checkout.remark, polled))))
+        if not polled:
+            return self._last
+        soon = min(found.again_in or POLL, POLL)
+        return replace(self._last, again_in=soon)
+
+    def _polled(self) -> str:
+        """Why the directory is read every few seconds; empty if its changes are reported."""
+        if self._watch is None:
+            return ""
+        lacking, kind = self._watch.lacking, shared_kind(self.directory.path)
+        self.polling = bool(lacking or kind)
+        if lacking:
+            return f"{lacking}; until then, the directory is read every {POLL:g} s"
+        return (f"the directory is on a file system ({kind}) that other hosts may change unseen; "
+                f"it is read every {POLL:g} s") if kind else ""
 
     def _postponed(self) -> Listing | None:
         self._waiting = True

@@ -100,6 +100,8 @@ class Source(Protocol):
     def allow(self, revision: str) -> None:
         """Accept this revision although it does not descend from the accepted one."""
 
+    polling: bool = False  # whether changes are found by looking every few seconds, not reported
+
     def accept_root(self) -> None:
         """A `replaced` listing is meant; see sources/listing.py."""
 

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 from watchdog.events import FileSystemEvent, FileSystemEventHandler
 
+from reconciler.host.notify import shortage
 from reconciler.sources.directory import Directory, Signature
 from reconciler.sources.observer import EventsLost, Observer
 from reconciler.sources.work_tree import git_directory, is_lock
@@ -89,6 +90,7 @@ class Watch:
         self._wake = wake
         self._probe = probe
         self._again = False  # watch again even if the directories are the same
+        self.lacking = ""  # what there is not enough of to watch everything
         self._handler = _Handler(directory, wake, settle, probe, self._lost)
         self._points: frozenset[tuple[str, int]] = frozenset()
         self._observer = Observer()
@@ -101,7 +103,13 @@ class Watch:
         return self._observer.sound
 
     def answers(self) -> bool:
-        """Whether an event for the probe arrived since the last call; touches it again."""
+        """Whether an event for the probe arrived since the last call; touches it again.
+
+        Where the kernel gives no watches, the directory is polled, which is as good.
+        """
+        if self.lacking:
+            self._handler.heard = True
+            return self.alive
         heard, self._handler.heard = self._handler.heard, False
         try:
             os.close(os.open(self._probe, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600))
@@ -127,19 +135,22 @@ class Watch:
         except FileNotFoundError:
             return True  # it is being replaced right now
         # A new directory may have the inode of a deleted one, whose watch has ended.
-        if points | beside == self._points and self._observer.watching and not self._again:
+        if points | beside == self._points and self._observer.watching and not (
+                self._again or self.lacking):
             return False
-        self._again = False
+        self._again, before, self.lacking = False, self.lacking, ""
         self._observer.unschedule_all()
         for place, _ in points | beside:
-            with suppress(OSError):  # deleted meanwhile: the next look follows again
+            try:
                 self._observer.schedule(self._handler, place)
+            except OSError as error:  # deleted meanwhile: the next look follows again
+                self.lacking = self.lacking or shortage(error)
         self._points = points | beside
         self._handler.git = str(git or "")
         self._handler.steps = links | {
             self._path.name, *(os.path.basename(place) for place, _ in points)}
         self._handler.insides = frozenset({os.path.realpath(self._path)})
-        return True
+        return not self.lacking or self.lacking != before  # else nothing new is watched
 
     def stop(self) -> None:
         """End the threads."""

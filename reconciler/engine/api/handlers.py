@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 from reconciler.engine.decide.disruption import weigh
-from reconciler.engine.decide.events import HoldSet, Priority, RestartAsked
+from reconciler.engine.decide.events import HoldOfAllEnded, HoldSet, Priority, RestartAsked
 from reconciler.engine.decide.gather import decide
 from reconciler.engine.decide.inputs import Hold, Removal
 from reconciler.engine.decide.state import EXPANDED
@@ -306,6 +306,9 @@ class Handlers:
         except OSError as error:
             raise ReconcilerError(f"nothing was changed: {error}", reason="StateUnwritable",
                                   hint="make room in paths.state") from error
+        if hold is None:  # of all, before the first of them is looked at
+            for controller in self.domains:
+                controller.apply(HoldOfAllEnded(self.environment.now()))
         for controller in self.domains:
             controller.reconsider()
             controller.wake(Priority.COMMAND)

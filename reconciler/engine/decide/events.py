@@ -144,6 +144,11 @@ class HoldSet(Event):
 
 
 @dataclass(frozen=True, slots=True)
+class HoldOfAllEnded(Event):
+    """`reconciler release --all`: each domain may act again."""
+
+
+@dataclass(frozen=True, slots=True)
 class HoldExpired(Event):
     """The time of its hold is over."""
 

@@ -13,6 +13,7 @@ from reconciler.engine.decide.events import (
     DefinitionRejected,
     Event,
     HoldExpired,
+    HoldOfAllEnded,
     HoldSet,
     Loaded,
     PrerequisitesChanged,
@@ -96,7 +97,22 @@ def _prune_held(state: DomainState, event: PruneHeld) -> Next:
 
 
 def _hold_set(state: DomainState, event: HoldSet) -> Next:
-    return with_record(state, hold=event.hold), (Wake(Priority.COMMAND),)
+    state = with_record(state, hold=event.hold)
+    return state if event.hold is not None else _not_held(state), (Wake(Priority.COMMAND),)
+
+
+def _hold_of_all_ended(state: DomainState, _: HoldOfAllEnded) -> Next:
+    return _not_held(state), (Wake(Priority.COMMAND),)
+
+
+def _not_held(state: DomainState) -> DomainState:
+    """What was planned under a hold is not held any more, also before the next plan.
+
+    Others that are released with it would take it for one that stays as it is.
+    """
+    if not state.plan.held:
+        return state
+    return replace(state, plan=replace(state.plan, blocked_on=None))
 
 
 def _hold_expired(state: DomainState, _: HoldExpired) -> Next:
@@ -117,6 +133,7 @@ def _prerequisites_changed(state: DomainState, _: PrerequisitesChanged) -> Next:
 HANDLERS: dict[type[Event], Callable[[DomainState, Any], Next]] = {
     Loaded: _loaded, DefinitionAccepted: _accepted, DefinitionRejected: _rejected,
     AbsenceJudged: _absence_judged, PruneHeld: _prune_held, HoldSet: _hold_set,
+    HoldOfAllEnded: _hold_of_all_ended,
     HoldExpired: _hold_expired, RestartAsked: _restart_asked,
     PrerequisitesChanged: _prerequisites_changed,
 }

@@ -19,13 +19,12 @@ from typing import TYPE_CHECKING
 
 from reconciler.engine.decide.attempts import after_reboot
 from reconciler.engine.decide.inputs import Hold
+from reconciler.engine.decide.state import DomainRecord
 from reconciler.engine.records.codec import decode, encode
 from reconciler.host.files import Sync, sync_directory, write_whole
 
 if TYPE_CHECKING:
     from pathlib import Path
-
-    from reconciler.engine.decide.state import DomainRecord
 
 
 class Store:
@@ -37,6 +36,7 @@ class Store:
         self._unsynced: set[str] = set()  # names of files
         self._syncing: set[str] = set()
         self._one_sync = threading.Lock()
+        self._unreadable: dict[Path, str] = {}  # what was found damaged, and why
         self._hold_file = directory.parent / "hold.json"
         self._hold = self._load_hold()
 
@@ -49,15 +49,35 @@ class Store:
         """Hold all domains, or no longer; raises OSError, and then nothing is changed."""
         if hold is None:
             self._hold_file.unlink(missing_ok=True)
+            sync_directory(self._hold_file.parent)
         else:
             write_whole(self._hold_file, json.dumps(asdict(hold)).encode())
         self._hold = hold
 
     def _load_hold(self) -> Hold | None:
+        """One that cannot be read counts: a hold that is lost would start VMs."""
         try:
-            return Hold(**json.loads(self._hold_file.read_bytes()))
-        except (OSError, ValueError, TypeError):
+            value = json.loads(self._hold_file.read_bytes())
+            return Hold(value["reason"], value["by"], value.get("until"))
+        except FileNotFoundError:
             return None
+        except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
+            self._unreadable[self._hold_file] = f": {error}"
+            return Hold(f"{self._hold_file.name} could not be read: all domains may have been held",
+                        "the reconciler")
+
+    def put_aside(self) -> list[str]:
+        """Keep damaged files under other names, for a person to look at; a sentence for each.
+
+        Only for the reconciler itself: commands that read here change nothing.
+        """
+        found = [f"{path} cannot be read{why}; it is kept as {path.name}.unreadable"
+                 for path, why in self._unreadable.items()]
+        for path in self._unreadable:
+            with suppress(OSError):
+                path.replace(path.with_name(f"{path.name}.unreadable"))
+        self._unreadable = {}
+        return found
 
     def save(self, record: DomainRecord, file_of: str = "") -> None:
         """Replace one; raises OSError.
@@ -110,15 +130,24 @@ class Store:
                 _kept(self._directory / name).unlink(missing_ok=True)
 
     def load(self, path: Path, boot_id: str) -> DomainRecord | None:
-        """One record as of this boot; None when it cannot be understood."""
+        """One record as of this boot; None if there is none.
+
+        In the place of a damaged one there is an empty one that holds its domain: it may have been
+        held, and what was counted and applied is not known.
+        """
         record = _read(path) or _read(_kept(path))
         if record is None:
-            return None
+            if not path.exists():
+                return None
+            self._unreadable[path] = ""
+            hold = Hold("its record could not be read; `reconciler release` ends this hold",
+                        "the reconciler")
+            record = DomainRecord(path.stem, path.stem, hold=hold)
         return record if record.boot_id == boot_id else replace(
             record, attempts=after_reboot(record.attempts), boot_id=boot_id, last_healthy="")
 
     def all(self, boot_id: str) -> list[DomainRecord]:
-        """Every record that can be read."""
+        """Every record."""
         found = (self.load(path, boot_id) for path in sorted(self._directory.glob("*.json"))
                  if not path.name.startswith("."))
         return [record for record in found if record is not None]

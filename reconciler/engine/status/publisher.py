@@ -159,7 +159,8 @@ class StatusPublisher:
     def _reconciler(self) -> dict[str, Any]:
         every = self._reported.environment.settings.reconcile.heartbeat
         return {"version": __version__, "pid": os.getpid(), "startedAt": self._started,
-                "watcher": "inotify", "heartbeatEvery": f"{every:g}s"}
+                "watcher": "polling" if self._reported.source.source.polling else "inotify",
+                "heartbeatEvery": f"{every:g}s"}
 
     def _host(self) -> dict[str, Any]:
         binary, coordinator = self._reported.binary, self._reported.coordinator

@@ -74,19 +74,49 @@ def test_any_record_comes_back_as_it_was(tmp_path_factory, record):
 
 @pytest.mark.parametrize("garbage", [
     b"", b"{", b"[]", b"null", b'"x"', b"{}", b"\xff", json.dumps({"uuid": "u"}).encode()])
-def test_a_file_that_is_not_a_record_is_skipped_and_the_others_come(store, tmp_path, garbage):
+def test_a_record_that_cannot_be_read_holds_its_domain_and_the_others_come(store, tmp_path,
+                                                                          garbage):
     store.save(FULL)
-    (tmp_path / "domains" / "bad.json").write_bytes(garbage)
+    bad = tmp_path / "domains" / "bad.json"
+    bad.write_bytes(garbage)
+    damaged, full = store.all(BOOT)
+    assert full == FULL
+    assert (damaged.uuid, damaged.hold.by) == ("bad", "the reconciler")
+    assert bad.read_bytes() == garbage  # reading changes nothing
+    said, = store.put_aside()
+    assert str(bad) in said
+    assert bad.with_name("bad.json.unreadable").read_bytes() == garbage
+    assert store.put_aside() == []
     assert store.all(BOOT) == [FULL]
+
+
+@pytest.mark.parametrize("garbage", [b"", b"{", b"[]", b"null", b'{"until": 1}'])
+def test_a_hold_of_all_that_cannot_be_read_holds_all(tmp_path, garbage):
+    (tmp_path / "hold.json").write_bytes(garbage)
+    store = Store(tmp_path / "domains")
+    assert "could not be read" in store.hold.reason
+    assert store.hold.until is None
+    assert (tmp_path / "hold.json").exists()
+    assert "hold.json" in store.put_aside()[0]
+    assert (tmp_path / "hold.json.unreadable").read_bytes() == garbage
+    store.keep_hold(None)
+    assert Store(tmp_path / "domains").hold is None
+
+
+def test_the_hold_of_all_of_a_newer_version_is_understood(tmp_path):
+    (tmp_path / "hold.json").write_text(
+        '{"reason": "r", "by": "b", "until": 5.0, "scope": "x"}')
+    assert Store(tmp_path / "domains").hold == Hold("r", "b", 5.0)
 
 
 @pytest.mark.parametrize("key", ["ledger", "places", "hold", "definition"])
 @pytest.mark.parametrize("value", [1, "x", [1], {"x": 1}])
-def test_a_record_with_an_invalid_part_is_skipped(store, tmp_path, key, value):
+def test_a_record_with_an_invalid_part_holds_its_domain(store, tmp_path, key, value):
     store.save(FULL)
     file = tmp_path / "domains" / "u-1.json"
     file.write_text(json.dumps(json.loads(file.read_text()) | {key: value}))
-    assert store.all(BOOT) == []
+    found, = store.all(BOOT)
+    assert (found.uuid, found.definition, found.hold.by) == ("u-1", None, "the reconciler")
 
 
 def test_a_write_that_a_crash_interrupted_is_skipped(store, tmp_path):
@@ -133,13 +163,13 @@ def test_a_record_that_counted_silence_among_the_failures_still_comes(store, tmp
 
 
 @pytest.mark.parametrize("garbage", [1, "killed", ["killed"]])
-def test_a_record_with_invalid_counts_is_skipped(store, tmp_path, garbage):
+def test_a_record_with_invalid_counts_holds_its_domain(store, tmp_path, garbage):
     store.save(FULL)
     file = tmp_path / "domains" / "u-1.json"
     value = json.loads(file.read_text())
     value["ledger"]["exits"] = garbage
     file.write_text(json.dumps(value))
-    assert store.all(BOOT) == []
+    assert [r.hold.by for r in store.all(BOOT)] == ["the reconciler"]
 
 
 def test_a_removed_record_is_gone_and_a_second_removal_does_nothing(store):

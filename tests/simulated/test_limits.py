@@ -1,0 +1,69 @@
+"""Running out of what the kernel limits stops no VM, and is said."""
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+from tests.simulated.site import REAL, Site, ready
+
+pytestmark = pytest.mark.skipif(bool(REAL), reason="StratoVirt needs /dev/kvm in the namespace")
+LIMITED = """
+import os, sys
+open('/proc/sys/user/max_inotify_{}', 'w').write('{}')
+os.execv(sys.executable, [sys.executable, '-m', 'reconciler', *sys.argv[1:]])
+"""
+
+
+class Limited(Site):
+    """Its reconciler runs in a user namespace with a limit of its own."""
+
+    limit = ("instances", 0)
+
+    def start(self):
+        with (self.path / "log").open("ab") as log:
+            self.reconciler = subprocess.Popen(
+                ["unshare", "-Ur", sys.executable, "-c", LIMITED.format(*self.limit), "-c",
+                 str(self.config), "run"], env={**os.environ, **self.env}, stdout=log, stderr=log)
+
+
+@pytest.mark.parametrize("limit", [("instances", 0), ("instances", 1), ("watches", 0),
+                                   ("watches", 3)], ids=lambda limit: f"{limit[1]} {limit[0]}")
+def test_rule_2_without_inotify_files_are_polled_and_every_vm_runs(tmp_path, limit):
+    site = Limited(tmp_path)
+    site.limit = limit
+    site.start()
+    try:
+        site.drop()
+        pid = site.settled("running")["observed"]["pid"]
+        if limit == ("watches", 3):  # enough for the source, not for the sockets of VMs
+            assert "sysctl fs.inotify.max_user_watches" in site.events("host.limited")[0]["message"]
+        else:
+            value = site.until(lambda v: v["reconciler"]["watcher"] == "polling")
+            assert "sysctl fs.inotify.max_user_" in value["source"]["remark"]
+            assert "sysctl fs.inotify.max_user_" in site.verb("status").stdout
+        site.drop(memory=256)
+        again = site.domain(lambda d: ready(d) and d["observed"]["memoryBytes"] == 256 << 20)
+        assert again["observed"]["pid"] != pid
+        assert len(site.events("domain.starting")) == 2
+        assert not site.events("action.failed", "domain.rolledback", "source.failed")
+        site.drop("b")
+        site.settled("running", "b")
+        site.kill()
+        site.start()
+        assert site.settled("running")["observed"]["pid"] == again["observed"]["pid"]
+    finally:
+        site.close()
+
+
+def test_a_shortage_that_is_over_is_not_said_any_more(tmp_path):
+    site = Site(tmp_path)
+    site.start()
+    try:
+        site.drop()
+        site.settled("running")
+        value = site.until(lambda v: v["domains"])
+        assert (value["reconciler"]["watcher"], value["source"]["remark"]) == ("inotify", "")
+    finally:
+        site.close()
