@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from contextlib import contextmanager
 from dataclasses import replace
-from typing import TYPE_CHECKING, TextIO
+from typing import TYPE_CHECKING
 
 from reconciler.cli.verb import NO, OK, Verb
 from reconciler.errors import ConfigError
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from argparse import ArgumentParser, Namespace
     from collections.abc import Iterator
 
+    from reconciler.report.log_writer import LogWriter
     from reconciler.settings import Settings
 
 
@@ -40,11 +41,12 @@ def _run(options: Namespace, settings: Settings) -> int:
         found = binary.find(settings)
         found = replace(found, version=await binary.version(found))
         settings.state.mkdir(parents=True, exist_ok=True, mode=0o700)
-        with _log_stream(settings) as stream:
+        with _log_writer(settings) as stream:
             journal = Journal(settings.state / "events.jsonl",
                               event_log(settings.log.format, settings.log.level, stream))
             try:
-                daemon = Daemon(settings, found, journal, reading_host(settings), read_domain)
+                daemon = Daemon(settings, found, journal, reading_host(settings), read_domain,
+                                stream.reopen)
                 if options.once:
                     return OK if await daemon.once() else NO
                 await daemon.run()
@@ -56,18 +58,19 @@ def _run(options: Namespace, settings: Settings) -> int:
 
 
 @contextmanager
-def _log_stream(settings: Settings) -> Iterator[TextIO]:
-    """The log's file, or standard error; raises ConfigError if the file cannot be opened."""
-    if settings.log.file is None:
-        yield sys.stderr
-        return
-    path = settings.base / settings.log.file
+def _log_writer(settings: Settings) -> Iterator[LogWriter]:
+    """Of the log's file, or standard error; raises ConfigError if the file cannot be opened."""
+    from reconciler.report.log_writer import LogWriter
+
+    path = None if settings.log.file is None else settings.base / settings.log.file
     try:
-        file = path.open("a", encoding="utf-8")
+        writer = LogWriter(sys.stderr.fileno(), path)
     except OSError as error:
         raise ConfigError(f"log.file: {path}: {error.strerror}") from error
-    with file:
-        yield file
+    try:
+        yield writer
+    finally:
+        writer.close()
 
 
 def _allow_many_files() -> None:

@@ -28,7 +28,7 @@ from reconciler.engine.control.work_queue import WorkQueue
 from reconciler.engine.decide.constraints import Limits
 from reconciler.engine.decide.events import Priority
 from reconciler.engine.domains import Domains
-from reconciler.engine.ownership import take_locks
+from reconciler.engine.ownership import check_runtime, take_locks
 from reconciler.engine.records.archive import Archive
 from reconciler.engine.records.store import Store
 from reconciler.engine.records.syncer import keep_synced
@@ -39,11 +39,13 @@ from reconciler.engine.status.heartbeat import Heartbeat
 from reconciler.engine.status.publisher import Reported, StatusPublisher
 from reconciler.engine.tasks import Tasks
 from reconciler.engine.watches import HostWatch, UnmanagedWatch, watch_monitors
+from reconciler.errors import ReconcilerError
 from reconciler.host.cgroup import OomKills
 from reconciler.host.notify import Notifier
 from reconciler.host.ports import free_on_host
 from reconciler.report.metrics import Metrics
 from reconciler.report.server import Server
+from reconciler.settings import Settings, changed_keys, load
 from reconciler.sources.kinds import KINDS
 from reconciler.stratovirt import process, vm
 from reconciler.stratovirt.prepare import remove_stale_taps
@@ -58,7 +60,6 @@ if TYPE_CHECKING:
     from reconciler.engine.decide.state import DomainState
     from reconciler.engine.rollout.revisions import Outcome
     from reconciler.report.events import Journal
-    from reconciler.settings import Settings
     from reconciler.stratovirt.binary import Binary
 
 PATIENCE = 0.8  # seconds that running passes get at a stop; the next start sees what is there
@@ -68,23 +69,27 @@ FAULT_PAUSE = 30.0  # seconds until a domain is looked at after an error of the 
 class Daemon:
     """Everything together; `run` until a signal, or `once`.
 
-    `now` and `machine` are what it knows of the host; a model of a host overrides them.
+    `reopen_log` is called at SIGHUP. `now` and `machine` are what it knows of the host; a model of
+    a host overrides them.
     """
 
     def __init__(self, settings: Settings, binary: Binary, journal: Journal, host: ReadingHost,
-                 parse: Callable[[bytes, str, ReadingHost], Domain]) -> None:
+                 parse: Callable[[bytes, str, ReadingHost], Domain],
+                 reopen_log: Callable[[], None] = lambda: None) -> None:
         self._settings = settings
         self._binary = binary
         self._journal = journal
         self.vms = settings.runtime / "vms"
         self.vms.mkdir(parents=True, exist_ok=True, mode=0o700)
         self._locks = take_locks(settings)
+        check_runtime(settings, boot_id())
         self._limits_reported: set[str] = set()
         self._unlocked = process.find_unlocked(self.vms)
         self._notifier = Notifier(self._limited)
         self.oom_kills = OomKills()
         self._tasks = Tasks(self._task_fault)
         self._over = asyncio.Event()
+        self._reopen_log = reopen_log
         limits = Limits(settings.max_unavailable,
                         memory_limit(settings, simulated=binary.simulated))
         self.coordinator = Coordinator(limits, self._wake_waiting, self._changed_uuid,
@@ -138,6 +143,7 @@ class Daemon:
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self.stop)
+        loop.add_signal_handler(signal.SIGHUP, self._hang_up)
         self.source.start()
         try:
             await self.begin()
@@ -156,6 +162,19 @@ class Daemon:
         finally:
             self.source.source.stop()
             await self.end()
+
+    def _hang_up(self) -> None:
+        """SIGHUP: the log's file was moved away, or a terminal closed. It ends nothing."""
+        self._reopen_log()
+        try:
+            changed = changed_keys(self._settings, load(self._settings.file))
+        except ReconcilerError as error:
+            self._journal.write("config.invalid", severity="error", reason="InvalidConfiguration",
+                                error=str(error), hint="what was read at the start stays in force")
+            return
+        self._journal.write("config.read", message=f"changed since the start: {', '.join(changed)}"
+                            if changed else "unchanged since the start",
+                            hint="a restart of the reconciler applies it" if changed else "")
 
     def stop(self) -> None:
         """End `run`."""

@@ -3,14 +3,21 @@
 from __future__ import annotations
 
 import fcntl
+import json
 import os
 from contextlib import suppress
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from reconciler.errors import AlreadyRunning, HostError
+from reconciler.host.files import Sync, write_whole
+from reconciler.stratovirt import process
 
 if TYPE_CHECKING:
     from reconciler.settings import Settings
+
+
+_SHOWN = 5  # names of VMs in a message
 
 
 def take_locks(settings: Settings) -> list[int]:
@@ -40,6 +47,33 @@ def take_locks(settings: Settings) -> list[int]:
             os.write(handle, f"{os.getpid()}\n".encode())
         handles.append(handle)
     return handles
+
+
+def check_runtime(settings: Settings, boot_id: str) -> None:
+    """The VMs of this state directory run in one runtime directory; raises HostError.
+
+    With another one, they would not be found, and each would be started a second time (rule 1).
+    """
+    kept, here = settings.state / "runtime.json", os.path.realpath(settings.runtime)
+    try:
+        value = json.loads(kept.read_bytes())
+        before, boot = str(value["runtime"]), str(value["bootId"])
+    except (OSError, ValueError, TypeError, KeyError):
+        before, boot = here, boot_id
+    if before != here and boot == boot_id:
+        vms = Path(before) / "vms"
+        homes = [home.name for home in vms.iterdir() if process.locked(home)
+                 ] if vms.is_dir() else []
+        running = sorted({*homes, *process.find_unlocked(vms)})
+        if running:
+            some = ", ".join((*running[:_SHOWN], *(["…"] if running[_SHOWN:] else [])))
+            raise HostError(
+                f"the VMs of {settings.state} run in {before} ({some}), and this is {here}",
+                reason="Conflict", hint=f"set paths.runtime to {before}, or XDG_RUNTIME_DIR to "
+                                        "what it was; or stop these VMs first, with the "
+                                        "reconciler of there")
+    with suppress(OSError):  # a full disk: the next start writes it
+        write_whole(kept, json.dumps({"runtime": here, "bootId": boot_id}).encode(), Sync.CONTENT)
 
 
 def _check_owner(settings: Settings) -> None:

@@ -6,7 +6,7 @@ alone; no other verb pays for structlog.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, TextIO
+from typing import TYPE_CHECKING, Any
 
 import structlog
 
@@ -17,20 +17,25 @@ if TYPE_CHECKING:
 
     from structlog.typing import EventDict, Processor, WrappedLogger
 
+    from reconciler.report.log_writer import LogWriter
+
 _LEVELS = {"debug": 10, "info": 20, "warning": 30, "error": 40}
 _FIRST = ("time", "severity", "event", "domain")
 _NOT_FOR_PEOPLE = ("seq", "uuid")
 
 
-def event_log(form: str, level: str, stream: TextIO) -> Callable[[dict[str, Any]], None]:
-    """A function that writes an event to the stream; `form` is auto, json or text."""
+def event_log(form: str, level: str, stream: LogWriter) -> Callable[[dict[str, Any]], None]:
+    """A function that writes an event to the log, and never fails; `form`: auto, json or text."""
     as_text = form == "text" or (form == "auto" and stream.isatty())
     logger: structlog.typing.FilteringBoundLogger = structlog.wrap_logger(
-        structlog.PrintLogger(stream),
+        structlog.WriteLogger(stream),  # type: ignore[arg-type]  # it needs write and flush alone
         processors=_text(colours=stream.isatty()) if as_text else _json(),
         wrapper_class=structlog.make_filtering_bound_logger(_LEVELS[level])).bind()
 
     def log(event: dict[str, Any]) -> None:
+        lost = stream.lost()
+        if lost:
+            logger.warning("log.lost", time=event["time"], count=lost)
         values = dict(event)
         logger.log(_LEVELS[values.pop("severity")], values.pop("event"), **values)
 

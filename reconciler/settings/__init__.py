@@ -79,8 +79,11 @@ class Settings:
             return self.base / self.paths.runtime
         if os.geteuid() == 0:
             return Path("/run/stratovirt-reconciler")
-        run = os.environ.get("XDG_RUNTIME_DIR", f"/tmp/runtime-{os.geteuid()}")  # noqa: S108  # its owner is checked at the start
-        return Path(run) / "stratovirt-reconciler"
+        run = Path(os.environ.get("XDG_RUNTIME_DIR") or f"/run/user/{os.geteuid()}")
+        if not run.is_dir():
+            raise ConfigError(f"XDG_RUNTIME_DIR is not set, or there is no {run}",
+                              hint="log in with a session of systemd-logind, or set paths.runtime")
+        return run / "stratovirt-reconciler"
 
     @property
     def state(self) -> Path:
@@ -128,6 +131,19 @@ def load(file: Path, environment: Mapping[str, str] | None = None) -> Settings:
             _place(data, _steps(name), found, name)
     values = _read(Settings, data, (), str(file))
     return Settings(file=file.resolve(), **values)
+
+
+def changed_keys(before: Settings, after: Settings) -> list[str]:
+    """The keys that differ, such as reconcile.resync."""
+    found: list[str] = []
+    for part in fields(Settings):
+        old, new = getattr(before, part.name), getattr(after, part.name)
+        if is_dataclass(old) and is_dataclass(new):
+            found += [f"{part.name}.{key.name}" for key in fields(old)
+                      if getattr(old, key.name) != getattr(new, key.name)]
+        elif old != new:
+            found.append(part.name)
+    return found
 
 
 def _steps(variable: str) -> list[str]:

@@ -2,10 +2,12 @@
 
 import os
 import pty
+from contextlib import closing
 
 import pytest
 
 from reconciler.report.log import event_log
+from reconciler.report.log_writer import LogWriter
 
 EVENTS = (
     {"time": "2026-01-02T03:04:05.678Z", "seq": 3, "event": "domain.started", "severity": "info",
@@ -29,7 +31,7 @@ TEXT = (
 
 
 def logged(path, form, level="debug"):
-    with path.open("a", encoding="utf-8") as stream:
+    with closing(LogWriter(-1, path)) as stream:
         log = event_log(form, level, stream)
         for event in EVENTS:
             log(event)
@@ -57,11 +59,12 @@ def test_an_event_is_not_changed_by_being_logged(tmp_path):
 def test_on_a_terminal_auto_is_text_in_colour():
     screen, terminal = pty.openpty()
     try:
-        with open(terminal, "w", encoding="utf-8") as stream:
+        with closing(LogWriter(terminal)) as stream:
             event_log("auto", "info", stream)(EVENTS[0])
             shown = os.read(screen, 4096)
     finally:
         os.close(screen)
+        os.close(terminal)
     assert b"\x1b[" in shown
     assert b"domain.started" in shown
     assert b"{" not in shown

@@ -159,12 +159,24 @@ def test_auto_concurrency_is_a_start_a_processor_at_most_eight(config):
     assert config("reconcile: {concurrency: 20}").concurrency == 20
 
 
-def test_automatic_directories_of_root_and_of_a_user(config, monkeypatch):
+def test_automatic_directories_of_root_and_of_a_user(config, monkeypatch, tmp_path):
     monkeypatch.setattr("os.geteuid", lambda: 0)
     assert config().runtime == Path("/run/stratovirt-reconciler")
     assert config().state == Path("/var/lib/stratovirt-reconciler")
     monkeypatch.setattr("os.geteuid", lambda: 7)
-    monkeypatch.setenv("XDG_RUNTIME_DIR", "/run/user/7")
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
     monkeypatch.setenv("XDG_STATE_HOME", "/home/x/state")
-    assert config().runtime == Path("/run/user/7/stratovirt-reconciler")
+    assert config().runtime == tmp_path / "stratovirt-reconciler"
     assert config().state == Path("/home/x/state/stratovirt-reconciler")
+
+
+def test_rule_1_a_user_without_a_runtime_directory_is_given_none_that_others_may_make(
+        config, monkeypatch, tmp_path):
+    monkeypatch.setattr("os.geteuid", lambda: 4_000_000)
+    monkeypatch.delenv("XDG_RUNTIME_DIR", raising=False)
+    with pytest.raises(ConfigError, match="XDG_RUNTIME_DIR is not set") as caught:
+        _ = config().runtime
+    assert "paths.runtime" in caught.value.hint
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path / "gone"))
+    with pytest.raises(ConfigError):
+        _ = config().runtime

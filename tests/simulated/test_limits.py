@@ -1,6 +1,7 @@
 """Running out of what the kernel limits stops no VM, and is said."""
 
 import os
+import signal
 import subprocess
 import sys
 
@@ -65,5 +66,41 @@ def test_a_shortage_that_is_over_is_not_said_any_more(tmp_path):
         site.settled("running")
         value = site.until(lambda v: v["domains"])
         assert (value["reconciler"]["watcher"], value["source"]["remark"]) == ("inotify", "")
+    finally:
+        site.close()
+
+
+def test_rule_2_a_log_on_a_full_disk_stops_nothing(tmp_path):
+    site = Site(tmp_path, more="log: {file: /dev/full, format: text}")
+    site.start()
+    try:
+        site.drop()
+        site.put("\udcff.xml", b"<domain>")  # a name that is not UTF-8
+        pid = site.settled("running")["observed"]["pid"]
+        os.kill(pid, signal.SIGKILL)
+        site.domain(lambda d: ready(d) and d["observed"]["pid"] not in (None, pid))
+        assert site.kill(signal.SIGTERM) == 0
+        assert site.events("reconciler.stopped")
+    finally:
+        site.close()
+
+
+def test_rule_2_a_hang_up_ends_nothing_and_names_what_a_restart_would_change(tmp_path):
+    site = Site(tmp_path, more="log: {file: the.log}")
+    site.start()
+    try:
+        site.drop()
+        pid = site.settled("running")["observed"]["pid"]
+        (tmp_path / "the.log").rename(tmp_path / "the.log.1")
+        site.config.write_text(site.config.read_text() + "http: {listen: null}\n"
+                               "history: {keep: 3}\n")
+        os.kill(site.reconciler.pid, signal.SIGHUP)
+        site.waits(lambda: site.events("config.read"), "the configuration to be read again")
+        assert site.events("config.read")[0]["message"] == "changed since the start: history.keep"
+        site.waits(lambda: "config.read" in (tmp_path / "the.log").read_text(), "the new log")
+        site.config.write_text("no: [")
+        os.kill(site.reconciler.pid, signal.SIGHUP)
+        site.waits(lambda: site.events("config.invalid"), "the configuration to be refused")
+        assert site.settled("running")["observed"]["pid"] == pid
     finally:
         site.close()

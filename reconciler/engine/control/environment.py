@@ -8,15 +8,18 @@ import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from reconciler.domain.claims import READ, WRITTEN
 from reconciler.domain.devices import Interface
 from reconciler.domain.model import InvalidDomain
 from reconciler.domain.numbers import complete, of_text
 from reconciler.engine.control.work_queue import PrioritySemaphore
 from reconciler.engine.decide.inputs import Now
 from reconciler.engine.decide.state import NUMBERS
+from reconciler.errors import LockTaken
 from reconciler.host import files, links
 from reconciler.stratovirt.capabilities import Capabilities, program_identity
 from reconciler.stratovirt.prepare import check, off_network
+from reconciler.stratovirt.twins import Twins, socket_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Iterable
@@ -66,11 +69,13 @@ class Environment:
     unsaved: dict[str, str] = field(default_factory=dict)
     saved: asyncio.Event = field(default_factory=asyncio.Event)  # a record is to be synced
     capabilities: Capabilities = field(init=False)
+    twins: Twins = field(init=False)
     starts: PrioritySemaphore = field(init=False)
     stops: PrioritySemaphore = field(init=False)
 
     def __post_init__(self) -> None:
         self.capabilities = Capabilities(self.settings.state / "capabilities.json")
+        self.twins = Twins()
         self.starts = PrioritySemaphore(self.settings.concurrency)
         self.stops = PrioritySemaphore(STOPS_AT_ONCE)
 
@@ -113,6 +118,16 @@ class Environment:
         """All that a definition needs is there (blocking); raises HostError."""
         check(domain, simulated=self.simulated, bridges=self.settings.admission.bridges)
         self.capabilities.check(self.program_of(domain), domain.machine, domain.features())
+
+    def check_alone(self, domain: Domain) -> None:
+        """No VM of the same uuid runs anywhere on the host (blocking); raises LockTaken."""
+        pid = self.twins.pid_of(domain.uuid, {
+            r.value for r in domain.exclusive_resources() if r.kind in (READ, *WRITTEN)})
+        if pid is not None:
+            where = socket_of(pid)
+            message = f"process {pid} runs a VM with this uuid" + (f" in {where}" if where else "")
+            raise LockTaken(message, hint="end it there, or set paths.runtime to where it was "
+                                          "started")
 
     def signature(self, domain: Domain) -> tuple[object, ...]:
         """Changes with what the domain needs of the host: files, StratoVirt, bridges."""

@@ -121,6 +121,7 @@ class Executor:
 
     def _prepared(self, machine: VirtualMachine, request: StartRequest) -> HostResources:
         self._environment.check(request.domain)
+        self._environment.check_alone(request.domain)
         return machine.prepare(request)
 
     def launch(self, machine: VirtualMachine, prepared: Preparation) -> Event:
