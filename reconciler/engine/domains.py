@@ -91,8 +91,15 @@ class Domains:
             if found.uuid not in homes or found.pid is not None:
                 homes[found.uuid] = home.name
         for uuid, record in records.items():
+            if record.name == uuid and uuid not in homes:  # of a damaged record
+                record = self._named_by_its_process(record, vms)  # noqa: PLW2901  # the same domain
             self.add(record, homes.get(uuid, ""))
         return damaged
+
+    def _named_by_its_process(self, record: DomainRecord, vms: Path) -> DomainRecord:
+        """The name that a VM runs under, where neither its record nor its directory's has it."""
+        home = self._environment.twins.home_of(record.uuid, vms)
+        return record if home is None else replace(record, name=home.name)
 
     def owners_of(self, accepted: Mapping[str, Domain]) -> dict[str, DomainController]:
         """The controller of each of these domains, by their key; new domains get one."""

@@ -14,6 +14,7 @@ import threading
 import time
 from contextlib import suppress
 from itertools import pairwise
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -32,11 +33,18 @@ class Twins:
 
     def pid_of(self, uuid: str, files: Collection[str]) -> int | None:
         """The process of a VM with this uuid and one of these disks (any, if there are none)."""
+        return next((pid for pid in self._pids(uuid) if _is_twin(pid, uuid, files)), None)
+
+    def home_of(self, uuid: str, vms: Path) -> Path | None:
+        """The directory below `vms` that a VM with this uuid runs in."""
+        homes = (Path(socket_of(pid)) for pid in self._pids(uuid))
+        return next((home for home in homes if home.parent == vms), None)
+
+    def _pids(self, uuid: str) -> list[int]:
         with self._one_look:
             if time.monotonic() - self._at > FRESH:
                 self._found, self._at = _look(), time.monotonic()
-            pids = self._found.get(uuid, [])
-        return next((pid for pid in pids if _is_twin(pid, uuid, files)), None)
+            return self._found.get(uuid, [])
 
 
 def socket_of(pid: int) -> str:

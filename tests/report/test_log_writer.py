@@ -1,6 +1,7 @@
 """A log that cannot be written holds nothing up, and what was lost is counted."""
 
 import os
+import time
 from contextlib import closing
 
 import pytest
@@ -67,7 +68,10 @@ def test_a_log_that_was_moved_away_is_opened_again(tmp_path):
     path = tmp_path / "log"
     with closing(LogWriter(-1, path)) as log:
         log.write("one\n")
-        log.reopen()
+        log.reopen()  # nothing was moved yet
+        deadline = time.monotonic() + 30
+        while path.read_text() != "one\n" and time.monotonic() < deadline:
+            time.sleep(0.001)
         path.rename(tmp_path / "log.1")
         log.reopen()
         log.write("two\n")

@@ -399,6 +399,12 @@ def test_garbage_in_the_kept_state_loses_no_vm(make, junk):
         else:
             path.write_bytes(junk)
     site.start()
+    if junk is not None:  # it may have been held: that is not lost
+        held = site.domain(lambda d: condition(d, "Held") and (
+            d["observed"]["pid"] == before["observed"]["pid"]))
+        assert "could not be read" in condition(held, "Held")["message"]
+        assert kept[1].with_name(f"{kept[1].name}.unreadable").read_bytes() == junk
+        assert site.verb("release", "a").returncode == 0
     assert site.settled("running")["observed"]["pid"] == before["observed"]["pid"]
     assert not site.events("domain.exited")
     # It is kept as its file says from now on.

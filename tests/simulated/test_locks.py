@@ -28,7 +28,8 @@ def test_pain_15_of_two_reconcilers_only_one_vm_gets_a_disk(tmp_path):
         one.drop()
         pid = one.settled("running")["observed"]["pid"]
         two.drop(file=".a")
-        data = (two.path / "domains" / ".a").read_bytes()
+        data = (two.path / "domains" / ".a").read_bytes().replace(
+            b"</name>", b"</name><uuid>5ee5b4d5-0000-4000-8000-000000000001</uuid>")
         two.put("a.xml", data.replace(b"'a.img'", f"'{one.disk('a')}'".encode()))
         found = two.domain(lambda d: condition(d, "Stalled"))
         assert condition(found, "Stalled")["reason"] == "StartFailed"
