@@ -224,10 +224,10 @@ def _is_own(tap: Tap) -> bool:
 
 
 def _is_open(name: str) -> bool:
-    """Whether a process has the tap open."""
-    multi = links.is_multi_queue(name)
-    if multi and links.has_carrier(name):  # the kernel would give another queue of it
-        return True
+    """Whether a process has the tap open: while it is up, it has a carrier just then."""
+    found, multi = links.look(name), links.is_multi_queue(name)
+    if found is not None and found.up:
+        return links.has_carrier(name)
     try:
         os.close(_opened(name, multi=multi))
     except OSError as error:
