@@ -14,6 +14,7 @@ from reconciler.units import nearest, show_revision
 if TYPE_CHECKING:
     from argparse import ArgumentParser, Namespace
 
+    from reconciler.domain.model import Domain
     from reconciler.engine.decide.definition_history import Entry
     from reconciler.engine.decide.state import DomainRecord
     from reconciler.settings import Settings
@@ -40,23 +41,29 @@ def _when(moment: str) -> str:
 
 
 def _rollback(options: Namespace, settings: Settings) -> int:
-    from reconciler.cli.files import Watched, outcome, put, refuse_read_only
+    from reconciler.cli.files import outcome, put, refuse_read_only
 
     memory, entries = _load(settings, options.name)
     entry = _chosen(entries, options.to, memory.name)
     refuse_read_only(settings, f"`reconciler history {memory.name} --show {entry.number}` prints "
                                f"that definition: commit it as {entry.file} there")
-    owner = Watched(settings).owners().get(memory.uuid)
+    way = _WayBack(settings, memory)
+    if options.to is None:
+        entry = _chosen(way.others(entries), None, memory.name)
+    owner = way.watched.owners().get(memory.uuid)
     if owner is not None:
         owner.one(memory.uuid, f"edit it; `reconciler history {memory.name} --show {entry.number}` "
                                "prints that definition")
-    data, file = _text(settings, memory, entry), memory.definition.file if memory.definition else ""
+    data = way.text_of(entry)
+    file = memory.definition.file if memory.definition is not None else ""
     target = settings.domains / (file or entry.file)
     if memory.definition is not None and memory.definition.data == data:
         raise UsageError(f"'{memory.name}' is at definition {entry.number} already",
                          hint=f"`reconciler history {memory.name}` lists the others")
     put(target, data)
     print(f"{memory.name}: definition {entry.number} of {_when(entry.first)} restored in {target}")
+    for line in way.changes(data):
+        print(f"  {line}")
     return outcome(options, settings, memory.name)
 
 
@@ -86,6 +93,57 @@ def _chosen(entries: list[Entry], number: int | None, name: str) -> Entry:
         there = ", ".join(str(entry.number) for entry in entries) or "none"
         raise UsageError(f"'{name}' has no definition {number} (available: {there})")
     return found
+
+
+class _WayBack:
+    """Earlier definitions of a domain, with the state that it is in now.
+
+    A change of the state alone is no earlier definition: what `stop` did, `start` undoes.
+    """
+
+    def __init__(self, settings: Settings, memory: DomainRecord) -> None:
+        from reconciler.cli.files import Watched
+
+        self.watched = Watched(settings)
+        self._settings = settings
+        self._memory = memory
+        self._now = self._read(memory.definition.data) if memory.definition is not None else None
+
+    def others(self, entries: list[Entry]) -> list[Entry]:
+        """Those that mean something else than the newest one, and the newest one itself."""
+        return [*(entry for entry in entries[:-1] if self._now is None or (
+            self._read(self.text_of(entry)) != self._now)), *entries[-1:]]
+
+    def text_of(self, entry: Entry) -> bytes:
+        """Its text, with the state of now."""
+        from reconciler.cli.files import edited
+
+        data = _text(self._settings, self._memory, entry)
+        then = self._read(data)
+        if self._now is None or then is None or then.policy.state is self._now.policy.state:
+            return data
+        return edited(data.decode(), self._now.policy.state).encode()
+
+    def changes(self, data: bytes) -> list[str]:
+        """What the text changes, one line each."""
+        from reconciler.domain.difference import differences
+
+        then = self._read(data)
+        if self._now is None or then is None:
+            return []
+        return [f"{change.path}: {change.old} → {change.new}"
+                for change in differences(self._now, then)]
+
+    def _read(self, data: bytes) -> Domain | None:
+        """The domain of a text; None if it is several, or none that today's code can read."""
+        from reconciler.domain.model import InvalidDomain
+
+        file = self._memory.definition.file if self._memory.definition is not None else ""
+        try:
+            found = self.watched.read(data, file)
+        except InvalidDomain:
+            return None
+        return found[0] if len(found) == 1 else None
 
 
 def _text(settings: Settings, memory: DomainRecord, entry: Entry) -> bytes:

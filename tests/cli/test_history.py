@@ -32,6 +32,26 @@ def test_the_way_back_to_an_earlier_definition(site):
     assert "(available: 1, 2, 3, 4, 5)" in site.verb("rollback", "a", "--to", "9").stderr
 
 
+def test_rollback_keeps_the_state_and_skips_mere_changes_of_it(site):
+    for memory in (128, 256):
+        site.drop(memory=memory)
+        site.domain(lambda d, m=memory: ready(d) and d["observed"]["memoryBytes"] == m << 20)
+    assert site.verb("stop", "a").returncode == 0
+    site.settled("absent")
+    assert site.verb("start", "a").returncode == 0
+    site.settled("running")
+    found = site.verb("rollback", "a")
+    assert found.returncode == 0, found.stderr
+    assert "definition 1 of " in found.stdout
+    assert "memory: 256 MiB → 128 MiB" in found.stdout
+    assert site.settled("running")["observed"]["memoryBytes"] == 128 << 20
+    assert site.verb("stop", "a").returncode == 0
+    site.settled("absent")
+    assert site.verb("rollback", "a", "--to", "2").returncode == 0
+    found = site.settled("absent")
+    assert (found["desired"]["state"], found["desired"]["memoryBytes"]) == ("stopped", 256 << 20)
+
+
 def test_a_definition_that_was_rolled_back_is_not_what_one_goes_back_to(site):
     site.drop()
     site.settled("running")
