@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from reconciler.cli.client import ask
 from reconciler.cli.terminal import complain, progress
-from reconciler.cli.verb import NO, OK, Verb, with_name, with_timeout
+from reconciler.cli.verb import APPROVAL_NEEDED, NO, OK, Verb, with_name, with_timeout
 from reconciler.cli.wait import missing
 from reconciler.errors import UsageError
 from reconciler.report.requests import Request
@@ -67,15 +67,38 @@ def _release(options: Namespace, settings: Settings) -> int:
 
 
 def _approve(options: Namespace, settings: Settings) -> int:
-    answer = (ask(settings, Request.APPROVE, options.token) if options.token
-              else ask(settings, Request.APPROVE_ALL))
-    approved = answer["approved"]
+    tokens = [options.token] if options.token else _asked_about(settings)
+    if tokens is None:
+        return APPROVAL_NEEDED
+    approved = [name for token in tokens
+                for name in ask(settings, Request.APPROVE, token)["approved"]]
     gone = [name for name in approved if not name.startswith("revision ")]
     for revision in (name for name in approved if name not in gone):
         print(f"approved: {revision} is accepted, although the branch was force-pushed")
     if gone:
         print(f"approved: {', '.join(gone)} will be destroyed (disks and nvram are kept)")
     return OK
+
+
+def _asked_about(settings: Settings) -> list[str] | None:
+    """The tokens of what waits, if the user wants all of it; None without a terminal to ask at."""
+    waiting = ask(settings, Request.STATUS)["approvals"]
+    if not waiting:
+        raise UsageError("nothing waits for an approval", reason="Refused")
+    for approval in waiting:
+        names = approval["domains"]
+        what = (f"{len(names)} domains would be destroyed: {', '.join(names)}" if names
+                else f"revision {approval.get('revision', '')} would be accepted")
+        print(f"{approval['token']}  {approval['kind']}: {what}")
+    if not sys.stdin.isatty():
+        complain("nothing was approved: the token is missing",
+                 f"`reconciler approve {waiting[0]['token']}` approves exactly that")
+        return None
+    print("Approve all of this? [y/N] ", end="", flush=True)
+    if sys.stdin.readline().strip().lower() not in ("y", "yes"):
+        print("nothing was approved")
+        return []
+    return [approval["token"] for approval in waiting]
 
 
 def _sync(options: Namespace, settings: Settings) -> int:
@@ -112,7 +135,7 @@ def _hold_arguments(parser: ArgumentParser) -> None:
 
 def _approve_arguments(parser: ArgumentParser) -> None:
     parser.add_argument("token", nargs="?", metavar="TOKEN",
-                        help="from `status` (default: everything that awaits approval)")
+                        help="from `status`; without one, the user is asked at a terminal")
 
 
 def _sync_arguments(parser: ArgumentParser) -> None:
@@ -132,7 +155,10 @@ VERBS = (
     Verb("release", "end a hold and resume reconciliation", _release, _release_arguments,
          "  reconciler release web1\n  reconciler release --all\n"),
     Verb("approve", "approve a held mass removal or a force-pushed branch",
-         _approve, _approve_arguments, "  reconciler approve p-3f2a1c\n"),
+         _approve, _approve_arguments,
+         "  reconciler approve p-3f2a1c\n"
+         "Without a token it lists what waits, and asks at a terminal.\n"
+         "exit: 0 done, 1 refused, 2 error, 3 a token is needed\n"),
     Verb("sync", "read the source now", _sync, _sync_arguments,
          "  git pull && reconciler sync --wait --timeout 2m\n"
          "exit: 0 done, 1 with --wait: timed out, invalid or Stalled (see stderr), 2 error\n"),

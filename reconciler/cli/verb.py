@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from reconciler.settings import Settings
 
 OK, NO, ERROR, STALE = 0, 1, 2, 3
+APPROVAL_NEEDED = 3
 
 
 @dataclass(frozen=True, slots=True)

@@ -76,6 +76,11 @@ class Site:
         finally:
             os.kill(self.reconciler.pid, signal.SIGCONT)
 
+    def approve(self) -> int:
+        """Approve the one thing that waits; the exit status."""
+        approval, = self.until(lambda v: v["approvals"])["approvals"]
+        return self.verb("approve", approval["token"]).returncode
+
     # Files
 
     def disk(self, name: str) -> Path:

@@ -278,7 +278,7 @@ def test_prune_policies(site, policy):
     if policy == "confirm":
         site.file().unlink()
         site.domain(lambda d: condition(d, "PruneHeld"))
-        assert site.verb("approve").returncode == 0
+        assert site.approve() == 0
         site.gone()
         assert site.processes() == []
 

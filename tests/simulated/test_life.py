@@ -120,8 +120,13 @@ def test_pain_1_rule_6_a_removal_of_many_is_held_until_approved(site):
     assert held["approvals"][0]["domains"] == ["a", "b", "c"]
     assert all(site.processes(name) for name in "abcd")
     assert site.verb("approve", "p-000000").returncode == 1
-    # A word about three is none about four.
     token = held["approvals"][0]["token"]
+    asked = site.verb("approve")  # not at a terminal
+    assert asked.returncode == 3
+    assert token in asked.stdout
+    assert f"`reconciler approve {token}`" in asked.stderr
+    assert all(site.processes(name) for name in "abcd")
+    # A word about three is none about four.
     data = site.file("d").read_bytes()
     site.file("d").unlink()
     site.until(lambda v: v["approvals"] and v["approvals"][0]["domains"] == [*"abcd"])

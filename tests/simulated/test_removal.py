@@ -2,10 +2,14 @@
 
 import os
 import signal
+import sys
+from contextlib import closing
 
 import pytest
 
+from tests import processes
 from tests.simulated.site import Site, condition, reason
+from tests.simulated.terminal import Terminal
 
 
 @pytest.fixture
@@ -97,7 +101,7 @@ def test_a_vm_kept_without_its_file_does_not_delay_the_revision(site):
 def test_a_removal_that_waits_for_approval_fails_the_revision_without_delay(site):
     begun(site, "<r:prune policy='confirm'/>")
     is_over(site, "failure")
-    assert site.verb("approve").returncode == 0
+    assert site.approve() == 0
     site.gone()
     site.until(lambda value: result(value) == "success")
 
@@ -127,8 +131,26 @@ def test_rule_6_a_held_removal_of_many_is_not_a_success(site):
     for name in names:
         site.file(name).unlink()
     site.until(lambda value: value["approvals"] and result(value) == "failure")
-    assert site.verb("approve").returncode == 0
+    assert site.approve() == 0
     site.until(lambda value: not value["domains"] and result(value) == "success")
+
+
+def test_approve_without_a_token_asks_at_a_terminal(site):
+    for name in "abc":
+        site.drop(name, "stopped")
+    for name in "abc":
+        site.settled("absent", name)
+    for name in "abc":
+        site.file(name).unlink()
+    site.until(lambda value: value["approvals"])
+    words = [sys.executable, "-m", "reconciler", "-c", str(site.config), "approve"]
+    for answer, left in (("n", 3), ("y", 0)):
+        with closing(Terminal(words, processes.ROOT, site.path)) as terminal:
+            terminal.shows("3 domains would be destroyed: a, b, c")
+            terminal.shows("[y/N]")
+            terminal.type(f"{answer}\n")
+            terminal.ends()
+        site.until(lambda value, left=left: len(value["domains"]) == left)
 
 
 def test_rule_8_a_vm_that_does_not_answer_delays_a_revision_only_for_a_limited_time(site):
