@@ -27,6 +27,7 @@ from reconciler.engine.decide.events import (
 from reconciler.engine.decide.inputs import Verb
 from reconciler.engine.decide.state import Running
 from reconciler.errors import HostError, HypervisorError, LockTaken, NameTaken, QmpError
+from reconciler.host.variables import SUFFIX, follow
 from reconciler.stratovirt.addresses import lay_out
 from reconciler.stratovirt.prepare import (
     StartRequest,
@@ -38,6 +39,7 @@ from reconciler.units import timestamp
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable
+    from pathlib import Path
 
     from reconciler.domain.model import Domain
     from reconciler.engine.control.environment import Environment
@@ -112,17 +114,30 @@ class Executor:
             step.verb is Verb.START_PAUSED, generation, stored.read_with,
             environment.manage_taps, environment.simulated, environment.settings.admission.bridges)
         running = Running(of_layout(domain, layout), stored, domain)
-        work = asyncio.ensure_future(asyncio.to_thread(self._prepared, machine, request))
+        before = state.last_known_good or (
+            state.running.domain if state.running is not None else None)
+        work = asyncio.ensure_future(asyncio.to_thread(self._prepared, machine, request, before))
         try:
             return Preparation(request, await asyncio.shield(work), running)
         except asyncio.CancelledError:
             work.add_done_callback(_release_unused)
             raise
 
-    def _prepared(self, machine: VirtualMachine, request: StartRequest) -> HostResources:
+    def _prepared(self, machine: VirtualMachine, request: StartRequest,
+                  before: Domain | None) -> HostResources:
         self._environment.check(request.domain)
         self._environment.check_alone(request.domain)
+        file = self._own_variables(request.domain)
+        if file is not None:
+            follow(request.domain.uuid, file, self._own_variables(before))
         return machine.prepare(request)
+
+    def _own_variables(self, domain: Domain | None) -> Path | None:
+        """The nvram file that the reconciler named, in its own directory."""
+        if domain is None or domain.boot.nvram is None:
+            return None
+        file = self._environment.host.nvram / f"{domain.name}{SUFFIX}"
+        return file if domain.boot.nvram == str(file) else None
 
     def launch(self, machine: VirtualMachine, prepared: Preparation) -> Event:
         """Make the process: Launched, or ActionFailed with its resources released."""

@@ -1,0 +1,62 @@
+"""Firmware variables stay with their uuid."""
+
+import pytest
+
+from reconciler.errors import HostError
+from reconciler.host.variables import follow
+
+
+def contents(path):
+    return {file.name: file.read_text() for file in path.iterdir() if file.is_file()}
+
+
+@pytest.mark.parametrize("marked", [True, False])
+def test_a_renamed_domain_keeps_its_variables(tmp_path, marked):
+    a, b = tmp_path / "a_VARS.fd", tmp_path / "b_VARS.fd"
+    a.write_text("of 1")
+    if marked:
+        follow("1", a, None)
+    follow("1", b, a)
+    follow("1", b, a)  # the next start
+    assert contents(tmp_path) == {"b_VARS.fd": "of 1"}
+    follow("1", a, b)  # and back
+    assert contents(tmp_path) == {"a_VARS.fd": "of 1"}
+
+
+@pytest.mark.parametrize("marked", [True, False])
+@pytest.mark.parametrize("first", ["1", "2"])
+def test_domains_that_exchange_their_names_keep_theirs(tmp_path, marked, first):
+    files = {"1": tmp_path / "a_VARS.fd", "2": tmp_path / "b_VARS.fd"}
+    after = {"1": files["2"], "2": files["1"]}
+    for uuid, file in files.items():
+        file.write_text(f"of {uuid}")
+        if marked:
+            follow(uuid, file, None)
+    for uuid in sorted(files, key=lambda uuid: uuid != first):
+        follow(uuid, after[uuid], files[uuid])
+    assert contents(tmp_path) == {"a_VARS.fd": "of 2", "b_VARS.fd": "of 1"}
+
+
+def test_a_chain_of_renames(tmp_path):
+    names = {uuid: tmp_path / f"{uuid}_VARS.fd" for uuid in "1234"}
+    for uuid, file in names.items():
+        file.write_text(f"of {uuid}")
+        follow(uuid, file, None)
+    for uuid, new in (("1", "2"), ("2", "3"), ("3", "4"), ("4", "1")):
+        follow(uuid, names[new], names[uuid])
+    assert contents(tmp_path) == {"2_VARS.fd": "of 1", "3_VARS.fd": "of 2", "4_VARS.fd": "of 3",
+                                  "1_VARS.fd": "of 4"}
+
+
+def test_a_new_domain_has_none_yet_and_what_is_there_is_its_own(tmp_path):
+    follow("1", tmp_path / "a_VARS.fd", None)
+    assert contents(tmp_path) == {}
+    (tmp_path / "b_VARS.fd").write_text("prepared")
+    follow("2", tmp_path / "b_VARS.fd", None)
+    assert contents(tmp_path) == {"b_VARS.fd": "prepared"}
+
+
+def test_what_cannot_be_renamed_is_an_error_of_the_host(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(HostError, match="cannot be renamed"):
+        follow("1", tmp_path / "file" / "a_VARS.fd", None)
