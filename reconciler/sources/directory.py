@@ -134,7 +134,9 @@ class Directory:
             self.finished.pop(name, None)
         return Listing({name: data for name, (_, data) in found.items() if name not in unfinished},
                        frozenset(unfinished), max(waits) if waits else None, unreadable, complete,
-                       replaced=self._here != self.root)
+                       replaced=self._here != self.root,
+                       remounted=self._here is not None and self.root is not None
+                       and self._here.device != self.root.device)
 
     def _take(self, handle: int, name: str,
               found: dict[str, tuple[Signature, bytes]]) -> float | None:

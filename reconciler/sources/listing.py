@@ -46,8 +46,10 @@ class Listing:
     unreadable: dict[str, str] = field(default_factory=dict)
     # Whether the directory was read as a whole. Only then is a missing file evidence of a removal.
     complete: bool = True
-    # Whether the directory is another one than the accepted one, as after unmounting a disk.
+    # Whether the directory is another one than the accepted one, and whether it is on another
+    # file system, as after unmounting a disk.
     replaced: bool = False
+    remounted: bool = False
     commit: str = ""  # the revision of the whole set, such as main@sha1:…
     # Why there is nothing newer: this is the set that was accepted last, and it stays in force.
     trouble: SourceError | None = None

@@ -32,14 +32,15 @@ class Look:
     """What one look at the source says of the domains.
 
     `present`: those with a file. `doubt`: why another file may not be missing; empty if it is.
-    `unclear_since`: files that may be any domain's, and since when. `writing`: a file is being
-    written, and the next look knows more.
+    `reason` goes with it. `unclear_since`: files that may be any domain's, and since when.
+    `writing`: a file is being written, and the next look knows more.
     """
 
     present: Collection[str]
     doubt: str
     unclear_since: Mapping[str, float]
     writing: bool
+    reason: str = "Incomplete"
 
 
 class AbsenceTracker:
@@ -95,7 +96,7 @@ class AbsenceTracker:
         if look.writing or removal not in _UNDECIDED or (
                 not self._rules.enabled or since + self._rules.settle > now.clock):
             return
-        controller.apply(AbsenceJudged(now, Removal.UNPROVEN, "Incomplete",
+        controller.apply(AbsenceJudged(now, Removal.UNPROVEN, look.reason,
                                        f"its file is gone; it is not removed while {doubt}"))
 
     def forget_evidence(self) -> None:

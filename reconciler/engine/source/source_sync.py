@@ -170,7 +170,9 @@ class SourceSync:
                                              *listing.unfinished})
         writing = rest is not None or bool(listing.unfinished)
         doubt = listing.doubt if rest is None else f"{DEFAULTS} is missing"
-        self._absences.note(Look(present, doubt, self._unclear, writing), now)
+        reason = REPLACED if self._root.missing else "Incomplete"
+        self._absences.note(Look(present, doubt or self._root.doubt, self._unclear, writing,
+                                 reason), now)
         self._absences.approve(approved)
         self._report_held()
         self.state = replace(self.state, unfinished=listing.unfinished,

@@ -40,32 +40,60 @@ async def test_pain_1_rule_3_which_directory_it_was_is_kept_for_the_next_reconci
     (place.path / "domains").mkdir()
     async with looking(place) as daemon:
         daemon.domains.recover(daemon.vms)
+        place.drop("b")  # what is in it is meant
         await look(daemon)
-        assert daemon.source.state.error.reason == "SourceChanged"
+        daemon.passed += 2.1
+        await look(daemon)
+        assert set(states(daemon)) == {"a", "b"}
         found = state_of(daemon).plan.condition("PruneHeld")
         assert found.reason == "SourceChanged"
-        assert "is a disk not mounted?" in found.message
+        assert "the directory is another one than before" in found.message
         assert not state_of(daemon).plan.is_ready
+        assert state_of(daemon, "b").plan.is_ready
         approval, = daemon.source.approvals()
         assert (approval.kind, set(approval.domains.values())) == ("SourceChanged", {"a"})
-        # Another domain below the mount point changes nothing, nor does an old copy.
-        place.drop("b")
-        await look(daemon)
-        assert set(states(daemon)) == {"a"}
-        (place.path / "domains").rename(place.path / "below")
-        (place.path / "away").rename(place.path / "domains")
-        await look(daemon)
-        assert daemon.source.state.error is None
-        assert state_of(daemon).plan.is_ready
-        (place.path / "domains").rename(place.path / "away")
-        (place.path / "below").rename(place.path / "domains")
-        await look(daemon)
-        approval, = daemon.source.approvals()
         assert daemon.source.approve(approval.token) == ["a"]
         await look(daemon)
         daemon.passed += 2.1
         await look(daemon)
         assert set(states(daemon)) == {"b"}
+        assert json.loads((place.path / "state" / "source.json").read_text())["inode"] == (
+            (place.path / "domains").stat().st_ino)
+
+
+async def test_rule_3_nothing_of_what_lies_below_a_mount_point_is_accepted(place):
+    place.drop("a")
+    async with looking(place) as daemon:
+        await look(daemon)
+    kept = place.path / "state" / "source.json"
+    mounted = json.loads(kept.read_text())
+    kept.write_text(json.dumps({**mounted, "device": mounted["device"] + 1}))
+    place.drop("b", memory=256)
+    old = place.file("a").read_bytes()
+    place.file("a").unlink()
+    async with looking(place) as daemon:
+        daemon.domains.recover(daemon.vms)
+        for _ in range(2):
+            await look(daemon)
+            daemon.passed += 10
+        assert daemon.source.state.error.reason == "SourceChanged"
+        assert set(states(daemon)) == {"a"}
+        found = state_of(daemon).plan.condition("PruneHeld")
+        assert found.reason == "SourceChanged"
+        assert "is a disk not mounted?" in found.message
+        assert len(daemon.source.approvals()) == 1
+        place.file("a").write_bytes(old)  # the other file system has all files
+        daemon.passed += 10
+        await look(daemon)
+        assert daemon.source.state.error is None
+        assert daemon.source.approvals() == []
+        assert state_of(daemon).plan.is_ready
+        assert set(states(daemon)) == {"a", "b"}
+
+
+async def test_which_directory_it_was_may_be_lost(place):
+    place.drop("a")
+    (place.path / "state").mkdir(exist_ok=True)
     (place.path / "state" / "source.json").write_text("garbage")
     async with looking(place) as daemon:
         await look(daemon)
