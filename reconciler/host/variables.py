@@ -16,7 +16,7 @@ from reconciler.errors import HostError
 if TYPE_CHECKING:
     from pathlib import Path
 
-_MARKS = ".of"
+_MARKS = ".of"  # beside the directory of the files: nvram.of
 SUFFIX = "_VARS.fd"
 
 
@@ -33,7 +33,7 @@ def follow(uuid: str, file: Path, before: Path | None) -> None:
 
 
 def _follow(uuid: str, file: Path, before: Path | None) -> None:
-    marks = file.parent / _MARKS
+    marks = file.parent.with_name(f"{file.parent.name}{_MARKS}")
     marked = _read(marks / uuid)
     own = file.parent / marked if marked else _unmarked(before)
     if marked == file.name:

@@ -6,6 +6,13 @@ from reconciler.errors import HostError
 from reconciler.host.variables import follow
 
 
+@pytest.fixture
+def tmp_path(tmp_path):
+    """The directory of the files, within a directory that no other test has."""
+    (tmp_path / "nvram").mkdir()
+    return tmp_path / "nvram"
+
+
 def contents(path):
     return {file.name: file.read_text() for file in path.iterdir() if file.is_file()}
 
@@ -59,4 +66,4 @@ def test_a_new_domain_has_none_yet_and_what_is_there_is_its_own(tmp_path):
 def test_what_cannot_be_renamed_is_an_error_of_the_host(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(HostError, match="cannot be renamed"):
-        follow("1", tmp_path / "file" / "a_VARS.fd", None)
+        follow("1", tmp_path / "file" / "x" / "a_VARS.fd", None)

@@ -1,7 +1,7 @@
 """Another directory in the place of the accepted one, without the files of some domains.
 
-On another file system it may be what lies below a mount point: nothing of it is accepted until a
-user approves it, or the files are back, since an old copy is as wrong as a missing file (rule 3).
+On another file system, or empty, it may be what lies below a mount point: nothing of it is accepted
+until a user approves it, or the files are back: an old copy is as wrong as a missing file (rule 3).
 On the same one it was made again or exchanged: its files are meant, but what is missing is not
 believed to be gone (rule 6). A directory that has all files is accepted as it is.
 """
@@ -56,16 +56,16 @@ class RootCheck:
             self._source.accept_root()
             return tuple(missing)
         self.missing = {uuid: c.name for uuid, c in missing.items()}
-        if not listing.remounted:
+        if files and not listing.remounted:
             return ()
         approval = token(self.missing)
         for controller in missing.values():
             controller.apply(AbsenceJudged(
-                now, Removal.UNPROVEN, REPLACED, "its file is gone, and the directory is on "
-                "another file system than before; is a disk not mounted? `reconciler approve "
+                now, Removal.UNPROVEN, REPLACED, "its file is gone, and the directory is "
+                "another one than before; is a disk not mounted? `reconciler approve "
                 f"{approval}` removes it"))
         raise SourceError(
-            f"{self._source.where}: on another file system than before, without the files of "
+            f"{self._source.where}: another directory than before, without the files of "
             f"{len(missing)} of {len(self._domains)} domains; is a disk not mounted?",
             reason=REPLACED, hint="the VMs stay as they are until it is back, or `reconciler "
                                   f"approve {approval}`")
