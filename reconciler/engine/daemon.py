@@ -205,6 +205,8 @@ class Daemon:
             self._journal.write(
                 "hypervisor.simulated", severity="warning",
                 message="there is no stratovirt on PATH: VMs are simulated, and no guest runs")
+        with suppress(OSError):  # a full disk: a start that needs it reports that
+            self.environment.host.nvram.mkdir(parents=True, exist_ok=True, mode=0o700)
         await asyncio.to_thread(self.environment.archive.sweep,
                                 self._settings.prune.keep_definitions)
         if self.environment.manage_taps:

@@ -34,7 +34,6 @@ def make_variables(needs: Iterable[RequiredFile]) -> None:
             continue
         fresh = f"{need.path}.new"
         try:
-            os.makedirs(os.path.dirname(need.path), mode=0o700, exist_ok=True)
             shutil.copyfile(need.template, fresh)
             os.replace(fresh, need.path)
         except OSError as error:
@@ -44,7 +43,11 @@ def make_variables(needs: Iterable[RequiredFile]) -> None:
 
 def signature(needs: Iterable[RequiredFile]) -> tuple[tuple[object, ...], ...]:
     """A value that changes when one of these files is created, deleted, replaced or modified."""
-    return tuple(_seen(path) for need in needs for path in (need.path, need.template) if path)
+    needed = tuple(needs)
+    directories = ((need.path, os.path.isdir(os.path.dirname(need.path)))
+                   for need in needed if need.template)
+    return (*(_seen(path) for need in needed for path in (need.path, need.template) if path),
+            *directories)
 
 
 def _seen(path: str) -> tuple[object, ...]:
@@ -58,6 +61,9 @@ def _seen(path: str) -> tuple[object, ...]:
 def _problem(need: RequiredFile) -> str:
     path = need.path
     if need.template is not None and not os.path.exists(path):
+        directory = os.path.dirname(path)
+        if not os.path.isdir(directory):  # it is not made: its file system may not be mounted yet
+            return f"{directory}: no such directory"
         path = need.template
     try:
         mode = os.stat(path).st_mode

@@ -64,6 +64,14 @@ def test_pain_16_variables_are_made_once_from_their_template(tmp_path):
     (tmp_path / "template").write_bytes(b"fresh")
     path = tmp_path / "nvram" / "a.fd"
     need = RequiredFile(str(path), writable=True, template=str(tmp_path / "template"))
+    with pytest.raises(HostError, match="nvram: no such directory"):
+        check([need])  # its file system may not be mounted yet
+    with pytest.raises(HostError, match="cannot be created"):
+        make_variables([need])
+    assert not path.parent.exists()
+    before = signature([need])
+    path.parent.mkdir(mode=0o700)
+    assert signature([need]) != before
     check([need])  # the template stands in for what is not made yet
     make_variables([need, RequiredFile(str(tmp_path / "none"))])
     assert path.read_bytes() == b"fresh"
