@@ -114,9 +114,9 @@ class Watched:
 
     def read(self, data: bytes, file: str) -> tuple[Domain, ...]:
         """The domains of a file, as the reconciler would read it in this directory."""
-        from reconciler.domain.expand import expand
+        from reconciler.engine.composition import read_file
 
-        found = expand(data, file, self._host, self._given)
+        found = read_file(data, file, self._host, self._given)
         return tuple(definition.domain for definition in found.definitions)
 
     def owners(self) -> dict[str, Owner]:

@@ -92,9 +92,17 @@ class _Found:
         from reconciler.domain.expand import expand
         from reconciler.domain.model import InvalidDomain
         from reconciler.engine.composition import admission
-        from reconciler.sources.listing import DEFAULTS
+        from reconciler.host.parse_trial import ParseTrial
+        from reconciler.sources.listing import DEFAULTS, LONGEST
 
-        data, file, given = path.read_bytes(), str(path), self._read_with(path.parent)
+        with path.open("rb") as opened:
+            data, file = opened.read(LONGEST + 1), str(path)
+        try:
+            ParseTrial().check(data, file)
+        except InvalidDomain as error:
+            self.problems[file] = error.problems
+            return
+        given = self._read_with(path.parent)
         if path.name == DEFAULTS:
             self.problems[file] = given.problems if isinstance(given, InvalidDomain) else ()
             return

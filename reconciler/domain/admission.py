@@ -34,6 +34,7 @@ class Admission:
     require_labels: tuple[str, ...] = ()
     own: str | None = None
     windows: tuple[str, ...] = ()  # names of the configured windows
+    max_domains: int = 4096  # of all files together, which loader.py counts
 
 
 def admit(domain: Domain, rules: Admission) -> tuple[Problem, ...]:

@@ -35,8 +35,8 @@ A file defines one domain in libvirt's XML, or several with `reconcile/@count`
 - **not yet**: an error, because it is not implemented yet.
 
 Everything else is an error that suggests the nearest known name. Never accepted: a DTD, an entity,
-a processing instruction, more than 1 MiB, more than 64 levels, and `,`, `=`, control characters or
-a leading `-` in values that StratoVirt would parse as something else.
+a processing instruction, more than 1 MiB, more than 64 levels, more than 5 s to parse, and `,`,
+`=`, control characters or a leading `-` in values that StratoVirt would parse as something else.
 
 The desired state is the element `reconcile` of the namespace `{URN}` in `<metadata>`; metadata of
 other namespaces is kept and ignored.

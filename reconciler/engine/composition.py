@@ -16,8 +16,10 @@ from reconciler.domain.policy import Policy, StopMode, UpdatePolicy
 from reconciler.domain.substitute import Variables
 from reconciler.engine.decide.attempts import BackoffPolicy
 from reconciler.engine.decide.state import DecisionConfig
+from reconciler.engine.source.file_reader import FileReader
 from reconciler.engine.source.loader import Loader
 from reconciler.host import memory
+from reconciler.host.parse_trial import ParseTrial
 from reconciler.host.secret_file import read_secret
 from reconciler.report.authorization import Authorization
 from reconciler.sources.listing import DEFAULTS
@@ -26,6 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
+    from reconciler.domain.expand import Expansion
     from reconciler.settings import Settings
 
 _OTHERS = 0o007  # of a file's mode
@@ -54,7 +57,14 @@ def given(settings: Settings, defaults: bytes | None, file: str, host: ReadingHo
     names = variables(settings)
     if defaults is None:
         return Given(names)
+    ParseTrial().check(defaults, file)
     return Given(names, read_defaults(defaults, file, names, lenient=host.lenient))
+
+
+def read_file(data: bytes, file: str, host: ReadingHost, given: Given) -> Expansion:
+    """The domains of a file; raises InvalidDomain, also for one that takes too long to parse."""
+    ParseTrial().check(data, file)
+    return expand(data, file, host, given)
 
 
 def given_in(settings: Settings, directory: Path, host: ReadingHost) -> Given:
@@ -72,7 +82,7 @@ def admission(settings: Settings) -> Admission:
     rules = settings.admission
     return Admission(paths=rules.paths, max_memory=rules.max_memory, max_vcpus=rules.max_vcpus,
                      bridges=rules.bridges, host_devices=rules.host_devices,
-                     require_labels=rules.require_labels,
+                     require_labels=rules.require_labels, max_domains=rules.max_domains,
                      windows=tuple(name for name, _ in settings.windows),
                      own=str(settings.state / "nvram"))
 
@@ -89,8 +99,8 @@ def decision_config(settings: Settings, boot_id: str, began: float) -> DecisionC
 def loader_of(settings: Settings, free: Callable[[str, int], bool] | None = None) -> Loader:
     """Reads the files of a source; `free` asks the host whether a number is free there."""
     always = _always_free if free is None else free
-    return Loader(reading_host(settings), admission(settings), platform.node(), expand, always,
-                  variables(settings))
+    reader = FileReader(reading_host(settings), variables(settings), expand, ParseTrial().check)
+    return Loader(reader, admission(settings), platform.node(), always)
 
 
 def _always_free(_claim: str, _number: int) -> bool:

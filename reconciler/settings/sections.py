@@ -197,6 +197,7 @@ class AdmissionRules:
     host_devices: tuple[str, ...] = key(texts, ())
     require_labels: tuple[str, ...] = key(texts, ())
     total_memory: float | int | None = key(share_or_size, 0.9)  # of all VMs together
+    max_domains: int = key(whole(1, 100_000), 4096)  # of all files together
 
 
 @dataclass(frozen=True, slots=True)

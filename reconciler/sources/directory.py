@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from reconciler.errors import SourceError
-from reconciler.sources.listing import LONGEST, Listing, is_domain_file
+from reconciler.sources.listing import LONGEST, Listing, check_amount, is_domain_file
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -108,9 +108,11 @@ class Directory:
             found: dict[str, tuple[Signature, bytes]] = {}
             unfinished: set[str] = set()
             unreadable: dict[str, str] = {}
-            complete = True
+            complete, size = True, 0
             waits: list[float] = []
-            for name in sorted(filter(self.is_domain_file, os.listdir(handle))):
+            names = sorted(filter(self.is_domain_file, os.listdir(handle)))
+            check_amount(len(names), 0)
+            for name in names:
                 try:
                     rest = self._take(handle, name, found)
                 except _NotAFileError:
@@ -124,6 +126,8 @@ class Directory:
                         continue
                     unreadable[name], complete = error.strerror or str(error), False
                     continue
+                size += len(found[name][1])
+                check_amount(0, size)
                 if rest is not None:
                     unfinished.add(name)
                     waits.append(rest)

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from reconciler.errors import SourceError
 from reconciler.sources.git_program import PLAIN, With
 from reconciler.sources.git_remote import meaning
-from reconciler.sources.listing import LONGEST, Listing, is_domain_file
+from reconciler.sources.listing import LONGEST, Listing, check_amount, is_domain_file
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     from reconciler.sources.git_program import Programs, Ran
 
 REGULAR = ("100644", "100755")  # git reports every other mode of a file as one of these
-MOST_BYTES = 256 << 20  # of domain files altogether; a small compressed blob may expand to more
 _LONGEST_HEADER = 100  # bytes that cat-file --batch writes beside the contents of an object
 _DIRECTORY = "040000"
 _HASHES = ("sha1", "sha256")  # a repository uses one of them for the ids of its objects
@@ -90,6 +89,7 @@ class TreeReader:
             return None
         chosen = {file: entry for file, entry in sorted(entries.items())
                   if is_domain_file(file, include)}
+        check_amount(len(chosen), 0)
         files = {file: entry for file, entry in chosen.items() if entry.mode in REGULAR}
         have = known or {}
         fresh = await self._blobs([e for e in files.values() if e.object not in have])
@@ -163,10 +163,7 @@ class TreeReader:
     async def _blobs(self, entries: Iterable[Entry]) -> dict[str, bytes]:
         """The contents by object id; of a large one as much as it takes to refuse it."""
         wanted = {entry.object: entry.size or 0 for entry in entries}
-        total = sum(min(size, LONGEST + 1) for size in wanted.values())
-        if total > MOST_BYTES:
-            raise SourceError(f"{total} bytes of domain files; accepted: up to {MOST_BYTES}",
-                              reason="Incomplete")
+        check_amount(0, sum(min(size, LONGEST + 1) for size in wanted.values()))
         small = {number: size for number, size in wanted.items() if size <= LONGEST}
         found = await self._small(small) if small else {}
         for number in wanted.keys() - found.keys():

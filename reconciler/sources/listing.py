@@ -7,12 +7,12 @@ import hashlib
 import os
 import re
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from reconciler.errors import SourceError
+from reconciler.errors import SourceError
 
 LONGEST = 1 << 20  # bytes of a domain file; one byte more is read of a longer one, to refuse it
+MOST_BYTES = 256 << 20  # of domain files altogether; a small compressed blob may expand to more
+MOST_FILES = 10_000
 # Defaults for all files of the directory (domain/merge.py); it lies among them and is not a domain.
 DEFAULTS = "defaults.xml"
 # What tools leave beside a file and no person writes: git mergetool (web_BASE_1234.xml), Syncthing,
@@ -32,6 +32,14 @@ def is_domain_file(name: str, include: tuple[str, ...]) -> bool:
     return name == DEFAULTS or (name[0] not in ".#~" and not name.endswith("~") and (
         _DROPPING.search(name) is None) and any(
         fnmatch.fnmatchcase(name, pattern) for pattern in include))
+
+
+def check_amount(files: int, size: int) -> None:
+    """Raise SourceError for more files, or more bytes of them, than a source may have."""
+    if files > MOST_FILES:
+        raise SourceError(f"{files} domain files; accepted: up to {MOST_FILES}")
+    if size > MOST_BYTES:
+        raise SourceError(f"{size} bytes of domain files; accepted: up to {MOST_BYTES}")
 
 
 @dataclass(frozen=True, slots=True)

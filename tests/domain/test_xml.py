@@ -144,6 +144,13 @@ def test_rule_8_a_file_full_of_errors_costs_no_time():
     assert "100 errors" in found[-1].message
 
 
+@pytest.mark.parametrize("text", ["{0}<domain/>", "<domain>{0}</domain>"])
+def test_rule_8_a_file_full_of_processing_instructions_costs_no_time(text):
+    """XPath needs minutes for these: the test would not end."""
+    found = refusal(text.format("<?a b?>" * 140_000).encode())
+    assert found == "processing instructions are not allowed"
+
+
 def test_rule_8_a_file_full_of_sound_devices_costs_no_time():
     began = time.process_time()
     letters = [chr(97 + n) for n in range(26)]

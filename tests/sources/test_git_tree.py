@@ -7,7 +7,7 @@ import asyncio
 import pytest
 
 from reconciler.errors import SourceError
-from reconciler.sources import git_tree
+from reconciler.sources import listing
 from reconciler.sources.git_program import LOCAL_LIMIT, Programs
 from reconciler.sources.git_tree import Broken, TreeReader, revision_name
 from tests.sources.gits import git
@@ -89,9 +89,9 @@ async def test_a_missing_object_is_an_error_and_not_an_empty_file(upstream, read
 
 async def test_all_files_together_have_a_limit(upstream, reader, monkeypatch):
     tip = upstream.commit({"domains/a.xml": "12345", "domains/b.xml": "67890"})
-    monkeypatch.setattr(git_tree, "MOST_BYTES", 10)
+    monkeypatch.setattr(listing, "MOST_BYTES", 10)
     assert len((await reader.read(tip, "domains", ALL, "1")).listing.files) == 2
-    monkeypatch.setattr(git_tree, "MOST_BYTES", 9)
+    monkeypatch.setattr(listing, "MOST_BYTES", 9)
     with pytest.raises(SourceError, match="10 bytes of domain files; accepted: up to 9"):
         await reader.read(tip, "domains", ALL, "1")
 

@@ -13,11 +13,10 @@ import signal
 from typing import TYPE_CHECKING
 
 from reconciler.domain.devices import RootPort
-from reconciler.domain.expand import expand
 from reconciler.domain.model import InvalidDomain
 from reconciler.domain.numbers import identity
 from reconciler.engine.adopt.recognise_running import TakenOver, changed_by_defaults, take_over
-from reconciler.engine.composition import given, reading_host
+from reconciler.engine.composition import given, read_file, reading_host
 from reconciler.errors import UsageError
 from reconciler.report.events import timestamp
 from reconciler.sources.directory import Directory
@@ -118,7 +117,7 @@ def _file_of(settings: Settings, domain: Domain) -> Path | None:
     read_with = given(settings, listing.files.get(DEFAULTS), DEFAULTS, host)
     for name in listing.domain_files:
         try:
-            others = expand(listing.files[name], name, host, read_with).definitions
+            others = read_file(listing.files[name], name, host, read_with).definitions
         except InvalidDomain:
             continue
         if any(domain.name == other.domain.name or domain.uuid == other.domain.uuid

@@ -12,22 +12,24 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from reconciler.domain.admission import Admission, admit
+from reconciler.domain.admission import admit
 from reconciler.domain.cross_file_checks import conflicts
-from reconciler.domain.expand import Definition, Expansion, Given
-from reconciler.domain.merge import Defaults, read_defaults
-from reconciler.domain.model import Domain, InvalidDomain, Problem, ReadingHost
+from reconciler.domain.model import Domain, InvalidDomain, Problem
 from reconciler.domain.numbers import chosen, complete, numbers_of
-from reconciler.domain.substitute import Variables
-from reconciler.domain.xml import identity_in
 from reconciler.engine.decide.identity import owners
+from reconciler.engine.source.file_reader import Budget, FileReader
 from reconciler.sources.listing import DEFAULTS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator, Mapping
 
+    from reconciler.domain.admission import Admission
+    from reconciler.domain.expand import Definition, Expansion, Given
     from reconciler.domain.numbers import Numbers
     from reconciler.sources.listing import Listing
+
+
+MOST_SHOWN = 10  # problems of a file in the status and in events
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,8 +52,11 @@ class Rejected:
 
     @property
     def message(self) -> str:
-        """All problems, a line each."""
-        return "\n".join(str(problem) for problem in self.problems)
+        """The first problems, a line each, and how many more there are."""
+        lines = [str(problem) for problem in self.problems[:MOST_SHOWN]]
+        more = len(self.problems) - len(lines)
+        return "\n".join([*lines, *([f"and {more} more; `reconciler validate` shows them"]
+                                    if more else [])])
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,39 +73,15 @@ class Definitions:
     sources: dict[str, Definition] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True)
-class _Known:
-    """What a file was read as, and with what; of a rejected one, the name and uuid in it."""
-
-    data: bytes
-    given: Given
-    value: Expansion | InvalidDomain
-    identity: tuple[str | None, str | None] = (None, None)
-
-    def still(self, data: bytes, given: Given) -> bool:
-        """Whether reading it again would give the same: only what it uses counts."""
-        if self.data != data or self.given.defaults != given.defaults:
-            return False
-        if self.given.variables == given.variables:
-            return True
-        values = dict(given.variables.values)
-        return isinstance(self.value, Expansion) and (
-            self.given.variables.strict == given.variables.strict) and all(
-            values.get(name) == value for name, value in self.value.used)
-
-
-@dataclass(slots=True)
 class Loader:
     """Reads listings. `hostname` is compared with `placement/@host`; `free` asks the host."""
 
-    host: ReadingHost
-    admission: Admission
-    hostname: str
-    read: Callable[[bytes, str, ReadingHost, Given], Expansion]
-    free: Callable[[str, int], bool] = lambda claim, number: True
-    variables: Variables = Variables()
-    _cache: dict[str, _Known] = field(default_factory=dict)
-    _defaults: tuple[bytes, Variables, Defaults | InvalidDomain] | None = None
+    def __init__(self, reader: FileReader, admission: Admission, hostname: str,
+                 free: Callable[[str, int], bool] = lambda claim, number: True) -> None:
+        self.reader = reader
+        self.admission = admission
+        self.hostname = hostname
+        self.free = free
 
     def definitions(self, listing: Listing, in_force: Mapping[str, str],
                     kept: Mapping[str, Numbers] | None = None,
@@ -110,29 +91,31 @@ class Loader:
         What a domain has in force stays its own until its file is proven gone and its VM has ended:
         whether the file cannot be read, is being written, is wrong, or was not delivered.
         """
+        reader = self.reader
         rejected = [Rejected(file, (Problem(file, 1, "", f"{why}; accepted: a readable file"),))
                     for file, why in listing.unreadable.items()]
-        given = self._given(listing)
+        given = reader.given(listing)
         if isinstance(given, InvalidDomain):
-            return Definitions(rejected=(*rejected, *_without_defaults(listing, given)))
+            return Definitions(rejected=(*rejected, *self._without_defaults(listing, given)))
         sources: dict[str, Definition] = {}
         parsed: dict[str, tuple[Definition, ...]] = {}
         elsewhere: list[str] = []
+        read = self._read(listing, given, frozenset(in_force.values()))
         for file in listing.domain_files:
-            value = self._parsed(file, listing.files[file], given)
+            value = read[file]
             if isinstance(value, InvalidDomain):
-                rejected.append(Rejected(file, value.problems, *self._cache[file].identity))
+                rejected.append(self._of_bytes(file, listing, value.problems))
                 continue
             parsed[file] = value.definitions
             own = _by_key(file, value.definitions)
             clash = sorted((own.keys() - {file}) & listing.files.keys())
             if clash:
-                rejected.append(_of_bytes(file, listing.files[file], (Problem(
+                rejected.append(self._of_bytes(file, listing, (Problem(
                     file, 1, "", f"one of its domains would be told as {clash[0]}, which is a file "
                     "of its own; accepted: another name of either", reason="Conflict"),)))
             else:
                 sources |= own
-        self._cache = {file: self._cache[file] for file in listing.domain_files}
+        reader.forget_others(listing.domain_files)
         found = {key: source.domain for key, source in sources.items()}
         for key, domain in tuple(found.items()):
             if domain.policy.host not in (None, self.hostname):
@@ -149,23 +132,29 @@ class Loader:
                            {key: own for key, own in numbers.items() if key in found},
                            {key: sources[key] for key in found})
 
-    def _given(self, listing: Listing) -> Given | InvalidDomain:
-        """What all of its files are read with."""
-        if DEFAULTS in listing.unreadable:
-            return InvalidDomain((Problem(DEFAULTS, 1, "", "it cannot be read"),))
-        data = listing.files.get(DEFAULTS)
-        if data is None:
-            self._defaults = None
-            return Given(self.variables)
-        if self._defaults is None or self._defaults[:2] != (data, self.variables):
-            value: Defaults | InvalidDomain
-            try:
-                value = read_defaults(data, DEFAULTS, self.variables, lenient=self.host.lenient)
-            except InvalidDomain as error:
-                value = error
-            self._defaults = (data, self.variables, value)
-        found = self._defaults[2]
-        return Given(self.variables, found) if isinstance(found, Defaults) else found
+    def _read(self, listing: Listing, given: Given,
+              in_force: Collection[str]) -> dict[str, Expansion | InvalidDomain]:
+        """Each file's meaning; those of domains that exist come first, if there is not room."""
+        budget = Budget(self.admission.max_domains)
+        found: dict[str, Expansion | InvalidDomain] = {}
+        for file in sorted(listing.domain_files, key=lambda name: name not in in_force):
+            found[file] = budget.refused(file) if budget.spent else budget.take(
+                file, self.reader.definitions(file, listing.files[file], given))
+        return found
+
+    def _of_bytes(self, file: str, listing: Listing, problems: tuple[Problem, ...]) -> Rejected:
+        return Rejected(file, problems, *self.reader.identity(file, listing.files[file]))
+
+    def _without_defaults(self, listing: Listing, error: InvalidDomain) -> Iterator[Rejected]:
+        """The errors of the defaults once, and for each file whose definition waits for them."""
+        if DEFAULTS not in listing.unreadable:
+            yield Rejected(DEFAULTS, error.problems)
+        first = error.problems[0]
+        for file in listing.domain_files:
+            problem = Problem(file, 1, "", f"not read, since {DEFAULTS} beside it has errors, such "
+                              f"as that of line {first.line}: {first.message}",
+                              reason=first.reason)
+            yield self._of_bytes(file, listing, (problem,))
 
     def _number(self, found: dict[str, Domain], kept: Mapping[str, Numbers],
                 held: Mapping[str, Domain]) -> dict[str, Numbers]:
@@ -186,19 +175,6 @@ class Loader:
                 found[key], given[key] = after, chosen(domain, after)
                 has[domain.uuid] = given[key]
         return given
-
-    def _parsed(self, file: str, data: bytes, given: Given) -> Expansion | InvalidDomain:
-        known = self._cache.get(file)
-        if known is not None and known.still(data, given):
-            return known.value
-        value: Expansion | InvalidDomain
-        try:
-            value = self.read(data, file, self.host, given)
-        except InvalidDomain as error:
-            value = error
-        self._cache[file] = _Known(data, given, value, identity_in(data) if isinstance(
-            value, InvalidDomain) else (None, None))
-        return value
 
 
 @dataclass(frozen=True, slots=True)
@@ -258,19 +234,3 @@ def _by_key(file: str, definitions: tuple[Definition, ...]) -> dict[str, Definit
 def _of_domain(key: str, domain: Domain, problems: tuple[Problem, ...]) -> Rejected:
     return Rejected(domain.file, problems, domain.name, domain.uuid,
                     only_this_domain=key != domain.file)
-
-
-def _of_bytes(file: str, data: bytes, problems: tuple[Problem, ...]) -> Rejected:
-    name, uuid = identity_in(data)
-    return Rejected(file, problems, name, uuid)
-
-
-def _without_defaults(listing: Listing, error: InvalidDomain) -> Iterator[Rejected]:
-    """The errors of the defaults once, and for each file whose definition waits for them."""
-    if DEFAULTS not in listing.unreadable:
-        yield Rejected(DEFAULTS, error.problems)
-    first = error.problems[0]
-    for file in listing.domain_files:
-        problem = Problem(file, 1, "", f"not read, since {DEFAULTS} beside it has errors, such as "
-                          f"that of line {first.line}: {first.message}", reason=first.reason)
-        yield _of_bytes(file, listing.files[file], (problem,))

@@ -12,14 +12,17 @@ from reconciler.stratovirt.observation import main_console
 from reconciler.units import show_seconds, timestamp
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator, Mapping, Sequence
 
     from reconciler.domain.model import Domain, Problem
     from reconciler.engine.decide.attempts import Attempts
     from reconciler.engine.decide.inputs import Now
     from reconciler.engine.decide.state import DomainState
+    from reconciler.engine.source.loader import Rejected
     from reconciler.engine.source.source_sync import SourceState
 
+MOST_ERRORS = 200  # of all files together
+MOST_FILES = 500  # that are refused
 HISTORY = 5  # entries that the status shows; `history` has them all
 _UNKNOWN = Condition("Ready", Truth.UNKNOWN, "Adopting", "not observed yet")
 
@@ -152,7 +155,19 @@ def source_status(source: SourceState, described: Mapping[str, Any],
                             "message": c.message, "lastTransitionTime": since[c.type][1]}
                            for c in conditions],
             "elsewhere": list(source.elsewhere),
-            "invalid": [{"file": r.file, "domain": r.name, "reason": r.reason,
-                         "errors": [str(p) for p in r.problems]} for r in source.rejected]}
+            "invalid": list(_invalid(source.rejected))}
+
+
+def _invalid(rejected: Sequence[Rejected]) -> Iterator[dict[str, Any]]:
+    """Every file that is refused, and its first errors; with many files, of the first ones only."""
+    left = MOST_ERRORS
+    for file in rejected[:MOST_FILES]:
+        lines = file.message.splitlines()
+        shown = lines[:left] or ["`reconciler validate` shows its errors"]
+        left = max(0, left - len(lines))
+        yield {"file": file.file, "domain": file.name, "reason": file.reason, "errors": shown}
+    if len(rejected) > MOST_FILES:
+        yield {"file": "…", "domain": None, "reason": "InvalidDefinition",
+               "errors": [f"and {len(rejected) - MOST_FILES} more files"]}
 
 

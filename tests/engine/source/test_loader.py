@@ -8,6 +8,7 @@ from reconciler.domain.admission import Admission
 from reconciler.domain.expand import expand
 from reconciler.domain.reader import read_domain
 from reconciler.domain.substitute import Variables
+from reconciler.engine.source.file_reader import FileReader
 from reconciler.engine.source.loader import Loader
 from reconciler.sources.listing import Listing
 from tests.values import HOST, xml
@@ -27,7 +28,7 @@ def loader(parsed):
         parsed.append(file)
         return expand(data, file, host, given)
 
-    return Loader(HOST, Admission(), "here", read)
+    return Loader(FileReader(HOST, Variables(), read, lambda data, file: None), Admission(), "here")
 
 
 def with_uuid(data: bytes, uuid: str = UUID) -> bytes:
@@ -258,17 +259,17 @@ def test_new_defaults_are_read_into_every_file_and_the_same_ones_into_none(loade
 
 
 def test_a_variable_that_changes_is_read_into_the_files_that_name_it(loader, parsed):
-    loader.variables = Variables((("A", "1"), ("B", "1")))
+    loader.reader.variables = Variables((("A", "1"), ("B", "1")))
     files = {"a": xml("a", inner="<r:label name='x' value='${A}'/>"), "b": xml("b")}
     files["c"] = files["a"].replace(b">a<", b">c<").replace(b"a.img", b"c.img").replace(
         b"${A}", b"${B}")
     take(loader, **files)
-    loader.variables = Variables((("A", "2"), ("B", "1")))
+    loader.reader.variables = Variables((("A", "2"), ("B", "1")))
     found = take(loader, **files)
     assert parsed[3:] == ["a.xml"]
     assert {d.name: d.policy.labels for d in found.accepted.values()} == {
         "a": (("x", "2"),), "b": (), "c": (("x", "1"),)}
-    loader.variables = Variables((("B", "1"),))
+    loader.reader.variables = Variables((("B", "1"),))
     assert take(loader, **files).rejected[0].file == "a.xml"
     assert parsed[4:] == ["a.xml"]
 
