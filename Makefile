@@ -7,7 +7,7 @@ JOBS ?= $(shell echo $$((2 * $$(nproc))))
 TIMES ?= 10
 MINUTES ?= 30
 
-.PHONY: setup run test check unit repeat mutants lowest hypervisor bench clean
+.PHONY: setup run test check unit repeat failpoints mutants lowest hypervisor bench clean
 
 setup: .venv/ready
 
@@ -34,6 +34,10 @@ unit: setup
 # The whole suite several times over, to find tests that fail only now and then.
 repeat: setup
 	$(BIN)/python -m tests.repeat $(TIMES) -n $(JOBS) --dist worksteal
+
+# Every failure at every step of every action; `make test` tries each step in one action.
+failpoints: setup
+	RECONCILER_FAILURES=all $(BIN)/pytest -n $(JOBS) tests/simulated/test_failpoints.py
 
 .venv-mutation/ready: requirements.lock pyproject.toml
 	$(PYTHON) -m venv .venv-mutation

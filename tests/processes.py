@@ -14,9 +14,13 @@ import sys
 import tempfile
 import time
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import reconciler
 from reconciler.cli.main import main
+
+if TYPE_CHECKING:
+    from multiprocessing.context import BaseContext
 
 ROOT = Path(__file__).parents[1]
 FRESH = os.environ.get("RECONCILER_TESTS_EXEC") == "1"
@@ -27,16 +31,17 @@ PRELOADED = [name for _, name, _ in pkgutil.walk_packages(reconciler.__path__, "
 _APPEND = os.O_WRONLY | os.O_APPEND | os.O_CREAT
 _context = multiprocessing.get_context("forkserver")
 _context.set_forkserver_preload(["__main__", *PRELOADED, __name__])
+HERE = multiprocessing.get_context("fork")  # for a test in namespaces of its own
 
 
 class Forked:
     """The part of subprocess.Popen that the tests use."""
 
     def __init__(self, words: list[str], env: dict[str, str], stdin: Path, stdout: Path,
-                 stderr: Path) -> None:
+                 stderr: Path, context: BaseContext = _context) -> None:
         self.args = words
         # A daemon in the sense of multiprocessing: it is ended with the tests.
-        self._process = _context.Process(
+        self._process = context.Process(
             target=_run, args=(words, env, str(stdin), str(stdout), str(stderr)), daemon=True)
         self._process.start()
 
@@ -65,17 +70,18 @@ class Forked:
         self._process.kill()
 
 
-def start(words: list[str], env: dict[str, str], log: Path) -> Forked | subprocess.Popen:
+def start(words: list[str], env: dict[str, str], log: Path,
+          context: BaseContext = _context) -> Forked | subprocess.Popen:
     """Run a verb in the background; what it prints is appended to `log`."""
     if not FRESH:
-        return Forked(words, env, Path(os.devnull), log, log)
+        return Forked(words, env, Path(os.devnull), log, log, context)
     with log.open("ab") as file:
         return subprocess.Popen([sys.executable, "-m", "reconciler", *words], cwd=ROOT, env=env,
                                 stdout=file, stderr=file)
 
 
 def run(words: list[str], env: dict[str, str], limit: float,
-        given: str = "") -> subprocess.CompletedProcess:
+        given: str = "", context: BaseContext = _context) -> subprocess.CompletedProcess:
     """Run a verb to its end, as subprocess.run with capture_output and text does."""
     if FRESH:
         return subprocess.run([sys.executable, "-m", "reconciler", *words], cwd=ROOT, env=env,
@@ -85,7 +91,7 @@ def run(words: list[str], env: dict[str, str], limit: float,
         folder = Path(name)
         stdin, stdout, stderr = (folder / kind for kind in ("stdin", "stdout", "stderr"))
         stdin.write_text(given)
-        child = Forked(words, env, stdin, stdout, stderr)
+        child = Forked(words, env, stdin, stdout, stderr, context)
         try:
             code = child.wait(limit)
         except subprocess.TimeoutExpired as error:

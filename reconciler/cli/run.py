@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from contextlib import contextmanager
 from dataclasses import replace
@@ -31,11 +32,13 @@ def _run(options: Namespace, settings: Settings) -> int:
     from reconciler.domain.reader import read_domain
     from reconciler.engine.composition import reading_host
     from reconciler.engine.daemon import Daemon
+    from reconciler.failpoints import VARIABLE, reached_in
     from reconciler.report.events import Journal
     from reconciler.report.log import event_log
     from reconciler.stratovirt import binary
 
     _allow_many_files()
+    reached = reached_in(os.environ.get(VARIABLE, ""))
 
     async def work() -> int:
         found = binary.find(settings)
@@ -43,10 +46,11 @@ def _run(options: Namespace, settings: Settings) -> int:
         settings.state.mkdir(parents=True, exist_ok=True, mode=0o700)
         with _log_writer(settings) as stream:
             journal = Journal(settings.state / "events.jsonl",
-                              event_log(settings.log.format, settings.log.level, stream))
+                              event_log(settings.log.format, settings.log.level, stream),
+                              reached=reached)
             try:
                 daemon = Daemon(settings, found, journal, reading_host(settings), read_domain,
-                                stream.reopen)
+                                stream.reopen, reached)
                 if options.once:
                     return OK if await daemon.once() else NO
                 await daemon.run()

@@ -30,6 +30,7 @@ from reconciler.engine.decide.events import Priority
 from reconciler.engine.domains import Domains
 from reconciler.engine.ownership import check_runtime, take_locks
 from reconciler.engine.records.archive import Archive
+from reconciler.engine.records.leftovers import remove_leftovers
 from reconciler.engine.records.store import Store
 from reconciler.engine.records.syncer import keep_synced
 from reconciler.engine.rollout.announcer import Announcer
@@ -40,6 +41,7 @@ from reconciler.engine.status.publisher import Reported, StatusPublisher
 from reconciler.engine.tasks import Tasks
 from reconciler.engine.watches import HostWatch, UnmanagedWatch, watch_monitors
 from reconciler.errors import ReconcilerError
+from reconciler.failpoints import nothing
 from reconciler.host.cgroup import OomKills
 from reconciler.host.notify import Notifier
 from reconciler.host.ports import free_on_host
@@ -59,6 +61,7 @@ if TYPE_CHECKING:
     from reconciler.engine.decide.inputs import Now
     from reconciler.engine.decide.state import DomainState
     from reconciler.engine.rollout.revisions import Outcome
+    from reconciler.failpoints import Reached
     from reconciler.report.events import Journal
     from reconciler.stratovirt.binary import Binary
 
@@ -75,7 +78,8 @@ class Daemon:
 
     def __init__(self, settings: Settings, binary: Binary, journal: Journal, host: ReadingHost,
                  parse: Callable[[bytes, str, ReadingHost], Domain],
-                 reopen_log: Callable[[], None] = lambda: None) -> None:
+                 reopen_log: Callable[[], None] = lambda: None,
+                 reached: Reached = nothing) -> None:
         self._settings = settings
         self._binary = binary
         self._journal = journal
@@ -95,14 +99,15 @@ class Daemon:
         self.coordinator = Coordinator(limits, self._wake_waiting, self._changed_uuid,
                                        self._start_allowed)
         self.environment = Environment(
-            settings=settings, journal=journal, store=Store(settings.state / "domains"),
+            settings=settings, journal=journal, store=Store(settings.state / "domains", reached),
             archive=Archive(settings.state), host=host,
             program=[*binary.program, *settings.hypervisor.arguments],
             simulated=binary.simulated,
             config=decision_config(settings, boot_id(), self.now().clock),
             machine=self.machine, parse=parse, changed=self._changed,
             surroundings=self.coordinator.surroundings,
-            watch_files=self._notifier.watch_files, spawn=self._tasks.spawn, clocks=self.now)
+            watch_files=self._notifier.watch_files, spawn=self._tasks.spawn, clocks=self.now,
+            reached=reached)
         self.queue = WorkQueue(self._pass, self._pass_fault, self._tasks.spawn)
         self.domains = Domains(self.environment, self.coordinator, self.queue, self._removed)
         self.source = SourceSync(
@@ -132,9 +137,11 @@ class Daemon:
     def machine(self, name: str, uuid: str, listener: Listener) -> VirtualMachine:
         """The VM of a domain, in the directory of this name."""
         limits = self._settings.reconcile
-        return VirtualMachine(self.vms / name, uuid, listener, self._notifier,
-                              vm.Limits(limits.qmp_timeout, limits.start_timeout),
-                              self.oom_kills, self._tasks.spawn, self._unlocked.pop(name, None))
+        shared = vm.Shared(self._notifier, self.oom_kills, self._tasks.spawn,
+                           vm.Limits(limits.qmp_timeout, limits.start_timeout),
+                           self.environment.reached)
+        return VirtualMachine(self.vms / name, uuid, listener, shared,
+                              self._unlocked.pop(name, None))
 
     # Running
 
@@ -216,6 +223,8 @@ class Daemon:
             self._journal.write("state.unreadable", severity="error", reason="StateUnreadable",
                                 error=text, hint="its domain is held, or all of them, until "
                                                  "`reconciler release`")
+        homes = {c.machine.home.name for c in self.domains} | {c.name for c in self.domains}
+        await asyncio.to_thread(remove_leftovers, self._settings.state, self.vms, homes)
         self._host.start()
         for controller in self.domains:
             self.queue.wake(controller.uuid, Priority.RESYNC)

@@ -15,6 +15,7 @@ from reconciler.engine.control.controller import DomainController
 from reconciler.engine.decide.events import DefinitionAccepted, Faulted, Priority
 from reconciler.engine.decide.identity import owners
 from reconciler.engine.decide.state import DomainRecord
+from reconciler.failpoints import Point
 from reconciler.stratovirt.record import load, save
 
 if TYPE_CHECKING:
@@ -70,7 +71,8 @@ class Domains:
 
         Returns a sentence for each damaged file, which is kept aside.
         """
-        self._environment.store.correct_names()
+        self._environment.store.finish()
+        self._environment.saved.set()
         records = {r.uuid: r for r in self._environment.store.all(self._environment.config.boot_id)}
         damaged = self._environment.store.put_aside()
         names = {record.name: record for record in records.values()}
@@ -111,6 +113,7 @@ class Domains:
     def accept(self, controller: DomainController, event: DefinitionAccepted) -> None:
         """Give a domain its definition, which may change its name and its uuid."""
         old = controller.uuid
+        self._environment.reached(Point.ACCEPT)
         controller.apply(event)
         if controller.uuid == old:
             return
@@ -122,6 +125,7 @@ class Domains:
         self._removed(old)
         controller.machine.change_uuid(controller.uuid)
         with suppress(OSError):  # a full disk: the history is not listed any more
+            self._environment.reached(Point.MOVE_HISTORY)
             self._environment.archive.move(old, controller.uuid)
         self._queue.wake(controller.uuid, Priority.FILE)  # what woke it before had another key
 

@@ -5,16 +5,19 @@ from __future__ import annotations
 import os
 import shutil
 import stat
+from contextlib import suppress
 from enum import Enum, auto
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from reconciler.errors import HostError
+from reconciler.failpoints import Point, nothing
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
-    from pathlib import Path
 
     from reconciler.domain.model import RequiredFile
+    from reconciler.failpoints import Reached
 
 _KINDS = {"file": stat.S_ISREG, "block": stat.S_ISBLK, "character": stat.S_ISCHR}
 _NAMES = {"file": "regular file", "block": "block device", "character": "character device"}
@@ -27,14 +30,15 @@ def check(needs: Iterable[RequiredFile]) -> None:
         raise HostError("; ".join(problems), hint="retried as soon as that changes")
 
 
-def make_variables(needs: Iterable[RequiredFile]) -> None:
+def make_variables(needs: Iterable[RequiredFile], reached: Reached = nothing) -> None:
     """Create each missing file that has a template (nvram), as a copy; raises HostError."""
     for need in needs:
         if need.template is None or os.path.exists(need.path):
             continue
-        fresh = f"{need.path}.new"
+        fresh = _fresh(Path(need.path))
         try:
             shutil.copyfile(need.template, fresh)
+            reached(Point.MAKE_NVRAM)
             os.replace(fresh, need.path)
         except OSError as error:
             message = f"{need.path}: cannot be created from {need.template}: {error.strerror}"
@@ -90,7 +94,7 @@ def write_whole(path: Path, data: bytes, sync: Sync = Sync.PROMISE) -> None:
 
     CONTENT costs one fsync, PROMISE two.
     """
-    fresh = path.with_name(f".{path.name}.new")
+    fresh = _fresh(path)
     with open(fresh, "wb", opener=_private) as file:
         file.write(data)
         if sync is not Sync.NONE:
@@ -99,6 +103,19 @@ def write_whole(path: Path, data: bytes, sync: Sync = Sync.PROMISE) -> None:
     os.replace(fresh, path)
     if sync is Sync.PROMISE:
         sync_directory(path.parent)
+
+
+def _fresh(path: Path) -> Path:
+    """Where a file is written before it is renamed into place."""
+    return path.with_name(f".{path.name}.new")
+
+
+def remove_unfinished(directories: Iterable[Path]) -> None:
+    """Delete what a process that was killed left of files that it was writing."""
+    for directory in directories:
+        for path in directory.glob(".*.new"):
+            with suppress(OSError):
+                path.unlink()
 
 
 def sync_directory(directory: Path) -> None:

@@ -24,12 +24,14 @@ from enum import Enum, auto
 from typing import TYPE_CHECKING
 
 from reconciler.errors import HostError
+from reconciler.failpoints import Point, nothing
 from reconciler.host import links
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Sequence
 
     from reconciler.domain.devices.interface import Vlan
+    from reconciler.failpoints import Reached
 
 _TUNSETIFF = 0x400454CA
 _TUNSETPERSIST = 0x400454CB
@@ -80,7 +82,7 @@ def check(tap: Tap) -> None:
         _check_free_tap(tap)
 
 
-def take(tap: Tap) -> Taken:
+def take(tap: Tap, reached: Reached = nothing) -> Taken:
     """Create the tap if it is missing, attach it, set it up.
 
     Raises HostError, and has then changed nothing.
@@ -88,9 +90,9 @@ def take(tap: Tap) -> Taken:
     _check_bridge(tap)
     check(tap)
     if not links.exists(tap.name):
-        return _create(tap)
+        return _create(tap, reached)
     if _is_own(tap):  # left by an earlier start
-        _attempt(tap, lambda: _configure(tap))
+        _attempt(tap, lambda: _configure(tap, reached))
         return Taken.NOTHING
     _check_free_tap(tap)
     if _is_open(tap.name):
@@ -101,7 +103,7 @@ def take(tap: Tap) -> Taken:
     if tap.bridge is None or before == tap.bridge:
         return Taken.NOTHING
     try:
-        _attempt(tap, lambda: _attach_and_put_up(tap))
+        _attempt(tap, lambda: _attach_and_put_up(tap, reached))
     except HostError:
         with suppress(OSError):
             detach(tap.name)
@@ -122,7 +124,7 @@ def difference(tap: Tap) -> str:
     return "" if found.up else f"tap {tap.name} is down"
 
 
-def change(tap: Tap, *, attached: bool) -> None:
+def change(tap: Tap, reached: Reached = nothing, *, attached: bool) -> None:
     """Attach the tap of a running VM as the definition says; raises HostError.
 
     `attached`: it is one of another program, which was attached for this VM.
@@ -134,9 +136,9 @@ def change(tap: Tap, *, attached: bool) -> None:
     if not _is_own(tap):
         if not attached:
             _check_free_tap(tap)
-        _attempt(tap, lambda: _attach_and_put_up(tap))
+        _attempt(tap, lambda: _attach_and_put_up(tap, reached))
         return
-    _attempt(tap, lambda: _configure(tap))
+    _attempt(tap, lambda: _configure(tap, reached))
 
 
 def _check_bridge(tap: Tap) -> None:
@@ -172,12 +174,13 @@ def _check_free_tap(tap: Tap) -> None:
                         hint="choose another name in <target dev='…'/>")
 
 
-def _create(tap: Tap) -> Taken:
+def _create(tap: Tap, reached: Reached) -> Taken:
     try:
+        _attempt(tap, lambda: reached(Point.CREATE_TAP))
         _attempt(tap, lambda: _persist(tap.name, multi=tap.queues > 1, keep=True))
         with suppress(OSError):  # then only the VM's record says that it was created here
             (links.SYSTEM / tap.name / "ifalias").write_text(f"{_OWNER}{tap.owner}")
-        _attempt(tap, lambda: _configure(tap))
+        _attempt(tap, lambda: _configure(tap, reached))
     except HostError:
         remove(tap.name)
         raise
@@ -195,17 +198,19 @@ def _attempt(tap: Tap, action: Callable[[], None]) -> None:
                                       "{manage_taps: false} and create them beforehand") from error
 
 
-def _configure(tap: Tap) -> None:
+def _configure(tap: Tap, reached: Reached) -> None:
     """Apply MTU, bridge and VLANs; the bridge only if it differs."""
     if tap.mtu is not None:
         _set_mtu(tap.name, tap.mtu)
-    _attach_and_put_up(tap)
+    _attach_and_put_up(tap, reached)
 
 
-def _attach_and_put_up(tap: Tap) -> None:
+def _attach_and_put_up(tap: Tap, reached: Reached) -> None:
     if tap.bridge is not None:
         if links.bridge_of(tap.name) != tap.bridge:
+            reached(Point.ATTACH_TAP)
             _attach(tap.name, tap.bridge)
+        reached(Point.SET_UP_TAP)
         _set_vlans(tap.name, tap.bridge, tap.vlans)
     _put_up(tap.name)
 

@@ -11,11 +11,14 @@ import os
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, TextIO
 
+from reconciler.failpoints import Point, nothing
 from reconciler.units import timestamp
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
+
+    from reconciler.failpoints import Reached
 
 ROTATE_AT = 16 << 20
 _TAIL = 8192  # bytes; the last event is almost always within these
@@ -29,7 +32,8 @@ class Journal:
     """Appends events. `show` is called with each event: the log."""
 
     def __init__(self, path: Path, show: Callable[[dict[str, Any]], None],
-                 rotate_at: int = ROTATE_AT) -> None:
+                 rotate_at: int = ROTATE_AT, reached: Reached = nothing) -> None:
+        self._reached = reached
         self._path = path
         self._show = show
         self._rotate_at = rotate_at
@@ -57,6 +61,7 @@ class Journal:
         self._sequence += 1
         line = {"time": timestamp(), "seq": self._sequence, **content}
         try:
+            self._reached(Point.JOURNAL)
             self._append(json.dumps(line, default=str) + "\n", durable=durable)
             self.full = ""
         except OSError as error:

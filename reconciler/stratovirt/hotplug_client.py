@@ -12,6 +12,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Protocol
 
 from reconciler.errors import GuestUnwilling, QmpRefused
+from reconciler.failpoints import Point
 from reconciler.host import taps
 from reconciler.stratovirt import record
 from reconciler.stratovirt.prepare import HostResources, release, tap_of, with_tap
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 
     from reconciler.domain.hot_change import Adjustment
     from reconciler.domain.model import Command
+    from reconciler.failpoints import Reached
     from reconciler.stratovirt.record import Record
 
 UNPLUG_PATIENCE = 10.0  # seconds; a guest that releases a device takes one or two
@@ -52,11 +54,12 @@ class LiveVm(Protocol):
 
     home: Path
     record: Record | None
+    reached: Reached
 
     async def execute(self, command: str, **arguments: object) -> object:
         """Run one QMP command; raises QmpError."""
 
-    def update_record(self, **values: object) -> None:
+    def update_record(self, point: Point, **values: object) -> None:
         """Change fields of the record, and save it."""
 
 
@@ -75,18 +78,19 @@ class HotplugClient:
         """
         await self._add_tap(change)
         if change.commands:
-            self._machine.update_record(uncertain=True)
+            self._machine.update_record(Point.NOTE_CHANGE, uncertain=True)
             try:
                 await self._run(change)
             except QmpRefused:
-                self._machine.update_record(uncertain=False)
+                self._machine.update_record(Point.NOTE_CHANGED, uncertain=False)
                 if change.plugged and change.card is not None:
                     await self._remove_tap(change.card.tap)
                 raise
             except (GuestUnwilling, asyncio.CancelledError):
                 # The VM keeps a device until DEVICE_DELETED. Whether a processor was added, or
                 # how many, is unknown.
-                self._machine.update_record(uncertain=not _is_removal(change))
+                self._machine.update_record(Point.NOTE_CHANGED,
+                                            uncertain=not _is_removal(change))
                 raise
         save_definition(self._machine, text)
         if change.tap:
@@ -109,6 +113,7 @@ class HotplugClient:
         device = "" if command.until == "CPU_RESIZE" else str(command.arguments.get("id", ""))
         done = self._waiters.expect(command.until, device) if command.until else None
         try:
+            self._machine.reached(Point.CHANGE)
             await self._machine.execute(command.name, **command.arguments)
             if done is not None:
                 async with asyncio.timeout(UNPLUG_PATIENCE):
@@ -138,19 +143,21 @@ class HotplugClient:
             return
         tap = tap_of(card, str(self._machine.home))
         if not change.plugged:  # only its place on the host's network changes
-            await asyncio.to_thread(taps.change, tap, attached=card.tap in kept.attached)
+            await asyncio.to_thread(taps.change, tap, self._machine.reached,
+                                    attached=card.tap in kept.attached)
             return
         made = with_tap(HostResources(kept.taps, kept.attached), card.tap,
-                        await asyncio.to_thread(taps.take, tap))
-        self._machine.update_record(taps=made.taps, attached=made.attached)
+                        await asyncio.to_thread(taps.take, tap, self._machine.reached))
+        self._machine.update_record(Point.NOTE_TAPS, taps=made.taps, attached=made.attached)
 
     async def _remove_tap(self, tap: str) -> None:
         kept = self._machine.record
         if kept is not None and tap in (*kept.taps, *kept.attached):
             theirs = tuple(t for t in kept.attached if t == tap)
             await asyncio.to_thread(release, HostResources(
-                tuple(t for t in kept.taps if t == tap), theirs))
-            self._machine.update_record(taps=tuple(t for t in kept.taps if t != tap),
+                tuple(t for t in kept.taps if t == tap), theirs), self._machine.reached)
+            self._machine.update_record(Point.NOTE_TAPS,
+                                        taps=tuple(t for t in kept.taps if t != tap),
                                         attached=tuple(t for t in kept.attached if t != tap))
 
 
@@ -161,12 +168,13 @@ def save_definition(machine: LiveVm, text: bytes) -> None:
     next reconciler; this one knows them.
     """
     try:
+        machine.reached(Point.WRITE_CHANGED)
         record.save_definition(machine.home, text)
     except OSError:
         if machine.record is not None:
             machine.record = replace(machine.record, uncertain=False)
     else:
-        machine.update_record(uncertain=False, updated=True)
+        machine.update_record(Point.NOTE_CHANGED, uncertain=False, updated=True)
 
 
 def _is_removal(change: Adjustment) -> bool:

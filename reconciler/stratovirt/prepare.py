@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from reconciler.domain.devices import Hostdev, Interface
 from reconciler.errors import HostError, HypervisorError
+from reconciler.failpoints import Point, nothing
 from reconciler.host import files, hugepages, taps, vfio
 from reconciler.host.taps import Taken, Tap
 from reconciler.stratovirt import process
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from reconciler.domain.model import Domain
+    from reconciler.failpoints import Reached
     from reconciler.stratovirt.addresses import Layout
 
 
@@ -74,10 +76,10 @@ def check(domain: Domain, *, simulated: bool, bridges: Sequence[str] = ()) -> No
             taps.check(tap_of(card, "", bridges))
 
 
-def prepare(request: StartRequest, owner: str) -> HostResources:
+def prepare(request: StartRequest, owner: str, reached: Reached = nothing) -> HostResources:
     """Create the resources (blocking); after a HostError, none are left. `owner` marks the taps."""
     domain = request.domain
-    files.make_variables(domain.required_files())
+    files.make_variables(domain.required_files(), reached)
     if request.simulated:
         return HostResources()
     pages = domain.backing.hugepages
@@ -89,9 +91,10 @@ def prepare(request: StartRequest, owner: str) -> HostResources:
     try:
         for card in domain.devices:
             if isinstance(card, Interface) and request.manage_taps:
-                made = with_tap(made, card.tap, taps.take(tap_of(card, owner, request.bridges)))
+                made = with_tap(made, card.tap, taps.take(
+                    tap_of(card, owner, request.bridges), reached))
     except HostError:
-        release(made)
+        release(made, reached)
         raise
     return made
 
@@ -107,7 +110,8 @@ def off_network(domain: Domain) -> tuple[str, ...]:
                  if (text := taps.difference(tap_of(card, ""))))
 
 
-def reconnect(domain: Domain, owner: str, attached: Collection[str]) -> None:
+def reconnect(domain: Domain, owner: str, attached: Collection[str],
+              reached: Reached = nothing) -> None:
     """Give the taps of a running VM what `domain` says again (blocking); raises HostError.
 
     `attached`: those of other programs that were attached for this VM.
@@ -116,7 +120,8 @@ def reconnect(domain: Domain, owner: str, attached: Collection[str]) -> None:
         if isinstance(card, Interface):
             tap = tap_of(card, owner)
             if taps.difference(tap):
-                taps.change(tap, attached=card.tap in attached)
+                reached(Point.RECONNECT_TAPS)
+                taps.change(tap, reached, attached=card.tap in attached)
 
 
 def with_tap(made: HostResources, tap: str, taken: Taken) -> HostResources:
@@ -144,8 +149,9 @@ def remove_stale_taps(vms: Path) -> list[str]:
     return found
 
 
-def release(made: HostResources) -> None:
+def release(made: HostResources, reached: Reached = nothing) -> None:
     """Remove taps, detach those of other programs, and rebind host devices to their drivers."""
+    reached(Point.RELEASE)
     for tap in made.taps:
         with suppress(OSError):
             taps.remove(tap)

@@ -24,10 +24,13 @@ from typing import TYPE_CHECKING
 
 from reconciler.backoff import Backoff
 from reconciler.errors import LockTaken, StartFailed
+from reconciler.failpoints import Point, nothing
 from reconciler.stratovirt.command_line import MONITOR_SOCKET, QMP_SOCKET, qmp_argument
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    from reconciler.failpoints import Reached
 
 LOCK = "lock"
 STDERR = "stderr"
@@ -112,12 +115,13 @@ def _lock_owner(home: Path) -> int | None:
     return None
 
 
-def launch(program: Sequence[str], home: Path) -> Process:
+def launch(program: Sequence[str], home: Path, reached: Reached = nothing) -> Process:
     """Take the lock and start the program with it.
 
     Raises LockTaken if another process holds the lock, StartFailed if the start fails.
     """
     try:
+        reached(Point.LOCK)
         handle = os.open(home / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     except OSError as error:
         message = f"{home / LOCK}: {error.strerror}"
@@ -127,6 +131,7 @@ def launch(program: Sequence[str], home: Path) -> Process:
         for name in (QMP_SOCKET, MONITOR_SOCKET):
             (home / name).unlink(missing_ok=True)
         with open(home / STDERR, "wb") as errors:
+            reached(Point.LAUNCH)
             child = subprocess.Popen(program, stdin=subprocess.DEVNULL, stdout=errors,  # noqa: S603  # a list, never a shell
                                      stderr=errors, pass_fds=(handle,), start_new_session=True,
                                      cwd="/")

@@ -21,10 +21,13 @@ from reconciler.errors import (
     QmpThrottled,
     QmpTimedOut,
 )
+from reconciler.failpoints import Point, nothing
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
+
+    from reconciler.failpoints import Reached
 
 # Seconds. StratoVirt executes 100 commands a second and rejects the rest.
 THROTTLE_PAUSE = 1.0
@@ -51,13 +54,15 @@ class Qmp(asyncio.Protocol):
 
     @classmethod
     async def connect(cls, path: Path, on_event: Callable[[str, dict[str, Any]], None],
-                      on_close: Callable[[], None], limit: float) -> Qmp:
+                      on_close: Callable[[], None], limit: float,
+                      reached: Reached = nothing) -> Qmp:
         """Connect and wait for the greeting, at most `limit` seconds in all; raises QmpError."""
         loop = asyncio.get_running_loop()
         qmp = cls(on_event, on_close)
         qmp._answer = loop.create_future()
         try:
             async with asyncio.timeout(limit):
+                reached(Point.CONNECT)
                 await loop.create_unix_connection(lambda: qmp, str(path))
                 greeting = await qmp._answer
         except TimeoutError:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from reconciler.backoff import Backoff
 from reconciler.errors import QmpClosed, QmpError
+from reconciler.failpoints import nothing
 from reconciler.stratovirt.command_line import QMP_SOCKET
 from reconciler.stratovirt.monitors import ClientDetector
 from reconciler.stratovirt.qmp import Qmp
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
+    from reconciler.failpoints import Reached
     from reconciler.host.notify import Notifier
 
 # Between attempts on a socket that exists: inotify reports its bind, but not its listen, which
@@ -32,12 +34,13 @@ class QmpSession:
 
     def __init__(self, home: Path, notifier: Notifier, ended: asyncio.Event,
                  on_event: Callable[[str, dict[str, Any]], None],
-                 on_close: Callable[[], None]) -> None:
+                 on_close: Callable[[], None], reached: Reached = nothing) -> None:
         self._home = home
         self._notifier = notifier
         self._ended = ended
         self._on_event = on_event
         self._on_close = on_close
+        self._reached = reached
         self._qmp: Qmp | None = None
         self._connecting = asyncio.Lock()  # StratoVirt queues a second client without a greeting
         self._second_monitor = ClientDetector(home)
@@ -87,7 +90,8 @@ class QmpSession:
         with self._notifier.appearing(path) as created:
             while not self._ended.is_set():
                 with suppress(QmpClosed):
-                    self._qmp = await Qmp.connect(path, self._on_event, self._closed, limit)
+                    self._qmp = await Qmp.connect(path, self._on_event, self._closed, limit,
+                                                   self._reached)
                     self._second_monitor.arm()
                     return self._qmp
                 if created.is_set() or path.exists():

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from reconciler.domain.policy import StopMode
 from reconciler.errors import HostError, NameTaken, QmpError, StartFailed, StopFailed
+from reconciler.failpoints import Point, nothing
 from reconciler.stratovirt import agent, process, record
 from reconciler.stratovirt.command_line import Start, arguments
 from reconciler.stratovirt.exit_evidence import EvidenceCollector
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from reconciler.domain.hot_change import Adjustment
+    from reconciler.failpoints import Reached
     from reconciler.host.cgroup import OomKills
     from reconciler.host.notify import Notifier
     from reconciler.stratovirt.prepare import StartRequest
@@ -62,6 +64,17 @@ class Limits:
     start: float = 30.0
 
 
+@dataclass(frozen=True, slots=True)
+class Shared:
+    """What the VMs of all domains have in common."""
+
+    notifier: Notifier
+    oom_kills: OomKills
+    spawn: Spawn
+    limits: Limits = Limits()
+    reached: Reached = nothing
+
+
 class VirtualMachine:
     """The VM of the domain `uuid` in the directory `home`.
 
@@ -70,24 +83,24 @@ class VirtualMachine:
     lock, was deleted.
     """
 
-    def __init__(self, home: Path, uuid: str, listener: Listener, notifier: Notifier,
-                 limits: Limits, oom_kills: OomKills, spawn: Spawn,
+    def __init__(self, home: Path, uuid: str, listener: Listener, shared: Shared,
                  unlocked: process.Process | None = None) -> None:
         self.home = home
+        self.reached = shared.reached
         self._uuid = uuid
         self.record: Record | None = self._load()
         self.process: process.Process | None = None
         self._listener = listener
-        self._limits = limits
-        self._spawn = spawn
+        self._limits = shared.limits
+        self._spawn = shared.spawn
         self._unlocked = unlocked
         self._end_watch: asyncio.Task[None] | None = None
         self._ended = asyncio.Event()
         self._stop_requested = False
-        self._evidence = EvidenceCollector(home, oom_kills)
+        self._evidence = EvidenceCollector(home, shared.oom_kills)
         self._waiters = EventWaiters()
-        self._qmp = QmpSession(home, notifier, self._ended, self._on_event,
-                               listener.on_disconnect)
+        self._qmp = QmpSession(home, shared.notifier, self._ended, self._on_event,
+                               listener.on_disconnect, shared.reached)
 
     def _load(self) -> Record | None:
         """The record in the directory, unless it is another domain's."""
@@ -175,8 +188,9 @@ class VirtualMachine:
 
     def prepare(self, request: StartRequest) -> HostResources:
         """Create the host resources for a start (blocking); raises HostError, and keeps none."""
+        self.reached(Point.MAKE_DIRECTORY)
         self.home.mkdir(parents=True, exist_ok=True, mode=0o700)
-        return prepare(request, str(self.home))
+        return prepare(request, str(self.home), self.reached)
 
     def launch(self, request: StartRequest, made: HostResources, started_at: str) -> int:
         """Start the process, after the record on disk says so; returns the pid.
@@ -200,14 +214,16 @@ class VirtualMachine:
                              vcpus=domain.current_vcpus or domain.vcpus)
         # It may have been removed since `prepare`, with a domain that had the name before.
         self.home.mkdir(parents=True, exist_ok=True, mode=0o700)
+        self.reached(Point.WRITE_DEFINITION)
         record.save_definition(self.home, request.text)
+        self.reached(Point.NOTE_START)
         record.save(self.home, kept)
         argv = [*request.program,
                 *arguments(domain, Start(self.home, request.layout, request.paused,
                                          made.hugepages))]
         self.record = kept
         try:
-            vm = process.launch(argv, self.home)
+            vm = process.launch(argv, self.home, self.reached)
         except StartFailed:
             self._clean_up()
             raise
@@ -227,14 +243,16 @@ class VirtualMachine:
             await self.stop(StopMode.FORCE, 0.0)
             message = f"the VM did not answer QMP within {self._limits.start:g} s: {error}"
             raise StartFailed(message) from error
-        self.update_record(pending_action="")
+        self.update_record(Point.NOTE_UP, pending_action="")
 
     async def pause(self) -> None:
         """Stop the vCPUs; raises QmpError."""
+        self.reached(Point.PAUSE)
         await self.execute("stop")
 
     async def resume(self) -> None:
         """Let the vCPUs run; raises QmpError."""
+        self.reached(Point.RESUME)
         await self.execute("cont")
 
     async def adjust(self, change: Adjustment, text: bytes, *, manage_taps: bool) -> None:
@@ -253,11 +271,11 @@ class VirtualMachine:
         """Store the definition of the VM after the guest released a device on its own."""
         save_definition(self, text)
 
-    def update_record(self, **values: Any) -> None:
+    def update_record(self, point: Point, **values: Any) -> None:
         """Change fields of the record, and save it."""
         if self.record is not None:
             self.record = replace(self.record, **values)
-            self._save_record()
+            self._save_record(point)
 
     async def stop(self, mode: StopMode, patience: float, *, agent_socket: str | None = None,
                    power_button: bool = False) -> None:
@@ -274,16 +292,18 @@ class VirtualMachine:
         self._stop_requested = True
         never_up = self.record is not None and self.record.pending_action == "start"
         limit = NEVER_UP_PATIENCE if never_up else SIGNAL_PATIENCE
-        self.update_record(pending_action="stop")
+        self.update_record(Point.NOTE_STOP, pending_action="stop")
         if mode is StopMode.GRACEFUL and await self._ask_guest(
                 agent_socket, power_button=power_button) and (
                 await self._ended_within(patience)):
             return
+        self.reached(Point.QUIT)
         if await self._qmp.execute_if_connected(
                 "quit", min(SIGNAL_PATIENCE, self._limits.qmp)) and (
                 await self._ended_within(limit)):
             return
-        for number in (signal.SIGTERM, signal.SIGKILL):
+        for number, point in ((signal.SIGTERM, Point.SIGTERM), (signal.SIGKILL, Point.SIGKILL)):
+            self.reached(point)
             if self.process is not None:
                 process.send_signal(self.process, number)
             if await self._ended_within(SIGNAL_PATIENCE if number is signal.SIGKILL else limit):
@@ -294,19 +314,20 @@ class VirtualMachine:
     def forget(self) -> None:
         """Remove the directory of a VM that has ended; disks and nvram are kept."""
         if self.process is None and not process.locked(self.home) and not self._reassigned():
+            self.reached(Point.FORGET_VM)
             shutil.rmtree(self.home, ignore_errors=True)
             self.record = None
 
     def change_uuid(self, uuid: str) -> None:
         """The domain has another uuid now; its process keeps running."""
         self._uuid = uuid
-        self.update_record(uuid=uuid)
+        self.update_record(Point.NOTE_UUID, uuid=uuid)
 
     def abandon(self) -> None:
-        """Remove only this domain's files: another domain may use the directory by now."""
-        if self.process is None and self._load() is not None:
-            (self.home / record.RECORD).unlink(missing_ok=True)
-            (self.home / record.DEFINITION).unlink(missing_ok=True)
+        """Remove the directory, unless another domain uses it by now."""
+        if self.process is None and self._load() is not None and not self.occupied():
+            self.reached(Point.LEAVE_DIRECTORY)
+            shutil.rmtree(self.home, ignore_errors=True)
 
     def close(self) -> None:
         """Stop following the process, which keeps running."""
@@ -327,7 +348,7 @@ class VirtualMachine:
         before = self.record
         self.record = self._evidence.begin(vm, before)
         if self.record != before:
-            self._save_record()
+            self._save_record(Point.NOTE_PROCESS)
         self._ended.clear()
         self._end_watch = self._spawn(self._until_end(vm), f"end of {self.home.name}")
 
@@ -343,6 +364,7 @@ class VirtualMachine:
             failure = error
         self.process = None
         requested, self._stop_requested = self._stop_requested, False
+        self.reached(Point.REPORT_END)
         try:
             # Before the record forgets the process: a reconciler that is killed in between must
             # find the exit that was not counted.
@@ -361,22 +383,24 @@ class VirtualMachine:
         if self.record is None:
             return
         kept = self.record
-        release(HostResources(kept.taps, kept.attached, kept.host_devices))
+        release(HostResources(kept.taps, kept.attached, kept.host_devices), self.reached)
         self.record = replace(self.record, pid=None, started=None, pending_action="", taps=(),
                               attached=(), host_devices=(), updated=False, uncertain=False,
                               foreign=False)
-        self._save_record()
+        self._save_record(Point.NOTE_END)
 
-    def _save_record(self) -> None:
+    def _save_record(self, point: Point) -> None:
         """Save the record; on a full disk, the facts from the kernel have to suffice."""
         if self.record is not None:
             with suppress(OSError):
+                self.reached(point)
                 record.save(self.home, self.record)
 
     async def _ask_guest(self, agent_socket: str | None, *, power_button: bool) -> bool:
         """Ask the guest to shut down; whether the request was delivered."""
         if agent_socket is not None:
             with suppress(HostError):
+                self.reached(Point.ASK_GUEST)
                 await agent.shut_down(self.home / agent_socket, AGENT_PATIENCE)
                 return True
         return power_button and await self._qmp.execute_if_connected(

@@ -25,7 +25,7 @@ from tests.values import xml
 
 ROOT = processes.ROOT
 REAL = os.environ.get("STRATOVIRT_REAL")
-LIMIT = 60.0
+LIMIT = float(os.environ.get("RECONCILER_LIMIT", "60"))
 TICK = 0.01  # seconds between two looks at what sends no event
 CONFIG = """
 paths: {{runtime: run, state: state, images: images}}
@@ -39,6 +39,7 @@ reconcile: {{backoff: {{initial: 200ms, maximum: 2s}}, qmp_timeout: {qmp_timeout
 class Site:
     def __init__(self, path: Path, *, reconcile: str = "", more: str = "",
                  prune: str = "settle: 200ms", qmp_timeout: str = "5s",
+                 program: str = REAL or "simulator",
                  env: dict[str, str] | None = None) -> None:
         self.path = path
         self.env = {**os.environ, **(env or {})}
@@ -46,7 +47,7 @@ class Site:
         samples.make(path / "images")
         self.config = path / "config.yaml"
         self.config.write_text(CONFIG.format(
-            path=REAL or "simulator", reconcile=reconcile, more=more,
+            path=program, reconcile=reconcile, more=more,
             prune=prune, qmp_timeout=qmp_timeout,
             arguments=", ".join(
                 os.environ.get("STRATOVIRT_REAL_ARGS", "").split() if REAL else [])))
@@ -56,8 +57,7 @@ class Site:
     # The reconciler
 
     def start(self) -> None:
-        self.reconciler = processes.start(["-c", str(self.config), "run"], self.env,
-                                          self.path / "log")
+        self.reconciler = processes.start(self.words("run"), self.env, self.path / "log")
 
     def kill(self, number: signal.Signals = signal.SIGKILL) -> int:
         assert self.reconciler is not None
@@ -65,7 +65,11 @@ class Site:
         return self.reconciler.wait(LIMIT)
 
     def verb(self, *words: str, input: str = "") -> subprocess.CompletedProcess:  # noqa: A002
-        return processes.run(["-c", str(self.config), *words], self.env, LIMIT, input)
+        return processes.run(self.words(*words), self.env, LIMIT, input)
+
+    def words(self, *words: str) -> list[str]:
+        """The command line of a verb."""
+        return ["-c", str(self.config), *words]
 
     @contextmanager
     def frozen(self):

@@ -14,7 +14,7 @@ from reconciler.host.notify import Notifier
 from reconciler.stratovirt import process
 from reconciler.stratovirt.command_line import qmp_argument
 from reconciler.stratovirt.record import Record, boot_id, load, save
-from reconciler.stratovirt.vm import Limits, VirtualMachine
+from reconciler.stratovirt.vm import Shared, VirtualMachine
 
 SLEEP = "import time; time.sleep(0.3)"
 
@@ -46,7 +46,7 @@ async def test_the_exit_is_reported_before_the_process_is_removed_from_the_recor
     started = process.launch([sys.executable, "-I", "-S", "-c", SLEEP, "-qmp",
                               qmp_argument(tmp_path)], tmp_path)
     save(tmp_path, Record("a", "u", boot_id=boot_id(), pid=started.pid, started=started.started))
-    vm = VirtualMachine(tmp_path, "u", listener, Notifier(), Limits(), OomKills(tmp_path), spawn)
+    vm = VirtualMachine(tmp_path, "u", listener, Shared(Notifier(), OomKills(tmp_path), spawn))
     assert vm.adopt()
     async with asyncio.timeout(10):
         record, requested = await listener.reported

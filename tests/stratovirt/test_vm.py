@@ -22,7 +22,7 @@ from reconciler.stratovirt.command_line import qmp_argument
 from reconciler.stratovirt.observation import ExitEvidence, VmState
 from reconciler.stratovirt.prepare import HostResources, StartRequest
 from reconciler.stratovirt.record import RECORD, Record, boot_id, load, save
-from reconciler.stratovirt.vm import Limits, VirtualMachine
+from reconciler.stratovirt.vm import Shared, VirtualMachine
 from tests.domain.making import read
 
 LIMIT = 5.0
@@ -41,7 +41,7 @@ class Owner:
     def __init__(self, home):
         self.ended = asyncio.get_running_loop().create_future()
         self.failures = []
-        self.vm = VirtualMachine(home, "u", self, Notifier(), Limits(), OomKills(home), self.spawn)
+        self.vm = VirtualMachine(home, "u", self, Shared(Notifier(), OomKills(home), self.spawn))
 
     def spawn(self, work, name):
         task = asyncio.create_task(work, name=name)
@@ -149,7 +149,8 @@ async def test_a_directory_that_another_domain_removes_meanwhile_fails_no_start(
     home.mkdir()
     save(home, Record("a", "u"))
     old, new = Owner(home).vm, VirtualMachine(
-        home, "other", Owner(home), Notifier(), Limits(), OomKills(home), lambda work, name: None)
+        home, "other", Owner(home),
+        Shared(Notifier(), OomKills(home), lambda work, name: None))
     new.prepare(replace(request(), simulated=True))
     old.forget()
     assert not home.exists()

@@ -31,6 +31,7 @@ from reconciler.engine.decide.inputs import STARTS, Now, Plan, Step, Verb, Vm, V
 from reconciler.engine.decide.state import DomainRecord, DomainState, Running
 from reconciler.engine.decide.transition import transition
 from reconciler.errors import NameTaken, QmpError
+from reconciler.failpoints import Point
 from reconciler.stratovirt.observation import classify
 
 if TYPE_CHECKING:
@@ -101,6 +102,7 @@ class DomainController:
                 self._wake(priority)
             case events.Archive(definition, history):
                 with suppress(OSError):  # a full disk, of which saving the record reports
+                    self._environment.reached(Point.HISTORY)
                     self._environment.archive.keep(self.uuid, definition, history)
 
     def reconsider(self) -> None:

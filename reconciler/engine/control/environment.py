@@ -16,6 +16,7 @@ from reconciler.engine.control.work_queue import PrioritySemaphore
 from reconciler.engine.decide.inputs import Now
 from reconciler.engine.decide.state import NUMBERS
 from reconciler.errors import LockTaken
+from reconciler.failpoints import Point, nothing
 from reconciler.host import files, links
 from reconciler.stratovirt.capabilities import Capabilities, program_identity
 from reconciler.stratovirt.prepare import check, off_network
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
     )
     from reconciler.engine.records.archive import Archive
     from reconciler.engine.records.store import Store
+    from reconciler.failpoints import Reached
     from reconciler.report.events import Journal
     from reconciler.settings import Settings
     from reconciler.stratovirt.vm import Listener, VirtualMachine
@@ -65,6 +67,7 @@ class Environment:
     watch_files: Callable[[Iterable[str], Callable[[], None]], list[Callable[[], None]]]
     spawn: Callable[[Coroutine[Any, Any, None], str], asyncio.Task[None]]
     clocks: Callable[[], Now] = clocks
+    reached: Reached = nothing
     # Uuids whose record could not be written, with the uuid that its file is named by.
     unsaved: dict[str, str] = field(default_factory=dict)
     saved: asyncio.Event = field(default_factory=asyncio.Event)  # a record is to be synced
@@ -116,6 +119,7 @@ class Environment:
 
     def check(self, domain: Domain) -> None:
         """All that a definition needs is there (blocking); raises HostError."""
+        self.reached(Point.CHECK)
         check(domain, simulated=self.simulated, bridges=self.settings.admission.bridges)
         self.capabilities.check(self.program_of(domain), domain.machine, domain.features())
 

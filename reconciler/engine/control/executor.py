@@ -27,6 +27,7 @@ from reconciler.engine.decide.events import (
 from reconciler.engine.decide.inputs import Verb
 from reconciler.engine.decide.state import Running
 from reconciler.errors import HostError, HypervisorError, LockTaken, NameTaken, QmpError
+from reconciler.failpoints import Point
 from reconciler.host.variables import SUFFIX, follow
 from reconciler.stratovirt.addresses import lay_out
 from reconciler.stratovirt.prepare import (
@@ -177,17 +178,19 @@ class Executor:
         """Attach the taps of the VM again."""
         attached = machine.record.attached if machine.record is not None else ()
         return await self.timed(Verb.RECONNECT, asyncio.to_thread(
-            reconnect, running, str(machine.home), attached))
+            reconnect, running, str(machine.home), attached, self._environment.reached))
 
     def forget(self, machine: VirtualMachine, state: DomainState) -> Event:
         """Remove what is kept of the domain; its last definition is archived."""
         environment, record, begun = self._environment, state.record, time.monotonic()
         try:
             machine.forget()
+            environment.reached(Point.FORGET_RECORD)
             environment.store.remove(record.uuid)
         except OSError as error:
             return failure(Verb.FORGET, error, environment.now())
         try:
+            environment.reached(Point.ARCHIVE)
             environment.archive.bury(record.uuid, record.name, record.definition,
                                      environment.settings.prune.keep_definitions)
         except OSError as error:  # a full disk keeps no VM

@@ -21,16 +21,20 @@ from reconciler.engine.decide.attempts import after_reboot
 from reconciler.engine.decide.inputs import Hold
 from reconciler.engine.decide.state import DomainRecord
 from reconciler.engine.records.codec import decode, encode
+from reconciler.failpoints import Point, nothing
 from reconciler.host.files import Sync, sync_directory, write_whole
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from reconciler.failpoints import Reached
+
 
 class Store:
     """The directory of records, and hold.json beside it."""
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, reached: Reached = nothing) -> None:
+        self._reached = reached
         self._directory = directory
         directory.mkdir(parents=True, exist_ok=True, mode=0o700)
         self._unsynced: set[str] = set()  # names of files
@@ -48,9 +52,11 @@ class Store:
     def keep_hold(self, hold: Hold | None) -> None:
         """Hold all domains, or no longer; raises OSError, and then nothing is changed."""
         if hold is None:
+            self._reached(Point.RELEASE_ALL)
             self._hold_file.unlink(missing_ok=True)
             sync_directory(self._hold_file.parent)
         else:
+            self._reached(Point.HOLD_ALL)
             write_whole(self._hold_file, json.dumps(asdict(hold)).encode())
         self._hold = hold
 
@@ -87,8 +93,10 @@ class Store:
         """
         data, path = json.dumps(encode(record)).encode(), self._path(record.uuid)
         before = self._path(file_of or record.uuid)
+        self._reached(Point.RECORD)
         if before != path and before.exists():
             write_whole(before, data, Sync.CONTENT)
+            self._reached(Point.RENAME_RECORD)
             before.replace(path)
             _kept(before).unlink(missing_ok=True)
         elif self._keeps_synced(path):
@@ -117,6 +125,7 @@ class Store:
         with self._one_sync:
             self._syncing, self._unsynced = self._unsynced, set()
             try:
+                self._reached(Point.SYNC)
                 for name in tuple(self._syncing):
                     with suppress(FileNotFoundError):  # it was removed meanwhile
                         _sync(self._directory / name)
@@ -152,11 +161,21 @@ class Store:
                  if not path.name.startswith("."))
         return [record for record in found if record is not None]
 
-    def correct_names(self) -> None:
-        """Finish the changes of uuids in which a reconciler was killed."""
+    def finish(self) -> None:
+        """What a reconciler was killed in: changes of uuids, and records that were to be synced."""
         for path in sorted(self._directory.glob("[!.]*.json")):
             with suppress(OSError, ValueError, TypeError, KeyError):
                 path.replace(self._path(json.loads(path.read_bytes())["uuid"]))
+        for kept in self._directory.glob(".*.json.synced"):
+            path = kept.with_name(kept.name.removeprefix(".").removesuffix(".synced"))
+            if not path.exists():
+                kept.unlink()
+            elif _read(path) is None and _read(kept) is not None:
+                kept.replace(path)
+            else:
+                self._unsynced.add(path.name)
+        for link in self._directory.glob(".*.json.link"):
+            link.unlink()
 
     def remove(self, uuid: str) -> None:
         """Delete one; raises OSError."""

@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from reconciler.engine.records.store import Store
     from reconciler.report.events import Journal
 
+AGAIN = 1.0  # seconds after a sync that failed
 AFTER = 0.2  # seconds; many records that are saved in this time are synced together
 
 
@@ -26,5 +27,7 @@ async def keep_synced(store: Store, saved: asyncio.Event, journal: Journal) -> N
                 journal.write("state.unwritable", severity="error", reason="StateUnwritable",
                               error=str(error))
             failed = True
+            await asyncio.sleep(AGAIN)
+            saved.set()
         else:
             failed = False

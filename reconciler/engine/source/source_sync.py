@@ -22,6 +22,7 @@ from reconciler.engine.source.absences import AbsenceTracker, Look
 from reconciler.engine.source.approvals import REWIND, Approval, approvals
 from reconciler.engine.source.root_check import REPLACED, RootCheck
 from reconciler.errors import SourceError
+from reconciler.failpoints import Point
 from reconciler.sources.listing import DEFAULTS
 from reconciler.units import timestamp
 
@@ -355,6 +356,7 @@ class SourceSync:
         chosen = [a for a in self.approvals() if token in (None, a.token)]
         uuids = {uuid: name for approval in chosen for uuid, name in approval.domains.items()}
         names = sorted(uuids.values())
+        self._environment.reached(Point.APPROVE)
         self._absences.approve(uuids)
         for approval in chosen:
             if approval.kind == REPLACED:

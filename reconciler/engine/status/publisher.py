@@ -18,6 +18,7 @@ from reconciler import __version__
 from reconciler.engine.decide.condition_events import Since, since_of
 from reconciler.engine.rollout.revision_status import failing, unsettled
 from reconciler.engine.status.builder import domain_status, source_conditions, source_status
+from reconciler.failpoints import Point
 from reconciler.host import memory
 from reconciler.report import status
 from reconciler.units import timestamp
@@ -105,6 +106,7 @@ class StatusPublisher:
         self._judge_revision()
         self.sequence += 1
         try:
+            self._reported.environment.reached(Point.STATUS)
             status.write(self._directory, self.value())
             self.problem = ""
             self._reported.domains.save_again()

@@ -31,13 +31,13 @@ class FailingPlace(Place):
     ("its output cannot be opened", "stderr")])
 def test_pain_16_a_start_that_fails_leaves_no_tap_behind(tmp_path, why, obstacle):
     place = FailingPlace(tmp_path, "reconcile: {backoff: {initial: 50ms}}\n")
-    if obstacle:
-        (tmp_path / "run" / "vms" / "a" / obstacle).mkdir(parents=True)
-    place.drop("a", "running", devices=CARD)
 
     def test():
         async def fails():
             async with running(place) as daemon:
+                if obstacle:
+                    (tmp_path / "run" / "vms" / "a" / obstacle).mkdir(parents=True)
+                place.drop("a", "running", devices=CARD)
                 await until(daemon, lambda: len(place.reported("action.failed")) > 1)
                 assert not links.exists("tap-a")
                 assert all("no luck" in e["error"] for e in place.reported("action.failed")) is (
