@@ -7,7 +7,7 @@ JOBS ?= $(shell echo $$((2 * $$(nproc))))
 TIMES ?= 10
 MINUTES ?= 30
 
-.PHONY: setup run test check unit repeat failpoints mutants lowest hypervisor bench clean
+.PHONY: setup run test check unit repeat failpoints kills mutants lowest hypervisor bench clean
 
 setup: .venv/ready
 
@@ -38,6 +38,10 @@ repeat: setup
 # Every failure at every step of every action; `make test` tries each step in one action.
 failpoints: setup
 	RECONCILER_FAILURES=all $(BIN)/pytest -n $(JOBS) tests/simulated/test_failpoints.py
+
+# kill -9 of the reconciler at a thousand random steps; RECONCILER_SEED replays a run.
+kills: setup
+	RECONCILER_KILLS=$${RECONCILER_KILLS:-1000} $(BIN)/pytest -n 4 tests/simulated/test_kills.py
 
 .venv-mutation/ready: requirements.lock pyproject.toml
 	$(PYTHON) -m venv .venv-mutation

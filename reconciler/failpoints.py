@@ -4,7 +4,8 @@ Each step calls `reached` with its point just before it is taken, where an error
 would be raised. By default that is `nothing`. A test sets RECONCILER_FAILPOINTS to a directory;
 `run` reads the variable once and hands the `Failpoints` in that directory down as a value. With a
 file `launch` in it that says `kill`, the reconciler is killed before it makes a process; with
-`record` and `ENOSPC 2`, the second save of a domain's record finds a full disk.
+`record` and `ENOSPC 2`, the second save of a domain's record finds a full disk; with `any` and
+`kill 9`, it is killed at the ninth point from now on.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from __future__ import annotations
 import errno
 import os
 import signal
+import threading
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
@@ -22,6 +24,7 @@ if TYPE_CHECKING:
 VARIABLE = "RECONCILER_FAILPOINTS"
 KILL = "kill"
 REACHED = "reached"  # the file with the name of each point that was reached
+ANY = "any"  # the file of a failure at any point
 
 
 class Point(StrEnum):
@@ -97,12 +100,17 @@ class Failpoints:
 
     def __init__(self, directory: Path) -> None:
         self._directory = directory
+        self._one = threading.Lock()  # some steps are taken by threads
 
     def __call__(self, point: Point) -> None:
         """The step is about to be taken; raises OSError, or does not return, if it shall fail."""
         with (self._directory / REACHED).open("a", encoding="ascii") as reached:
             reached.write(f"{point}\n")
-        file = self._directory / point
+        with self._one:
+            for name in (point, ANY):
+                self._fail(point, self._directory / name)
+
+    def _fail(self, point: Point, file: Path) -> None:
         try:
             failure, _, passings = file.read_text(encoding="ascii").partition(" ")
         except FileNotFoundError:

@@ -31,8 +31,8 @@ async def test_a_sync_that_failed_is_tried_again_and_reported_once(tmp_path):
     for record in (first, second):
         store.save(record)
     saved.set()
-    task = asyncio.create_task(keep_synced(
-        store, saved, Journal(tmp_path / "events.jsonl", events.append)))
+    journal = Journal(tmp_path / "events.jsonl", events.append)
+    task = asyncio.create_task(keep_synced(store, saved, journal))
     for _ in range(100):
         await asyncio.sleep(0.1)
         if len(attempts) == 3 and not list((tmp_path / "domains").glob(".*")):
@@ -40,6 +40,7 @@ async def test_a_sync_that_failed_is_tried_again_and_reported_once(tmp_path):
     task.cancel()
     with suppress(asyncio.CancelledError):
         await task
+    journal.close()
     assert len(attempts) == 3
     assert [e["event"] for e in events] == ["state.unwritable"]
     assert [p.name for p in (tmp_path / "domains").iterdir()] == ["u.json"]
