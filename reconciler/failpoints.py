@@ -33,6 +33,7 @@ class Point(StrEnum):
     # A start
     CHECK = "check"  # files, bridges and program
     MAKE_DIRECTORY = "make-directory"
+    MOVE_NVRAM = "move-nvram"  # each step of it
     MAKE_NVRAM = "make-nvram"
     CREATE_TAP = "create-tap"
     ATTACH_TAP = "attach-tap"

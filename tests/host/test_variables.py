@@ -1,5 +1,8 @@
 """Firmware variables stay with their uuid."""
 
+import itertools
+from contextlib import suppress
+
 import pytest
 
 from reconciler.errors import HostError
@@ -67,3 +70,29 @@ def test_what_cannot_be_renamed_is_an_error_of_the_host(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(HostError, match="cannot be renamed"):
         follow("1", tmp_path / "file" / "x" / "a_VARS.fd", None)
+
+
+class Killed(BaseException):
+    """As if the reconciler was killed here."""
+
+
+@pytest.mark.parametrize("step", range(1, 8))
+@pytest.mark.parametrize("next_is", ["1", "2"])
+def test_a_kill_at_any_step_of_an_exchange_takes_no_variables(tmp_path, step, next_is):
+    files = {"1": tmp_path / "a_VARS.fd", "2": tmp_path / "b_VARS.fd"}
+    after = {"1": files["2"], "2": files["1"]}
+    for uuid, file in files.items():
+        file.write_text(f"of {uuid}")
+        follow(uuid, file, None)
+    steps = itertools.count(1)
+
+    def reached(_point):
+        if next(steps) == step:
+            raise Killed
+
+    with suppress(Killed):
+        for uuid, file in files.items():
+            follow(uuid, after[uuid], file, reached)
+    for uuid in sorted(files, key=lambda uuid: uuid != next_is):  # the next reconciler
+        follow(uuid, after[uuid], None)
+    assert contents(tmp_path) == {"a_VARS.fd": "of 2", "b_VARS.fd": "of 1"}

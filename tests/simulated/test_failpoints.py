@@ -99,6 +99,15 @@ def with_uuid(number, name="a"):
     return dropped(name=name, file="a.xml", head=UUID.format(number))
 
 
+def has_uuid(number):
+    """It has also been read."""
+    def begin(site):
+        with_uuid(number)(site)
+        site.domain(lambda d: f"<uuid>{d['uuid']}</uuid>" == UUID.format(number))
+
+    return begin
+
+
 def command(*words):
     return lambda site: site.verb(*words)
 
@@ -112,7 +121,7 @@ START = (P.CHECK, P.MAKE_DIRECTORY, P.WRITE_DEFINITION, P.NOTE_START, P.LOCK, P.
 STOP = (P.NOTE_STOP, P.REPORT_END, P.RELEASE, P.NOTE_END)
 KEPT = (P.RECORD, P.SYNC, P.HISTORY)
 ACTIONS = {
-    "start": Action((*START, P.MAKE_NVRAM, *KEPT, P.ACCEPT, P.JOURNAL, P.STATUS),
+    "start": Action((*START, P.MOVE_NVRAM, P.MAKE_NVRAM, *KEPT, P.ACCEPT, P.JOURNAL, P.STATUS),
                     nothing, with_variables, {"a": RUNNING}, {}),
     "pause": Action((P.PAUSE, P.RECORD), dropped(), dropped(state="paused"), {"a": PAUSED}),
     "resume": Action((P.RESUME, P.RECORD), dropped(state="paused"), dropped(), {"a": RUNNING},
@@ -128,7 +137,7 @@ ACTIONS = {
     "removal": Action((P.FORGET_VM, P.FORGET_RECORD, P.ARCHIVE, *STOP), dropped(), removed, {}),
     "another name": Action((P.LEAVE_DIRECTORY, *STOP, *START, *KEPT), with_uuid(1),
                            with_uuid(1, "b"), {"b": RUNNING}),
-    "another uuid": Action((P.RENAME_RECORD, P.MOVE_HISTORY, P.NOTE_UUID), with_uuid(2),
+    "another uuid": Action((P.RENAME_RECORD, P.MOVE_HISTORY, P.NOTE_UUID), has_uuid(2),
                            with_uuid(3), {"a": RUNNING}),
     "hold of all": Action((P.HOLD_ALL,), released, command("hold", "--all"), {"a": RUNNING},
                           again=True, held=True),

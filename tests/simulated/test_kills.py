@@ -45,7 +45,7 @@ def test_pain_9_rules_1_and_2_hold_over_many_kills(tmp_path, part):
     dice = random.Random(f"{SEED} {part}")
     points = tmp_path / "points"
     points.mkdir()
-    site = Site(tmp_path, env={VARIABLE: str(points)})
+    site = Site(tmp_path, env={VARIABLE: str(points)}, prune="settle: 200ms, hold_minimum: 9")
     wanted = {}
     try:
         for name in NAMES:

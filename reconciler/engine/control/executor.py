@@ -129,9 +129,14 @@ class Executor:
         self._environment.check(request.domain)
         self._environment.check_alone(request.domain)
         file = self._own_variables(request.domain)
-        if file is not None:
-            follow(request.domain.uuid, file, self._own_variables(before))
-        return machine.prepare(request)
+        if file is None:
+            return machine.prepare(request)
+        reached = self._environment.reached
+        follow(request.domain.uuid, file, self._own_variables(before), reached)
+        made = machine.prepare(request)
+        with released_on_failure(made):
+            follow(request.domain.uuid, file, None, reached)  # it may have been made just now
+        return made
 
     def _own_variables(self, domain: Domain | None) -> Path | None:
         """The nvram file that the reconciler named, in its own directory."""
