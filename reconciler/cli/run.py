@@ -30,9 +30,10 @@ def _run(options: Namespace, settings: Settings) -> int:
     import asyncio
 
     from reconciler.domain.reader import read_domain
-    from reconciler.engine.composition import reading_host
+    from reconciler.engine.composition import MACHINE_ID, reading_host
     from reconciler.engine.daemon import Daemon
     from reconciler.failpoints import VARIABLE, reached_in
+    from reconciler.host.machine_id import ensure
     from reconciler.report.events import Journal
     from reconciler.report.log import event_log
     from reconciler.stratovirt import binary
@@ -44,6 +45,7 @@ def _run(options: Namespace, settings: Settings) -> int:
         found = binary.find(settings)
         found = replace(found, version=await binary.version(found))
         settings.state.mkdir(parents=True, exist_ok=True, mode=0o700)
+        ensure(settings.machine_id, settings.state / MACHINE_ID)
         with _log_writer(settings) as stream:
             journal = Journal(settings.state / "events.jsonl",
                               event_log(settings.log.format, settings.log.level, stream),

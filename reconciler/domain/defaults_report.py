@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from reconciler.domain.devices import Graphics, Interface, RootPort, Vsock
 from reconciler.domain.metadata import URN
+from reconciler.domain.model import Origin
 from reconciler.domain.xml import line_of, parse
 from reconciler.domain.xml_paths import BOOT, DOMAIN, of_device
 
@@ -24,7 +25,17 @@ _ADDED = {"memballoon": "added where the file has none, as libvirt does",
           "virtio-serial": "needed by consoles and channels",
           "scsi": "needed by the disks on its bus"}
 _KEPT = "the lowest free one, chosen once and kept"
-_DERIVED = "derived from the uuid and the interface's own values, so that it never changes"
+_UUID = {Origin.NAME: "derived from the name (version 5), so that it never changes",
+         Origin.MACHINE: "derived from the name and the id of this host, once, and kept",
+         Origin.REPOSITORY: "derived from the name and the id of the repository (source.identity), "
+                            "once, and kept",
+         Origin.KEPT: "chosen when the domain was first defined, and kept"}
+_CARD = {Origin.NAME: "derived from the uuid and the interface's own values, once, and kept",
+         Origin.MACHINE: "derived from the uuid, the id of this host and the interface's own "
+                         "values, once, and kept",
+         Origin.REPOSITORY: "derived from the uuid, the id of the repository (source.identity) and "
+                            "the interface's own values, once, and kept",
+         Origin.KEPT: "chosen when the interface was first defined, and kept"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +59,7 @@ def _head(root: Any, domain: Domain) -> Iterator[DefaultedValue]:
     kind, nvram = root.find("os/type"), root.find("os/nvram")
     for given, what, value, why in (
             (root.find("uuid"), DOMAIN["uuid"], domain.uuid,
-             "derived from the name (version 5), so that it never changes"),
+             _UUID[dict(domain.origins).get("uuid", Origin.NAME)]),
             (root.find("vcpu"), DOMAIN["vcpus"], domain.vcpus, "libvirt's default"),
             (kind is not None and kind.get("machine"), DOMAIN["machine"], domain.machine,
              "the default of this architecture"),
@@ -96,11 +107,10 @@ def _of_device(raw: Any, device: Device) -> Iterator[DefaultedValue]:
     if raw.find("alias") is None and not isinstance(device, RootPort | Graphics):
         yield DefaultedValue(of_device(device, "alias"), device.alias, "libvirt's default")
     if isinstance(device, Interface):
-        if raw.find("mac") is None:
-            yield DefaultedValue(of_device(device, "mac"), device.mac, _DERIVED)
-        target = raw.find("target")
-        if target is None or target.get("dev") != device.tap:
-            yield DefaultedValue(of_device(device, "tap"), device.tap, _DERIVED)
+        for name, origin in device.origins:
+            if name in ("mac", "tap"):
+                yield DefaultedValue(of_device(device, name), str(getattr(device, name)),
+                                     _CARD[origin])
     if isinstance(device, Vsock) and raw.find(f"cid[@address='{device.cid}']") is None:
         yield DefaultedValue(of_device(device, "cid"), str(device.cid), _KEPT)
     if isinstance(device, Graphics) and raw.get("port") != str(device.port):

@@ -150,6 +150,12 @@ def read_policy(domain: Node, defaults: Policy,
     return replace(policy, **values)
 
 
+def is_placed(domain: Any) -> bool:
+    """Whether the file says on which host the domain runs."""
+    placement = domain.find(f"metadata/{RULE.name}/{{{URN}}}placement")
+    return placement is not None and placement.get("host", "auto").strip() != "auto"
+
+
 def _ignored(nodes: Iterable[Node],
              current_path: Callable[[str], str | None]) -> tuple[str, ...]:
     found: set[str] = set()

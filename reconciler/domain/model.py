@@ -29,6 +29,18 @@ class MachineType(StrEnum):
     MICROVM = "microvm"
 
 
+class Origin(StrEnum):
+    """Where a value comes from that the file does not give."""
+
+    NAME = "name"  # derived from the name alone, or from the uuid
+    MACHINE = "machine"  # the same, and the id of this host
+    REPOSITORY = "repository"  # the same, and the id of the repository
+    KEPT = "kept"  # as it was when it was chosen
+
+
+Origins = tuple[tuple[str, Origin], ...]  # by field
+
+
 class Impact(StrEnum):
     """How a change is applied, and what that costs the guest."""
 
@@ -91,6 +103,7 @@ class Device:
     `place` is the PCI address that the file gives; other devices get one when the VM is laid out
     (stratovirt/addresses.py). `PATHS` says for every field where it is in the device's XML
     element, `WORDS` which words the XML has for True and False where these are not yes and no.
+    `origins`: of the values that domain/assigned.py keeps.
     """
 
     KIND: ClassVar[str]  # with `key` the identity of a device; kept on disk (numbers.identity)
@@ -108,12 +121,13 @@ class Device:
     alias: str
     place: Place | None = None
     line: int = field(default=0, compare=False)
+    origins: Origins = field(default=(), compare=False)
 
     def __init_subclass__(cls) -> None:
         """Raise TypeError for a field without a path, as soon as its module is imported."""
         names = {name for base in cls.__mro__ for name, kind in getattr(
             base, "__annotations__", {}).items() if not str(kind).startswith("ClassVar")}
-        unknown = names - {"line"} ^ cls.PATHS.keys()
+        unknown = names - {"line", "origins"} ^ cls.PATHS.keys()
         if unknown:
             message = f"{cls.__name__}.PATHS and its fields differ: {', '.join(sorted(unknown))}"
             raise TypeError(message)
@@ -266,6 +280,7 @@ class Domain:
     file: str = field(default="", compare=False)
     warnings: tuple[Problem, ...] = field(default=(), compare=False)
     lines: tuple[tuple[str, int], ...] = field(default=(), compare=False)  # field name -> line
+    origins: Origins = field(default=(), compare=False)  # see Device
 
     def required_files(self) -> tuple[RequiredFile, ...]:
         """Every file that must exist before the start."""
@@ -296,25 +311,38 @@ class Domain:
 
 @dataclass(frozen=True, slots=True)
 class ReadingHost:
-    """The host that a file is read for: its architecture and the configuration's defaults."""
+    """The host that a file is read for: its architecture and the configuration's defaults.
+
+    A uuid or MAC address that a file does not give is derived from `machine`, or from `repository`
+    where the file says on which host the domain runs, so that two hosts do not have the same ones.
+    """
 
     arch: str  # x86_64 or aarch64
     images: Path  # base of relative paths
     nvram: Path  # directory of UEFI variable files that the file does not name
     defaults: Policy = Policy()
     emulators: tuple[str, ...] = ()  # programs that <emulator> may name
+    machine: str = ""
+    repository: str = ""
     lenient: bool = False  # unknown names are warnings
     strict: bool = False  # warnings are errors
 
     def keep(self) -> dict[str, str]:
         """The values that a stored definition must be read with again to mean the same."""
-        return {"arch": self.arch, "images": str(self.images), "nvram": str(self.nvram)}
+        ids = {"machine": self.machine, "repository": self.repository}
+        return {"arch": self.arch, "images": str(self.images), "nvram": str(self.nvram),
+                **{name: value for name, value in ids.items() if value}}
 
     def as_of(self, kept: dict[str, str]) -> Self:
-        """This host, with the values that were kept when a definition was applied."""
+        """This host, with the values that were kept when a definition was applied.
+
+        Definitions of earlier versions have no ids: what they derived, they derived without. Where
+        nothing is known, since a record was lost, this host's ids are the best guess.
+        """
+        ids = kept or {"machine": self.machine, "repository": self.repository}
         return type(self)(kept.get("arch", self.arch), Path(kept.get("images", self.images)),
                           Path(kept.get("nvram", self.nvram)), self.defaults, self.emulators,
-                          lenient=True)
+                          ids.get("machine", ""), ids.get("repository", ""), lenient=True)
 
 
 class InvalidDomain(ReconcilerError):

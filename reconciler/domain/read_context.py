@@ -7,6 +7,7 @@ import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from reconciler.domain.model import Origin
 from reconciler.domain.place import Place
 from reconciler.domain.rules import ALIAS, Attribute, choice, element, hexadecimal, ignore, number
 
@@ -34,6 +35,8 @@ class ReadContext:
     host: ReadingHost
     uuid: str
     machine: MachineType
+    scope: str = ""  # the id of the host or the repository that derived values depend on
+    origin: Origin = Origin.NAME  # of the scope
 
 
 def path(context: ReadContext, text: str | None) -> str | None:
@@ -53,8 +56,9 @@ def place(node: Node) -> Place | None:
 
 
 def digest(context: ReadContext, key: str) -> str:
-    """Hexadecimal digits that depend on the domain's uuid and the key only."""
-    return hashlib.sha256(f"{context.uuid}/{key}".encode()).hexdigest()
+    """Hexadecimal digits that depend on the domain's uuid, the scope and the key only."""
+    scope = f"{context.scope}/" if context.scope else ""
+    return hashlib.sha256(f"{scope}{context.uuid}/{key}".encode()).hexdigest()
 
 
 def at(place_: Place | None) -> str:

@@ -13,13 +13,14 @@ from typing import TYPE_CHECKING
 
 from reconciler.domain.device_checks import check
 from reconciler.domain.devices import KINDS, Balloon, Disk
-from reconciler.domain.metadata import read_policy
+from reconciler.domain.metadata import is_placed, read_policy
 from reconciler.domain.model import (
     Boot,
     Device,
     Domain,
     InvalidDomain,
     MachineType,
+    Origin,
     Problem,
     ReadingHost,
 )
@@ -81,9 +82,11 @@ def _domain(node: Node, host: ReadingHost) -> Domain | None:
     name = node.text("name") or ""
     if node.child("name") is None:
         node.error("no <name>; accepted: <name>…</name>")
-    uuid = _uuid(node, name)
+    scope, origin = _scope(node, host)
+    given = node.text("uuid")
+    uuid = str(uuids.UUID(given)) if given else derived_uuid(name, scope)
     machine, count, size = _machine(node, host), vcpus(node), memory(node)
-    context = ReadContext(host, uuid, machine)
+    context = ReadContext(host, uuid, machine, scope, origin)
     devices = tuple(sorted(_devices(node, context), key=Device.sort_key))
     domain = Domain(
         name=name, uuid=uuid, machine=machine, memory=size, vcpus=count,
@@ -93,14 +96,22 @@ def _domain(node: Node, host: ReadingHost) -> Domain | None:
         iothreads=iothreads(node), devices=devices, title=node.text("title"),
         description=node.text("description"),
         policy=read_policy(node, host.defaults, lambda path: current_path(path, devices)),
-        file=node.report.file, lines=tuple(_lines(node)))
+        file=node.report.file, lines=tuple(_lines(node)),
+        origins=() if given else (("uuid", origin),))
     _warn_of_values(node)
     return check(node, domain)
 
 
-def _uuid(node: Node, name: str) -> str:
-    given = node.text("uuid")
-    return str(uuids.UUID(given)) if given else str(uuids.uuid5(NAMESPACE, name))
+def derived_uuid(name: str, scope: str = "") -> str:
+    """The uuid of a domain whose file gives none: version 5, of the scope and the name."""
+    return str(uuids.uuid5(NAMESPACE, f"{scope}/{name}" if scope else name))
+
+
+def _scope(node: Node, host: ReadingHost) -> tuple[str, Origin]:
+    """What derived values depend on besides the file: a domain that moves takes them along."""
+    if is_placed(node.raw):
+        return host.repository, Origin.REPOSITORY if host.repository else Origin.NAME
+    return host.machine, Origin.MACHINE if host.machine else Origin.NAME
 
 
 def _lines(node: Node) -> Iterator[tuple[str, int]]:

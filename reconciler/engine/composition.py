@@ -5,6 +5,7 @@ from __future__ import annotations
 import ipaddress
 import platform
 import shutil
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from reconciler.backoff import Backoff
@@ -18,10 +19,12 @@ from reconciler.engine.decide.attempts import BackoffPolicy
 from reconciler.engine.decide.state import DecisionConfig
 from reconciler.engine.source.file_reader import FileReader
 from reconciler.engine.source.loader import Loader
-from reconciler.host import memory
+from reconciler.errors import ConfigError
+from reconciler.host import machine_id, memory
 from reconciler.host.parse_trial import ParseTrial
 from reconciler.host.secret_file import read_secret
 from reconciler.report.authorization import Authorization
+from reconciler.sources.git_remote import repository_of
 from reconciler.sources.listing import DEFAULTS
 
 if TYPE_CHECKING:
@@ -31,6 +34,7 @@ if TYPE_CHECKING:
     from reconciler.domain.expand import Expansion
     from reconciler.settings import Settings
 
+MACHINE_ID = "machine-id"  # in the state directory, where the host has none
 _OTHERS = 0o007  # of a file's mode
 
 
@@ -44,7 +48,20 @@ def reading_host(settings: Settings, *, lenient: bool = False, strict: bool = Fa
     found = shutil.which("stratovirt") if path == "auto" else str(settings.base / path)
     own = () if found is None else (found,)
     return ReadingHost(settings.arch, settings.images, settings.state / "nvram", policy,
-                       (*own, *settings.hypervisor.allowed), lenient=lenient, strict=strict)
+                       (*own, *settings.hypervisor.allowed),
+                       machine_id.identity(settings.machine_id, settings.state / MACHINE_ID),
+                       _repository(settings), lenient=lenient, strict=strict)
+
+
+def _repository(settings: Settings) -> str:
+    """What all hosts that read the same files have in common; empty for a directory."""
+    source = settings.source
+    if source.identity is not None or source.kind != "git":
+        return source.identity or ""
+    for url in source.url[:1]:
+        with suppress(ConfigError):  # the source reports it
+            return f"{repository_of(url, settings.base)} {source.ref} {source.path}"
+    return ""
 
 
 def variables(settings: Settings) -> Variables:

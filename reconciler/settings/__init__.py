@@ -56,6 +56,7 @@ class Settings:
     log: Log = section(Log)
     http: Http = section(Http)
     arch: str = field(default_factory=platform.machine)
+    machine_id: Path = Path("/etc/machine-id")
 
     @property
     def base(self) -> Path:

@@ -67,7 +67,9 @@ class Source:
     """Where domain files come from: a watched directory or a git repository.
 
     `path` is the directory, or the directory in the repository. `settle`: how long a file that is
-    still open must stay unchanged to be read. `interval`: between two fetches.
+    still open must stay unchanged to be read. `interval`: between two fetches. `identity`: what
+    uuids and MAC addresses of domains with a placement are derived from on all hosts, where their
+    files give none; of a git source by default its url, ref and path.
     """
 
     kind: str = key(choice(*SOURCE_KINDS), "directory")
@@ -84,6 +86,7 @@ class Source:
     auth: Auth = section(Auth)
     proxy: str | None = key(optional_text, None)
     webhook_secret_file: str | None = key(optional_text, None)
+    identity: str | None = key(optional_text, None)
     variables: tuple[tuple[str, str], ...] = key(mapping(text), ())
     variables_strict: bool = key(flag, True)  # noqa: FBT003  # as above
     post_sync: PostSync = section(PostSync)

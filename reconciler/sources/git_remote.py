@@ -84,6 +84,18 @@ def read_remote(url: str, base: Path) -> Remote:
     return Remote(shown, shown, parts.scheme, f"{user}:{password}" if password else "")
 
 
+def repository_of(url: str, base: Path) -> str:
+    """The host and path of a url: the same for all ways to reach a repository."""
+    shown = read_remote(url, base).shown
+    scp = _SCP.fullmatch(shown) if "://" not in shown else None
+    if scp is not None:
+        host, path = scp[2], scp[3]
+    else:
+        parts = urlsplit(shown)
+        host, path = parts.hostname or "", parts.path
+    return f"{host.lower()}/{path.strip('/').removesuffix('.git').rstrip('/')}"
+
+
 def _local(path: str) -> Remote:
     if not path.startswith("/"):
         raise ConfigError(f"source.url: file://{path}; accepted: file:///an/absolute/path")

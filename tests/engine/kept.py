@@ -36,7 +36,9 @@ class Kept:
         for name, controller in self.domains.owners_of(accepted).items():
             self.domains.accept(controller, DefinitionAccepted(
                 self.site.environment.now(), accepted[name],
-                StoredDefinition(self.site.read(name)[1].decode(), f"{name}.xml")))
+                StoredDefinition(
+                    self.site.read(name)[1].decode(), f"{name}.xml",
+                    self.site.host.keep())))
 
     def names(self):
         return {c.uuid: c.name for c in self.domains}

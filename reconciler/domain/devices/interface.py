@@ -23,6 +23,9 @@ from reconciler.domain.rules import (
 from reconciler.domain.xml_builder import XmlElement, address, alias, build, build_if_set
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from reconciler.domain.model import Origins
     from reconciler.domain.options import Option, Options
     from reconciler.domain.read_context import ReadContext
     from reconciler.domain.rules import Element
@@ -88,7 +91,7 @@ class Vlan:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Interface(Device):
-    """A MAC or a tap that the file does not give is derived from its other values, for good."""
+    """A MAC or a tap that the file does not give is derived once, and kept by assigned.py."""
 
     KIND: ClassVar[str] = "interface"
     RANK: ClassVar[int] = 10
@@ -190,7 +193,8 @@ def read_all(devices: Node, context: ReadContext) -> list[Interface]:
     """Read all <interface> elements and fill in what they leave out.
 
     Derived values depend on the values of that element only, so that other interfaces, or another
-    order, do not change them. Elements without any name are numbered per bridge.
+    order, do not change them. Elements without any name are numbered per bridge. These are the
+    values of a new interface: domain/assigned.py replaces them with those that one had before.
     """
     cards = sorted((card for node in devices.children("interface")
                     if (card := _read(node)) is not None),
@@ -204,12 +208,28 @@ def read_all(devices: Node, context: ReadContext) -> list[Interface]:
             count = seen[card.bridge or ""] = seen.get(card.bridge or "", 0) + 1
             key = f"{card.bridge or ''}#{count}"
         hexa = digest(context, key)
-        found.append(replace(card, mac=card.mac or f"52:54:00:{hexa[:2]}:{hexa[2:4]}:{hexa[4:6]}",
-                             tap=card.tap or f"sv{hexa[:10]}"))
-    taken = {card.alias for card in found}
-    free = (name for number in range(len(found) * 2) if (name := f"net{number}") not in taken)
-    return [card if card.alias else replace(card, alias=next(free))
-            for card in sorted(found, key=lambda card: card.key)]
+        found.append(replace(card, mac=card.mac or mac_of(hexa), tap=card.tap or f"sv{hexa[:10]}",
+                             origins=_origins(card, context)))
+    return named(found)
+
+
+def named(cards: Iterable[Interface]) -> list[Interface]:
+    """With libvirt's names for those whose element gives none, in the order of MAC addresses."""
+    found = sorted(cards, key=lambda card: card.key)
+    given = {card.alias for card in found if "alias" not in dict(card.origins)}
+    free = (name for number in range(len(found) * 2) if (name := f"net{number}") not in given)
+    return [card if card.alias in given else replace(card, alias=next(free)) for card in found]
+
+
+def mac_of(hexa: str) -> str:
+    """A MAC address of QEMU's vendor prefix from hexadecimal digits."""
+    return f"52:54:00:{hexa[:2]}:{hexa[2:4]}:{hexa[4:6]}"
+
+
+def _origins(card: Interface, context: ReadContext) -> Origins:
+    """Of the fields that its element leaves out."""
+    origin = context.origin
+    return tuple((name, origin) for name in ("mac", "tap", "alias") if not getattr(card, name))
 
 
 def _read(node: Node) -> Interface | None:

@@ -8,13 +8,12 @@ import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from reconciler.domain.chosen import restored
 from reconciler.domain.claims import READ, WRITTEN
 from reconciler.domain.devices import Interface
 from reconciler.domain.model import InvalidDomain
-from reconciler.domain.numbers import complete, of_text
 from reconciler.engine.control.work_queue import PrioritySemaphore
 from reconciler.engine.decide.inputs import Now
-from reconciler.engine.decide.state import NUMBERS
 from reconciler.errors import LockTaken
 from reconciler.failpoints import Point, nothing
 from reconciler.host import files, links
@@ -108,9 +107,9 @@ class Environment:
         if stored is None:
             return None
         try:
-            return complete(
+            return restored(
                 self.parse(stored.data, stored.file, self.host.as_of(stored.read_with)),
-                of_text(stored.read_with.get(NUMBERS, "")))
+                stored.read_with)
         except InvalidDomain as error:
             self.journal.write("domain.invalid", severity="warning", file=stored.file,
                                reason="InvalidDefinition",

@@ -35,7 +35,6 @@ if TYPE_CHECKING:
     from reconciler.windows import Window
 
 EXPANDED = "expanded"  # key of `read_with`: what the text was made from besides its own file
-NUMBERS = "numbers"  # key of `read_with`: the numbers that were chosen for the domain
 
 
 @dataclass(frozen=True, slots=True)

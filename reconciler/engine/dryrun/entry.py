@@ -6,7 +6,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from reconciler.domain.numbers import complete
+from reconciler.domain.chosen import restored
 from reconciler.domain.reader import read_domain
 from reconciler.engine.composition import reading_host
 from reconciler.engine.control.environment import clocks
@@ -72,8 +72,8 @@ async def explain(settings: Settings, name: str) -> dict[str, Any] | None:
         if name in (domain.name, domain.uuid):
             known, source = snapshot.domains.get(uuid), found.definitions.sources[key]
             host = reading_host(settings)
-            own = complete(read_domain(source.data, domain.file, host),
-                           found.definitions.numbers.get(key, {}))
+            own = restored(read_domain(source.data, domain.file, host),
+                           found.definitions.chosen[key])
             return explain_domain(
                 own, source.data, dict(known.state.record.places) if known is not None else {},
                 settings.defaults.spare_ports,

@@ -96,7 +96,7 @@ class Review:
 
 def meaning(settings: Settings, known: Snapshot, listing: Listing) -> Meaning:
     """Read the files, and find the domain that each belongs to."""
-    found = loader_of(settings).definitions(listing, known.files, known.numbers, known.held)
+    found = loader_of(settings).definitions(listing, known.in_force)
     keys = {uuid or found.accepted[key].uuid: key
             for key, uuid in owners(found.accepted, known.names).items()}
     invalid: dict[str, tuple[str, str, str]] = {}

@@ -13,17 +13,18 @@ import os
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
+from reconciler.domain.chosen import restored
 from reconciler.domain.model import InvalidDomain
-from reconciler.domain.numbers import complete, of_text
 from reconciler.domain.reader import read_domain
 from reconciler.engine.composition import decision_config, reading_host
 from reconciler.engine.control.environment import clocks
 from reconciler.engine.control.running_definition import load as load_running
 from reconciler.engine.decide.events import Loaded, Observed, Probed, RunningFound
 from reconciler.engine.decide.inputs import HealthStatus, Hold, ProbeResult, Vm, VmState
-from reconciler.engine.decide.state import NUMBERS, DomainState
+from reconciler.engine.decide.state import DomainState
 from reconciler.engine.decide.transition import transition
 from reconciler.engine.records.store import Store
+from reconciler.engine.source.loader import InForce, in_force
 from reconciler.errors import HostError, QmpError
 from reconciler.stratovirt import process
 from reconciler.stratovirt.command_line import MONITOR_SOCKET
@@ -34,7 +35,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from reconciler.domain.model import Domain
-    from reconciler.domain.numbers import Numbers
     from reconciler.engine.decide.events import Event
     from reconciler.engine.decide.inputs import Now
     from reconciler.engine.decide.state import DecisionConfig, DomainRecord, StoredDefinition
@@ -79,23 +79,13 @@ class Snapshot:
     @property
     def files(self) -> dict[str, str]:
         """The file of each definition in force, by uuid."""
-        return {uuid: stored.file for uuid, stored in self._definitions()}
+        return {uuid: known.state.record.definition.file for uuid, known in self.domains.items()
+                if known.state.record.definition is not None}
 
     @property
-    def numbers(self) -> dict[str, Numbers]:
-        """Those that were chosen for each domain, and stay."""
-        return {uuid: of_text(stored.read_with.get(NUMBERS, ""))
-                for uuid, stored in self._definitions()}
-
-    @property
-    def held(self) -> dict[str, Domain]:
-        """The definition in force of each domain, whose names and numbers are taken."""
-        return {uuid: known.state.domain for uuid, known in self.domains.items()
-                if known.state.domain is not None}
-
-    def _definitions(self) -> list[tuple[str, StoredDefinition]]:
-        return [(uuid, known.state.record.definition) for uuid, known in self.domains.items()
-                if known.state.record.definition is not None]
+    def in_force(self) -> dict[str, InForce]:
+        """What new definitions are compared with, by uuid."""
+        return {uuid: in_force(known.state) for uuid, known in self.domains.items()}
 
 
 def digest(data: bytes) -> str:
@@ -145,8 +135,7 @@ async def _known(settings: Settings, config: DecisionConfig, record: DomainRecor
             return None
         host = reading_host(settings).as_of(stored.read_with)
         try:
-            return complete(read_domain(stored.data, stored.file, host),
-                            of_text(stored.read_with.get(NUMBERS, "")))
+            return restored(read_domain(stored.data, stored.file, host), stored.read_with)
         except InvalidDomain:
             return None
 

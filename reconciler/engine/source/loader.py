@@ -13,6 +13,14 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from reconciler.domain.admission import admit
+from reconciler.domain.assigned import (
+    Assigned,
+    another_uuid,
+    is_derived,
+    keep,
+    mac_addresses,
+)
+from reconciler.domain.chosen import assigned_in, numbers_in, texts
 from reconciler.domain.cross_file_checks import conflicts
 from reconciler.domain.model import Domain, InvalidDomain, Problem
 from reconciler.domain.numbers import chosen, complete, numbers_of
@@ -26,6 +34,7 @@ if TYPE_CHECKING:
     from reconciler.domain.admission import Admission
     from reconciler.domain.expand import Definition, Expansion, Given
     from reconciler.domain.numbers import Numbers
+    from reconciler.engine.decide.state import DomainState
     from reconciler.sources.listing import Listing
 
 
@@ -69,8 +78,30 @@ class Definitions:
     accepted: dict[str, Domain] = field(default_factory=dict)
     rejected: tuple[Rejected, ...] = ()
     elsewhere: tuple[str, ...] = ()
-    numbers: dict[str, Numbers] = field(default_factory=dict)  # chosen for its domain
+    chosen: dict[str, dict[str, str]] = field(default_factory=dict)  # domain/chosen.py
     sources: dict[str, Definition] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class InForce:
+    """A domain that is known: its name, the file and meaning of its definition, what was chosen.
+
+    Without a `domain`, today's code cannot read the definition.
+    """
+
+    name: str
+    file: str = ""
+    domain: Domain | None = None
+    chosen: Mapping[str, str] = field(default_factory=dict)
+
+
+def in_force(state: DomainState) -> InForce:
+    """What is known of a domain; where no definition was accepted, what its VM was started with."""
+    stored, running = state.record.definition, state.running
+    kept = stored or (running.stored if running is not None else None)
+    return InForce(state.name, stored.file if stored is not None else "",
+                   state.domain or (running.domain if running is not None else None),
+                   kept.read_with if kept is not None else {})
 
 
 class Loader:
@@ -83,10 +114,8 @@ class Loader:
         self.hostname = hostname
         self.free = free
 
-    def definitions(self, listing: Listing, in_force: Mapping[str, str],
-                    kept: Mapping[str, Numbers] | None = None,
-                    held: Mapping[str, Domain] | None = None) -> Definitions:
-        """What is kept now, by uuid: the file `in_force`, its `kept` numbers, the `held` domain.
+    def definitions(self, listing: Listing, known: Mapping[str, InForce]) -> Definitions:
+        """What a listing means, where these domains are `known`, by uuid.
 
         What a domain has in force stays its own until its file is proven gone and its VM has ended:
         whether the file cannot be read, is being written, is wrong, or was not delivered.
@@ -100,7 +129,7 @@ class Loader:
         sources: dict[str, Definition] = {}
         parsed: dict[str, tuple[Definition, ...]] = {}
         elsewhere: list[str] = []
-        read = self._read(listing, given, frozenset(in_force.values()))
+        read = self._read(listing, given, {kept.file for kept in known.values()})
         for file in listing.domain_files:
             value = read[file]
             if isinstance(value, InvalidDomain):
@@ -123,13 +152,16 @@ class Loader:
                 del found[key]
             elif problems := admit(domain, self.admission):
                 rejected.append(_of_domain(key, found.pop(key), problems))
-        numbers = self._number(found, kept or {}, held or {})
+        assigned = _assign(found, known)
+        numbers = self._number(found, known)
         there = listing.unfinished | listing.unreadable.keys() | listing.files.keys()
-        keeping = definitions_in_force(found, held or {}, _Files(in_force, parsed, there))
+        held = {uuid: kept.domain for uuid, kept in known.items() if kept.domain is not None}
+        files = {uuid: kept.file for uuid, kept in known.items()}
+        keeping = definitions_in_force(found, held, _Files(files, parsed, there))
         for key, problems in conflicts(found, keeping).items():
             rejected.append(_of_domain(key, found.pop(key), problems))
         return Definitions(found, tuple(rejected), tuple(elsewhere),
-                           {key: own for key, own in numbers.items() if key in found},
+                           {key: texts(numbers.get(key, {}), assigned[key]) for key in found},
                            {key: sources[key] for key in found})
 
     def _read(self, listing: Listing, given: Given,
@@ -156,15 +188,13 @@ class Loader:
                               reason=first.reason)
             yield self._of_bytes(file, listing, (problem,))
 
-    def _number(self, found: dict[str, Domain], kept: Mapping[str, Numbers],
-                held: Mapping[str, Domain]) -> dict[str, Numbers]:
+    def _number(self, found: dict[str, Domain], known: Mapping[str, InForce],
+                ) -> dict[str, Numbers]:
         """Complete each domain that leaves a number to us; what others have or had is not free."""
         given: dict[str, Numbers] = {}
         if all(device.automatic() is None for d in found.values() for device in d.devices):
             return given
-        has = {uuid: {**dict(numbers_of(domain.exclusive_resources())), **kept.get(uuid, {})}
-               for uuid, domain in held.items()}
-        has |= {uuid: dict(own) for uuid, own in kept.items() if uuid not in has}
+        has = {uuid: _numbers_of(kept) for uuid, kept in known.items()}
         written = {number for domain in found.values()
                    for number in numbers_of(domain.exclusive_resources())}
         for key, domain in found.items():
@@ -175,6 +205,26 @@ class Loader:
                 found[key], given[key] = after, chosen(domain, after)
                 has[domain.uuid] = given[key]
         return given
+
+
+def _assign(found: dict[str, Domain], known: Mapping[str, InForce]) -> dict[str, Assigned]:
+    """Give each domain the uuid, MAC addresses and taps that it has; what was chosen, by its key.
+
+    A definition without a uuid is of the domain with its name, unless that was given another name.
+    """
+    claimed = {domain.uuid for domain in found.values() if not is_derived(domain, "uuid")}
+    by_name = {kept.name: uuid for uuid, kept in known.items() if uuid not in claimed}
+    taken = mac_addresses(found.values(), written=True) | mac_addresses(
+        kept.domain for kept in known.values() if kept.domain is not None)
+    chosen: dict[str, Assigned] = {}
+    for key, domain in found.items():
+        uuid, named = domain.uuid, by_name.get(domain.name)
+        if is_derived(domain, "uuid"):
+            uuid = named or (another_uuid(uuid) if uuid in claimed else uuid)
+        kept = known.get(uuid) or known.get(named or "") or InForce("")
+        found[key], chosen[key] = keep(domain, kept.domain, assigned_in(kept.chosen), uuid, taken)
+        taken |= mac_addresses([found[key]])
+    return chosen
 
 
 @dataclass(frozen=True, slots=True)
@@ -222,6 +272,11 @@ def definitions_in_force(found: Mapping[str, Domain], held: Mapping[str, Domain]
         in_force[name if name not in found.keys() | in_force.keys() else
                  f"{name}#{domain.name}"] = domain
     return in_force
+
+
+def _numbers_of(kept: InForce) -> Numbers:
+    given = kept.domain.exclusive_resources() if kept.domain is not None else ()
+    return {**dict(numbers_of(given)), **numbers_in(kept.chosen)}
 
 
 def _by_key(file: str, definitions: tuple[Definition, ...]) -> dict[str, Definition]:

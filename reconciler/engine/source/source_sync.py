@@ -11,15 +11,14 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from reconciler.backoff import Backoff
-from reconciler.domain.numbers import as_text as numbers_text
-from reconciler.domain.numbers import of_text
 from reconciler.engine.decide.events import DefinitionAccepted, DefinitionRejected
 from reconciler.engine.decide.identity import owners_of_rejected
 from reconciler.engine.decide.prune_evidence import Rules
-from reconciler.engine.decide.state import EXPANDED, NUMBERS, StoredDefinition
+from reconciler.engine.decide.state import EXPANDED, StoredDefinition
 from reconciler.engine.decide.state import as_text as file_text
 from reconciler.engine.source.absences import AbsenceTracker, Look
 from reconciler.engine.source.approvals import REWIND, Approval, approvals
+from reconciler.engine.source.loader import in_force
 from reconciler.engine.source.root_check import REPLACED, RootCheck
 from reconciler.errors import SourceError
 from reconciler.failpoints import Point
@@ -29,8 +28,6 @@ from reconciler.units import timestamp
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection
 
-    from reconciler.domain.model import Domain
-    from reconciler.domain.numbers import Numbers
     from reconciler.engine.control.environment import Environment
     from reconciler.engine.decide.inputs import Now
     from reconciler.engine.decide.state import DomainState
@@ -185,11 +182,7 @@ class SourceSync:
 
     def _load(self, listing: Listing) -> Definitions:
         states = [c.state for c in self._domains]
-        files = {s.uuid: s.record.definition.file for s in states
-                 if s.record.definition is not None}
-        numbers = {s.uuid: found for s in states if (found := _numbers(s))}
-        held = {s.uuid: domain for s in states if (domain := s.domain or _running(s)) is not None}
-        return self._loader.definitions(listing, files, numbers, held)
+        return self._loader.definitions(listing, {s.uuid: in_force(s) for s in states})
 
     def _defaults_rest(self, listing: Listing, now: Now) -> float | None:
         """Seconds that the defaults must rest before any file is judged; None where they need not.
@@ -293,9 +286,8 @@ class SourceSync:
                 listing: Listing) -> StoredDefinition:
         """The text of a definition; its revision is looked up only where it is a new one."""
         source = definitions.sources[key]
-        more = {NUMBERS: numbers_text(definitions.numbers.get(key, {})), EXPANDED: source.note}
-        read_with = {**self._environment.host.keep(),
-                     **{name: value for name, value in more.items() if value}}
+        note = {EXPANDED: source.note} if source.note else {}
+        read_with = {**self._environment.host.keep(), **definitions.chosen[key], **note}
         text, file = file_text(source.data), source.domain.file
         kept = state.record.definition
         same = kept is not None and (kept.text, kept.file) == (text, file)
@@ -371,17 +363,6 @@ class SourceSync:
         if chosen:
             self.wake()
         return [*names, *(f"revision {revision}" for revision in revisions)]
-
-
-def _running(state: DomainState) -> Domain | None:
-    """What its VM was started with: all that is known where no definition was accepted."""
-    return state.running.domain if state.running is not None else None
-
-
-def _numbers(state: DomainState) -> Numbers:
-    """Those that were chosen for its definition, and stay."""
-    kept = state.record.definition or (state.running.stored if state.running else None)
-    return of_text(kept.read_with.get(NUMBERS, "")) if kept is not None else {}
 
 
 def _had_defaults(state: DomainState) -> bool:

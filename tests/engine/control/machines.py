@@ -244,7 +244,8 @@ class Site:
     def accept_text(self, controller: DomainController, text: bytes, file: str = "a.xml") -> None:
         domain = replace(read_domain(text, file, self.host), uuid=controller.uuid)
         controller.apply(DefinitionAccepted(
-            self.environment.now(), domain, StoredDefinition(text.decode(), file, "main@1")))
+            self.environment.now(), domain, StoredDefinition(
+                text.decode(), file, "main@1", self.host.keep())))
 
     def load(self, record: DomainRecord, home: str = "") -> DomainController:
         return DomainController(record, self.environment, self.wakes.append, home)

@@ -9,7 +9,7 @@ from reconciler.domain.expand import expand
 from reconciler.domain.model import InvalidDomain, Problem
 from reconciler.domain.substitute import Variables
 from reconciler.engine.source.file_reader import FileReader
-from reconciler.engine.source.loader import MOST_SHOWN, Loader
+from reconciler.engine.source.loader import MOST_SHOWN, InForce, Loader
 from reconciler.engine.source.source_sync import SourceState
 from reconciler.engine.status.builder import MOST_ERRORS, MOST_FILES, source_status
 from reconciler.sources.listing import DEFAULTS, Listing
@@ -37,7 +37,8 @@ class Site:
             raise InvalidDomain((Problem(file, 1, "", "takes more than 5 s to parse"),))
 
     def take(self, files, in_force=()):
-        return self.loader.definitions(Listing(files), dict.fromkeys(in_force, "a.xml"))
+        return self.loader.definitions(Listing(files), {
+            uuid: InForce("a", "a.xml") for uuid in in_force})
 
 
 @pytest.fixture
@@ -77,7 +78,7 @@ def test_rule_8_the_files_together_define_no_more_domains_than_one_host_may_have
 def test_rule_3_those_that_exist_have_their_room_before_new_ones():
     site = Site(most=5)
     found = site.loader.definitions(Listing({"a.xml": many("a", 4), "z.xml": many("z", 4)}),
-                                    {"a uuid": "z.xml"})
+                                    {"a uuid": InForce("z0", "z.xml")})
     assert {d.file for d in found.accepted.values()} == {"z.xml"}
 
 

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from reconciler.domain.admission import Admission
 from reconciler.domain.expand import expand
-from reconciler.domain.reader import read_domain
+from reconciler.domain.reader import derived_uuid, read_domain
 from reconciler.domain.substitute import Variables
 from reconciler.engine.source.file_reader import FileReader
-from reconciler.engine.source.loader import Loader
+from reconciler.engine.source.loader import InForce, Loader
 from reconciler.sources.listing import Listing
 from tests.values import HOST, xml
 
@@ -38,8 +40,12 @@ def with_uuid(data: bytes, uuid: str = UUID) -> bytes:
 def take(loader, in_force=(), **files):
     """The files as a listing; `in_force` are domains that have a definition already."""
     return loader.definitions(Listing({f"{name}.xml": data for name, data in files.items()}),
-                              {domain.uuid: domain.file for domain in in_force},
-                              held={domain.uuid: domain for domain in in_force})
+                              known(*in_force))
+
+
+def known(*domains, **chosen):
+    """These domains in force; `chosen`: texts beside their definitions."""
+    return {domain.uuid: InForce(domain.name, domain.file, domain, chosen) for domain in domains}
 
 
 def test_every_valid_file_is_accepted(loader):
@@ -135,9 +141,10 @@ def test_rule_4_each_domain_gets_a_number_of_its_own_and_keeps_it(loader):
     auto = VSOCK.format("yes", "")
     found = take(loader, a=xml("a", devices=auto), b=xml("b", devices=auto))
     assert cids(found) == {"a": 3, "b": 4}
-    assert found.numbers == {"a.xml": {"vsock CID": 3}, "b.xml": {"vsock CID": 4}}
-    kept = {found.accepted["b.xml"].uuid: found.numbers["b.xml"]}
-    again = loader.definitions(Listing({"b.xml": xml("b", devices=auto)}), {}, kept)
+    assert found.chosen == {"a.xml": {"numbers": '{"vsock CID": 3}'},
+                            "b.xml": {"numbers": '{"vsock CID": 4}'}}
+    kept = {found.accepted["b.xml"].uuid: InForce("b", chosen=found.chosen["b.xml"])}
+    again = loader.definitions(Listing({"b.xml": xml("b", devices=auto)}), kept)
     assert cids(again) == {"b": 4}
 
 
@@ -150,9 +157,9 @@ def test_a_number_that_is_written_is_given_to_no_other_domain(loader):
 def test_a_number_that_was_chosen_stays_though_a_new_file_writes_it(loader):
     auto, given = VSOCK.format("yes", ""), VSOCK.format("no", "address='3'")
     first = take(loader, a=xml("a", devices=auto))
-    uuid = first.accepted["a.xml"].uuid
     files = {"a.xml": xml("a", devices=auto), "b.xml": xml("b", devices=given)}
-    found = loader.definitions(Listing(files), {uuid: "a.xml"}, {uuid: {"vsock CID": 3}})
+    found = loader.definitions(Listing(files), known(first.accepted["a.xml"],
+                                                       **first.chosen["a.xml"]))
     assert cids(found) == {"a": 3}
     rejected, = found.rejected
     assert "vsock CID '3' is also the vsock CID of a.xml" in rejected.message
@@ -167,14 +174,14 @@ def test_rule_4_a_number_that_was_written_stays_when_it_becomes_automatic(loader
     before = take(loader, a=xml("a", devices=VSOCK.format("no", "address='9'")))
     domain = before.accepted["a.xml"]
     found = loader.definitions(Listing({"a.xml": xml("a", devices=VSOCK.format("yes", ""))}),
-                               {}, {}, {domain.uuid: domain})
+                               known(domain))
     assert cids(found) == {"a": 9}
 
 
 def test_the_number_of_a_domain_whose_file_is_invalid_now_is_not_free(loader):
     holder = take(loader, a=xml("a", devices=VSOCK.format("no", "address='3'"))).accepted["a.xml"]
     files = {"a.xml": b"<domain>", "b.xml": xml("b", devices=VSOCK.format("yes", ""))}
-    found = loader.definitions(Listing(files), {}, {}, {holder.uuid: holder})
+    found = loader.definitions(Listing(files), known(holder))
     assert cids(found) == {"b": 4}
 
 
@@ -321,7 +328,7 @@ def test_rule_3_a_copy_never_takes_the_place_of_a_file_that_is_broken(loader, da
                "unfinished": Listing(files, unfinished=frozenset({"web1.xml"})),
                "unreadable": Listing(files, unreadable={"web1.xml": "permission denied"},
                                      complete=False)}[damaged]
-    found = loader.definitions(listing, {kept[0].uuid: "web1.xml"}, {}, {kept[0].uuid: kept[0]})
+    found = loader.definitions(listing, known(kept[0]))
     assert found.accepted == {}
     problem = next(r for r in found.rejected if r.file == f"{name}.xml")
     assert problem.reason == "Conflict"
@@ -358,3 +365,45 @@ def test_rule_3_names_and_disks_may_be_exchanged_in_one_look(loader):
     assert set(take(loader, kept, **disks).accepted) == {"web1.xml", "web2.xml"}
     disks["web1"] = BROKEN  # then the other one cannot have its disk
     assert take(loader, kept, **disks).accepted == {}
+
+
+HERE = replace(HOST, machine="m1")
+
+
+def on(loader, host):
+    loader.reader.host = host
+    return loader
+
+
+def test_rule_4_a_domain_keeps_its_uuid_whatever_it_would_be_derived_from_now(loader):
+    old = take(loader, a=xml("a")).accepted["a.xml"]
+    new = take(on(loader, HERE), [old], a=xml("a", memory=256), b=xml("b"))
+    assert new.accepted["a.xml"].uuid == old.uuid
+    assert new.accepted["b.xml"].uuid == derived_uuid("b", "m1") != derived_uuid("b")
+    assert list(new.chosen["a.xml"]) == ["assigned"]
+    assert new.chosen["b.xml"] == {}
+
+
+def test_rule_4_a_uuid_that_is_no_longer_written_stays(loader):
+    written = take(loader, a=with_uuid(xml("a"))).accepted["a.xml"]
+    assert take(loader, [written], a=xml("a")).accepted["a.xml"].uuid == UUID
+
+
+def test_a_name_that_another_domain_had_gives_no_uuid_that_it_has(loader):
+    """It was renamed, and its uuid, which was derived from its old name, is in its file now."""
+    old = take(loader, a=xml("a")).accepted["a.xml"]
+    found = take(loader, [old], a=with_uuid(xml("b"), old.uuid), new=xml("a"))
+    assert not found.rejected
+    assert found.accepted["a.xml"].uuid == old.uuid
+    assert found.accepted["new.xml"].uuid != old.uuid
+    again = take(loader, list(found.accepted.values()), a=with_uuid(xml("b"), old.uuid),
+                 new=xml("a"))
+    assert again == found
+
+
+def test_a_written_uuid_that_changes_changes_no_mac(loader):
+    cards = "<interface type='ethernet'/>"
+    old = take(loader, a=xml("a", devices=cards)).accepted["a.xml"]
+    new = take(loader, [old], a=with_uuid(xml("a", devices=cards))).accepted["a.xml"]
+    assert new.uuid == UUID
+    assert new.devices == old.devices
