@@ -34,6 +34,7 @@ def _run(options: Namespace, settings: Settings) -> int:
     from reconciler.engine.daemon import Daemon
     from reconciler.failpoints import VARIABLE, reached_in
     from reconciler.host.machine_id import ensure
+    from reconciler.host.workers import DaemonThreads
     from reconciler.report.events import Journal
     from reconciler.report.log import event_log
     from reconciler.stratovirt import binary
@@ -42,6 +43,8 @@ def _run(options: Namespace, settings: Settings) -> int:
     reached = reached_in(os.environ.get(VARIABLE, ""))
 
     async def work() -> int:
+        # Threads of which the end of the process does not wait.
+        asyncio.get_running_loop().set_default_executor(DaemonThreads())
         found = binary.find(settings)
         found = replace(found, version=await binary.version(found))
         settings.state.mkdir(parents=True, exist_ok=True, mode=0o700)

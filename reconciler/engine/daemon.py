@@ -106,8 +106,8 @@ class Daemon:
             config=decision_config(settings, boot_id(), self.now().clock),
             machine=self.machine, parse=parse, changed=self._changed,
             surroundings=self.coordinator.surroundings,
-            watch_files=self._notifier.watch_files, spawn=self._tasks.spawn, clocks=self.now,
-            reached=reached)
+            watch_directories=self._notifier.watch_directories, spawn=self._tasks.spawn,
+            clocks=self.now, reached=reached)
         self.queue = WorkQueue(self._pass, self._pass_fault, self._tasks.spawn)
         self.domains = Domains(self.environment, self.coordinator, self.queue, self._removed)
         self.source = SourceSync(
@@ -240,6 +240,7 @@ class Daemon:
         with suppress(OSError):  # reported where the records were saved
             self.environment.store.sync()
         self._notifier.close()
+        self.environment.helper.close()
         self._journal.write("reconciler.stopped", pid=os.getpid())
         for lock in self._locks:
             os.close(lock)

@@ -70,7 +70,7 @@ class HostWatch:
     def _mounted(self) -> None:
         self._also()
         for controller in self._domains:
-            controller.check_mounts()
+            controller.check_prerequisites(remounted=True)
 
     def _changed(self, names: frozenset[str] | None) -> None:
         for controller in self._domains:

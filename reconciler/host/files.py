@@ -25,9 +25,19 @@ _NAMES = {"file": "regular file", "block": "block device", "character": "charact
 
 def check(needs: Iterable[RequiredFile]) -> None:
     """Raise HostError(MissingFile) with every file that is missing or of another kind."""
-    problems = [problem for need in needs if (problem := _problem(need))]
-    if problems:
-        raise HostError("; ".join(problems), hint="retried as soon as that changes")
+    refuse(map(problem, needs))
+
+
+def refuse(problems: Iterable[str]) -> None:
+    """Raise HostError(MissingFile) if any of these, of `problem`, is not empty."""
+    found = "; ".join(filter(None, problems))
+    if found:
+        raise HostError(found, hint="retried as soon as that changes")
+
+
+def paths_of(need: RequiredFile) -> tuple[str, ...]:
+    """What is looked at for it."""
+    return (need.path,) if need.template is None else (need.path, need.template)
 
 
 def make_variables(needs: Iterable[RequiredFile], reached: Reached = nothing) -> None:
@@ -62,7 +72,8 @@ def _seen(path: str) -> tuple[object, ...]:
     return (path, found.st_ino, found.st_mtime_ns, found.st_mode)
 
 
-def _problem(need: RequiredFile) -> str:
+def problem(need: RequiredFile) -> str:
+    """Why the file is not as it is needed: missing, or of another kind; empty if it is."""
     path = need.path
     if need.template is not None and not os.path.exists(path):
         directory = os.path.dirname(path)

@@ -184,11 +184,11 @@ class Notifier:
         finally:
             stop()
 
-    def watch_files(self, paths: Iterable[str],
-                    callback: Callable[[], None]) -> list[Callable[[], None]]:
-        """Call back when one of these files may have changed; they need not exist yet."""
+    def watch_directories(self, directories: Iterable[Path],
+                          callback: Callable[[], None]) -> list[Callable[[], None]]:
+        """Call back when something in one of these may have changed."""
         stops = []
-        for directory in {_nearest(Path(path).parent) for path in paths}:
+        for directory in directories:
             try:
                 stops.append(self.watch(directory, lambda _name: callback()))
             except OSError:
@@ -196,7 +196,9 @@ class Notifier:
         return stops
 
 
-def _nearest(directory: Path) -> Path:
+def nearest(path: str) -> Path:
+    """The directory of a file, or the nearest one above it that exists (blocking)."""
+    directory = Path(path).parent
     while not directory.is_dir():
         directory = directory.parent
     return directory

@@ -15,7 +15,7 @@ import signal
 import stat
 import time
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from reconciler.errors import SourceError
@@ -51,12 +51,116 @@ class Root:
     inode: int
 
 
+@dataclass(frozen=True, slots=True)
+class ScanRequest:
+    """What to read: all files but those that still have the signature by which they are `known`.
+
+    `root` is the directory in which these were read. `finished`: see Directory.
+    """
+
+    path: Path
+    include: tuple[str, ...]
+    settle: float
+    root: Root | None = None
+    known: dict[str, Signature] = field(default_factory=dict)
+    finished: dict[str, Signature] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """A file. `data`: None for a known one. `rest`: seconds until it may be finished."""
+
+    signature: Signature
+    data: bytes | None
+    rest: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Scan:
+    """A whole directory at one moment."""
+
+    root: Root
+    files: dict[str, Found]
+    unreadable: dict[str, str]
+    complete: bool
+
+
 class _NotAFileError(Exception):
     """A directory, a FIFO or a device, which cannot hold a domain."""
 
 
+def scan(request: ScanRequest) -> Scan:
+    """Read a directory (blocking); raises SourceError."""
+    path = request.path
+    for _ in range(_ATTEMPTS):
+        try:
+            return _once(request)
+        except FileNotFoundError as error:
+            if not path.is_dir():
+                raise SourceError(f"{path}: {error.strerror}", reason="Incomplete",
+                                  hint="the VMs stay as they are until it is back") from error
+            continue  # a file was deleted between listing and reading: start again
+        except OSError as error:
+            raise SourceError(f"{error.filename or path}: {error.strerror}") from error
+    raise SourceError(f"{path}: it changes faster than it can be read")
+
+
+def _once(request: ScanRequest) -> Scan:
+    handle = os.open(request.path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        status = os.fstat(handle)
+        root = Root(status.st_dev, status.st_ino)
+        if root != request.root:  # a file of another directory may look the same
+            request = replace(request, known={})
+        files: dict[str, Found] = {}
+        unreadable: dict[str, str] = {}
+        complete, size = True, 0
+        names = sorted(n for n in os.listdir(handle) if is_domain_file(n, request.include))
+        check_amount(len(names), 0)
+        for name in names:
+            try:
+                files[name] = _read(handle, name, request)
+            except _NotAFileError:
+                unreadable[name] = "not a regular file"
+                continue
+            except OSError as error:
+                os.stat(name, dir_fd=handle, follow_symlinks=False)  # deleted: start again
+                if isinstance(error, FileNotFoundError):
+                    # Its name says whose it may be: it casts no doubt on the other files.
+                    unreadable[name] = "a link to a file that does not exist"
+                    continue
+                unreadable[name], complete = error.strerror or str(error), False
+                continue
+            size += min(files[name].signature.size, LONGEST + 1)
+            check_amount(0, size)
+    finally:
+        os.close(handle)
+    return Scan(root, files, unreadable, complete)
+
+
+def _read(handle: int, name: str, request: ScanRequest) -> Found:
+    """Read a file unless it is known."""
+    status = os.stat(name, dir_fd=handle)
+    if not stat.S_ISREG(status.st_mode):
+        raise _NotAFileError
+    signature = Signature.of(status)
+    if request.known.get(name) == signature:
+        return Found(signature, None)
+    reader = os.open(name, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK, dir_fd=handle)
+    with open(reader, "rb") as file:
+        written = _open_for_writing(file.fileno())
+        data = file.read(LONGEST + 1)
+        written = written or Signature.of(os.fstat(file.fileno())) != signature
+    age = time.time() - status.st_mtime
+    rest = _SOON if written and age < _LONGEST_WRITE else request.settle - age
+    unfinished = written or request.finished.get(name) != signature
+    if unfinished and 0 < rest <= max(request.settle, _SOON):
+        return Found(signature, data, rest)
+    return Found(signature, data)
+
+
 class Directory:
-    """Reads `path`. The watch fills `finished`: files that were closed after writing."""
+    """What was read of `path`. `finished`: files that were closed after writing, by the watch."""
 
     def __init__(self, path: Path, include: tuple[str, ...], settle: float,
                  root: Root | None = None) -> None:
@@ -89,94 +193,43 @@ class Directory:
 
     def look(self) -> Listing:
         """As `listing`, but a file that cannot be read is named in the listing instead."""
-        for _ in range(_ATTEMPTS):
-            try:
-                return self._once()
-            except FileNotFoundError as error:
-                if not self.path.is_dir():
-                    raise SourceError(f"{self.path}: {error.strerror}", reason="Incomplete",
-                                      hint="the VMs stay as they are until it is back") from error
-                continue  # a file was deleted between listing and reading: start again
-            except OSError as error:
-                raise SourceError(f"{error.filename or self.path}: {error.strerror}") from error
-        raise SourceError(f"{self.path}: it changes faster than it can be read")
+        return self.take(scan(self.request()))
 
-    def _once(self) -> Listing:
-        handle = os.open(self.path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        try:
-            self._enter(os.fstat(handle))
-            found: dict[str, tuple[Signature, bytes]] = {}
-            unfinished: set[str] = set()
-            unreadable: dict[str, str] = {}
-            complete, size = True, 0
-            waits: list[float] = []
-            names = sorted(filter(self.is_domain_file, os.listdir(handle)))
-            check_amount(len(names), 0)
-            for name in names:
-                try:
-                    rest = self._take(handle, name, found)
-                except _NotAFileError:
-                    unreadable[name] = "not a regular file"
-                    continue
-                except OSError as error:
-                    os.stat(name, dir_fd=handle, follow_symlinks=False)  # deleted: start again
-                    if isinstance(error, FileNotFoundError):
-                        # Its name says whose it may be: it casts no doubt on the other files.
-                        unreadable[name] = "a link to a file that does not exist"
-                        continue
-                    unreadable[name], complete = error.strerror or str(error), False
-                    continue
-                size += len(found[name][1])
-                check_amount(0, size)
-                if rest is not None:
-                    unfinished.add(name)
-                    waits.append(rest)
-        finally:
-            os.close(handle)
-        self._seen = found
-        for name in self.finished.keys() - found.keys():
+    def request(self) -> ScanRequest:
+        """What to read now; its result is for `take`."""
+        touched = frozenset(self.touched)
+        self.touched -= touched
+        for name in touched:
+            self._seen.pop(name, None)
+        return ScanRequest(self.path, self._include, self._settle, self._here,
+                           {name: signature for name, (signature, _) in self._seen.items()},
+                           dict(self.finished))
+
+    def take(self, found: Scan) -> Listing:
+        """The directory as it was read."""
+        if found.root != self._here:
+            self._seen = {}
+        self._here = found.root
+        if self.root is None:
+            self.root = found.root
+        data = {name: self._seen[name][1] if file.data is None else file.data
+                for name, file in found.files.items()}
+        unfinished = {name: file.rest for name, file in found.files.items()
+                      if file.rest is not None}
+        # Unfinished ones are read again.
+        self._seen = {name: (file.signature, data[name]) for name, file in found.files.items()
+                      if name not in unfinished}
+        for name in self.finished.keys() - found.files.keys():
             self.finished.pop(name, None)
-        return Listing({name: data for name, (_, data) in found.items() if name not in unfinished},
-                       frozenset(unfinished), max(waits) if waits else None, unreadable, complete,
+        return Listing({name: text for name, text in data.items() if name not in unfinished},
+                       frozenset(unfinished), max(unfinished.values(), default=None),
+                       found.unreadable, found.complete,
                        replaced=self._here != self.root,
-                       remounted=self._here is not None and self.root is not None
-                       and self._here.device != self.root.device)
-
-    def _take(self, handle: int, name: str,
-              found: dict[str, tuple[Signature, bytes]]) -> float | None:
-        """Read a file unless it is known; seconds until it may be finished, or None if it is."""
-        again = name in self.touched
-        self.touched.discard(name)
-        status = os.stat(name, dir_fd=handle)
-        if not stat.S_ISREG(status.st_mode):
-            raise _NotAFileError
-        signature, known = Signature.of(status), self._seen.get(name)
-        if known is None or known[0] != signature or again:
-            reader = os.open(name, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK, dir_fd=handle)
-            with open(reader, "rb") as file:
-                written = _open_for_writing(file.fileno())
-                known = (signature, file.read(LONGEST + 1))
-                written = written or Signature.of(os.fstat(file.fileno())) != signature
-            age = time.time() - status.st_mtime
-            rest = _SOON if written and age < _LONGEST_WRITE else self._settle - age
-            unfinished = written or self.finished.get(name) != signature
-            if unfinished and 0 < rest <= max(self._settle, _SOON):
-                found[name] = (Signature(0, 0, 0), known[1])  # so that it is read again
-                return rest
-        found[name] = known
-        return None
+                       remounted=self.root is not None and self._here.device != self.root.device)
 
     def accept_root(self) -> None:
         """The directory that was read last is the one that is meant."""
         self.root = self._here
-
-    def _enter(self, found: os.stat_result) -> None:
-        here = Root(found.st_dev, found.st_ino)
-        if here != self._here:
-            self._seen = {}  # a file of another directory may look the same
-        self._here = here
-        if self.root is None:
-            self.root = here
 
 
 def _open_for_writing(handle: int) -> bool:

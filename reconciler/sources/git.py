@@ -69,7 +69,7 @@ class Git(Source):
             source = cls(replace(settings, paths=replace(settings.paths, state=place),
                                  source=replace(settings.source, ref=ref)))
             await source.refresh()
-            found = source.look()
+            found = await source.look()
             if found is None:
                 raise SourceError(f"{source.where}: the server delivered nothing")
             return found
@@ -132,7 +132,7 @@ class Git(Source):
         self._repository.try_again()
         self._call.set()
 
-    def look(self) -> Listing | None:
+    async def look(self) -> Listing | None:
         """The listing accepted last."""
         self._delivered = self._answered
         if self._shown is None and self._trouble is not None:

@@ -5,17 +5,21 @@ from __future__ import annotations
 import asyncio
 import json
 from contextlib import suppress
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from reconciler.errors import HostError, SourceError
 from reconciler.host.files import write_whole
-from reconciler.sources.directory import Directory, Root
-from reconciler.sources.file_system import shared_kind
+from reconciler.host.helper import Helper
+from reconciler.host.workers import Call, Worker
+from reconciler.sources.directory import Directory, Root, Scan, ScanRequest, scan
 from reconciler.sources.source import Source
-from reconciler.sources.work_tree import WorkTree
+from reconciler.sources.survey import Survey, survey
+from reconciler.sources.work_tree import Identities, WorkTree, identities
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
     from reconciler.settings import Settings
     from reconciler.sources.listing import Listing
@@ -25,6 +29,28 @@ POLL = 2.0  # seconds between looks at a directory whose changes are not reporte
 _LOCK_LOOK = 1.0  # seconds until git's lock is looked at again if no event comes first
 _LOCK_PAUSE = 0.05  # the same while nothing is watched
 _PROBE = ".watched"  # touched to test whether events still arrive
+
+
+@dataclass(frozen=True, slots=True)
+class Inspection:
+    """All that a look sees. If git's identities are equal, no git command ran in between."""
+
+    before: Identities
+    found: Scan | SourceError
+    after: Identities
+    survey: Survey | None
+
+
+def inspect(request: ScanRequest, surveyed: tuple[Path, Path] | None) -> Inspection:
+    """Read the directory (blocking), and what is to be watched if that is `surveyed`."""
+    before = identities(request.path)
+    found: Scan | SourceError
+    try:
+        found = scan(request)
+    except SourceError as error:
+        found = error
+    return Inspection(before, found, identities(request.path),
+                      None if surveyed is None else survey(*surveyed))
 
 
 class Local(Source):
@@ -42,6 +68,11 @@ class Local(Source):
         self._work_tree = WorkTree(settings.domains)
         self._last: Listing | None = None  # read while no git command was running
         self._waiting = False
+        self._helper = Helper()
+        self._worker = Worker(self._helper, self._answered)
+
+    def _answered(self) -> None:
+        self._wake(0.0)
 
     @classmethod
     def configured(cls, settings: Settings) -> str:
@@ -84,33 +115,56 @@ class Local(Source):
 
     async def refresh(self) -> None:
         """Wait until no git command changes the directory, or its lock counts as stale."""
-        while self._work_tree.look().locked:  # noqa: ASYNC110  # nothing is watched here
-            await asyncio.sleep(_LOCK_PAUSE)
+        with suppress(SourceError):  # the look raises it again
+            while self._work_tree.judge(await self._ask(  # noqa: ASYNC110  # nothing is watched here
+                    Call(identities, (self.directory.path,)), self.where)).locked:
+                await asyncio.sleep(_LOCK_PAUSE)
 
-    def look(self) -> Listing | None:
+    async def look(self) -> Listing | None:
         """All finished files; while a git command changes them, the last listing."""
-        checkout = self._work_tree.look()
-        try:
-            found = None if checkout.locked else self.directory.look()
-        finally:
-            if self._watch is not None and self._watch.follow():
-                self._wake(0.0)  # events from before the new watches were missed
-        if found is None or self._work_tree.look() != checkout:
+        if self._watch is not None and not self._watch.begun:
+            await self._follow(await self._ask(Call(survey, self._surveyed()), self.where))
+        seen: Inspection = await self._ask(Call(inspect, (
+            self.directory.request(), None if self._watch is None else self._surveyed())),
+            self.where)
+        await self._follow(seen.survey)
+        checkout = self._work_tree.judge(seen.before)
+        if checkout.locked or self._work_tree.judge(seen.after) != checkout:
             return self._postponed()
+        if isinstance(seen.found, SourceError):
+            raise seen.found
+        found = self.directory.take(seen.found)
         self._keep_root()
         self._waiting = False
-        polled = self._polled()
+        polled = self._polled(seen.survey)
         self._last = replace(found, remark="; ".join(filter(None, (checkout.remark, polled))))
         if not polled:
             return self._last
         soon = min(found.again_in or POLL, POLL)
         return replace(self._last, again_in=soon)
 
-    def _polled(self) -> str:
+    async def _ask(self, call: Call, *touches: str) -> Any:
+        """Look at the directory; raises SourceError if it does not answer."""
+        try:
+            found, = await self._worker.run([replace(call, touches=touches)])
+        except HostError as error:
+            raise SourceError(str(error), reason=error.reason,
+                              hint="the VMs stay as they are until it answers") from error
+        return found
+
+    def _surveyed(self) -> tuple[Path, Path]:
+        return self.directory.path, self._settings.runtime
+
+    async def _follow(self, found: Survey | None) -> None:
+        """Watch what was found; all of it is local."""
+        if self._watch is not None and await self._ask(Call(self._watch.follow, (found,))):
+            self._wake(0.0)  # events from before the new watches were missed
+
+    def _polled(self, found: Survey | None) -> str:
         """Why the directory is read every few seconds; empty if its changes are reported."""
-        if self._watch is None:
+        if self._watch is None or found is None:
             return ""
-        lacking, kind = self._watch.lacking, shared_kind(self.directory.path)
+        lacking, kind = self._watch.lacking, found.remote
         self.polling = bool(lacking or kind)
         if lacking:
             return f"{lacking}; until then, the directory is read every {POLL:g} s"
@@ -136,6 +190,7 @@ class Local(Source):
 
     def stop(self) -> None:
         """End the watch."""
+        self._helper.close()
         if self._watch is not None:
             self._watch.stop()
 

@@ -1,7 +1,8 @@
 """The interface of every kind of source; kinds.py has the list of kinds.
 
-`look` returns what is known now: it costs little and never waits. Whatever takes time, such as a
-git server that answers slowly, goes on in `run`, which wakes the engine when a look has news.
+`look` returns what is known now, and waits for no more than a read of local files. Whatever takes
+time, such as a git server that answers slowly, goes on in `run`, which wakes the engine when a look
+has news.
 docs/how-to/add-a-source.md says how to add a kind.
 """
 
@@ -58,7 +59,7 @@ class Source(Protocol):
         """Where the files come from now, for messages, without secrets."""
 
     @abstractmethod
-    def look(self) -> Listing | None:
+    async def look(self) -> Listing | None:
         """All files as of now, or None while nothing is known yet; raises SourceError."""
 
     @abstractmethod

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import os
 from contextlib import suppress
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from watchdog.events import FileSystemEvent, FileSystemEventHandler
@@ -18,12 +17,13 @@ from watchdog.events import FileSystemEvent, FileSystemEventHandler
 from reconciler.host.notify import shortage
 from reconciler.sources.directory import Directory, Signature
 from reconciler.sources.observer import EventsLost, Observer
-from reconciler.sources.work_tree import git_directory, is_lock
+from reconciler.sources.work_tree import is_lock
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
-_LONGEST_CHAIN = 40  # symbolic links that the kernel follows in one path
+    from reconciler.sources.survey import Survey
 
 
 class _Handler(FileSystemEventHandler):
@@ -58,7 +58,8 @@ class _Handler(FileSystemEventHandler):
             for file in files:
                 self._directory.touched.add(file)
                 with suppress(OSError):
-                    found = os.stat(self._directory.path / file)
+                    # Not what a link points at: that may be on a file system that hangs.
+                    found = os.stat(self._directory.path / file, follow_symlinks=False)
                     self._directory.finished[file] = Signature.of(found)
         if names & self.steps or self._unlocked(event, paths):
             self._wake(0.0)
@@ -95,7 +96,6 @@ class Watch:
         self._points: frozenset[tuple[str, int]] = frozenset()
         self._observer = Observer()
         self._observer.start()
-        self.follow()
 
     @property
     def alive(self) -> bool:
@@ -105,9 +105,10 @@ class Watch:
     def answers(self) -> bool:
         """Whether an event for the probe arrived since the last call; touches it again.
 
-        Where the kernel gives no watches, the directory is polled, which is as good.
+        Where the kernel gives no watches, the directory is polled, which is as good; before the
+        first look, or while the directory does not answer, there is nothing to hear.
         """
-        if self.lacking:
+        if self.lacking or not self.begun:
             self._handler.heard = True
             return self.alive
         heard, self._handler.heard = self._handler.heard, False
@@ -117,7 +118,7 @@ class Watch:
             self._handler.heard = heard = True  # no probe, so nothing is known: not a failure
         if not heard and self.alive:
             self._again = True
-            self.follow()
+            self._wake(0.0)
         return heard and self.alive
 
     def _lost(self) -> None:
@@ -126,59 +127,33 @@ class Watch:
         self._again = True
         self._wake(0.0)
 
-    def follow(self) -> bool:
-        """Watch the directories on the path as it is now; whether they changed."""
-        try:
-            points, links = _points(self._path)
-            git = git_directory(self._path)
-            beside = _place(git) | _place(Path(os.path.realpath(self._probe.parent)))
-        except FileNotFoundError:
-            return True  # it is being replaced right now
+    @property
+    def begun(self) -> bool:
+        """Whether anything was watched so far."""
+        return bool(self._points)
+
+    def follow(self, found: Survey | None) -> bool:
+        """Watch what was found; whether that has changed, so that events were missed."""
+        if found is None:
+            return True
         # A new directory may have the inode of a deleted one, whose watch has ended.
-        if points | beside == self._points and self._observer.watching and not (
+        if found.places == self._points and self._observer.watching and not (
                 self._again or self.lacking):
             return False
         self._again, before, self.lacking = False, self.lacking, ""
         self._observer.unschedule_all()
-        for place, _ in points | beside:
+        for place, _ in found.places:
             try:
                 self._observer.schedule(self._handler, place)
             except OSError as error:  # deleted meanwhile: the next look follows again
                 self.lacking = self.lacking or shortage(error)
-        self._points = points | beside
-        self._handler.git = str(git or "")
-        self._handler.steps = links | {
-            self._path.name, *(os.path.basename(place) for place, _ in points)}
-        self._handler.insides = frozenset({os.path.realpath(self._path)})
+        self._points = found.places
+        self._handler.git = found.git
+        self._handler.steps = found.steps
+        self._handler.insides = frozenset({found.inside})
         return not self.lacking or self.lacking != before  # else nothing new is watched
 
     def stop(self) -> None:
         """End the threads."""
         self._observer.stop()
         self._observer.join(1)
-
-
-def _place(directory: Path | None) -> frozenset[tuple[str, int]]:
-    """A directory to watch, if it exists."""
-    if directory is None or not directory.is_dir():
-        return frozenset()
-    return frozenset({(str(directory), os.stat(directory).st_ino)})
-
-
-def _points(path: Path) -> tuple[frozenset[tuple[str, int]], frozenset[str]]:
-    """The directories to watch, with their inodes to recognise replaced ones; names of links."""
-    found: list[str] = []
-    links: set[str] = set()
-    here = Path(os.path.abspath(path))
-    for _ in range(_LONGEST_CHAIN):
-        link = next((step for step in (*reversed(here.parents), here) if step.is_symlink()), None)
-        if link is None:
-            break
-        found.append(str(link.parent))
-        links.add(link.name)
-        here = Path(os.path.normpath(link.parent / os.readlink(link) / here.relative_to(link)))
-    parent = here.parent
-    while not parent.is_dir():
-        parent = parent.parent
-    found += [str(parent), *([str(here)] if here.is_dir() else [])]
-    return frozenset((place, os.stat(place).st_ino) for place in found), frozenset(links)

@@ -57,6 +57,23 @@ class Checkout:
                 "if no git command is running there, delete it") if self.stale else ""
 
 
+@dataclass(frozen=True, slots=True)
+class Identities:
+    """Git's index and its lock, each by inode and modification time."""
+
+    directory: Path | None = None
+    index: tuple[int, int] | None = None
+    lock: tuple[int, int] | None = None
+
+
+def identities(path: Path) -> Identities:
+    """Of the work tree around a path (blocking)."""
+    directory = git_directory(path)
+    if directory is None:
+        return Identities()
+    return Identities(directory, _identity(directory / "index"), _identity(directory / _LOCK))
+
+
 class WorkTree:
     """Looks at git's lock, and keeps how long the same lock has existed."""
 
@@ -67,11 +84,13 @@ class WorkTree:
 
     def look(self) -> Checkout:
         """The state now."""
-        directory = git_directory(self._path)
+        return self.judge(identities(self._path))
+
+    def judge(self, found: Identities) -> Checkout:
+        """The state, of what was found just now."""
+        directory, index, lock = found.directory, found.index, found.lock
         if directory is None:
             return Checkout()
-        index = _identity(directory / "index")
-        lock = _identity(directory / _LOCK)
         if lock is None or lock != self._lock:
             self._lock, self._since = lock, time.monotonic()
         if lock is None:

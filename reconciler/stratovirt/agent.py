@@ -10,6 +10,7 @@ import json
 from typing import TYPE_CHECKING
 
 from reconciler.errors import HostError
+from reconciler.host.mounts import Mounts
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -30,6 +31,10 @@ async def ping(path: Path, limit: float) -> None:
 
 async def _talk(path: Path, limit: float, command: str | None,
                 arguments: dict[str, object]) -> None:
+    remote = Mounts.now().remote_kind(path)
+    if remote:  # to connect might wait for ever
+        message = f"{path}: a socket on a file system that may not answer ({remote})"
+        raise HostError(message, reason="AgentSilent")
     try:
         async with asyncio.timeout(limit):
             reader, writer = await asyncio.open_unix_connection(path)

@@ -11,6 +11,7 @@ import json
 import os
 import subprocess
 import tempfile
+import threading
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -47,20 +48,24 @@ class Capabilities:
     def __init__(self, file: Path) -> None:
         self._file = file
         self._known: dict[str, dict[str, bool]] = {}
+        self._one_trial: dict[str, threading.Lock] = {}  # at a time, by program
         with suppress(OSError, ValueError):
             kept = json.loads(file.read_bytes())
             if isinstance(kept, dict):
                 self._known = kept
 
-    def check(self, program: Sequence[str], machine: str, features: Iterable[str]) -> None:
-        """Raise HostError(Unsupported) with every feature that `program` lacks (blocking)."""
+    def check(self, program: Sequence[str], machine: str, features: Iterable[str],
+              identity: str | None = None) -> None:
+        """Raise HostError(Unsupported) with every feature that `program` lacks (blocking).
+
+        `identity`: its program_identity(), where that was looked at already.
+        """
         wanted = sorted(set(features))
-        known = self._known.get(program_identity(program), {}) if wanted else {}
-        fresh = {name: self._trial(program, machine, name) for name in wanted if name not in known}
-        if fresh:
-            self._known[program_identity(program)] = known = {**known, **fresh}
-            with suppress(OSError):  # the trial is repeated after a restart
-                write_whole(self._file, json.dumps(self._known).encode(), Sync.NONE)
+        if not wanted:
+            return
+        identity = program_identity(program) if identity is None else identity
+        with self._one_trial.setdefault(identity, threading.Lock()):
+            known = self._try(program, machine, wanted, identity)
         missing = [name for name in wanted if not known[name]]
         if missing:
             cargo = " ".join(_CARGO[name] for name in missing)
@@ -68,6 +73,16 @@ class Capabilities:
             raise HostError(message, reason="Unsupported",
                             hint=f"build it with the features {cargo}, or remove these devices "
                                  "from the file")
+
+    def _try(self, program: Sequence[str], machine: str, wanted: Sequence[str],
+             identity: str) -> dict[str, bool]:
+        known = self._known.get(identity, {})
+        fresh = {name: self._trial(program, machine, name) for name in wanted if name not in known}
+        if fresh:
+            self._known[identity] = known = {**known, **fresh}
+            with suppress(OSError):  # the trial is repeated after a restart
+                write_whole(self._file, json.dumps(self._known).encode(), Sync.NONE)
+        return known
 
     def _trial(self, program: Sequence[str], machine: str, name: str) -> bool:
         """Whether the program has this device; True if the trial gave no result."""

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from reconciler.domain.devices import Hostdev, Interface
 from reconciler.errors import HostError, HypervisorError
 from reconciler.failpoints import Point, nothing
-from reconciler.host import files, hugepages, taps, vfio
+from reconciler.host import hugepages, taps, vfio
 from reconciler.host.taps import Taken, Tap
 from reconciler.stratovirt import process
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Sequence
     from pathlib import Path
 
-    from reconciler.domain.model import Domain
+    from reconciler.domain.model import Domain, RequiredFile
     from reconciler.failpoints import Reached
     from reconciler.stratovirt.addresses import Layout
 
@@ -55,13 +55,16 @@ class HostResources:
     hugepages: str = "/dev/hugepages"
 
 
+def needed_files(domain: Domain, *, simulated: bool) -> list[RequiredFile]:
+    """The files that a start needs."""
+    return [n for n in domain.required_files() if not simulated or n.kind != "character"]
+
+
 def check(domain: Domain, *, simulated: bool, bridges: Sequence[str] = ()) -> None:
-    """Raise HostError unless the host has everything that a start needs (blocking).
+    """Raise HostError unless the host has everything that a start needs besides files (blocking).
 
     `bridges`: those that the configuration allows; empty: all.
     """
-    needs = [n for n in domain.required_files() if not simulated or n.kind != "character"]
-    files.check(needs)
     if simulated:
         return
     pages = domain.backing.hugepages
@@ -79,7 +82,6 @@ def check(domain: Domain, *, simulated: bool, bridges: Sequence[str] = ()) -> No
 def prepare(request: StartRequest, owner: str, reached: Reached = nothing) -> HostResources:
     """Create the resources (blocking); after a HostError, none are left. `owner` marks the taps."""
     domain = request.domain
-    files.make_variables(domain.required_files(), reached)
     if request.simulated:
         return HostResources()
     pages = domain.backing.hugepages

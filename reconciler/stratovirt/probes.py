@@ -15,20 +15,22 @@ from reconciler.errors import HostError
 from reconciler.stratovirt.agent import ping
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
+
+    from reconciler.host.names import Names
 
 _KEPT = 16384  # characters of console output that are searched for the pattern
 _CHUNK = 4096
 _MOST_CHUNKS = 16  # per check: a guest that never stops writing must not block the event loop
 
 
-async def tcp(address: str, limit: float) -> str:
-    """Connect to HOST:PORT."""
+async def tcp(address: str, limit: float, names: Names) -> str:
+    """Connect to HOST:PORT, at any of its addresses."""
     host, _, port = address.rpartition(":")
     try:
         async with asyncio.timeout(limit):
-            _, writer = await asyncio.open_connection(host.strip("[]"), int(port))
-        writer.close()
+            await _connect(await names.addresses(host.strip("[]")), int(port))
     except TimeoutError:
         return f"{address}: no connection within {limit:g} s"
     except OSError as error:
@@ -37,6 +39,19 @@ async def tcp(address: str, limit: float) -> str:
     except (OverflowError, UnicodeError) as error:
         return f"{address}: {error}"
     return ""
+
+
+async def _connect(hosts: Sequence[str], port: int) -> None:
+    """Connect to the first that accepts; raises the error of the last."""
+    for index, host in enumerate(hosts, 1):
+        try:
+            _, writer = await asyncio.open_connection(host, port)
+        except OSError:
+            if index == len(hosts):
+                raise
+        else:
+            writer.close()
+            return
 
 
 async def agent(path: Path, limit: float) -> str:

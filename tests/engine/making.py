@@ -110,7 +110,7 @@ async def looking(place: Place):
 
 async def look(daemon: Daemon) -> float:
     """One look at the source, and the passes that follow; seconds until the next look is due."""
-    due = daemon.source.look()
+    due = await daemon.source.look()
     await daemon.queue.rest()
     return due
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from reconciler.host.notify import Notifier
+from reconciler.host.notify import Notifier, nearest
 
 LIMIT = 5
 
@@ -153,8 +153,9 @@ async def test_a_directory_that_is_not_there_is_an_error():
 async def test_files_whose_directories_are_missing_are_awaited_at_the_nearest(tmp_path):
     async with running() as notifier:
         seen = Seen()
-        ends = notifier.watch_files([str(tmp_path / "deep" / "er" / "a.img"),
-                                     str(tmp_path / "b.img")], seen)
+        directories = {nearest(str(tmp_path / "deep" / "er" / "a.img")),
+                       nearest(str(tmp_path / "b.img"))}
+        ends = notifier.watch_directories(directories, seen)
         assert len(ends) == 1
         (tmp_path / "deep").mkdir()
         await seen.until("")
@@ -165,7 +166,7 @@ async def test_files_whose_directories_are_missing_are_awaited_at_the_nearest(tm
 
 async def test_closing_a_watcher_after_the_notifier_is_not_an_error(tmp_path):
     async with running() as notifier:
-        ends = notifier.watch_files([str(tmp_path / "a")], Seen())
+        ends = notifier.watch_directories([tmp_path], Seen())
         await asyncio.sleep(0)
     for end in ends:
         end()

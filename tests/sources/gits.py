@@ -17,6 +17,7 @@ from contextlib import asynccontextmanager, contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
+import pytest
 import yaml
 
 from reconciler.errors import SourceError
@@ -101,7 +102,7 @@ class Site:
         try:
             await self.until(lambda: found.describe()["lastAttempt"], found)
             found.ask()
-            await self.until(lambda: answered(found), found)
+            await self.until_seen(lambda _: not found.busy, found)
             yield found
         finally:
             task.cancel()
@@ -114,11 +115,23 @@ class Site:
                 await self._woken.wait()
                 self._woken.clear()
 
+    async def until_seen(self, true, source: Git) -> None:
+        """Until a look delivers what is wanted; None where it raises."""
+        async with asyncio.timeout(LIMIT):
+            while True:
+                seen = None
+                with suppress(SourceError):
+                    seen = await source.look()
+                if true(seen):
+                    return
+                await self._woken.wait()
+                self._woken.clear()
+
     async def asked(self, source: Git):
         """The listing with the outcome of an `ask`."""
         source.ask()
-        await self.until(lambda: answered(source), source)
-        return source.look()
+        await self.until_seen(lambda _: not source.busy, source)
+        return await source.look()
 
     async def once(self, url: str | list[str], **source: object) -> Git:
         """As `run --once` does it."""
@@ -127,11 +140,11 @@ class Site:
         return found
 
 
-def answered(source: Git) -> bool:
-    """Whether a look has delivered what was asked for last."""
-    with suppress(SourceError):
-        source.look()
-    return not source.busy
+async def refusal(source: Git) -> SourceError:
+    """Why there is no listing."""
+    with pytest.raises(SourceError) as found:
+        await source.look()
+    return found.value
 
 
 def free_port() -> int:

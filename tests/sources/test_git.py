@@ -18,7 +18,7 @@ from tests.sources.gits import LIMIT, older
 
 async def test_pain_12_a_commit_is_listed_with_its_name(site, upstream):
     async with site.running(upstream.url) as source:
-        found = source.look()
+        found = await source.look()
         assert found.files == {"a.xml": b"A"}
         assert found.commit == found.name == found.revision("a.xml") == f"main@sha1:{upstream.tip}"
         assert (found.complete, found.trouble, found.again_in) == (True, None, None)
@@ -35,12 +35,12 @@ async def test_a_new_commit_comes_soon_after_it_was_asked_for(site, upstream):
 async def test_a_new_commit_comes_by_itself_after_the_interval(site, upstream):
     async with site.running(upstream.url, interval="100ms") as source:
         upstream.commit({"domains/b.xml": "B"})
-        await site.until(lambda: "b.xml" in source.look().files, source)
+        await site.until_seen(lambda seen: "b.xml" in seen.files, source)
 
 
 async def test_an_unchanged_tip_costs_no_fetch_and_no_new_listing(site, upstream):
     async with site.running(upstream.url) as source:
-        before, wakes = source.look(), site.wakes
+        before, wakes = await source.look(), site.wakes
         for _ in range(3):
             assert await site.asked(source) is before
         assert source.describe()["fetches"] == 1
@@ -61,24 +61,24 @@ async def test_a_look_runs_nothing(site, upstream, monkeypatch):
     async with site.running(upstream.url) as source:
         monkeypatch.setattr(asyncio, "create_subprocess_exec", None)
         monkeypatch.setattr(os, "open", None)
-        assert source.look() is source.look()
+        assert await source.look() is await source.look()
 
 
 async def test_busy_until_what_was_asked_for_is_looked_at(site, upstream):
     async with site.running(upstream.url) as source:
         wakes = site.wakes
         source.ask()
-        source.look()  # the outcome is not known yet
+        await source.look()  # the outcome is not known yet
         assert source.busy
         await site.until(lambda: site.wakes > wakes, source)
         assert source.busy
-        source.look()
+        await source.look()
         assert not source.busy
 
 
 async def test_nothing_is_known_before_the_first_answer(site, upstream):
     source = site.make(upstream.url)
-    assert source.look() is None
+    assert await source.look() is None
     assert source.describe()["lastAttempt"] == ""
 
 
@@ -100,7 +100,7 @@ async def test_only_the_files_of_the_directory_itself(site, upstream, path, file
     upstream.commit({"top.xml": "T", "domains/inner/c.xml": "C", "a b*[c]/d.xml": "D",
                      "ab/e.xml": "E", ":(top)domains/f.xml": "F"})
     source = await site.once(upstream.url, path=path)
-    assert set(source.look().files) == files
+    assert set((await source.look()).files) == files
 
 
 @pytest.mark.parametrize("path", ["..", "a/../..", "../x"])
@@ -113,9 +113,9 @@ async def test_names_are_chosen_as_in_a_directory(site, upstream):
     upstream.commit({f"domains/{name}": "x" for name in (
         ".b.xml", "#b.xml", "~b.xml", "b.xml~", "b.txt", "B.XML", "ü \n.xml", "c.dom")})
     source = await site.once(upstream.url)
-    assert set(source.look().files) == {"a.xml", "ü \n.xml"}
+    assert set((await source.look()).files) == {"a.xml", "ü \n.xml"}
     source = await site.once(upstream.url, include=["*.dom"])
-    assert set(source.look().files) == {"c.dom"}
+    assert set((await source.look()).files) == {"c.dom"}
 
 
 async def test_links_submodules_and_directories_are_reported_and_not_followed(site, upstream):
@@ -124,7 +124,7 @@ async def test_links_submodules_and_directories_are_reported_and_not_followed(si
     (upstream.path / "domains" / "sub.xml").mkdir()
     upstream.git("update-index", "--add", "--cacheinfo", f"160000,{upstream.tip},domains/sub.xml")
     upstream.commit({"domains/dir.xml/x": "x"})
-    found = (await site.once(upstream.url)).look()
+    found = await (await site.once(upstream.url)).look()
     assert (found.files, found.complete) == ({"a.xml": b"A"}, True)
     assert found.unreadable == {
         "link.xml": "a symbolic link, which is not followed",
@@ -137,14 +137,14 @@ async def test_a_link_instead_of_the_directory_is_not_followed(site, upstream):
     upstream.commit({})
     source = await site.once(upstream.url, path="link")
     with pytest.raises(SourceError, match="link is a symbolic link, which is not followed") as err:
-        source.look()
+        await source.look()
     assert err.value.reason == "Incomplete"
 
 
 async def test_a_huge_file_is_read_only_as_far_as_it_takes_to_refuse_it(site, upstream):
     upstream.commit({"domains/full.xml": b"x" * LONGEST, "domains/over.xml": b"y" * (LONGEST + 1),
                      "domains/huge.xml": b"z" * (8 << 20), "domains/empty.xml": b""})
-    files = (await site.once(upstream.url)).look().files
+    files = (await (await site.once(upstream.url)).look()).files
     assert {name: len(data) for name, data in files.items()} == {
         "a.xml": 1, "empty.xml": 0, "full.xml": LONGEST, "over.xml": LONGEST + 1,
         "huge.xml": LONGEST + 1}
@@ -159,8 +159,8 @@ async def test_a_branch_comes_before_a_tag_unless_it_is_written_out(site, upstre
     upstream.commit({"domains/b.xml": "B"})
     for ref, count in (("both", 2), ("refs/heads/both", 2), ("refs/tags/both", 1)):
         source = await site.once(upstream.url, ref=ref)
-        assert len(source.look().files) == count, ref
-        assert source.look().commit.startswith(f"{ref}@sha1:")
+        assert len((await source.look()).files) == count, ref
+        assert (await source.look()).commit.startswith(f"{ref}@sha1:")
 
 
 @pytest.mark.parametrize("annotated", [True, False])
@@ -169,15 +169,15 @@ async def test_a_tag_is_the_commit_that_it_leads_to(site, upstream, annotated):
     upstream.git("tag", *(("-a", "-m", "one") if annotated else ()), "v1")
     upstream.commit({"domains/b.xml": "B"})
     source = await site.once(upstream.url, ref="v1")
-    assert source.look().commit == f"v1@sha1:{tip}"
+    assert (await source.look()).commit == f"v1@sha1:{tip}"
 
 
 async def test_a_whole_commit(site, upstream):
     first = upstream.tip
     upstream.commit({"domains/b.xml": "B"})
     async with site.running(upstream.url, ref=first) as source:
-        assert source.look().commit == f"sha1:{first}"
-        assert source.look().files == {"a.xml": b"A"}
+        assert (await source.look()).commit == f"sha1:{first}"
+        assert (await source.look()).files == {"a.xml": b"A"}
         upstream.path.rename(upstream.path.with_name("away"))
         assert (await site.asked(source)).trouble is None  # there can be nothing newer
 
@@ -187,13 +187,13 @@ async def test_a_commit_of_a_server_that_gives_none_by_itself(site, upstream, mo
     upstream.commit({"domains/b.xml": "B"})
     monkeypatch.setattr(git_repository.Access, "reaching", older(git_repository.Access.reaching))
     source = await site.once(upstream.url, ref=first)
-    assert source.look().files == {"a.xml": b"A"}
+    assert (await source.look()).files == {"a.xml": b"A"}
 
 
 @pytest.mark.parametrize("ref", ["none", "refs/heads/none", "refs/remotes/main", "mai", "a" * 40])
 async def test_a_ref_that_is_not_there(site, upstream, ref):
     with pytest.raises(SourceError) as caught:
-        (await site.once(upstream.url, ref=ref)).look()
+        await (await site.once(upstream.url, ref=ref)).look()
     assert caught.value.reason == "FetchFailed"
     assert upstream.url in str(caught.value)
 
@@ -231,4 +231,4 @@ async def test_a_local_path_with_strange_characters(site, upstream):
     strange = upstream.path.with_name("a b%S 'q\" $(id)")
     upstream.path.rename(strange)
     for url in (f"file://{str(strange).replace('%', '%25')}", f"srv/{strange.name}"):
-        assert (await site.once(url)).look().files == {"a.xml": b"A"}
+        assert (await (await site.once(url)).look()).files == {"a.xml": b"A"}

@@ -19,7 +19,7 @@ def clone(site):
 async def test_rule_3_a_restart_without_a_network(site, upstream):
     await site.once(upstream.url)
     upstream.path.rename(upstream.path.with_name("away"))
-    found = (await site.once(upstream.url)).look()
+    found = await (await site.once(upstream.url)).look()
     assert found.files == {"a.xml": b"A"}
     assert found.trouble.reason == "FetchFailed"
 
@@ -30,8 +30,8 @@ async def test_the_accepted_set_is_delivered_before_the_server_answers(site, ups
         source = site.make([f"git://127.0.0.1:{port}/x", upstream.url])
         source.start(site.wake)
         task = asyncio.create_task(source.run())
-        await site.until(lambda: source.look() is not None, source)
-        assert source.look().files == {"a.xml": b"A"}
+        await site.until_seen(lambda seen: seen is not None, source)
+        assert (await source.look()).files == {"a.xml": b"A"}
         assert source.describe()["lastSuccess"] == ""
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
@@ -67,7 +67,7 @@ async def test_a_damaged_clone_is_cloned_again(site, upstream, damage, new):
     if new:
         upstream.commit({"domains/b.xml": "B"})
     source = await site.once(upstream.url)
-    found = source.look()
+    found = await source.look()
     assert found.trouble is None
     assert set(found.files) == ({"a.xml", "b.xml"} if new else {"a.xml"})
     assert sorted(p.name for p in clone(site).parent.iterdir() if p.name in (
@@ -92,7 +92,7 @@ async def test_a_healed_copy_still_knows_what_is_forward(site, upstream, forward
     for n in range(3):
         upstream.commit({"domains/b.xml": f"B{n}"}, *(() if forward or n else ("--amend",)))
     shutil.rmtree(clone(site))
-    found = (await site.once(upstream.url)).look()
+    found = await (await site.once(upstream.url)).look()
     if forward:
         assert (found.trouble, len(found.files)) == (None, 2)
     else:
@@ -107,7 +107,7 @@ async def test_a_healed_copy_of_a_server_that_gives_no_single_commit(site, upstr
         upstream.commit({"README": str(n)})
     monkeypatch.setattr(git_repository.Access, "reaching", older(git_repository.Access.reaching))
     monkeypatch.setattr("reconciler.sources.git_clone.EVERYTHING", "+refs/none/*:refs/x/*")
-    found = (await site.once(upstream.url)).look()
+    found = await (await site.once(upstream.url)).look()
     assert (found.trouble, found.commit) == (None, f"main@sha1:{upstream.tip}")
 
 
@@ -117,7 +117,7 @@ async def test_rule_3_no_server_and_a_broken_copy_say_nothing(site, upstream):
     upstream.path.rename(upstream.path.with_name("away"))
     source = await site.once(upstream.url)
     with pytest.raises(SourceError) as caught:
-        source.look()
+        await source.look()
     assert caught.value.reason == "FetchFailed"
 
 
@@ -134,7 +134,7 @@ async def test_a_crash_while_one_clone_replaced_another(site, upstream):
     await site.once(upstream.url)
     clone(site).rename(clone(site).with_name("fresh"))
     upstream.path.rename(upstream.path.with_name("away"))
-    assert (await site.once(upstream.url)).look().files == {"a.xml": b"A"}
+    assert (await (await site.once(upstream.url)).look()).files == {"a.xml": b"A"}
 
 
 async def test_the_copy_stays_small_over_many_commits(site, upstream, monkeypatch):
@@ -148,7 +148,7 @@ async def test_the_copy_stays_small_over_many_commits(site, upstream, monkeypatc
     assert len(list(clone(site).glob("objects/pack/*.pack"))) <= 4
     assert int(git(clone(site), "rev-list", "--count", "refs/reconciler/accepted")) < 6
     upstream.commit({"domains/c.xml": "C"})
-    assert (await site.once(upstream.url)).look().trouble is None
+    assert (await (await site.once(upstream.url)).look()).trouble is None
 
 
 async def test_the_first_fetch_is_shallow(site, upstream):
@@ -162,9 +162,9 @@ async def test_a_git_that_is_too_old_or_missing(site, upstream, monkeypatch, tmp
     (tmp_path / "bin").mkdir()
     monkeypatch.setenv("PATH", str(tmp_path / "bin"))
     with pytest.raises(SourceError, match="no such program on the PATH"):
-        (await site.once(upstream.url)).look()
+        await (await site.once(upstream.url)).look()
     program = tmp_path / "bin" / "git"
     program.write_text("#!/bin/sh\necho git version 2.25.1\n")
     program.chmod(0o755)
     with pytest.raises(SourceError, match=r"2\.25\.1 is too old; accepted: 2\.32"):
-        (await site.once(upstream.url)).look()
+        await (await site.once(upstream.url)).look()

@@ -58,10 +58,10 @@ async def test_rule_11_a_hostile_repository_runs_nothing(site, upstream, tmp_pat
     (upstream.path / ".git" / "refs" / "heads" / "main").write_text(f"{tip}\n")
     trace.unlink(missing_ok=True)
     source = await site.once(upstream.url)
-    assert source.look().files == {  # as they are: no filter, no line ends, no keywords
+    assert (await source.look()).files == {  # as they are: no filter, no line ends, no keywords
         "a.xml": b"A", "b.xml": b"$Id$\n", "lfs.xml": pointer.encode()}
     with http(upstream) as (url, _):
-        assert len((await site.once(url)).look().files) == 3
+        assert len((await (await site.once(url)).look()).files) == 3
     assert not trace.exists()
 
 
@@ -83,7 +83,7 @@ async def test_rule_11_nothing_of_this_host_takes_part(site, upstream, tmp_path,
         monkeypatch.setenv(name, value)
     with http(upstream, 401) as (url, _):
         source = await site.once([url, upstream.url], auth={"known_hosts": "none"})
-    assert source.look().files == {"a.xml": b"A"}
+    assert (await source.look()).files == {"a.xml": b"A"}
     assert not trace.exists()
     assert not (tmp_path / "traced").exists()
 
@@ -116,7 +116,7 @@ from reconciler.sources.git import Git
 async def main():
     source = Git(load(Path(sys.argv[1]), {}))
     await source.refresh()
-    print(sorted(source.look().files))
+    print(sorted((await source.look()).files))
 
 asyncio.run(main())
 """
@@ -171,7 +171,7 @@ def _traced(site, tmp_path, url, **source) -> set[str]:
 async def test_rule_11_no_shell_is_on_the_way_of_a_look(site, upstream, tmp_path, monkeypatch):
     spies = spy(tmp_path / "bin", "git", "ssh", "ssh-keygen")
     monkeypatch.setenv("PATH", str(spies))
-    assert (await site.once(upstream.url)).look().files == {"a.xml": b"A"}
+    assert (await (await site.once(upstream.url)).look()).files == {"a.xml": b"A"}
     assert not (spies / "trace").exists()
 
 

@@ -17,11 +17,11 @@ def clone(site):
 
 async def test_of_several_urls_the_first_that_answers(site, upstream):
     source = await site.once([f"{upstream.url}-none", upstream.url])
-    assert source.look().files == {"a.xml": b"A"}
+    assert (await source.look()).files == {"a.xml": b"A"}
     assert source.describe()["url"] == upstream.url
     source = await site.once([f"{upstream.url}-x", f"{upstream.url}-y"])
     with pytest.raises(SourceError) as caught:
-        source.look()
+        await source.look()
     assert f"{upstream.url}-x" in str(caught.value)
     assert f"{upstream.url}-y" in str(caught.value)
 
@@ -52,8 +52,8 @@ async def test_rule_3_a_server_that_is_down_takes_nothing_away(site, upstream):
             # By itself, soon after it is back.
             upstream.path.with_name("away").rename(upstream.path)
             upstream.commit({"domains/b.xml": "B"})
-            await site.until(lambda: source.look().trouble is None, source)
-            assert set(source.look().files) == {"a.xml", "b.xml"}
+            await site.until_seen(lambda seen: seen.trouble is None, source)
+            assert set((await source.look()).files) == {"a.xml", "b.xml"}
 
 
 def test_the_pause_after_failures_grows_up_to_the_interval(site, upstream):
@@ -66,10 +66,10 @@ def test_the_pause_after_failures_grows_up_to_the_interval(site, upstream):
 async def test_a_server_that_never_answers_has_a_time(site, upstream):
     with silent() as port:
         source = await site.once([f"git://127.0.0.1:{port}/x", upstream.url], timeout="2s")
-        assert source.look().files == {"a.xml": b"A"}
+        assert (await source.look()).files == {"a.xml": b"A"}
         source = await site.once(f"http://127.0.0.1:{port}/x", timeout="300ms")
         with pytest.raises(SourceError, match=r"within 0\.3 s|after 0\.3 s"):
-            source.look()
+            await source.look()
         assert not _programs_of(site)
 
 
@@ -113,7 +113,7 @@ async def test_a_huge_download_is_given_up(site, upstream):
         fetches = source.describe()["fetches"]
         await source.refresh()
         assert source.describe()["fetches"] == fetches
-        assert "307200 bytes" in str(source.look().trouble)
+        assert "307200 bytes" in str((await source.look()).trouble)
 
 
 async def test_a_full_disk_is_an_error_like_others(site, upstream):
@@ -135,7 +135,7 @@ async def test_a_full_disk_is_an_error_like_others(site, upstream):
 async def test_pain_1_rule_3_half_a_fetch_brings_nothing(site, upstream, cut):
     with http(upstream) as (url, server):
         async with site.running(url) as source:
-            before = source.look()
+            before = await source.look()
             upstream.commit({"domains/a.xml": None, "domains/b.xml": os.urandom(8000)})
             server.cut = cut
             found = await site.asked(source)
@@ -153,7 +153,7 @@ async def test_pain_1_rule_3_a_repository_that_is_empty_takes_nothing_away(site,
         assert found.files == {"a.xml": b"A"}
         assert found.trouble.reason == "FetchFailed"
     # Nor over a restart, which has what was accepted.
-    found = (await site.once(upstream.url)).look()
+    found = await (await site.once(upstream.url)).look()
     assert (found.files, found.trouble.reason) == ({"a.xml": b"A"}, "FetchFailed")
 
 
@@ -162,7 +162,7 @@ async def test_pain_1_rule_3_a_repository_that_is_empty_takes_nothing_away(site,
 async def test_pain_1_rule_3_a_rewound_branch_is_refused_until_it_is_allowed(site, upstream):
     upstream.commit({"domains/b.xml": "B"})
     async with site.running(upstream.url) as source:
-        before = source.look()
+        before = await source.look()
         upstream.git("reset", "-q", "--hard", "HEAD~1")
         tip = upstream.commit({"domains/c.xml": "C"})
         found = await site.asked(source)
@@ -176,8 +176,8 @@ async def test_pain_1_rule_3_a_rewound_branch_is_refused_until_it_is_allowed(sit
         source.allow("0" * 40)  # another one than waits
         assert (await site.asked(source)).trouble.reason == "NotFastForward"
         source.allow(tip)
-        await site.until(lambda: source.look().trouble is None, source)
-        assert set(source.look().files) == {"a.xml", "c.xml"}
+        await site.until_seen(lambda seen: seen.trouble is None, source)
+        assert set((await source.look()).files) == {"a.xml", "c.xml"}
         assert source.rewind is None
 
 
@@ -225,7 +225,7 @@ async def test_a_merge_is_forward(site, upstream):
 @pytest.mark.parametrize("change", ["ref", "path", "url"])
 async def test_another_configuration_starts_afresh(site, upstream, change):
     upstream.commit({"domains/b.xml": "B", "other/c.xml": "C"})
-    assert (await site.once(upstream.url)).look().trouble is None
+    assert (await (await site.once(upstream.url)).look()).trouble is None
     upstream.git("checkout", "-q", "-b", "side", "HEAD~1")
     upstream.commit({"other/d.xml": "D"})
     more = {"ref": {"ref": "side"}, "path": {"path": "other", "ref": "side"}, "url": {}}[change]
@@ -235,13 +235,13 @@ async def test_another_configuration_starts_afresh(site, upstream, change):
         url = f"file://{upstream.path.with_name('moved')}"
         git(upstream.path.with_name("moved"), "branch", "-f", "main", "side")
     source = await site.once(url, **more)
-    assert source.look().trouble is None
+    assert (await source.look()).trouble is None
 
 
 async def test_one_more_url_does_not_start_afresh(site, upstream):
-    assert (await site.once(upstream.url)).look()
+    assert await (await site.once(upstream.url)).look()
     upstream.commit({"domains/c.xml": "C"}, "--amend")
-    found = (await site.once(["file:///nowhere", upstream.url])).look()
+    found = await (await site.once(["file:///nowhere", upstream.url])).look()
     assert found.trouble.reason == "NotFastForward"
 
 
@@ -250,7 +250,7 @@ async def test_one_more_url_does_not_start_afresh(site, upstream):
 async def test_pain_1_rule_3_a_missing_directory_is_refused_at_first(site, upstream):
     source = await site.once(upstream.url, path="nowhere")
     with pytest.raises(SourceError, match="no directory nowhere") as caught:
-        source.look()
+        await source.look()
     assert caught.value.reason == "Incomplete"
 
 
@@ -263,7 +263,7 @@ async def test_pain_1_rule_6_the_last_file_may_be_deleted_on_purpose(site, upstr
         found = await site.asked(source)
         assert (found.files, found.trouble) == ({}, None)
     # And it stays so over a restart.
-    found = (await site.once(upstream.url)).look()
+    found = await (await site.once(upstream.url)).look()
     assert (found.files, found.trouble) == ({}, None)
 
 
@@ -325,9 +325,9 @@ async def test_rule_6_a_directory_that_moved_or_was_replaced_is_no_evidence(site
         assert found.files == {"a.xml": b"A"}
         assert found.trouble.reason == "Incomplete"
         assert said in str(found.trouble)
-    found = (await site.once(upstream.url)).look()  # and so it is after a restart
+    found = await (await site.once(upstream.url)).look()  # and so it is after a restart
     assert found.files == {"a.xml": b"A"}
     assert said in str(found.trouble)
     upstream.git("revert", "--no-edit", "HEAD")
-    found = (await site.once(upstream.url)).look()
+    found = await (await site.once(upstream.url)).look()
     assert (found.files, found.trouble) == ({"a.xml": b"A"}, None)

@@ -10,7 +10,7 @@ import subprocess
 import pytest
 
 from reconciler.errors import SourceError
-from tests.sources.gits import SSHD, TOKEN, Sshd, daemon, http
+from tests.sources.gits import SSHD, TOKEN, Sshd, daemon, http, refusal
 
 needs_sshd = pytest.mark.skipif(not os.path.exists(SSHD), reason=f"no {SSHD} here")
 
@@ -36,7 +36,7 @@ def _auth(sshd, key="anna", known="known"):
 async def refused(site, url, **source) -> SourceError:
     found = await site.once(url, **source)
     with pytest.raises(SourceError) as caught:
-        found.look()
+        await found.look()
     return caught.value
 
 
@@ -58,17 +58,17 @@ async def test_http(site, upstream):
 async def test_http_with_a_token(site, upstream, token):
     with http(upstream, 401) as (url, server):
         source = await site.once(url, auth={"token_file": "token"})  # relative to the configuration
-        assert source.look().files == {"a.xml": b"A"}
+        assert (await source.look()).files == {"a.xml": b"A"}
         assert all("Authorization" in headers for headers in server.requests)
 
 
 async def test_a_password_in_the_address_is_used_and_never_shown(site, upstream):
     with http(upstream, 401) as (url, _):
         source = await site.once(url.replace("://", f"://git:{TOKEN}@"))
-        assert source.look().files == {"a.xml": b"A"}
+        assert (await source.look()).files == {"a.xml": b"A"}
         assert source.describe()["url"] == url
         source = await site.once(url.replace("://", f"://git:not{TOKEN}@"))
-        error = source.look().trouble
+        error = (await source.look()).trouble
         assert error.reason == "AuthenticationFailed"
         assert TOKEN not in f"{error} {error.hint}"
     for file in (site.path / "state").rglob("*"):
@@ -84,7 +84,7 @@ async def test_a_token_is_on_no_command_line(site, upstream, token, monkeypatch)
 
     with http(upstream, 401) as (url, _):
         monkeypatch.setattr(subprocess.Popen, "__init__", noting)
-        assert (await site.once(url, auth={"token_file": "token"})).look()
+        assert (await (await site.once(url, auth={"token_file": "token"})).look())
     assert any("fetch" in line for line in words)
     secrets = (TOKEN, base64.b64encode(f"git:{TOKEN}".encode()).decode())
     assert not [line for line in words if any(secret in line for secret in secrets)]
@@ -117,7 +117,7 @@ async def test_a_token_is_read_at_each_attempt(site, upstream, token):
     token.write_text("old")
     with http(upstream, 401) as (url, _):
         async with site.running(url, auth={"token_file": str(token)}) as source:
-            assert pytest.raises(SourceError, source.look).value.reason == "AuthenticationFailed"
+            assert (await refusal(source)).reason == "AuthenticationFailed"
             token.write_text(TOKEN)
             assert (await site.asked(source)).files == {"a.xml": b"A"}
 
@@ -130,7 +130,7 @@ async def test_rule_11_a_token_does_not_follow_a_redirect(site, upstream, token)
             assert not elsewhere.requests
             assert "new address" in error.hint
         with http(upstream, moved=base) as (url, _):  # without a secret it may
-            assert (await site.once(url)).look().files == {"a.xml": b"A"}
+            assert (await (await site.once(url)).look()).files == {"a.xml": b"A"}
 
 
 async def test_no_server_listens_at_the_port(site, upstream):
@@ -152,7 +152,7 @@ async def test_a_proxy_is_asked(site, upstream):
 @needs_sshd
 async def test_ssh(site, upstream, sshd):
     async with site.running(sshd.url(upstream), auth=_auth(sshd)) as source:
-        assert source.look().files == {"a.xml": b"A"}
+        assert (await source.look()).files == {"a.xml": b"A"}
         upstream.commit({"domains/b.xml": "B"})
         assert set((await site.asked(source)).files) == {"a.xml", "b.xml"}
         assert source.describe()["url"] == f"ssh://127.0.0.1:{sshd.port}{upstream.path}"
@@ -166,7 +166,7 @@ async def test_ssh_with_files_of_strange_names(site, upstream, sshd, tmp_path):
         shutil.copy(sshd.path / name, strange / name)
     source = await site.once(sshd.url(upstream), auth={
         "ssh_key": str(strange / "anna"), "known_hosts": f"{strange.name}/known"})
-    assert source.look().files == {"a.xml": b"A"}
+    assert (await source.look()).files == {"a.xml": b"A"}
 
 
 @needs_sshd

@@ -11,6 +11,7 @@ import time
 import pytest
 
 from reconciler.settings import load
+from reconciler.sources import local
 from reconciler.sources.local import Local
 from reconciler.sources.work_tree import LONGEST_LOCK, git_directory
 from tests.sources.gits import CLEAN, Upstream, git
@@ -50,15 +51,15 @@ class Watched:
         self.wakes = queue.Queue()
         self.source = Local(load(tree.parent / "config.yaml", {}))
 
-    def start(self):
+    async def start(self):
         self.source.start(self.wakes.put)
-        return self.source.look()
+        return await self.source.look()
 
-    def until(self, true):
+    async def until(self, true):
         deadline = time.monotonic() + LIMIT
         while time.monotonic() < deadline:
-            self.wakes.get(timeout=LIMIT)
-            found = self.source.look()
+            await asyncio.to_thread(self.wakes.get, timeout=LIMIT)
+            found = await self.source.look()
             if found is not None and true(found):
                 return found
         raise AssertionError("not in time")
@@ -83,96 +84,96 @@ def test_where_git_has_its_index(tree, tmp_path, upstream):
         assert git_directory(tmp_path / "odd") is None
 
 
-def test_pain_1_rule_3_while_git_is_at_work_there_is_no_new_listing(tree, watched):
-    assert watched.source.look().files == {"a.xml": b"A"}
+async def test_pain_1_rule_3_while_git_is_at_work_there_is_no_new_listing(tree, watched):
+    assert (await watched.source.look()).files == {"a.xml": b"A"}
     lock(tree).touch()
     (tree / "domains" / "a.xml").unlink()
     (tree / "domains" / "b.xml").write_bytes(b"half")
-    found = watched.source.look()
+    found = await watched.source.look()
     assert (found.files, found.complete) == ({"a.xml": b"A"}, False)
     assert 0 < found.again_in <= 1.0
     assert watched.source.busy
     lock(tree).unlink()
-    found = watched.source.look()
+    found = await watched.source.look()
     assert (found.files, found.complete, found.remark) == ({"b.xml": b"half"}, True, "")
     assert not watched.source.busy
 
 
-def test_rule_3_a_lock_that_exists_at_the_start(tree, watched):
+async def test_rule_3_a_lock_that_exists_at_the_start(tree, watched):
     lock(tree).touch()
-    assert watched.start() is None
+    assert await watched.start() is None
     delays = []
     while not watched.wakes.empty():
         delays.append(watched.wakes.get())
     assert 1.0 in delays  # the safety net, in case no event comes
     lock(tree).unlink()
-    assert watched.until(lambda found: True).files == {"a.xml": b"A"}
+    assert (await watched.until(lambda found: True)).files == {"a.xml": b"A"}
 
 
-def test_the_removal_of_a_lock_wakes_the_reconciler(tree, watched):
+async def test_the_removal_of_a_lock_wakes_the_reconciler(tree, watched):
     lock(tree).touch()
-    watched.start()
+    await watched.start()
     while not watched.wakes.empty():
         watched.wakes.get()
-    assert watched.source.look() is None
+    assert await watched.source.look() is None
     lock(tree).rename(lock(tree).with_name("index"))  # as git does it
     deadline = time.monotonic() + LIMIT
     while watched.wakes.get(timeout=max(0.0, deadline - time.monotonic())) != 0.0:
         continue
-    assert watched.source.look().files == {"a.xml": b"A"}
+    assert (await watched.source.look()).files == {"a.xml": b"A"}
 
 
-def test_a_stale_lock_is_ignored_and_reported(tree, watched):
+async def test_a_stale_lock_is_ignored_and_reported(tree, watched):
     lock(tree).touch()
     then = time.time() - LONGEST_LOCK - 1
     os.utime(lock(tree), (then, then))
-    found = watched.source.look()
+    found = await watched.source.look()
     assert (found.files, found.complete) == ({"a.xml": b"A"}, True)
     assert str(lock(tree)) in found.remark
     assert "older than 60 s" in found.remark
     lock(tree).unlink()
-    assert watched.source.look().remark == ""
+    assert (await watched.source.look()).remark == ""
 
 
-def test_a_lock_from_the_future_is_not_waited_for_for_ever(tree, watched, monkeypatch):
+async def test_a_lock_from_the_future_is_not_waited_for_for_ever(tree, watched, monkeypatch):
     lock(tree).touch()
     os.utime(lock(tree), (time.time() + 1e6,) * 2)
-    assert watched.source.look() is None
+    assert await watched.source.look() is None
     now = time.monotonic()
     monkeypatch.setattr(time, "monotonic", lambda: now + LONGEST_LOCK + 1)
-    assert watched.source.look().files == {"a.xml": b"A"}
+    assert (await watched.source.look()).files == {"a.xml": b"A"}
 
 
-def test_pain_1_rule_3_what_was_read_while_git_came_and_went_is_not_believed(
+async def test_pain_1_rule_3_what_was_read_while_git_came_and_went_is_not_believed(
         tree, watched, monkeypatch):
-    assert watched.source.look().files == {"a.xml": b"A"}
-    real = watched.source.directory.look
+    assert (await watched.source.look()).files == {"a.xml": b"A"}
+    real = local.scan
 
-    def look():
-        found = real()
+    def scan(request):
+        found = real(request)
         (tree / "domains" / "b.xml").write_bytes(b"B")
         git(tree, "add", "-A")
         return found
 
-    monkeypatch.setattr(watched.source.directory, "look", look)
-    assert watched.source.look().complete is False
+    monkeypatch.setattr(local, "scan", scan)
+    assert (await watched.source.look()).complete is False
     monkeypatch.undo()
-    assert set(watched.source.look().files) == {"a.xml", "b.xml"}
+    assert set((await watched.source.look()).files) == {"a.xml", "b.xml"}
 
 
-def test_a_pull_is_one_change(upstream, tree, watched):
+async def test_a_pull_is_one_change(upstream, tree, watched):
     """Every listing is one of the two commits, however long the pull takes."""
-    watched.start()
+    await watched.start()
     tip = upstream.commit({f"domains/{n}.xml": f"{n}\n" * 500 for n in range(300)})
     git(tree, "fetch", "-q", str(upstream.path), "main")
     merge = subprocess.Popen(["git", "-C", tree, "merge", "-q", "--ff-only", tip], env=CLEAN)
     seen = []
     while merge.poll() is None:
-        found = watched.source.look()
+        found = await watched.source.look()
         seen.append(len(found.files) + len(found.unfinished))
     assert merge.returncode == 0
     assert set(seen) <= {1, 301}
-    watched.until(lambda found: len(found.files) == 301)
+    await watched.until(lambda found: len(found.files) == 301)
 
 
 async def test_a_look_for_once_waits_for_git(tree, watched):
@@ -183,11 +184,11 @@ async def test_a_look_for_once_waits_for_git(tree, watched):
     lock(tree).unlink()
     async with asyncio.timeout(LIMIT):
         await task
-    assert watched.source.look().files == {"a.xml": b"A"}
+    assert (await watched.source.look()).files == {"a.xml": b"A"}
 
 
-def test_a_directory_in_no_work_tree_has_no_locks(tmp_path):
+async def test_a_directory_in_no_work_tree_has_no_locks(tmp_path):
     (tmp_path / "tree" / "domains").mkdir(parents=True)
     (tmp_path / "tree" / "index.lock").touch()
     found = Watched(tmp_path / "tree")
-    assert found.source.look().files == {}
+    assert (await found.source.look()).files == {}

@@ -9,6 +9,7 @@ import tty
 
 import pytest
 
+from reconciler.host.names import Names
 from reconciler.stratovirt import probes
 
 
@@ -21,9 +22,9 @@ def port():
 
 async def test_tcp_succeeds_only_where_a_server_listens(port):
     address = f"127.0.0.1:{port.getsockname()[1]}"
-    assert await probes.tcp(address, 5.0) == f"{address}: connection refused"
+    assert await probes.tcp(address, 5.0, Names()) == f"{address}: connection refused"
     port.listen()
-    assert await probes.tcp(address, 5.0) == ""
+    assert await probes.tcp(address, 5.0, Names()) == ""
 
 
 async def test_tcp_waits_no_longer_than_its_limit(port):
@@ -34,7 +35,7 @@ async def test_tcp_waits_no_longer_than_its_limit(port):
         for one in waiting:
             one.setblocking(False)
             one.connect_ex(address)
-        found = await asyncio.wait_for(probes.tcp(f"127.0.0.1:{address[1]}", 0.1), 10)
+        found = await asyncio.wait_for(probes.tcp(f"127.0.0.1:{address[1]}", 0.1, Names()), 10)
         assert "within 0.1 s" in found
     finally:
         for one in waiting:
@@ -44,7 +45,7 @@ async def test_tcp_waits_no_longer_than_its_limit(port):
 @pytest.mark.parametrize("address", ["127.0.0.1:99999", "a..b:80", "nowhere.invalid:80",
                                      "[::1]:1", "-:1"])
 async def test_tcp_with_an_invalid_address_fails_the_probe_without_an_exception(address):
-    assert await probes.tcp(address, 5.0)
+    assert await probes.tcp(address, 5.0, Names())
 
 
 async def test_a_missing_agent_socket_fails_the_probe(tmp_path):

@@ -10,7 +10,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
-from reconciler.engine.decide.disruption import stopping, stops_by, weigh
+from reconciler.engine.decide.disruption import weigh
 from reconciler.engine.decide.events import HoldOfAllEnded, HoldSet, Priority, RestartAsked
 from reconciler.engine.decide.gather import decide
 from reconciler.engine.decide.inputs import Hold, Removal
@@ -153,11 +153,8 @@ class Handlers:
         controller = self.domains.known(asked.uuid)
         state = controller.state
         domain, stored, again = state.domain, state.record.definition, state.plan.look_again_at
-        running = state.running
         parts = self.publisher.value()["domains"]
         value = {"status": next(d for d in parts if d["uuid"] == state.uuid), "plan": plan,
-                 "stopsBy": stops_by(stopping(
-                     domain, running.domain if running else None, environment.settings.arch)),
                  "nextLook": again and round(max(0.0, again - environment.clocks().clock), 3)}
         if domain is not None and stored is not None:
             # With the lines of its own text, which tells what was written from what was filled in.
@@ -183,8 +180,7 @@ class Handlers:
         wait, name = _seconds(call.query.get("wait", "0")), call.query.get("name")
         before = self.source.state.looks
         self.source.ask()
-        for controller in self.domains:
-            controller.check_prerequisites()
+        await asyncio.gather(*(c.prerequisites_checked() for c in self.domains))
         if wait <= 0:
             return {"handled": self.source.state.handled}
         with suppress(TimeoutError):

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from reconciler.domain.devices import Interface
 from reconciler.domain.policy import DesiredState
 from reconciler.domain.writer import write
-from reconciler.engine.control.executor import FAILURES, Executor, failure, launch_begun
+from reconciler.engine.control.executor import COMING_UP, FAILURES, Executor, failure, launch_begun
 from reconciler.engine.control.live_update import LiveUpdate
 from reconciler.engine.control.prerequisites import PrerequisiteWatch
 from reconciler.engine.control.prober import Prober, ProbeTarget
@@ -57,9 +57,11 @@ class DomainController:
         self._state = DomainState(record, environment.config)
         self._wishes_at: tuple[object, ...] | None = None  # what the plan under way was decided on
         self._single = asyncio.Lock()  # its key in the queue may change while a pass runs
-        self._executor = Executor(environment)
+        self._executor = Executor(environment, self._prerequisites_changed)
         self._prober = Prober(environment, self._probed)
-        self._prerequisites = PrerequisiteWatch(environment, self.check_prerequisites)
+        self._prerequisites = PrerequisiteWatch(environment, self._executor.worker,
+                                                lambda: self._state.domain,
+                                                self._prerequisites_changed)
         self.machine = environment.machine(home or record.name, record.uuid, self)
         now = environment.now()
         self.apply(events.Loaded(now, environment.read(record.definition),
@@ -119,17 +121,20 @@ class DomainController:
         """Look at the domain soon."""
         self._wake(priority)
 
-    def check_prerequisites(self) -> None:
-        """Attempt failed actions again at once, if a file that the domain needs changed."""
-        domain = self._state.domain
-        if domain is not None and self._prerequisites.changed(domain):
-            self.apply(events.PrerequisitesChanged(self._environment.now()))
+    def check_prerequisites(self, *, remounted: bool = False) -> None:
+        """Attempt failed actions again soon, if a file that the domain needs changed.
 
-    def check_mounts(self) -> None:
-        """Something was mounted or unmounted: what the domain lacks may be there."""
-        if self._state.domain is not None:
-            self._prerequisites.renew(self._state.domain)
-            self.check_prerequisites()
+        `remounted`: something was mounted or unmounted.
+        """
+        self._prerequisites.look(remounted=remounted)
+
+    async def prerequisites_checked(self) -> None:
+        """The same; returns when it is known whether one changed."""
+        self._prerequisites.look()
+        await self._prerequisites.looked()
+
+    def _prerequisites_changed(self) -> None:
+        self.apply(events.PrerequisitesChanged(self._environment.now()))
 
     def check_links(self, names: Collection[str] | None) -> None:
         """These network interfaces of the host may have changed; None: any of them."""
@@ -198,6 +203,7 @@ class DomainController:
                 await self._await_start()
             else:
                 await self._learn_consoles()
+                await self._prerequisites.watch(wanted=self._state.attempts.failures.count > 0)
                 return self._rest(now)
         message = f"{self.name}: {MOST_ROUNDS} rounds without rest, last {self._state.plan.steps}"
         raise RuntimeError(message)
@@ -269,8 +275,8 @@ class DomainController:
         if verb in STARTS:
             return await self._start(remaining, priority)
         if verb is Verb.STOP:
-            async with self._executor.slot(verb, priority) as free:
-                if not free or not self._still_planned(remaining):
+            async with self._executor.slot(verb, priority) as slot:
+                if slot is None or not self._still_planned(remaining):
                     return False
                 self.apply(events.ActionBegun(self._environment.now(), verb))
                 return self._outcome(await self._executor.stop(self.machine, self._state))
@@ -316,9 +322,12 @@ class DomainController:
             return self._outcome(failure(Verb.UPDATE, error, self._environment.now()))
 
     async def _start(self, remaining: tuple[Step, ...], priority: Priority) -> bool:
+        """Everything is checked first: a file that does not answer takes no slot of others."""
         step = remaining[0]
-        async with self._executor.slot(step.verb, priority) as free:
-            if not free or not self._still_planned(remaining):
+        if not await self._all_there(step):
+            return False
+        async with self._executor.slot(step.verb, priority) as slot:
+            if slot is None or not self._still_planned(remaining):
                 return False
             begun = time.monotonic()
             prepared = await self._prepare(step)
@@ -328,20 +337,37 @@ class DomainController:
                 prepared.release()
                 return False
             self.apply(launch_begun(prepared, self.machine.home.name, self._environment.now()))
+            slot.leave_in(COMING_UP)
             return self._outcome(self._executor.launch(self.machine, prepared)) and self._outcome(
                 await self._executor.wait_until_up(self.machine, step.verb, begun))
 
-    async def _prepare(self, step: Step) -> Preparation | None:
+    async def _all_there(self, step: Step) -> bool:
+        """Whether the host has what the start needs; if not, the start has failed."""
+        wanted = self._to_start(step)
+        if wanted is None:
+            return False
+        try:
+            await self._executor.check(wanted.domain)
+        except FAILURES as error:
+            self.apply(events.StartBegun(self._environment.now(), step, wanted))
+            return self._outcome(failure(step.verb, error, self._environment.now()))
+        return True
+
+    def _to_start(self, step: Step) -> Running | None:
         state = self._state
         stored = state.record.last_known_good if step.rollback else state.record.definition
         domain = state.last_known_good if step.rollback else state.domain
-        if domain is None or stored is None:
+        return None if domain is None or stored is None else Running(domain, stored, domain)
+
+    async def _prepare(self, step: Step) -> Preparation | None:
+        wanted = self._to_start(step)
+        if wanted is None or wanted.stored is None:
             return None
-        self.apply(events.StartBegun(self._environment.now(), step,
-                                     Running(domain, stored, domain)))
+        self.apply(events.StartBegun(self._environment.now(), step, wanted))
         try:
-            self._move_home(domain)
-            return await self._executor.prepare(self.machine, domain, stored, step, self._state)
+            self._move_home(wanted.domain)
+            return await self._executor.prepare(self.machine, wanted.domain, wanted.stored, step,
+                                                self._state)
         except FAILURES as error:
             self._outcome(failure(step.verb, error, self._environment.now()))
             return None
@@ -379,7 +405,6 @@ class DomainController:
     def _rest(self, now: Now) -> float | None:
         """Seconds until the domain is looked at again, though nothing happens."""
         state = self._state
-        self._prerequisites.watch(state.domain, wanted=state.attempts.failures.count > 0)
         rest = self._environment.resync()
         hold = hold_in_force(state, self._environment.hold_of_all(), now)
         if hold is not None and hold.until is not None:

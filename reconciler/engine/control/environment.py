@@ -17,12 +17,16 @@ from reconciler.engine.decide.inputs import Now
 from reconciler.errors import LockTaken
 from reconciler.failpoints import Point, nothing
 from reconciler.host import files, links
+from reconciler.host.helper import Helper
+from reconciler.host.names import Names
+from reconciler.host.workers import Call, Worker
 from reconciler.stratovirt.capabilities import Capabilities, program_identity
-from reconciler.stratovirt.prepare import check, off_network
+from reconciler.stratovirt.prepare import check, needed_files, off_network
 from reconciler.stratovirt.twins import Twins, socket_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Iterable
+    from pathlib import Path
 
     from reconciler.domain.model import Domain, ReadingHost
     from reconciler.engine.decide.inputs import Hold, Surroundings
@@ -63,19 +67,23 @@ class Environment:
     parse: Callable[[bytes, str, ReadingHost], Domain]
     changed: Callable[[DomainState], None]  # a domain has another state now
     surroundings: Callable[[DomainState], Surroundings]
-    watch_files: Callable[[Iterable[str], Callable[[], None]], list[Callable[[], None]]]
+    watch_directories: Callable[[Iterable[Path], Callable[[], None]], list[Callable[[], None]]]
     spawn: Callable[[Coroutine[Any, Any, None], str], asyncio.Task[None]]
     clocks: Callable[[], Now] = clocks
     reached: Reached = nothing
     # Uuids whose record could not be written, with the uuid that its file is named by.
     unsaved: dict[str, str] = field(default_factory=dict)
     saved: asyncio.Event = field(default_factory=asyncio.Event)  # a record is to be synced
+    helper: Helper = field(init=False)
+    names: Names = field(init=False)
     capabilities: Capabilities = field(init=False)
     twins: Twins = field(init=False)
     starts: PrioritySemaphore = field(init=False)
     stops: PrioritySemaphore = field(init=False)
 
     def __post_init__(self) -> None:
+        self.helper = Helper()
+        self.names = Names()
         self.capabilities = Capabilities(self.settings.state / "capabilities.json")
         self.twins = Twins()
         self.starts = PrioritySemaphore(self.settings.concurrency)
@@ -116,11 +124,29 @@ class Environment:
                                error=f"an older definition cannot be read any more: {error}")
             return None
 
-    def check(self, domain: Domain) -> None:
-        """All that a definition needs is there (blocking); raises HostError."""
+    def worker(self, answered: Callable[[], None]) -> Worker:
+        """For the files of one domain; `answered`: a call that had hung has ended."""
+        return Worker(self.helper, answered)
+
+    async def check(self, worker: Worker, domain: Domain) -> None:
+        """All that a definition needs is there; raises HostError."""
+        needs = needed_files(domain, simulated=self.simulated)
+        *problems, identity = await worker.run(
+            [*(Call(files.problem, (need,), files.paths_of(need)) for need in needs),
+             self._look_at_program(domain)])
+        files.refuse(problems)
+        await worker.call(self._check_host, domain, identity)
+
+    def _check_host(self, domain: Domain, identity: str) -> None:
         self.reached(Point.CHECK)
         check(domain, simulated=self.simulated, bridges=self.settings.admission.bridges)
-        self.capabilities.check(self.program_of(domain), domain.machine, domain.features())
+        self.capabilities.check(self.program_of(domain), domain.machine, domain.features(),
+                                identity)
+
+    def _look_at_program(self, domain: Domain) -> Call:
+        program = self.program_of(domain)
+        return Call(program_identity, (program,),
+                    tuple(word for word in program if word.startswith("/")))
 
     def check_alone(self, domain: Domain) -> None:
         """No VM of the same uuid runs anywhere on the host (blocking); raises LockTaken."""
@@ -132,12 +158,17 @@ class Environment:
             raise LockTaken(message, hint="end it there, or set paths.runtime to where it was "
                                           "started")
 
-    def signature(self, domain: Domain) -> tuple[object, ...]:
-        """Changes with what the domain needs of the host: files, StratoVirt, bridges."""
+    async def signature(self, worker: Worker, domain: Domain) -> tuple[object, ...]:
+        """Changes with what the domain needs of the host: files, StratoVirt, bridges.
+
+        Raises HostError where a file does not answer.
+        """
         bridges = [card.bridge for card in domain.devices
                    if isinstance(card, Interface) and card.bridge] if self.manage_taps else []
-        return (*files.signature(domain.required_files()),
-                program_identity(self.program_of(domain)), *map(links.is_bridge, bridges))
+        return tuple(await worker.run(
+            [*(Call(files.signature, ((need,),), files.paths_of(need))
+               for need in domain.required_files()),
+             self._look_at_program(domain), *(Call(links.is_bridge, (b,)) for b in bridges)]))
 
     def off_network(self, domain: Domain) -> tuple[str, ...]:
         """How the taps of its running VM differ from what it was given."""

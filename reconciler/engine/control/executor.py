@@ -11,11 +11,11 @@ from __future__ import annotations
 import asyncio
 import time
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from reconciler.engine.control.running_definition import of_layout
-from reconciler.engine.decide.disruption import stopping, why_not_clean
+from reconciler.engine.decide.disruption import stopping
 from reconciler.engine.decide.events import (
     ActionDone,
     ActionFailed,
@@ -28,9 +28,10 @@ from reconciler.engine.decide.inputs import Verb
 from reconciler.engine.decide.state import Running
 from reconciler.errors import HostError, HypervisorError, LockTaken, NameTaken, QmpError
 from reconciler.failpoints import Point
+from reconciler.host.files import make_variables, paths_of
 from reconciler.host.variables import SUFFIX, follow
+from reconciler.host.workers import Call
 from reconciler.stratovirt.addresses import lay_out
-from reconciler.stratovirt.observation import EndedBy
 from reconciler.stratovirt.prepare import (
     StartRequest,
     reconnect,
@@ -40,7 +41,7 @@ from reconciler.stratovirt.prepare import (
 from reconciler.units import timestamp
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable
+    from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
     from pathlib import Path
 
     from reconciler.domain.model import Domain
@@ -60,6 +61,10 @@ _REASONS = {Verb.CHECK: "MissingFile", Verb.UPDATE: "MissingFile",
 _REASONS_OF_QMP = {Verb.PAUSE: "PauseFailed", Verb.RESUME: "StartFailed"}
 
 FAILURES = (HypervisorError, HostError, OSError)
+# Seconds until a slot is given to another action although this one goes on. A VM that comes up does
+# so in 30 ms: longer than that, it waits for something, and needs no slot.
+SLOT_PATIENCE = 1.0
+COMING_UP = 0.1
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,31 +80,59 @@ class Preparation:
         release(self.resources)
 
 
-class Executor:
-    """The actions on one VM. `interrupted` is set by the controller, to end waits early."""
+class Slot:
+    """One of the places for actions. It is left at the latest after a while: nobody waits long."""
 
-    def __init__(self, environment: Environment) -> None:
+    def __init__(self, slots: PrioritySemaphore) -> None:
+        self._slots = slots
+        self._timer: asyncio.TimerHandle | None = None
+        self._held = True
+
+    def leave_in(self, seconds: float) -> None:
+        """Leave it then, if it was not left before."""
+        if self._timer is not None:
+            self._timer.cancel()
+        if self._held:
+            self._timer = asyncio.get_running_loop().call_later(seconds, self.leave)
+
+    def leave(self) -> None:
+        """Another action may have it."""
+        if self._timer is not None:
+            self._timer.cancel()
+        if self._held:
+            self._held = False
+            self._slots.leave()
+
+
+class Executor:
+    """The actions on one VM. `interrupted` is set by the controller, to end waits early.
+
+    `answered`: a file of the domain answers again, after it had not.
+    """
+
+    def __init__(self, environment: Environment,
+                 answered: Callable[[], None] = lambda: None) -> None:
         self._environment = environment
+        self.worker = environment.worker(answered)
         self.interrupted = asyncio.Event()
 
     @asynccontextmanager
-    async def slot(self, verb: Verb, priority: Priority) -> AsyncIterator[bool]:
-        """A slot for a start or a stop; False if the wait for it was interrupted."""
+    async def slot(self, verb: Verb, priority: Priority) -> AsyncIterator[Slot | None]:
+        """A slot for a start or a stop; None if the wait for it was interrupted."""
         slots = self._environment.stops if verb is Verb.STOP else self._environment.starts
-        if not await self._entered(slots, priority):
-            yield False
+        if not await self.unless_interrupted(slots.enter(priority)):
+            yield None
             return
+        slot = Slot(slots)
+        slot.leave_in(SLOT_PATIENCE)
         try:
-            yield not self.interrupted.is_set()
+            yield None if self.interrupted.is_set() else slot
         finally:
-            slots.leave()
-
-    async def _entered(self, slots: PrioritySemaphore, priority: Priority) -> bool:
-        return await self.unless_interrupted(slots.enter(priority))
+            slot.leave()
 
     async def check(self, domain: Domain) -> None:
         """All that the definition needs is there; raises HostError."""
-        await asyncio.to_thread(self._environment.check, domain)
+        await self._environment.check(self.worker, domain)
 
     async def prepare(self, machine: VirtualMachine, domain: Domain, stored: StoredDefinition,
                       step: Step, state: DomainState) -> Preparation:
@@ -118,26 +151,22 @@ class Executor:
         running = Running(of_layout(domain, layout), stored, domain)
         before = state.last_known_good or (
             state.running.domain if state.running is not None else None)
-        work = asyncio.ensure_future(asyncio.to_thread(self._prepared, machine, request, before))
-        try:
-            return Preparation(request, await asyncio.shield(work), running)
-        except asyncio.CancelledError:
-            work.add_done_callback(_release_unused)
-            raise
+        calls = [Call(environment.check_alone, (domain,)), *self._variables(domain, before),
+                 Call(machine.prepare, (request,))]
+        *_, resources = await self.worker.run(calls, lambda results: release(results[-1]))
+        return Preparation(request, resources, running)
 
-    def _prepared(self, machine: VirtualMachine, request: StartRequest,
-                  before: Domain | None) -> HostResources:
-        self._environment.check(request.domain)
-        self._environment.check_alone(request.domain)
-        file = self._own_variables(request.domain)
-        if file is None:
-            return machine.prepare(request)
-        reached = self._environment.reached
-        follow(request.domain.uuid, file, self._own_variables(before), reached)
-        made = machine.prepare(request)
-        with released_on_failure(made):
-            follow(request.domain.uuid, file, None, reached)  # it may have been made just now
-        return made
+    def _variables(self, domain: Domain, before: Domain | None) -> Iterator[Call]:
+        """The file of the firmware's variables is that of this domain, and is there."""
+        file, reached = self._own_variables(domain), self._environment.reached
+        if file is not None:
+            yield Call(follow, (domain.uuid, file, self._own_variables(before), reached),
+                       (str(file),))
+        for need in domain.required_files():
+            if need.template is not None:
+                yield Call(make_variables, ((need,), reached), paths_of(need))
+        if file is not None:  # it may have been made just now
+            yield Call(follow, (domain.uuid, file, None, reached), (str(file),))
 
     def _own_variables(self, domain: Domain | None) -> Path | None:
         """The nvram file that the reconciler named, in its own directory."""
@@ -172,16 +201,9 @@ class Executor:
         """End the VM by its newest policy."""
         running = state.running.domain if state.running is not None else None
         how = stopping(state.domain or running, running, self._environment.settings.arch)
-        pid, ended_by = state.vm.pid, EndedBy.NOTHING
-
-        async def end() -> None:
-            nonlocal ended_by
-            ended_by = await machine.stop(how.mode, how.patience, agent_socket=how.agent,
-                                          power_button=how.button)
-
-        done = await self.timed(Verb.STOP, end(), pid)
-        return replace(done, ended_by=ended_by, message=why_not_clean(how, ended_by)) if isinstance(
-            done, ActionDone) else done
+        pid = state.vm.pid
+        return await self.timed(Verb.STOP, machine.stop(
+            how.mode, how.patience, agent_socket=how.agent, power_button=how.button), pid)
 
     async def pause_or_resume(self, machine: VirtualMachine, verb: Verb) -> Event:
         """QMP stop or cont."""
@@ -190,7 +212,7 @@ class Executor:
     async def reconnect(self, machine: VirtualMachine, running: Domain) -> Event:
         """Attach the taps of the VM again."""
         attached = machine.record.attached if machine.record is not None else ()
-        return await self.timed(Verb.RECONNECT, asyncio.to_thread(
+        return await self.timed(Verb.RECONNECT, self.worker.call(
             reconnect, running, str(machine.home), attached, self._environment.reached))
 
     def forget(self, machine: VirtualMachine, state: DomainState) -> Event:
@@ -235,12 +257,6 @@ class Executor:
             return False
         waiting.result()
         return True
-
-
-def _release_unused(work: asyncio.Future[HostResources]) -> None:
-    """The start was cancelled while a thread made what it needs."""
-    if not work.cancelled() and work.exception() is None:
-        release(work.result())
 
 
 def launch_begun(prepared: Preparation, home: str, now: Now) -> LaunchBegun:

@@ -1,51 +1,114 @@
-"""While a domain's actions fail, a change of a file that it needs is worth an attempt at once."""
+"""While a domain's actions fail, a change of a file that it needs is worth an attempt at once.
+
+inotify reports such a change of a local file system. Files of others are looked at now and then.
+"""
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING
 
+from reconciler.errors import HostError
+from reconciler.host.mounts import Mounts
+from reconciler.host.notify import nearest
+from reconciler.host.workers import Call
+
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Collection
+    from pathlib import Path
 
     from reconciler.domain.model import Domain
     from reconciler.engine.control.environment import Environment
+    from reconciler.host.workers import Worker
+
+POLL = 10.0  # seconds between looks at files on a remote file system
 
 
 class PrerequisiteWatch:
-    """Watches the files that one domain needs, while its actions fail."""
+    """Watches the files that one domain needs, while its actions fail.
 
-    def __init__(self, environment: Environment, changed: Callable[[], None]) -> None:
+    `domain` is its newest definition; `changed`: a file differs from when it was looked at last.
+    """
+
+    def __init__(self, environment: Environment, worker: Worker,
+                 domain: Callable[[], Domain | None], changed: Callable[[], None]) -> None:
         self._environment = environment
+        self._worker = worker
+        self._domain = domain
         self._changed = changed
+        self._looking: asyncio.Task[None] | None = None
+        self._again = False  # look once more after the look that is under way
+        self._remounted = False
         self._ends: list[Callable[[], None]] = []
+        self._poll: asyncio.TimerHandle | None = None
         self._seen: tuple[object, ...] | None = None  # None: nothing failed, nothing is compared
 
-    def watch(self, domain: Domain | None, *, wanted: bool) -> None:
+    def look(self, *, remounted: bool = False) -> None:
+        """Look at the files soon, if something failed.
+
+        `remounted`: something was mounted or unmounted, so that their directories may be others.
+        """
+        if self._seen is None:
+            return
+        self._again, self._remounted = True, self._remounted or remounted
+        if self._looking is None or self._looking.done():
+            self._looking = self._environment.spawn(self._look(), "a look at files")
+
+    async def looked(self) -> None:
+        """Wait for the look that is under way, if there is one."""
+        if self._looking is not None:
+            await asyncio.wait({self._looking})
+
+    async def _look(self) -> None:
+        while self._again and (domain := self._domain()) is not None:
+            self._again, remounted, self._remounted = False, self._remounted, False
+            if remounted and self._seen is not None:
+                await self._watch(domain)
+            now = await self._signature(domain)
+            if self._seen is None or now is None:
+                continue
+            before, self._seen = self._seen, now
+            if before != now:
+                self._changed()
+
+    async def watch(self, *, wanted: bool) -> None:
         """Begin, or end; nothing is done while that is the same."""
+        domain = self._domain()
         if not wanted or domain is None:
             self.close()
         elif self._seen is None:
-            self._seen = self._environment.signature(domain)
-            self._watch(domain)
+            self._seen = ()
+            self._seen = await self._signature(domain) or ()
+            await self._watch(domain)
 
-    def _watch(self, domain: Domain) -> None:
+    async def _watch(self, domain: Domain) -> None:
         paths = {path for need in domain.required_files()
                  for path in (need.path, need.template) if path}
         paths |= {word for word in self._environment.program_of(domain) if word.startswith("/")}
-        self._ends = self._environment.watch_files(paths, self._changed)
-
-    def renew(self, domain: Domain) -> None:
-        """Something was mounted: the directories of the files may be others by now."""
-        if self._seen is not None:
-            self._end()
-            self._watch(domain)
-
-    def changed(self, domain: Domain) -> bool:
-        """Whether the files differ from when the watch began, or from when this was last asked."""
+        try:
+            (directories, some_remote), = await self._worker.run(
+                [Call(watchable, (sorted(paths),))])
+        except HostError:  # a path does not answer, and is looked at when it does
+            return
         if self._seen is None:
-            return False
-        before, self._seen = self._seen, self._environment.signature(domain)
-        return before != self._seen
+            return
+        self._end()
+        self._ends = self._environment.watch_directories(directories, self.look)
+        if some_remote:
+            self._look_later()
+
+    def _look_later(self) -> None:
+        self._poll = asyncio.get_running_loop().call_later(POLL, self._look_now)
+
+    def _look_now(self) -> None:
+        self._look_later()
+        self.look()
+
+    async def _signature(self, domain: Domain) -> tuple[object, ...] | None:
+        try:
+            return await self._environment.signature(self._worker, domain)
+        except HostError:
+            return None
 
     def close(self) -> None:
         """End the watch."""
@@ -53,5 +116,15 @@ class PrerequisiteWatch:
         self._end()
 
     def _end(self) -> None:
+        if self._poll is not None:
+            self._poll.cancel()
+            self._poll = None
         while self._ends:
             self._ends.pop()()
+
+
+def watchable(paths: Collection[str]) -> tuple[frozenset[Path], bool]:
+    """The directories of local paths that exist (blocking), and whether there are other paths."""
+    mounts = Mounts.now()
+    local = [path for path in paths if not mounts.remote_kind(path)]
+    return frozenset(map(nearest, local)), len(local) < len(paths)

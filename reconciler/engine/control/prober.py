@@ -81,7 +81,7 @@ class Prober:
             console.found = target.last_healthy == target.process
         try:
             while True:
-                problem = await _ask(target, machine, console)
+                problem = await self._ask(target, machine, console)
                 age = self._environment.clocks().clock - target.started / _TICKS
                 if console is not None and console.in_use and not console.found:
                     # A user who reads the console is not a failure of the guest.
@@ -96,18 +96,17 @@ class Prober:
             if console is not None:
                 console.close()
 
-
-async def _ask(target: ProbeTarget, machine: VirtualMachine,
-               console: probes.Console | None) -> str:
-    """Why the probe fails; empty if it does not."""
-    health = target.health
-    if console is not None:
-        return await _look(machine, console)
-    if health.probe is Probe.TCP:
-        return await probes.tcp(health.target, health.timeout)
-    if target.agent is None:
-        return "the domain has no guest agent channel"
-    return await probes.agent(target.agent, health.timeout)
+    async def _ask(self, target: ProbeTarget, machine: VirtualMachine,
+                   console: probes.Console | None) -> str:
+        """Why the probe fails; empty if it does not."""
+        health = target.health
+        if console is not None:
+            return await _look(machine, console)
+        if health.probe is Probe.TCP:
+            return await probes.tcp(health.target, health.timeout, self._environment.names)
+        if target.agent is None:
+            return "the domain has no guest agent channel"
+        return await probes.agent(target.agent, health.timeout)
 
 
 async def _look(machine: VirtualMachine, console: probes.Console) -> str:

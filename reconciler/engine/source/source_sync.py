@@ -123,7 +123,7 @@ class SourceSync:
         self._loop = asyncio.get_running_loop()
         while True:
             self._woken.clear()
-            again = self.look()
+            again = await self.look()
             if self._timer is not None:
                 self._timer.cancel()
             self._timer = self._loop.call_later(again, self._woken.set)
@@ -132,27 +132,33 @@ class SourceSync:
     async def once(self) -> None:
         """For `run --once`: look, and again where a file or an absence has to settle first."""
         await self.source.refresh()
-        again = self.look()
+        again = await self.look()
         longest = max(self._rules.settle, self._settle) + 0.1
         while (self._absences.any_missing or self.state.unfinished) and not self._absences.held:
             if again > longest:
                 return
             await asyncio.sleep(again)
-            again = self.look()
+            again = await self.look()
             if self._absences.all_believed and not self.state.unfinished:
                 return
 
     # A look
 
-    def look(self) -> float:
+    async def look(self) -> float:
         """One look; returns seconds until the next is due."""
-        self.state = replace(self.state, last_attempt=timestamp(), looks=self.state.looks + 1)
+        attempt = timestamp()
         try:
-            listing = self.source.look()
+            listing = await self.source.look()
         except SourceError as error:
+            self._looked(attempt)
             return self._source_failed(error)
-        if listing is None:
-            return self._environment.resync()
+        self._looked(attempt)
+        return self._environment.resync() if listing is None else self._take(listing)
+
+    def _looked(self, attempt: str) -> None:
+        self.state = replace(self.state, last_attempt=attempt, looks=self.state.looks + 1)
+
+    def _take(self, listing: Listing) -> float:
         now = self._environment.now()
         try:
             approved = self._root.check(listing, now)

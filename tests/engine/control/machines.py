@@ -25,7 +25,7 @@ from reconciler.engine.records.archive import Archive
 from reconciler.engine.records.store import Store
 from reconciler.report.events import Journal
 from reconciler.settings import load
-from reconciler.stratovirt.observation import EndedBy, ExitEvidence
+from reconciler.stratovirt.observation import ExitEvidence
 from reconciler.stratovirt.prepare import HostResources
 from reconciler.stratovirt.record import Record
 from tests.values import xml
@@ -145,13 +145,12 @@ class ModelMachine:
         (self.home / "definition.xml").write_bytes(text)
         self._keep(replace(self.record, updated=True))
 
-    async def stop(self, mode, patience, *, agent_socket=None, power_button=False) -> EndedBy:
+    async def stop(self, mode, patience, *, agent_socket=None, power_button=False) -> None:
         self._stop_requested = True
         asked = [f" by {agent_socket}"] if agent_socket else []
         await self._hypervisor.take("".join([
             f"stop {mode} {patience:g}", *asked, *([" by the button"] if power_button else [])]))
         self.end(ExitEvidence(code=0))
-        return EndedBy.GUEST if asked and mode == "graceful" else EndedBy.QUIT
 
     def end(self, evidence: ExitEvidence) -> None:
         """The process ends, requested or not."""
@@ -194,7 +193,7 @@ class Site:
         self.around = Surroundings()
         self.wakes: list[Priority] = []
         self.changes: list = []
-        self.watched: dict[str, Callable[[], None]] = {}
+        self.watched: dict[Path, Callable[[], None]] = {}
         self.tasks: list[asyncio.Task] = []
         self.machines: list[ModelMachine] = []
         settings = load(path / "config.yaml", {})
@@ -206,7 +205,7 @@ class Site:
             store=self.store, archive=Archive(settings.state), host=self.host, program=["sim"],
             simulated=True, config=decision_config(settings, BOOT, 1000.0), machine=self.machine,
             parse=read_domain, changed=self.changes.append,
-            surroundings=lambda state: self.around, watch_files=self.watch, spawn=self.spawn,
+            surroundings=lambda state: self.around, watch_directories=self.watch, spawn=self.spawn,
             clocks=self.clocks)
 
     def clocks(self) -> Now:
@@ -222,9 +221,9 @@ class Site:
         self.machines.append(found)
         return found
 
-    def watch(self, paths, changed) -> list[Callable[[], None]]:
-        for path in paths:
-            self.watched[path] = changed
+    def watch(self, directories, changed) -> list[Callable[[], None]]:
+        for directory in directories:
+            self.watched[directory] = changed
         return [self.watched.clear]
 
     def spawn(self, work, name: str) -> asyncio.Task:

@@ -34,7 +34,7 @@ class ModelPlace(Place):
         return Binary(("sim",), simulated=True)
 
     async def look(self, daemon) -> None:
-        daemon.source.look()
+        await daemon.source.look()
         await daemon.queue.rest()
 
 

@@ -375,7 +375,7 @@ async def test_a_start_that_fails_is_attempted_again_after_its_delay(site, tmp_p
     assert site.acts == ["domain.starting", "prepare", "launch", "action.failed"]
     assert (site.events[1]["action"], site.events[1]["reason"],
             site.events[1]["error"]) == ("start", "StartFailed", "no luck")
-    assert site.watched.keys() >= {str(tmp_path / "images" / "a.img")}
+    assert site.watched.keys() == {tmp_path / "images"}
     site.hypervisor.faults.clear()
     await asyncio.sleep(1.01)
     await passed(controller)
@@ -582,10 +582,11 @@ async def test_a_file_that_a_failed_start_needs_is_worth_an_attempt_at_once(site
     image.unlink()
     await passed(controller)
     assert controller.state.plan.ready.reason == "BackOff"
-    controller.check_prerequisites()
+    await controller.prerequisites_checked()
     assert site.wakes == []
     image.write_bytes(b"x")
-    site.watched[str(image)]()
+    site.watched[image.parent]()
+    await controller.prerequisites_checked()
     assert site.wakes == [Priority.FILE]
     await passed(controller)
     assert controller.state.plan.is_ready

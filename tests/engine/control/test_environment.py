@@ -51,10 +51,12 @@ async def test_the_signature_of_a_domain_is_that_of_its_files(place):
     async with looking(place) as daemon:
         environment = daemon.environment
         domain = environment.read(StoredDefinition(xml("a").decode(), "a.xml"))
-        before = environment.signature(domain)
+        worker = environment.worker(lambda: None)
+        before = await environment.signature(worker, domain)
         (place.path / "images" / "a.img").touch()
-        after = environment.signature(domain)
-        assert before != after == environment.signature(replace(domain, memory=1 << 30))
+        after = await environment.signature(worker, domain)
+        same = await environment.signature(worker, replace(domain, memory=1 << 30))
+        assert before != after == same
 
 
 def test_the_clocks_go_on():

@@ -3,49 +3,82 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
 from reconciler.engine.control.prerequisites import PrerequisiteWatch
 
 
+class Watch(PrerequisiteWatch):
+    """Of one definition, which a test changes."""
+
+    def __init__(self, site):
+        self.definition = site.read()[0]
+        self.changes = 0
+        super().__init__(site.environment, site.environment.worker(lambda: None),
+                         lambda: self.definition, self.count)
+
+    def count(self):
+        self.changes += 1
+
+    async def changed(self):
+        """Look; whether something was found."""
+        before = self.changes
+        self.look()
+        await self.looked()
+        return self.changes > before
+
+
 @pytest.fixture
 def watch(site):
-    return PrerequisiteWatch(site.environment, lambda: site.wakes.append("changed"))
+    return Watch(site)
 
 
-def test_every_file_is_watched_with_its_template_and_the_program(site, watch, tmp_path):
-    site.environment.program = ["/usr/bin/stratovirt", "-x", "relative"]
-    domain, _ = site.read()
-    domain = replace(domain, boot=replace(domain.boot, nvram="/nvram", nvram_template="/template"))
-    watch.watch(domain, wanted=True)
+async def test_the_directory_of_every_file_is_watched_with_its_template_and_the_program(
+        site, watch, tmp_path):
+    for name in ("nvram", "templates", "bin"):
+        (tmp_path / name).mkdir()
+    site.environment.program = [str(tmp_path / "bin" / "stratovirt"), "-x", "relative"]
+    watch.definition = replace(watch.definition, boot=replace(
+        watch.definition.boot, nvram=str(tmp_path / "nvram" / "a"),
+        nvram_template=str(tmp_path / "templates" / "t")))
+    await watch.watch(wanted=True)
     assert site.watched.keys() == {
-        str(tmp_path / "images" / "a.img"), str(tmp_path / "images" / "fw.fd"), "/nvram",
-        "/template", "/usr/bin/stratovirt"}
-    site.watched["/nvram"]()
-    assert site.wakes == ["changed"]
-    watch.watch(domain, wanted=False)
+        tmp_path / name for name in ("images", "nvram", "templates", "bin")}
+    (tmp_path / "nvram" / "a").touch()
+    site.watched[tmp_path / "nvram"]()
+    await watch.looked()
+    assert watch.changes == 1
+    await watch.watch(wanted=False)
     assert site.watched == {}
+
+
+async def test_a_file_that_is_missing_is_awaited_at_the_nearest_directory(site, watch, tmp_path):
+    site.environment.program = ["/no/such/program"]
+    await watch.watch(wanted=True)
+    assert site.watched.keys() == {tmp_path / "images", Path("/")}
 
 
 @pytest.mark.parametrize("wanted", [True, False])
-def test_nothing_is_watched_without_a_failure_or_a_definition(site, watch, wanted):
-    domain = None if wanted else site.read()[0]
-    watch.watch(domain, wanted=wanted)
+async def test_nothing_is_watched_without_a_failure_or_a_definition(site, watch, wanted):
+    if wanted:
+        watch.definition = None
+    await watch.watch(wanted=wanted)
     assert site.watched == {}
-    assert not watch.changed(site.read()[0])
+    watch.definition = site.read()[0]
+    assert not await watch.changed()
 
 
-def test_a_change_is_seen_once_also_one_before_the_next_watch(site, watch, tmp_path):
-    domain, _ = site.read()
-    watch.watch(domain, wanted=True)
-    assert not watch.changed(domain)
+async def test_a_change_is_seen_once_also_one_before_the_next_watch(site, watch, tmp_path):
+    await watch.watch(wanted=True)
+    assert not await watch.changed()
     (tmp_path / "images" / "a.img").write_bytes(b"more")
-    watch.watch(domain, wanted=True)  # the watch goes on: what it began with counts
-    assert watch.changed(domain)
-    assert not watch.changed(domain)
+    await watch.watch(wanted=True)  # the watch goes on: what it began with counts
+    assert await watch.changed()
+    assert not await watch.changed()
     (tmp_path / "images" / "a.img").unlink()
-    assert watch.changed(domain)
+    assert await watch.changed()
     watch.close()
     (tmp_path / "images" / "a.img").touch()
-    assert not watch.changed(domain)
+    assert not await watch.changed()

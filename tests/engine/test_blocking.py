@@ -1,0 +1,79 @@
+"""Rule 8: the event loop waits for no file system that is not the reconciler's own."""
+
+import asyncio
+import os
+import signal
+import sys
+
+import pytest
+
+from reconciler import samples
+from tests.blocking import blocking
+from tests.engine.making import Place, running, until
+from tests.processes import ROOT
+from tests.values import xml
+
+
+class RealPlace(Place):
+    """With what the simulator takes for firmware and disks."""
+
+    def __init__(self, path):
+        super().__init__(path, "source: {settle: 10ms}\nprune: {settle: 10ms}\n"
+                               "reconcile: {backoff: {initial: 100ms}}\n")
+        samples.make(path / "images")
+
+    def drop(self, name, state="stopped", *, disk=True, **values):
+        if disk:
+            (self.path / "images" / f"{name}.img").write_bytes(b"\0" * 4096)
+        fresh = self.path / "fresh"
+        fresh.write_bytes(xml(name, state, **values).replace(
+            b"fw.fd", b"sample-firmware.fd").replace(
+            b"<disk type='file'>", b"<disk type='file'><driver name='qemu' cache='writeback'/>"))
+        fresh.replace(self.file(name))
+
+
+@pytest.fixture
+def place(tmp_path):
+    return RealPlace(tmp_path)
+
+
+async def elsewhere(function, *arguments, **more):
+    """What the test itself does to files is done by another thread."""
+    await asyncio.to_thread(function, *arguments, **more)
+
+
+async def test_rule_8_no_path_of_a_domain_or_of_the_source_is_touched_on_the_loop(
+        place, monkeypatch):
+    with blocking(monkeypatch) as seen:
+        async with running(place) as daemon:
+            await live(place, daemon)
+    assert seen.other == set()
+    ours = {place.path / name for name in ("run", "state", "config.yaml")}
+    kernels = {"/proc", "/sys", "/dev/null", "/dev/kvm", "/etc/machine-id"}
+    imports = {sys.prefix, sys.base_prefix, ROOT / "reconciler", ROOT / "tests"}
+    above = {str(place.path), *map(str, place.path.parents)}  # looked up for their links
+    assert seen.paths - seen.below(*ours, *kernels, *imports) - above == set()
+
+
+async def live(place, daemon):
+    """A VM is started, killed, recreated, stopped and removed; another one waits for its disk."""
+    def states():
+        return {c.name: c.state.vm.state.value for c in daemon.domains}
+
+    await elsewhere(place.drop, "a", "running")
+    await until(daemon, lambda: states() == {"a": "running"})
+    a, = daemon.domains
+    before = a.state.vm.pid
+    os.kill(before, signal.SIGKILL)
+    await until(daemon, lambda: a.state.vm.pid not in (before, None)
+                and states() == {"a": "running"})
+    await elsewhere(place.drop, "a", "running", memory=256)
+    await until(daemon, lambda: a.state.running.domain.memory == 256 << 20)
+    disk = place.path / "images" / "b.img"
+    await elsewhere(place.drop, "b", "running", disk=False)
+    await until(daemon, lambda: any(c.state.attempts.failures.count for c in daemon.domains))
+    await elsewhere(disk.write_bytes, b"\0" * 4096)
+    await until(daemon, lambda: states() == {"a": "running", "b": "running"})
+    await elsewhere(place.drop, "a")
+    await elsewhere(place.file("b").unlink)
+    await until(daemon, lambda: states() == {"a": "absent"})
