@@ -87,6 +87,8 @@ def _story(value: dict[str, Any]) -> list[str]:
         lines.append("  next try  when that changes")
     if value["nextLook"] is not None:
         lines.append(f"  next try  in {show_seconds(value['nextLook'])}")
+    if "stopsBy" in value:
+        lines.append(f"  stops by  {value['stopsBy']}")
     lines += [f"  {what:<9} {text}" for what, text in exits(status["restarts"])]
     action = status["lastAction"]
     if action:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import re
 import sys
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -192,6 +193,8 @@ def _destroy(options: Namespace, settings: Settings) -> int:
 
 
 def _set_state(options: Namespace, settings: Settings) -> int:
+    if options.verb == "start" and _runs_by_its_file(settings, options.name):
+        return outcome(options, settings, options.name, start=True)
     refuse_read_only(
         settings, f"commit state='{STATES[options.verb]}' in the reconcile element of "
         f"'{options.name}'; `reconciler hold {options.name}` suspends reconciliation meanwhile")
@@ -223,6 +226,19 @@ def _set_state(options: Namespace, settings: Settings) -> int:
     return outcome(options, settings, before.name, start=verb == "start")
 
 
+def _runs_by_its_file(settings: Settings, name: str) -> bool:
+    """Whether only the running reconciler must be asked, since a read-only file says `running`."""
+    from reconciler.cli.client import Unreachable, ask
+    from reconciler.sources.kinds import configured_class
+
+    if configured_class(settings).writable:
+        return False
+    with suppress(Unreachable):
+        return any(d["name"] == name and d["desired"]["state"] == "running"
+                   for d in ask(settings, Request.STATUS)["domains"])
+    return False
+
+
 def outcome(options: Namespace, settings: Settings, name: str, *, start: bool = False) -> int:
     """Wait for the result and print it, if a reconciler is running; returns the exit status."""
     from reconciler.cli.client import Unreachable, ask
@@ -250,6 +266,10 @@ def outcome(options: Namespace, settings: Settings, name: str, *, start: bool = 
     state = SHOWN.get(found["observed"]["state"], found["observed"]["state"])
     print(f"{name}: {state}, {ready['reason']}"
           f"{': ' + ready['message'] if ready['message'] else ''}")
+    last = found["lastAction"] or {}
+    if last.get("name") == "stop" and last.get("message"):
+        complain(f"{name} was stopped {last['message']}",
+                 "`reconciler explain` says how a VM is stopped, on its line `stops by`")
     return OK if ready["status"] == "True" and not value["waitingFor"] else NO
 
 

@@ -46,6 +46,16 @@ class Vm:
     reason: str = "QmpTimeout"  # the condition's reason while the state is unknown
 
 
+class EndedBy(StrEnum):
+    """What ended a VM that the reconciler stopped. Only a guest shuts down cleanly."""
+
+    GUEST = "guest"
+    QUIT = "quit"  # over QMP
+    TERM = "SIGTERM"
+    KILL = "SIGKILL"
+    NOTHING = ""  # there was no process
+
+
 class ExitKind(StrEnum):
     """How a VM ended that the reconciler did not stop."""
 

@@ -21,7 +21,7 @@ from reconciler.stratovirt import agent, process, record
 from reconciler.stratovirt.command_line import Start, arguments
 from reconciler.stratovirt.exit_evidence import EvidenceCollector
 from reconciler.stratovirt.hotplug_client import EventWaiters, HotplugClient, save_definition
-from reconciler.stratovirt.observation import ExitEvidence, Vm, VmState, ptys
+from reconciler.stratovirt.observation import EndedBy, ExitEvidence, Vm, VmState, ptys
 from reconciler.stratovirt.prepare import HostResources, prepare, release
 from reconciler.stratovirt.qmp_session import QmpSession
 
@@ -278,17 +278,17 @@ class VirtualMachine:
             self._save_record(point)
 
     async def stop(self, mode: StopMode, patience: float, *, agent_socket: str | None = None,
-                   power_button: bool = False) -> None:
+                   power_button: bool = False) -> EndedBy:
         """End the process: by the guest if it can be asked, then by quit, SIGTERM, SIGKILL.
 
-        The guest gets `patience` seconds. Returns at once if there is no process. Raises
-        StopFailed if the process survives SIGKILL, or another process holds the lock.
+        The guest gets `patience` seconds. Returns what ended it, at once if there is no process.
+        Raises StopFailed if the process survives SIGKILL, or another process holds the lock.
         """
         if self.process is None:
             if process.locked(self.home) and not self._reassigned():
                 message = f"{process.lock_taken(self.home)}; it was not stopped"
                 raise StopFailed(message)
-            return
+            return EndedBy.NOTHING
         self._stop_requested = True
         never_up = self.record is not None and self.record.pending_action == "start"
         limit = NEVER_UP_PATIENCE if never_up else SIGNAL_PATIENCE
@@ -296,18 +296,19 @@ class VirtualMachine:
         if mode is StopMode.GRACEFUL and await self._ask_guest(
                 agent_socket, power_button=power_button) and (
                 await self._ended_within(patience)):
-            return
+            return EndedBy.GUEST
         self.reached(Point.QUIT)
         if await self._qmp.execute_if_connected(
                 "quit", min(SIGNAL_PATIENCE, self._limits.qmp)) and (
                 await self._ended_within(limit)):
-            return
-        for number, point in ((signal.SIGTERM, Point.SIGTERM), (signal.SIGKILL, Point.SIGKILL)):
+            return EndedBy.QUIT
+        for number, point, by in ((signal.SIGTERM, Point.SIGTERM, EndedBy.TERM),
+                                  (signal.SIGKILL, Point.SIGKILL, EndedBy.KILL)):
             self.reached(point)
             if self.process is not None:
                 process.send_signal(self.process, number)
             if await self._ended_within(SIGNAL_PATIENCE if number is signal.SIGKILL else limit):
-                return
+                return by
         message = "the process did not end, even after SIGKILL"
         raise StopFailed(message)
 

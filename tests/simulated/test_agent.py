@@ -18,6 +18,7 @@ def test_a_shutdown_through_the_agent_is_not_a_crash(site):
     assert not site.events("domain.exited")
     stopped, = site.events("domain.stopped")
     assert stopped["durationMs"] < 3000
+    assert (stopped["endedBy"], stopped.get("message")) == ("guest", None)
     log = (site.settings.runtime / "vms" / "a" / "stderr").read_text()
     assert "quit" not in log
 
@@ -34,6 +35,19 @@ def test_a_guest_without_an_agent_is_ended_all_the_same(site):
     site.file().unlink()
     site.gone()
     assert site.processes() == []
+
+
+def test_a_stop_that_is_a_power_cut_says_so(site):
+    site.drop()
+    site.settled("running")
+    assert "stops by  power cut (it has no guest agent" in site.verb("explain", "a").stdout
+    done = site.verb("stop", "a")
+    assert done.returncode == 0
+    assert "a was stopped without a clean shutdown: it has no guest agent" in done.stderr
+    stopped, = site.events("domain.stopped")
+    assert (stopped["endedBy"], stopped["message"].split(":")[0]) == (
+        "quit", "without a clean shutdown")
+    assert "a was stopped" not in site.verb("start", "a").stderr
 
 
 def test_pain_9_a_vm_without_any_record_is_adopted_and_shut_down(tmp_path):

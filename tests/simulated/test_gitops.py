@@ -12,7 +12,7 @@ import time
 import pytest
 
 from reconciler.report.webhook import signature
-from tests.simulated.site import ROOT, Site, condition, ready, reason
+from tests.simulated.site import REAL, ROOT, Site, condition, ready, reason
 from tests.sources.gits import Upstream, git
 from tests.values import xml
 
@@ -265,3 +265,24 @@ def test_pain_12_no_revision_is_reported_before_its_files_are_in_force(site):
     assert sync(site).returncode == 0
     found = site.settled("running")
     assert found["observed"]["memoryBytes"] == commits[found["appliedRevision"]]
+
+
+def test_a_vm_that_powered_off_is_started_though_its_file_is_in_git(tmp_path):
+    if REAL:
+        return  # the simulator's guest powers off
+    found, table = Deployment(tmp_path), tmp_path / "faults.json"
+    found.env["STRATOVIRT_SIMULATOR"] = f"@{table}"
+    table.write_text('{"a": {"die_after": 0.1}}')
+    try:
+        found.push({"b": text("b", "stopped"), "a": text().replace(
+            b"<devices>", b"<on_poweroff>destroy</on_poweroff><devices>")})
+        found.start()
+        down = found.domain(lambda d: reason(d) == "PoweredOff")
+        assert "`reconciler start a`" in down["conditions"][0]["message"]
+        table.write_text("{}")
+        assert found.verb("start", "a").returncode == 0
+        found.settled("running")
+        refused = found.verb("start", "b")
+        assert (refused.returncode, "commit state='running'" in refused.stderr) == (1, True)
+    finally:
+        found.close()

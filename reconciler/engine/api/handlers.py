@@ -10,7 +10,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
-from reconciler.engine.decide.disruption import weigh
+from reconciler.engine.decide.disruption import stopping, stops_by, weigh
 from reconciler.engine.decide.events import HoldOfAllEnded, HoldSet, Priority, RestartAsked
 from reconciler.engine.decide.gather import decide
 from reconciler.engine.decide.inputs import Hold, Removal
@@ -153,8 +153,11 @@ class Handlers:
         controller = self.domains.known(asked.uuid)
         state = controller.state
         domain, stored, again = state.domain, state.record.definition, state.plan.look_again_at
+        running = state.running
         parts = self.publisher.value()["domains"]
         value = {"status": next(d for d in parts if d["uuid"] == state.uuid), "plan": plan,
+                 "stopsBy": stops_by(stopping(
+                     domain, running.domain if running else None, environment.settings.arch)),
                  "nextLook": again and round(max(0.0, again - environment.clocks().clock), 3)}
         if domain is not None and stored is not None:
             # With the lines of its own text, which tells what was written from what was filled in.

@@ -11,11 +11,11 @@ from __future__ import annotations
 import asyncio
 import time
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from reconciler.engine.control.running_definition import of_layout
-from reconciler.engine.decide.disruption import stopping
+from reconciler.engine.decide.disruption import stopping, why_not_clean
 from reconciler.engine.decide.events import (
     ActionDone,
     ActionFailed,
@@ -32,6 +32,7 @@ from reconciler.host.files import make_variables, paths_of
 from reconciler.host.variables import SUFFIX, follow
 from reconciler.host.workers import Call
 from reconciler.stratovirt.addresses import lay_out
+from reconciler.stratovirt.observation import EndedBy
 from reconciler.stratovirt.prepare import (
     StartRequest,
     reconnect,
@@ -201,9 +202,16 @@ class Executor:
         """End the VM by its newest policy."""
         running = state.running.domain if state.running is not None else None
         how = stopping(state.domain or running, running, self._environment.settings.arch)
-        pid = state.vm.pid
-        return await self.timed(Verb.STOP, machine.stop(
-            how.mode, how.patience, agent_socket=how.agent, power_button=how.button), pid)
+        pid, ended_by = state.vm.pid, EndedBy.NOTHING
+
+        async def end() -> None:
+            nonlocal ended_by
+            ended_by = await machine.stop(how.mode, how.patience, agent_socket=how.agent,
+                                          power_button=how.button)
+
+        done = await self.timed(Verb.STOP, end(), pid)
+        return replace(done, ended_by=ended_by, message=why_not_clean(how, ended_by)) if isinstance(
+            done, ActionDone) else done
 
     async def pause_or_resume(self, machine: VirtualMachine, verb: Verb) -> Event:
         """QMP stop or cont."""

@@ -16,6 +16,7 @@ from reconciler.domain.model import Impact, MachineType
 from reconciler.domain.policy import StopMode, UpdatePolicy
 from reconciler.engine.decide.changes import needs_new_process
 from reconciler.engine.decide.inputs import STARTS, Verb, VmState
+from reconciler.stratovirt.observation import EndedBy
 from reconciler.units import show_seconds
 
 if TYPE_CHECKING:
@@ -57,6 +58,30 @@ class Stopping:
     def asks(self) -> bool:
         """Whether the guest can be asked to shut down."""
         return self.mode is StopMode.GRACEFUL and (self.agent is not None or self.button)
+
+
+def why_not_clean(how: Stopping, ended_by: EndedBy) -> str:
+    """Why a VM was ended without a clean shutdown of its guest; empty if the guest ended it."""
+    if ended_by in (EndedBy.GUEST, EndedBy.NOTHING):
+        return ""
+    if how.asks:
+        return ("without a clean shutdown: the guest did not shut down within "
+                f"{show_seconds(how.patience)}")
+    return f"without a clean shutdown: {_why_not_asked(how)}"
+
+
+def stops_by(how: Stopping) -> str:
+    """How a stop would end the VM, in words."""
+    if not how.asks:
+        return f"power cut ({_why_not_asked(how)})"
+    asked = "guest agent" if how.agent is not None else "power button"
+    return f"{asked}, for up to {show_seconds(how.patience)}; then power cut"
+
+
+def _why_not_asked(how: Stopping) -> str:
+    if how.mode is StopMode.FORCE:
+        return "its file has <stop mode='force'>"
+    return "it has no guest agent channel and no power button"
 
 
 def agent_socket(domain: Domain | None) -> str | None:

@@ -10,6 +10,8 @@ from dataclasses import dataclass, field
 from enum import Enum, IntEnum, auto
 from typing import TYPE_CHECKING, Any
 
+from reconciler.stratovirt.observation import EndedBy
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -293,11 +295,17 @@ class ActionBegun(Event):
 
 @dataclass(frozen=True, slots=True)
 class ActionDone(Event):
-    """A step is done. `duration` in milliseconds; `pid`: the process that a stop ended."""
+    """A step is done. `duration` in milliseconds.
+
+    Of a stop: `pid`: the process, `ended_by`: what ended it, `message`: why without a clean
+    shutdown.
+    """
 
     verb: Verb
     duration: float
     pid: int | None = None
+    ended_by: EndedBy = EndedBy.NOTHING
+    message: str = ""
 
 
 class Excuse(Enum):

@@ -71,7 +71,7 @@ def _planned(state: DomainState, event: Planned) -> Next:
     news = tuple(report(state, e.event, severity=e.severity, reason=e.reason, message=e.message)
                  for e in events_of(state.condition_since, decided.conditions))
     state = replace(state, plan=decided, planned_for=state.removal,
-                    planned_definition=state.record.definition,
+                    planned_invalid=state.invalid, planned_definition=state.record.definition,
                     condition_since=since_of(state.condition_since, decided.conditions, at))
     if state.domain is None or not (decided.is_ready or decided.stalled):
         return state, news
@@ -202,7 +202,8 @@ def _action_begun(state: DomainState, event: ActionBegun) -> Next:
 def _action_done(state: DomainState, event: ActionDone) -> Next:
     cause = state.plan.cause
     state = replace(state, last_action=LastAction(
-        event.verb, timestamp(event.now.wall), cause, "ok", state.revision, event.duration))
+        event.verb, timestamp(event.now.wall), cause, "ok", state.revision, event.duration,
+        ended_by=event.ended_by or None, message=event.message or None))
     effects: tuple[Effect, ...] = ()
     if event.verb is Verb.STOP:
         state = replace(state, vm=Vm(VmState.ABSENT))
@@ -214,8 +215,10 @@ def _action_done(state: DomainState, event: ActionDone) -> Next:
         state, effects = _count_drift(state, event.now)
     if event.verb in _DONE:
         duration = None if event.verb is Verb.FORGET else event.duration
+        how: dict[str, Any] = {"endedBy": event.ended_by, "message": event.message}
+        how = {key: value for key, value in how.items() if value}
         effects = (*effects, report(state, _DONE[event.verb], action=event.verb, cause=cause,
-                                    durationMs=duration, pid=event.pid or state.vm.pid))
+                                    durationMs=duration, pid=event.pid or state.vm.pid, **how))
     return state, effects
 
 

@@ -114,7 +114,10 @@ class ProcessInfo:
 
 @dataclass(frozen=True, slots=True)
 class LastAction:
-    """The newest action that ended. `at`: RFC 3339; `duration` in milliseconds."""
+    """The newest action that ended. `at`: RFC 3339; `duration` in milliseconds.
+
+    `ended_by` and `message` of a stop: what ended the VM, and why not its guest.
+    """
 
     name: str
     at: str
@@ -123,11 +126,14 @@ class LastAction:
     revision: str | None = None
     duration: float | None = None
     error: str | None = None
+    ended_by: str | None = None
+    message: str | None = None
 
     def value(self) -> dict[str, Any]:
         """As the status has it."""
         found = {"name": self.name, "at": self.at, "cause": self.cause, "result": self.result,
-                 "revision": self.revision, "durationMs": self.duration, "error": self.error}
+                 "revision": self.revision, "durationMs": self.duration, "error": self.error,
+                 "endedBy": self.ended_by, "message": self.message}
         return {key: value for key, value in found.items() if value is not None}
 
 
@@ -159,6 +165,7 @@ class DomainState:
     unhealthy_counted: bool = False  # this process's being unhealthy was counted as an exit
     plan: Plan = Plan()
     planned_for: Removal = Removal.NONE  # what was believed of its file when the plan was made
+    planned_invalid: str = ""  # `invalid` when it was made
     planned_definition: StoredDefinition | None = None  # record.definition when it was made
     executing: tuple[Step, ...] = ()  # the plan that is being carried out
     condition_since: Mapping[str, tuple[str, str]] = field(default_factory=dict)

@@ -24,9 +24,18 @@ def unsettled(states: Iterable[DomainState], leaving: Collection[str]) -> list[s
     return [s.name for s in states if not s.plan.held and (s.uuid in leaving or _is_open(s))]
 
 
-def failing(states: Iterable[DomainState], held: Collection[str]) -> list[str]:
-    """The names of domains that are not what they should be. `held`: uuids of held removals."""
-    return [s.name for s in states if s.uuid in held or (s.plan.made and _fails(s))]
+def failing(states: Iterable[DomainState], held: Collection[str],
+            rejected: Iterable[tuple[str, str | None]] = ()) -> list[str]:
+    """The names of domains that are not what they should be, and files that no domain is of.
+
+    `held`: uuids of held removals. `rejected`: files, each with the name of its domain if it is
+    known.
+    """
+    found = [s for s in states if s.uuid in held or (s.plan.made and _fails(s))]
+    names = {s.name for s in found}
+    files = {s.record.definition.file for s in found if s.record.definition is not None}
+    return [*sorted(names), *sorted({file for file, name in rejected
+                                     if file not in files and name not in names})]
 
 
 def _fails(state: DomainState) -> bool:
@@ -39,8 +48,9 @@ def _fails(state: DomainState) -> bool:
 def _is_open(state: DomainState) -> bool:
     """Whether it has not ended; a domain that is removed needs neither Ready nor Stalled."""
     decided = state.plan
-    if not decided.made or state.planned_for is not state.removal:
-        return True
+    if not decided.made or (state.planned_for, state.planned_invalid) != (
+            state.removal, state.invalid):
+        return True  # its file was read after the plan was made
     if state.removal.believed:
         return False
     unknown = decided.ready.status is Truth.UNKNOWN and not decided.stalled

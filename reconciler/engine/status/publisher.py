@@ -136,7 +136,8 @@ class StatusPublisher:
         if revisions.open and state.complete and not state.unfinished and not source.source.busy:
             states = [c.state for c in reported.domains]
             revisions.judge(unsettled(states, source.leaving),
-                            [*failing(states, source.held), *(r.file for r in state.rejected)],
+                            failing(states, source.held,
+                                    [(r.file, r.name) for r in state.rejected]),
                             len(states))
         revisions.save()
 

@@ -25,7 +25,7 @@ from reconciler.engine.records.archive import Archive
 from reconciler.engine.records.store import Store
 from reconciler.report.events import Journal
 from reconciler.settings import load
-from reconciler.stratovirt.observation import ExitEvidence
+from reconciler.stratovirt.observation import EndedBy, ExitEvidence
 from reconciler.stratovirt.prepare import HostResources
 from reconciler.stratovirt.record import Record
 from tests.values import xml
@@ -145,12 +145,13 @@ class ModelMachine:
         (self.home / "definition.xml").write_bytes(text)
         self._keep(replace(self.record, updated=True))
 
-    async def stop(self, mode, patience, *, agent_socket=None, power_button=False) -> None:
+    async def stop(self, mode, patience, *, agent_socket=None, power_button=False) -> EndedBy:
         self._stop_requested = True
         asked = [f" by {agent_socket}"] if agent_socket else []
         await self._hypervisor.take("".join([
             f"stop {mode} {patience:g}", *asked, *([" by the button"] if power_button else [])]))
         self.end(ExitEvidence(code=0))
+        return EndedBy.GUEST if asked and mode == "graceful" else EndedBy.QUIT
 
     def end(self, evidence: ExitEvidence) -> None:
         """The process ends, requested or not."""

@@ -31,6 +31,7 @@ from reconciler.errors import (
     StartFailed,
     StopFailed,
 )
+from reconciler.stratovirt.observation import EndedBy
 from tests.values import NOW
 
 START, PAUSED = Step(Verb.START), Step(Verb.START_PAUSED)
@@ -156,7 +157,9 @@ async def test_actions_have_their_outcome_as_an_event(site, tmp_path):
     site.hypervisor.faults["wait"] = StartFailed("no luck")
     assert (await found.wait_until_up(machine, Verb.START, None)).message == "no luck"
     event = await found.stop(machine, controller.state)
-    assert event == ActionDone(now, Verb.STOP, event.duration, 100)
+    assert event == ActionDone(
+        now, Verb.STOP, event.duration, 100, EndedBy.QUIT,
+        "without a clean shutdown: it has no guest agent channel and no power button")
 
 
 @pytest.mark.simulated_time

@@ -9,9 +9,10 @@ import pytest
 from reconciler.domain.devices import Channel
 from reconciler.domain.model import MachineType
 from reconciler.domain.policy import DesiredState, PrunePolicy, StopMode, UpdatePolicy
-from reconciler.engine.decide.disruption import weigh
+from reconciler.engine.decide.disruption import Stopping, stops_by, weigh, why_not_clean
 from reconciler.engine.decide.inputs import Hold, Removal, VmState
 from reconciler.engine.decide.plan import plan
+from reconciler.stratovirt.observation import EndedBy
 from tests.values import NOW, domain, inputs
 
 AGENT = Channel(alias="channel0", name="org.qemu.guest_agent.0", number=0)
@@ -103,3 +104,24 @@ def test_what_is_stopped_first_and_destroyed_later_is_destroyed():
 def test_what_is_held_waits():
     found = weight(replace(inputs(domain()), hold=Hold("", "me")))
     assert (found.action, found.waits) == ("start", True)
+
+
+@pytest.mark.parametrize(("how", "ended_by", "why", "plan"), [
+    (Stopping(StopMode.GRACEFUL, 30.0, "agent.sock", button=False), EndedBy.GUEST, "",
+     "guest agent, for up to 30 s; then power cut"),
+    (Stopping(StopMode.GRACEFUL, 30.0, "agent.sock", button=False), EndedBy.QUIT,
+     "without a clean shutdown: the guest did not shut down within 30 s",
+     "guest agent, for up to 30 s; then power cut"),
+    (Stopping(StopMode.GRACEFUL, 60.0, None, button=True), EndedBy.KILL,
+     "without a clean shutdown: the guest did not shut down within 60 s",
+     "power button, for up to 60 s; then power cut"),
+    (Stopping(StopMode.GRACEFUL, 30.0, None, button=False), EndedBy.QUIT,
+     "without a clean shutdown: it has no guest agent channel and no power button",
+     "power cut (it has no guest agent channel and no power button)"),
+    (Stopping(StopMode.FORCE, 30.0, "agent.sock", button=True), EndedBy.QUIT,
+     "without a clean shutdown: its file has <stop mode='force'>",
+     "power cut (its file has <stop mode='force'>)"),
+    (Stopping(StopMode.FORCE, 30.0, None, button=False), EndedBy.NOTHING, "",
+     "power cut (its file has <stop mode='force'>)")])
+def test_a_stop_says_whether_the_guest_was_shut_down(how, ended_by, why, plan):
+    assert (why_not_clean(how, ended_by), stops_by(how)) == (why, plan)

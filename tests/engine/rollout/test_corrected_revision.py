@@ -59,11 +59,22 @@ SETTLED = {"observed_generation": 1}
      False),
     (ready(Truth.UNKNOWN, STALLED), {"removal": Removal.PROVEN, "planned_for": Removal.PROVEN}, {},
      False, True),
-    (READY, {"removal": Removal.PROVEN}, SETTLED, True, False)])  # planned before it was believed
+    (READY, {"removal": Removal.PROVEN}, SETTLED, True, False),  # planned before it was believed
+    # Its file was wrong or was corrected, and the plan is of before.
+    (READY, {"invalid": "wrong"}, SETTLED, True, False),
+    (ready(Truth.FALSE), {"planned_invalid": "wrong"}, SETTLED, True, True),
+    (ready(Truth.FALSE), {"invalid": "wrong", "planned_invalid": "wrong"}, SETTLED, False, True)])
 def test_what_a_domain_means_for_the_newest_revision(plan, values, attempts, open_, fails):
     state = with_attempts(known(plan=plan, **values), **attempts)
     assert unsettled([state], ()) == (["a"] if open_ else [])
     assert failing([state], ()) == (["a"] if fails else [])
+
+
+def test_a_domain_whose_file_is_rejected_is_named_once():
+    state = with_attempts(known(plan=ready(Truth.FALSE)), **SETTLED)
+    file = state.record.definition.file
+    rejected = [(file, None), ("x.xml", "a"), ("y.xml", None), ("y.xml", "z")]
+    assert failing([state], (), rejected) == ["a", "y.xml"]
 
 
 def test_a_removal_that_comes_by_itself_is_waited_for_and_one_that_is_held_fails():
