@@ -19,11 +19,16 @@ _seers = []  # a hook cannot be removed
 
 
 class Blocking:
-    """`paths`: those that were touched; `other`: names of other calls that may wait."""
+    """What was seen.
+
+    `paths`: those that were touched; `programs`: the command lines of processes that were made;
+    `other`: names of other calls that may wait.
+    """
 
     def __init__(self) -> None:
         self.thread = threading.get_ident()
         self.paths: set[str] = set()
+        self.programs: list[tuple[str, ...]] = []
         self.other: set[str] = set()
 
     def see(self, event: str, arguments: tuple) -> None:
@@ -33,6 +38,8 @@ class Blocking:
             self.touched(arguments[0])
             if event in ("os.rename", "os.link"):
                 self.touched(arguments[1])
+        elif event == "subprocess.Popen":
+            self.programs.append(tuple(map(os.fsdecode, arguments[1])))
         elif event in _WAITS or (event in _LOCKS and not arguments[1] & _AT_ONCE):
             self.other.add(event)
 

@@ -48,6 +48,8 @@ async def test_rule_8_no_path_of_a_domain_or_of_the_source_is_touched_on_the_loo
         async with running(place) as daemon:
             await live(place, daemon)
     assert seen.other == set()
+    assert seen.programs  # VMs, which take a few ms; nothing that reads or waits
+    assert [words for words in seen.programs if "-qmp" not in words] == []
     ours = {place.path / name for name in ("run", "state", "config.yaml")}
     kernels = {"/proc", "/sys", "/dev/null", "/dev/kvm", "/etc/machine-id"}
     imports = {sys.prefix, sys.base_prefix, ROOT / "reconciler", ROOT / "tests"}
@@ -56,7 +58,10 @@ async def test_rule_8_no_path_of_a_domain_or_of_the_source_is_touched_on_the_loo
 
 
 async def live(place, daemon):
-    """A VM is started, killed, recreated, stopped and removed; another one waits for its disk."""
+    """A VM is started, killed, recreated, stopped and removed; another one waits for its disk.
+
+    Among the files is one so large that another process tries to parse it first.
+    """
     def states():
         return {c.name: c.state.vm.state.value for c in daemon.domains}
 
@@ -72,6 +77,8 @@ async def live(place, daemon):
     disk = place.path / "images" / "b.img"
     await elsewhere(place.drop, "b", "running", disk=False)
     await until(daemon, lambda: any(c.state.attempts.failures.count for c in daemon.domains))
+    await elsewhere(place.file("large").write_bytes, b"<domain>" + b"<!-- -->" * 10000)
+    await until(daemon, lambda: len(daemon.source.state.rejected) == 1)
     await elsewhere(disk.write_bytes, b"\0" * 4096)
     await until(daemon, lambda: states() == {"a": "running", "b": "running"})
     await elsewhere(place.drop, "a")

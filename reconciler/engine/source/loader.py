@@ -22,6 +22,7 @@ from reconciler.domain.assigned import (
 )
 from reconciler.domain.chosen import assigned_in, numbers_in, texts
 from reconciler.domain.cross_file_checks import conflicts
+from reconciler.domain.expand import Expansion
 from reconciler.domain.model import Domain, InvalidDomain, Problem
 from reconciler.domain.numbers import chosen, complete, numbers_of
 from reconciler.engine.decide.identity import owners
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator, Mapping
 
     from reconciler.domain.admission import Admission
-    from reconciler.domain.expand import Definition, Expansion, Given
+    from reconciler.domain.expand import Definition, Given
     from reconciler.domain.numbers import Numbers
     from reconciler.engine.decide.state import DomainState
     from reconciler.sources.listing import Listing
@@ -113,6 +114,17 @@ class Loader:
         self.admission = admission
         self.hostname = hostname
         self.free = free
+
+    def read_ahead(self, listing: Listing, in_force: Collection[str]) -> None:
+        """Read what has changed (blocking), so that `definitions` only looks it up.
+
+        `in_force`: the files of domains that are known.
+        """
+        given = self.reader.given(listing)
+        read = {} if isinstance(given, InvalidDomain) else self._read(listing, given, in_force)
+        for file in listing.domain_files:
+            if not isinstance(read.get(file), Expansion):
+                self.reader.identity(file, listing.files[file])
 
     def definitions(self, listing: Listing, known: Mapping[str, InForce]) -> Definitions:
         """What a listing means, where these domains are `known`, by uuid.

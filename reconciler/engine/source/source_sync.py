@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from reconciler.engine.decide.inputs import Now
     from reconciler.engine.decide.state import DomainState
     from reconciler.engine.domains import Domains
-    from reconciler.engine.source.loader import Definitions, Loader, Rejected
+    from reconciler.engine.source.loader import Definitions, InForce, Loader, Rejected
     from reconciler.sources.listing import Listing
     from reconciler.sources.source import Source
 
@@ -149,6 +149,9 @@ class SourceSync:
         attempt = timestamp()
         try:
             listing = await self.source.look()
+            if listing is not None:  # parsing takes a while where much has changed
+                await asyncio.to_thread(self._loader.read_ahead, listing,
+                                        {kept.file for kept in self._in_force().values()})
         except SourceError as error:
             self._looked(attempt)
             return self._source_failed(error)
@@ -187,8 +190,10 @@ class SourceSync:
         return min(wait for wait in waits if wait is not None) + 0.005
 
     def _load(self, listing: Listing) -> Definitions:
-        states = [c.state for c in self._domains]
-        return self._loader.definitions(listing, {s.uuid: in_force(s) for s in states})
+        return self._loader.definitions(listing, self._in_force())
+
+    def _in_force(self) -> dict[str, InForce]:
+        return {c.uuid: in_force(c.state) for c in self._domains}
 
     def _defaults_rest(self, listing: Listing, now: Now) -> float | None:
         """Seconds that the defaults must rest before any file is judged; None where they need not.
