@@ -1,7 +1,10 @@
 """Domains against each other."""
 
+import sys
 import time
 from dataclasses import replace
+
+import pytest
 
 from reconciler.domain.cross_file_checks import conflicts
 from reconciler.domain.lines import Line
@@ -125,3 +128,44 @@ def test_a_conflict_from_the_defaults_is_reported_with_its_line():
     assert str(problem) == (
         "defaults.xml:7: error: domain: writable disk '/x' of a.xml is also the writable disk of "
         "b.xml (defaults.xml:7); accepted: one domain per host")
+
+
+def work(function):
+    """How many Python functions are called for it."""
+    calls = 0
+
+    def count(_frame, event, _argument):
+        nonlocal calls
+        calls += event == "call"
+
+    sys.setprofile(count)
+    try:
+        function()
+    finally:
+        sys.setprofile(None)
+    return calls
+
+
+def many(count, depends_on, devices):
+    base = domain("x", "x")
+    return {f"{n}.xml": replace(
+        base, name=f"n{n}", uuid=f"{n:08}-2222-5333-8444-555555555555", devices=devices(n),
+        policy=replace(base.policy, depends_on=tuple(map(Dependency, depends_on(n, count)))))
+        for n in range(count)}
+
+
+READ, = domain("x", "x", disk("vda", "/shared", "<readonly/>")).devices[:1]
+WRITTEN, = domain("x", "x", disk("vda", "/shared")).devices[:1]
+
+
+@pytest.mark.parametrize("depends_on", [
+    lambda n, _: (f"n{n + 1}",), lambda n, count: (f"n{(n + 1) % count}",),
+    lambda n, _: tuple(f"n{m}" for m in range(max(0, n - 5), n)),
+    lambda n, count: (f"n{(n * 7 + 1) % count}", f"n{(n * 3 + 2) % count}")],
+    ids=["chain", "ring", "ladder", "tangle"])
+@pytest.mark.parametrize("devices", [
+    lambda n: (replace(WRITTEN, path=f"/{n}"),), lambda _: (READ,), lambda _: (WRITTEN,)],
+    ids=["own disks", "one that all read", "one that all write"])
+def test_rule_8_four_times_as_many_domains_are_four_times_the_work(depends_on, devices):
+    few, more = (many(count, depends_on, devices) for count in (200, 800))
+    assert 0 < work(lambda: conflicts(more, {})) < 5 * work(lambda: conflicts(few, {}))

@@ -40,9 +40,9 @@ def test_rule_8_what_is_mounted_is_known_without_looking_at_it(tmp_path):
     place.mkdir()
     assert Mounts.now().remote_kind(place) == ""
     with hung(place):
-        assert Mounts.now().remote_kind(place / "a.img") == "fuse.hung"
+        assert Mounts.now().remote_kind(place / "a.img") == "fuse.remote"
         (tmp_path / "link").symlink_to(place / "a.img")
-        assert Mounts.now().remote_kind(tmp_path / "link") == "fuse.hung"
+        assert Mounts.now().remote_kind(tmp_path / "link") == "fuse.remote"
         os.chdir(tmp_path)
-        assert Mounts.now().remote_kind("link") == "fuse.hung"
+        assert Mounts.now().remote_kind("link") == "fuse.remote"
     assert Mounts.now().remote_kind(place) == ""

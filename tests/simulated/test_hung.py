@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.hung import hung
+from tests.hung import hung, remote
 from tests.simulated.site import Site, condition
 
 STALE = "StorageTimeout"
@@ -129,3 +129,31 @@ def test_rule_8_vms_are_kept_while_the_watched_directory_does_not_answer(site):
         with site.quickly(QUICK):
             site.settled("running", "b")
     ends(site)
+
+
+def test_pain_13_a_directory_that_another_host_changes_is_polled(tmp_path):
+    site = Site(tmp_path)
+    server = tmp_path / "server"
+    server.mkdir()
+    try:
+        with remote(tmp_path / "domains", server) as nfs:
+            site.start()
+            put_on(server, site)
+            site.settled("running")
+            value = site.until(lambda v: v["reconciler"]["watcher"] == "polling")
+            assert "fuse.remote" in str(value["source"])
+            with site.quickly():
+                put_on(server, site, memory=256)
+                site.domain(lambda d: d["observed"].get("memoryBytes") == 256 << 20)
+            nfs.hang()  # in the middle
+            site.until(lambda v: STALE in str(v["source"]["conditions"]))
+            restarted(site, "a")
+            ends(site)
+    finally:
+        site.close()
+
+
+def put_on(server, site, **values):
+    """A domain file comes to the server; the kernel of this host is told nothing."""
+    site.drop(file="../fresh.xml", **values)
+    (site.path / "fresh.xml").replace(server / "a.xml")

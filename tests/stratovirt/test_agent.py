@@ -8,6 +8,7 @@ import pytest
 
 from reconciler.errors import HostError
 from reconciler.stratovirt import agent
+from tests.hung import hung
 
 LIMIT = 5.0
 
@@ -83,3 +84,9 @@ async def test_without_an_agent_in_the_guest_the_error_is_raised_in_time(tmp_pat
 async def test_without_a_socket_the_error_is_raised_at_once(tmp_path):
     with pytest.raises(HostError, match="No such file"):
         await agent.shut_down(tmp_path / "none", LIMIT)
+
+
+async def test_rule_8_a_socket_on_a_file_system_that_may_hang_is_not_connected_to(tmp_path):
+    with hung(tmp_path), pytest.raises(HostError, match="may not answer"):
+        async with asyncio.timeout(LIMIT):
+            await agent.ping(tmp_path / "agent.sock", LIMIT)

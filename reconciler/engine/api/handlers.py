@@ -37,6 +37,7 @@ if TYPE_CHECKING:
 
 LONGEST_WAIT = 600.0  # seconds
 LONG_POLL = 25.0  # seconds
+FILES_WAIT = 1.0  # seconds that `sync` waits for looks at files of domains that failed
 FIRST_PLAN = 15.0  # seconds that a domain may take until it is observed for the first time
 
 _Handler: TypeAlias = "Callable[[Handlers, Call], Coroutine[Any, Any, object]]"
@@ -183,7 +184,9 @@ class Handlers:
         wait, name = _seconds(call.query.get("wait", "0")), call.query.get("name")
         before = self.source.state.looks
         self.source.ask()
-        await asyncio.gather(*(c.prerequisites_checked() for c in self.domains))
+        with suppress(TimeoutError):  # a file that does not answer; the look at it goes on
+            async with asyncio.timeout(FILES_WAIT):
+                await asyncio.gather(*(c.prerequisites_checked() for c in self.domains))
         if wait <= 0:
             return {"handled": self.source.state.handled}
         with suppress(TimeoutError):
