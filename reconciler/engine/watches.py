@@ -89,14 +89,18 @@ class UnmanagedWatch:
     async def run(self, changed: Callable[[], None], interval: Callable[[], float]) -> None:
         """Look every `interval()` seconds; until cancelled."""
         while True:
-            known = self._pids()
-            found = await asyncio.to_thread(find_unmanaged, self._vms, self._program, known)
-            now = self._pids()  # one may have been started meanwhile
-            found = tuple(one for one in found if one.pid not in now)
-            if found != self.found:
-                self.found = found
-                changed()
+            with suppress(OSError):  # there is no room for a thread
+                await self._look(changed)
             await asyncio.sleep(interval())
+
+    async def _look(self, changed: Callable[[], None]) -> None:
+        known = self._pids()
+        found = await asyncio.to_thread(find_unmanaged, self._vms, self._program, known)
+        now = self._pids()  # one may have been started meanwhile
+        found = tuple(one for one in found if one.pid not in now)
+        if found != self.found:
+            self.found = found
+            changed()
 
     def _pids(self) -> set[int]:
         return {c.state.vm.pid for c in self._domains if c.state.vm.pid is not None}

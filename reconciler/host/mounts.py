@@ -35,6 +35,11 @@ class Mounts:
                 kinds[_unescaped(fields.split()[4])] = rest.split()[0]
         return cls(kinds)
 
+    @property
+    def any_remote(self) -> bool:
+        """Whether there is a remote file system at all."""
+        return any(map(_is_remote, self.kinds.values()))
+
     def remote_kind(self, path: str | os.PathLike[str]) -> str:
         """The kind of the remote file system on the way to a path; empty if all of it is local.
 
@@ -71,7 +76,11 @@ class Mounts:
         while place not in self.kinds and place != "/":
             place = os.path.dirname(place)
         kind = self.kinds.get(place, "")
-        return kind if kind in _REMOTE or kind.startswith("fuse.") else ""
+        return kind if _is_remote(kind) else ""
+
+
+def _is_remote(kind: str) -> bool:
+    return kind in _REMOTE or kind.startswith("fuse.")
 
 
 def _unescaped(text: str) -> str:

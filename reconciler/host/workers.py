@@ -9,6 +9,7 @@ ending; such paths are looked at by the helper process (helper.py), which may st
 from __future__ import annotations
 
 import asyncio
+import errno
 import threading
 import time
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -49,12 +50,13 @@ class _Work:
     calls: Sequence[Call]
     since: float  # time of day
     results: list[Any] = field(default_factory=list)
+    remote: str = ""  # the path of the call that is being made, if one is remote
 
     @property
     def path(self) -> str:
         """What is being looked at."""
         at = self.calls[min(len(self.results), len(self.calls) - 1)]
-        return at.touches[0] if at.touches else "the host"
+        return self.remote or (at.touches[0] if at.touches else "the host")
 
     def local(self) -> bool:
         """Make them (in a thread) up to one that touches a remote path; whether all are made."""
@@ -63,7 +65,8 @@ class _Work:
             call = self.calls[len(self.results)]
             if call.touches:
                 mounts = mounts or Mounts.now()
-                if any(map(mounts.remote_kind, call.touches)):
+                self.remote = next(filter(mounts.remote_kind, call.touches), "")
+                if self.remote:
                     return False
             self.results.append(call.function(*call.arguments))
         return True
@@ -158,7 +161,7 @@ class DaemonThreads(ThreadPoolExecutor):
     """
 
     def submit(self, fn: Callable[..., _T], /, *args: Any, **kwargs: Any) -> Future[_T]:
-        """Run it in a thread of its own."""
+        """Run it in a thread of its own. Where none can be made, the result is an OSError."""
         future: Future[_T] = Future()
 
         def work() -> None:
@@ -170,7 +173,10 @@ class DaemonThreads(ThreadPoolExecutor):
                 future.set_result(result)
 
         future.set_running_or_notify_cancel()
-        threading.Thread(target=work, daemon=True, name="call").start()
+        try:
+            threading.Thread(target=work, daemon=True, name="call").start()
+        except RuntimeError as error:
+            future.set_exception(OSError(errno.EAGAIN, str(error)))
         return future
 
     def shutdown(self, *_: object, **__: object) -> None:

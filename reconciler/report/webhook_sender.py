@@ -69,7 +69,10 @@ async def send(url: str, value: Mapping[str, str], secret: bytes, limit: float) 
     for failures in range(ATTEMPTS):
         if failures:
             await asyncio.sleep(RETRY.delay(failures))
-        problem = await asyncio.to_thread(_post, url, body, secret, limit)
+        try:
+            problem = await asyncio.to_thread(_post, url, body, secret, limit)
+        except OSError as error:  # there is no room for a thread
+            problem = str(error)
         if not problem:
             return
     raise SendFailed(f"{public(url)}: {problem}")

@@ -14,7 +14,7 @@ from reconciler.host.helper import Helper
 from reconciler.host.workers import Call, Worker
 from reconciler.sources.directory import Directory, Root, Scan, ScanRequest, scan
 from reconciler.sources.source import Source
-from reconciler.sources.survey import Survey, survey
+from reconciler.sources.survey import Survey, remote_links, survey
 from reconciler.sources.work_tree import Identities, WorkTree, identities
 
 if TYPE_CHECKING:
@@ -124,9 +124,10 @@ class Local(Source):
         """All finished files; while a git command changes them, the last listing."""
         if self._watch is not None and not self._watch.begun:
             await self._follow(await self._ask(Call(survey, self._surveyed()), self.where))
+        links = await self._ask(Call(remote_links, (self.directory.path,)), self.where)
         seen: Inspection = await self._ask(Call(inspect, (
             self.directory.request(), None if self._watch is None else self._surveyed())),
-            self.where)
+            self.where, *links)
         await self._follow(seen.survey)
         checkout = self._work_tree.judge(seen.before)
         if checkout.locked or self._work_tree.judge(seen.after) != checkout:
@@ -150,6 +151,8 @@ class Local(Source):
         except HostError as error:
             raise SourceError(str(error), reason=error.reason,
                               hint="the VMs stay as they are until it answers") from error
+        except OSError as error:
+            raise SourceError(f"{self.where}: {error.strerror}") from error
         return found
 
     def _surveyed(self) -> tuple[Path, Path]:

@@ -7,6 +7,7 @@ tree the directory of git's lock. Where others may change files unseen, watching
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -47,6 +48,17 @@ def survey(path: Path, probe: Path) -> Survey | None:
     return Survey(frozenset(p for p in places if not mounts.remote_kind(p[0])),
                   links | {path.name, *(os.path.basename(place) for place, _ in points)},
                   inside, str(git or ""), mounts.remote_kind(path))
+
+
+def remote_links(path: Path) -> tuple[str, ...]:
+    """The entries of a local directory that are links to a remote file system (blocking)."""
+    mounts = Mounts.now()
+    if not mounts.any_remote or mounts.remote_kind(path):
+        return ()
+    with suppress(OSError), os.scandir(path) as entries:  # the look itself says why
+        return tuple(entry.path for entry in entries
+                     if entry.is_symlink() and mounts.remote_kind(entry.path))
+    return ()
 
 
 def _place(directory: Path | None) -> frozenset[tuple[str, int]]:

@@ -4,10 +4,12 @@ import asyncio
 import os
 import signal
 import sys
+import threading
 
 import pytest
 
 from reconciler import samples
+from reconciler.host.workers import DaemonThreads
 from tests.blocking import blocking
 from tests.engine.making import Place, running, until
 from tests.processes import ROOT
@@ -84,3 +86,33 @@ async def live(place, daemon):
     await elsewhere(place.drop, "a")
     await elsewhere(place.file("b").unlink)
     await until(daemon, lambda: states() == {"a": "absent"})
+
+
+async def test_rule_2_without_room_for_a_thread_nothing_ends(place, monkeypatch):
+    """A limit of tasks (RLIMIT_NPROC, a cgroup's pids.max) is reached for a while."""
+    real = threading.Thread.start
+
+    def start(thread):
+        if thread.name == "call":
+            raise RuntimeError("can't start new thread")
+        real(thread)
+
+    asyncio.get_running_loop().set_default_executor(DaemonThreads())
+    async with running(place) as daemon:
+        await elsewhere(place.drop, "a", "running")
+        await until(daemon, lambda: [c.state.vm.state.value for c in daemon.domains] == ["running"])
+        a, = daemon.domains
+        pid = a.state.vm.pid
+        file = place.file("b")
+        with monkeypatch.context() as patch:
+            patch.setattr(threading.Thread, "start", start)
+            os.kill(pid, signal.SIGKILL)
+            file.write_bytes(place.file("a").read_bytes())
+            daemon.source.wake()
+            await until(daemon, lambda: daemon.source.state.error is not None
+                        and a.state.attempts.failures.count)
+            assert "thread" in str(daemon.source.state.error)
+        file.unlink()
+        daemon.source.wake()
+        await until(daemon, lambda: daemon.source.state.error is None
+                    and a.state.vm.pid not in (pid, None))

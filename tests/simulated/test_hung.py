@@ -131,6 +131,16 @@ def test_rule_8_vms_are_kept_while_the_watched_directory_does_not_answer(site):
     ends(site)
 
 
+def test_rule_8_a_file_that_is_a_link_to_what_does_not_answer_hangs_nothing_else(site, nfs):
+    site.drop()
+    site.settled("running")
+    (site.path / "domains" / "b.xml").symlink_to(site.path / "nfs" / "b.xml")
+    found = site.until(lambda v: STALE in str(v["source"]["conditions"]))
+    assert f"{site.path}/domains/b.xml does not answer since " in str(found["source"]["conditions"])
+    restarted(site, "a")
+    ends(site)
+
+
 def test_pain_13_a_directory_that_another_host_changes_is_polled(tmp_path):
     site = Site(tmp_path)
     server = tmp_path / "server"

@@ -88,7 +88,7 @@ class PrerequisiteWatch:
         try:
             (directories, some_remote), = await self._worker.run(
                 [Call(watchable, (sorted(paths),))])
-        except HostError:  # a path does not answer, and is looked at when it does
+        except (HostError, OSError):  # a path does not answer, and is looked at when it does
             return
         if self._seen is None:
             return
@@ -107,7 +107,7 @@ class PrerequisiteWatch:
     async def _signature(self, domain: Domain) -> tuple[object, ...] | None:
         try:
             return await self._environment.signature(self._worker, domain)
-        except HostError:
+        except (HostError, OSError):
             return None
 
     def close(self) -> None:

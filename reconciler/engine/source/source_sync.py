@@ -149,14 +149,21 @@ class SourceSync:
         attempt = timestamp()
         try:
             listing = await self.source.look()
-            if listing is not None:  # parsing takes a while where much has changed
-                await asyncio.to_thread(self._loader.read_ahead, listing,
-                                        {kept.file for kept in self._in_force().values()})
+            if listing is not None:
+                await self._read_ahead(listing)
         except SourceError as error:
             self._looked(attempt)
             return self._source_failed(error)
         self._looked(attempt)
         return self._environment.resync() if listing is None else self._take(listing)
+
+    async def _read_ahead(self, listing: Listing) -> None:
+        """Parsing takes a while where much has changed."""
+        try:
+            await asyncio.to_thread(self._loader.read_ahead, listing,
+                                    {kept.file for kept in self._in_force().values()})
+        except OSError as error:  # there is no room for a thread
+            raise SourceError(f"the files cannot be read: {error.strerror}") from error
 
     def _looked(self, attempt: str) -> None:
         self.state = replace(self.state, last_attempt=attempt, looks=self.state.looks + 1)
