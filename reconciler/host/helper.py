@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 _CHILD = Path(__file__).with_name("helper_child.py")
+_MOST = 2000  # calls that hang at the same time
 _IDLE = 60.0  # seconds without a call after which it ends
 _HEADER = struct.Struct("!I")
 
@@ -44,7 +45,10 @@ class Helper:
         self._starting = asyncio.Lock()
 
     async def run(self, call: Callable[..., Any], arguments: tuple[Any, ...]) -> Any:
-        """The result; raises its exception, or HostError if the helper ended."""
+        """The result; raises its exception, or HostError if the helper ended or is full."""
+        if len(self._waiting) >= _MOST:  # of domains that were removed and added again and again
+            raise HostError(f"{_MOST} paths do not answer already", reason="StorageTimeout",
+                            hint="unmount the file system, or restart the reconciler")
         async with self._starting:
             if self._writer is None:
                 await self._start()

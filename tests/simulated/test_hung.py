@@ -99,6 +99,7 @@ def test_rule_8_the_reconciler_ends_and_starts_although_a_path_hangs(site, nfs):
     on_nfs(site, "h")
     site.domain(lambda d: STALE in str(d["conditions"]), "h")
     ends(site)
+    assert site.verb("run", "--once").returncode == 1  # ends, too, and says that not all is well
     site.start()
     site.domain(lambda d: STALE in str(d["conditions"]), "h")
     assert site.settled("running")["observed"]["pid"] == pid
