@@ -122,8 +122,9 @@ class Local(Source):
 
     async def look(self) -> Listing | None:
         """All finished files; while a git command changes them, the last listing."""
-        if self._watch is not None and not self._watch.begun:
-            await self._follow(await self._ask(Call(survey, self._surveyed()), self.where))
+        if self._watch is not None and not self._watch.begun:  # before the first read
+            found = await self._ask(Call(survey, self._surveyed()), self.where)
+            await self._ask(Call(self._watch.follow, (found,)))
         links = await self._ask(Call(remote_links, (self.directory.path,)), self.where)
         seen: Inspection = await self._ask(Call(inspect, (
             self.directory.request(), None if self._watch is None else self._surveyed())),
