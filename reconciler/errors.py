@@ -73,9 +73,16 @@ class StartFailed(HypervisorError):
 
 
 class LockTaken(StartFailed):
-    """Another process holds the VM's lock; this says nothing about the definition."""
+    """Another process holds the VM's lock, or runs this VM; this says nothing about the definition.
+
+    `pid`: that process, if it is known; the start is attempted again when it ends.
+    """
 
     reason = "Conflict"
+
+    def __init__(self, message: str, *, pid: int | None = None, hint: str = "") -> None:
+        super().__init__(message, hint=hint)
+        self.pid = pid
 
 
 class StopFailed(HypervisorError):

@@ -20,14 +20,19 @@ INCOMPLETE = STALE  # exit status 3: adopted, but parts of the VM are lost at it
 def _arguments(parser: ArgumentParser) -> None:
     parser.add_argument("pid", metavar="PID", type=int,
                         help="process ID of a running StratoVirt VM")
+    parser.add_argument("--force", action="store_true",
+                        help="also a process of another user or of another program; prints the "
+                             "files that it has")
     parser.add_argument("--dry-run", action="store_true", help="only print the domain file")
 
 
 def _run(options: Namespace, settings: Settings) -> int:
     from reconciler.cli.files import put
-    from reconciler.engine.adopt.adopt import adopt, prepare
+    from reconciler.engine.adopt.adopt import adopt, files_of, prepare
 
-    found = prepare(settings, options.pid)
+    found = prepare(settings, options.pid, force=options.force)
+    for text in files_of(found) if options.force else ():
+        print(f"taken over: {text}", file=sys.stderr)
     for left in found.left:
         print(paint(f"not kept by the domain file, lost at the next start: {left}", "yellow",
                     sys.stderr), file=sys.stderr)

@@ -26,6 +26,7 @@ from reconciler.host.secret_file import read_secret
 from reconciler.report.authorization import Authorization
 from reconciler.sources.git_remote import repository_of
 from reconciler.sources.listing import DEFAULTS
+from reconciler.stratovirt.recognition import Programs
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
 
     from reconciler.domain.expand import Expansion
     from reconciler.settings import Settings
+    from reconciler.stratovirt.binary import Binary
 
 MACHINE_ID = "machine-id"  # in the state directory, where the host has none
 _OTHERS = 0o007  # of a file's mode
@@ -102,6 +104,12 @@ def admission(settings: Settings) -> Admission:
                      require_labels=rules.require_labels, max_domains=rules.max_domains,
                      windows=tuple(name for name, _ in settings.windows),
                      own=str(settings.state / "nvram"))
+
+
+def programs_of(settings: Settings, binary: Binary) -> Programs:
+    """The programs that VMs run: the selected one, and those that a file may name."""
+    selected = () if binary.simulated else (binary.path,)
+    return Programs.of((*selected, *settings.hypervisor.allowed))
 
 
 def decision_config(settings: Settings, boot_id: str, began: float) -> DecisionConfig:

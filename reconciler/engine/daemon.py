@@ -20,6 +20,7 @@ from reconciler.engine.composition import (
     gate_of,
     loader_of,
     memory_limit,
+    programs_of,
     unusable_secrets,
 )
 from reconciler.engine.control.coordinator import Coordinator
@@ -51,7 +52,9 @@ from reconciler.settings import Settings, changed_keys, load
 from reconciler.sources.kinds import KINDS
 from reconciler.stratovirt import process, vm
 from reconciler.stratovirt.prepare import remove_stale_taps
+from reconciler.stratovirt.recognition import running_below
 from reconciler.stratovirt.record import boot_id
+from reconciler.stratovirt.unmanaged import Search
 from reconciler.stratovirt.vm import Listener, VirtualMachine
 
 if TYPE_CHECKING:
@@ -86,9 +89,12 @@ class Daemon:
         self.vms = settings.runtime / "vms"
         self.vms.mkdir(parents=True, exist_ok=True, mode=0o700)
         self._locks = take_locks(settings)
-        check_runtime(settings, boot_id())
+        self._programs = programs_of(settings, binary)
+        check_runtime(settings, boot_id(), self._programs)
         self._limits_reported: set[str] = set()
-        self._unlocked = process.find_unlocked(self.vms)
+        self._running_here = running_below(self.vms, self._programs)
+        self._unlocked = {found.home.name: found.process for found in self._running_here
+                          if not process.locked(found.home)}
         self._notifier = Notifier(self._limited)
         self.oom_kills = OomKills()
         self._tasks = Tasks(self._task_fault)
@@ -120,7 +126,8 @@ class Daemon:
         self.metrics = Metrics()
         journal.subscribe(self.metrics.note)
         self._host = HostWatch(self.domains, self.source.wake, links=self.environment.manage_taps)
-        self._unmanaged = UnmanagedWatch(self.domains, self.vms, binary.program)
+        self._unmanaged = UnmanagedWatch(
+            self.domains, Search(self.vms, binary.program, self._programs))
         self.publisher = StatusPublisher(Reported(
             self.environment, binary, self.domains, self.source, self.coordinator,
             self.revisions, lambda: self._unmanaged.found))
@@ -139,7 +146,7 @@ class Daemon:
         limits = self._settings.reconcile
         shared = vm.Shared(self._notifier, self.oom_kills, self._tasks.spawn,
                            vm.Limits(limits.qmp_timeout, limits.start_timeout),
-                           self.environment.reached)
+                           self._programs, self.environment.reached)
         return VirtualMachine(self.vms / name, uuid, listener, shared,
                               self._unlocked.pop(name, None))
 
@@ -161,8 +168,8 @@ class Daemon:
             tasks.spawn_essential(self.source.run(), "reads the source")
             tasks.spawn_essential(self._heartbeat().run(), "heartbeat")
             tasks.spawn_essential(watch_monitors(self.domains, self._settings.runtime), "monitors")
-            tasks.spawn_essential(
-                self._unmanaged.run(self._changed_uuid, self.environment.resync), "unmanaged")
+            tasks.spawn_essential(self._unmanaged.run(
+                self._changed_uuid, self.environment.resync, self.publisher.next), "unmanaged")
             self.revisions.announce_again()
             tasks.spawn_essential(self.announcer.run(), "announcer")
             await tasks.wait(self._over)
@@ -219,12 +226,13 @@ class Daemon:
         if self.environment.manage_taps:
             for tap in await asyncio.to_thread(remove_stale_taps, self.vms):
                 self._journal.write("tap.removed", tap=tap, message="its VM is gone")
-        for text in self.domains.recover(self.vms):
+        for text in self.domains.recover(self.vms, self._running_here):
             self._journal.write("state.unreadable", severity="error", reason="StateUnreadable",
                                 error=text, hint="its domain is held, or all of them, until "
                                                  "`reconciler release`")
         homes = {c.machine.home.name for c in self.domains} | {c.name for c in self.domains}
-        await asyncio.to_thread(remove_leftovers, self._settings.state, self.vms, homes)
+        await asyncio.to_thread(remove_leftovers, self._settings.state, self.vms, homes,
+                                self._programs)
         self._host.start()
         for controller in self.domains:
             self.queue.wake(controller.uuid, Priority.RESYNC)

@@ -19,13 +19,14 @@ from reconciler.failpoints import Point
 from reconciler.stratovirt.record import load, save
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping
     from pathlib import Path
 
     from reconciler.domain.model import Domain
     from reconciler.engine.control.coordinator import Coordinator
     from reconciler.engine.control.environment import Environment
     from reconciler.engine.control.work_queue import WorkQueue
+    from reconciler.stratovirt.recognition import RunningVm
 
 
 class Domains:
@@ -66,9 +67,10 @@ class Domains:
         self._coordinator.update(controller.state)
         return controller
 
-    def recover(self, vms: Path) -> list[str]:
+    def recover(self, vms: Path, running: Iterable[RunningVm] = ()) -> list[str]:
         """A controller for each domain that was kept, or whose VM is in its directory.
 
+        `running`: the processes of these VMs, which may run without a directory or a record.
         Returns a sentence for each damaged file, which is kept aside.
         """
         self._environment.store.finish()
@@ -92,16 +94,15 @@ class Domains:
             # A domain that was renamed runs under its old name until it is recreated.
             if found.uuid not in homes or found.pid is not None:
                 homes[found.uuid] = home.name
+        taken = set(homes.values())
+        for vm in running:  # its record is damaged, or was deleted
+            if vm.uuid in records and vm.uuid not in homes and vm.home.name not in taken:
+                homes[vm.uuid] = vm.home.name
         for uuid, record in records.items():
-            if record.name == uuid and uuid not in homes:  # of a damaged record
-                record = self._named_by_its_process(record, vms)  # noqa: PLW2901  # the same domain
-            self.add(record, homes.get(uuid, ""))
+            named = record.name != uuid  # a damaged record has no name
+            self.add(record if named else replace(record, name=homes.get(uuid, uuid)),
+                     homes.get(uuid, ""))
         return damaged
-
-    def _named_by_its_process(self, record: DomainRecord, vms: Path) -> DomainRecord:
-        """The name that a VM runs under, where neither its record nor its directory's has it."""
-        home = self._environment.twins.home_of(record.uuid, vms)
-        return record if home is None else replace(record, name=home.name)
 
     def owners_of(self, accepted: Mapping[str, Domain]) -> dict[str, DomainController]:
         """The controller of each of these domains, by their key; new domains get one."""

@@ -12,9 +12,11 @@ from typing import TYPE_CHECKING
 from reconciler.errors import AlreadyRunning, HostError
 from reconciler.host.files import Sync, write_whole
 from reconciler.stratovirt import process
+from reconciler.stratovirt.recognition import running_below
 
 if TYPE_CHECKING:
     from reconciler.settings import Settings
+    from reconciler.stratovirt.recognition import Programs
 
 
 _SHOWN = 5  # names of VMs in a message
@@ -49,7 +51,7 @@ def take_locks(settings: Settings) -> list[int]:
     return handles
 
 
-def check_runtime(settings: Settings, boot_id: str) -> None:
+def check_runtime(settings: Settings, boot_id: str, programs: Programs) -> None:
     """The VMs of this state directory run in one runtime directory; raises HostError.
 
     With another one, they would not be found, and each would be started a second time (rule 1).
@@ -64,7 +66,7 @@ def check_runtime(settings: Settings, boot_id: str) -> None:
         vms = Path(before) / "vms"
         homes = [home.name for home in vms.iterdir() if process.locked(home)
                  ] if vms.is_dir() else []
-        running = sorted({*homes, *process.find_unlocked(vms)})
+        running = sorted({*homes, *(vm.home.name for vm in running_below(vms, programs))})
         if running:
             some = ", ".join((*running[:_SHOWN], *(["…"] if running[_SHOWN:] else [])))
             raise HostError(

@@ -14,13 +14,15 @@ from typing import TYPE_CHECKING
 from reconciler.engine.decide.events import Priority
 from reconciler.host.netlink import LinkMonitor, MountMonitor
 from reconciler.stratovirt import monitors
-from reconciler.stratovirt.unmanaged import UnmanagedProcess, find_unmanaged
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Awaitable, Callable
     from pathlib import Path
 
     from reconciler.engine.domains import Domains
+    from reconciler.stratovirt.unmanaged import Search, UnmanagedProcess
+
+FIRST_LOOK = 60.0  # seconds that a VM may take which does not answer at first
 
 
 async def watch_monitors(domains: Domains, runtime: Path) -> None:
@@ -80,14 +82,18 @@ class HostWatch:
 class UnmanagedWatch:
     """StratoVirt processes that no domain has; `found` are those of the last look."""
 
-    def __init__(self, domains: Domains, vms: Path, program: tuple[str, ...]) -> None:
+    def __init__(self, domains: Domains, search: Search) -> None:
         self._domains = domains
-        self._vms = vms
-        self._program = program
+        self._search = search
         self.found: tuple[UnmanagedProcess, ...] = ()
 
-    async def run(self, changed: Callable[[], None], interval: Callable[[], float]) -> None:
-        """Look every `interval()` seconds; until cancelled."""
+    async def run(self, changed: Callable[[], None], interval: Callable[[], float],
+                  next_status: Callable[[], Awaitable[None]]) -> None:
+        """Look every `interval()` seconds, once every domain has found its VM; until cancelled."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(FIRST_LOOK):
+                while not all(c.state.plan.made for c in self._domains):
+                    await next_status()
         while True:
             with suppress(OSError):  # there is no room for a thread
                 await self._look(changed)
@@ -95,7 +101,7 @@ class UnmanagedWatch:
 
     async def _look(self, changed: Callable[[], None]) -> None:
         known = self._pids()
-        found = await asyncio.to_thread(find_unmanaged, self._vms, self._program, known)
+        found = await asyncio.to_thread(self._search.run, known)
         now = self._pids()  # one may have been started meanwhile
         found = tuple(one for one in found if one.pid not in now)
         if found != self.found:
@@ -103,4 +109,4 @@ class UnmanagedWatch:
             changed()
 
     def _pids(self) -> set[int]:
-        return {c.state.vm.pid for c in self._domains if c.state.vm.pid is not None}
+        return {c.machine.process.pid for c in self._domains if c.machine.process is not None}

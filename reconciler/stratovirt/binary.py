@@ -56,11 +56,23 @@ def simulator() -> Binary:
     return Binary((sys.executable, "-I", "-S", str(SIMULATOR)), simulated=True)
 
 
-def arguments_of(argv: Sequence[str], known: Collection[str]) -> list[str] | None:
-    """The arguments after the program; None if it is neither StratoVirt nor one of `known`."""
+def is_simulator(argv: Sequence[str]) -> bool:
+    """Whether a command line runs the simulator."""
+    return _after_simulator(argv) is not None
+
+
+def _after_simulator(argv: Sequence[str]) -> list[str] | None:
     for number, argument in enumerate(argv[:_BEFORE_SIMULATOR]):
         if argument == "reconciler.simulator" or argument.endswith("/reconciler/simulator"):
             return list(argv[number + 1:])
+    return None
+
+
+def arguments_of(argv: Sequence[str], known: Collection[str]) -> list[str] | None:
+    """The arguments after the program; None if it is neither StratoVirt nor one of `known`."""
+    simulated = _after_simulator(argv)
+    if simulated is not None:
+        return simulated
     if not argv or not ("stratovirt" in os.path.basename(argv[0]) or argv[0] in known):
         return None
     return list(argv[1:])

@@ -14,6 +14,7 @@ from reconciler.host.cgroup import group_of
 from reconciler.stratovirt import process
 from reconciler.stratovirt.command_line import QMP_SOCKET
 from reconciler.stratovirt.observation import ExitEvidence
+from reconciler.stratovirt.recognition import executable_of, user_of
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -36,7 +37,8 @@ class EvidenceCollector:
         self._shutdown, self._panicked = None, False
         group = group_of(vm.pid)
         return kept and replace(kept, pid=vm.pid, started=vm.started, cgroup=group,
-                                oom_kills=self._oom_kills.count(group))
+                                oom_kills=self._oom_kills.count(group), uid=user_of(vm.pid),
+                                executable=executable_of(vm.pid) or kept.executable)
 
     def note_event(self, event: str, data: dict[str, Any]) -> None:
         """A QMP event arrived."""

@@ -1,9 +1,8 @@
-"""The process of a VM: started with an inherited lock, found again by it, signalled by pidfd.
+"""The process of a VM: started with an inherited lock, signalled by pidfd, waited for.
 
 The lock is an flock on an open file description that the VM inherits: the kernel holds it for
-exactly as long as the VM lives, even if the reconciler is killed. A process is one of our VMs if it
-holds that lock and its command line names our QMP socket. A pid alone is never trusted, since the
-kernel reuses pids.
+exactly as long as the VM lives, even if the reconciler is killed. recognition.py finds the process
+of a VM again.
 """
 
 from __future__ import annotations
@@ -18,14 +17,13 @@ import subprocess
 import sys
 from contextlib import suppress
 from dataclasses import dataclass
-from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from reconciler.backoff import Backoff
 from reconciler.errors import LockTaken, StartFailed
 from reconciler.failpoints import Point, nothing
-from reconciler.stratovirt.command_line import MONITOR_SOCKET, QMP_SOCKET, qmp_argument
+from reconciler.stratovirt.command_line import MONITOR_SOCKET, QMP_SOCKET
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -100,7 +98,7 @@ def lock_taken(home: Path) -> LockTaken:
     """The error for a lock that another process holds, with its pid if it can be found."""
     pid = _lock_owner(home)
     known = f" (pid {pid})" if pid is not None else ""
-    return LockTaken(f"another process holds the lock of this VM{known}")
+    return LockTaken(f"another process holds the lock of this VM{known}", pid=pid)
 
 
 def _lock_owner(home: Path) -> int | None:
@@ -180,48 +178,6 @@ def restore_lock_holder(pid: int | None, started: int | None, home: Path) -> Pro
     with suppress(StartFailed):
         start_lock_holder(vm, home)
     return vm
-
-
-def find(home: Path, pid: int | None, started: int | None, *,
-         foreign: bool = False) -> Process | None:
-    """The process of this VM: the recorded one if it still lives, else found by command line.
-
-    A `foreign` process was adopted: its command line does not name our socket, so only the record
-    identifies it.
-    """
-    wanted = qmp_argument(home)
-    if pid is not None and start_time(pid) == started is not None:
-        argv = command_line(pid)
-        # Just after an exec, the kernel reports an empty command line.
-        if foreign or not argv or wanted in argv:
-            return Process(pid, started)
-    for entry in os.listdir("/proc"):
-        if entry.isdigit() and wanted in command_line(int(entry)):
-            found = start_time(int(entry))
-            if found is not None:
-                return Process(int(entry), found)
-    return None
-
-
-def find_unlocked(vms: Path) -> dict[str, Process]:
-    """Running VMs below this directory, by name, whose lock file was deleted."""
-    found: dict[str, Process] = {}
-    for entry in os.listdir("/proc"):
-        argv = command_line(int(entry)) if entry.isdigit() else []
-        home = home_of(argv, vms)
-        started = start_time(int(entry)) if home is not None else None
-        if home is not None and started is not None and not locked(home):
-            found[home.name] = Process(int(entry), started)
-    return found
-
-
-def home_of(argv: list[str], vms: Path) -> Path | None:
-    """The VM directory below `vms` that this command line names; None if it names none."""
-    for flag, value in pairwise(argv):
-        if flag == "-qmp" and value.startswith(f"unix:{vms}/"):
-            home = Path(value.removeprefix("unix:").partition(",")[0]).parent
-            return home if home.parent == vms and value == qmp_argument(home) else None
-    return None
 
 
 async def wait_until_unlocked(home: Path, limit: float) -> None:

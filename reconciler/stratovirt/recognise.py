@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from reconciler.domain.devices import KINDS, Disk, controller
 from reconciler.domain.model import Backing, Boot, Device, Domain, MachineType, Topology
 from reconciler.domain.options import ImportContext, Option, Options, Unrecognised
-from reconciler.domain.reader import NAMESPACE
+from reconciler.domain.reader import derived_uuid
 from reconciler.domain.table import NAME
 from reconciler.errors import UsageError
 from reconciler.units import MIB
@@ -96,7 +96,7 @@ def _identity(options: Options) -> tuple[str, str]:
         except ValueError:
             options.add_unrecognised(f"-uuid {text}",
                                      "not a uuid; one derived from the name is written")
-    return name, str(uuids.uuid5(NAMESPACE, name))
+    return name, derived_uuid(name)
 
 
 def _name(options: Options) -> str:

@@ -46,6 +46,8 @@ class Record:
     host_devices: tuple[str, ...] = ()  # devices bound to vfio-pci for this VM
     cgroup: str = ""
     oom_kills: int | None = None  # OOM kills in `cgroup` at launch or adoption; None: unknown
+    uid: int | None = None  # the user that the process runs as
+    executable: str = ""  # what it executes; empty: unknown
 
 
 def encode(record: Record) -> dict[str, object]:
@@ -72,6 +74,8 @@ def encode(record: Record) -> dict[str, object]:
         "host_devices": record.host_devices,
         "cgroup": record.cgroup,
         "oom_kills": record.oom_kills,
+        "uid": record.uid,
+        "executable": record.executable,
     }
 
 

@@ -3,90 +3,211 @@
 The lock in a VM's directory keeps two starts in one runtime directory apart. This finds the VMs of
 other directories: of a reconciler with another `paths.runtime`, or of one whose directory was
 deleted. Two reconcilers may have domains of one name, and so of one uuid that was derived from it:
-the same VM is what has the same uuid and a common disk. Only processes of this user count: a
-command line alone, which any user may forge, keeps no VM from being started.
+these are the same VM only if they have a common disk, or one of them has none.
+
+A command line may be forged by any user: a process of another user counts only if it has opened one
+of the VM's files. Two reconcilers that look at the same moment take turns (`Turn`).
 """
 
 from __future__ import annotations
 
+import fcntl
+import hashlib
 import os
+import stat
+import struct
 import threading
 import time
 from contextlib import suppress
+from dataclasses import dataclass
 from itertools import pairwise
-from pathlib import Path
 from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from collections.abc import Collection
+from reconciler.errors import LockTaken
+from reconciler.stratovirt.process import Process, start_time
+from reconciler.stratovirt.recognition import (
+    lock_holders,
+    reconciler_of,
+    socket_directory,
+    user_of,
+    uuid_of,
+)
 
-FRESH = 0.5  # seconds that a look counts for other starts: the starts of a wave share one
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterable
+    from pathlib import Path
+
+FRESH = 0.5  # seconds that a look at every process counts: the starts of a wave share one
+PATIENCE = 2.0  # seconds for a reconciler that starts a VM of the same uuid
+_POLL = 0.005
+_LONGEST = 1 << 16  # bytes of a command line that are read
+
+
+@dataclass(frozen=True, slots=True)
+class Twin:
+    """A process that runs the same VM. `directory`: where its QMP socket lies."""
+
+    process: Process
+    directory: Path | None
+    command_line: tuple[str, ...]
 
 
 class Twins:
-    """The processes of this user that were started with `-uuid`, looked at in /proc (blocking)."""
+    """The processes of the host that were started with `-uuid`, looked at in /proc (blocking)."""
 
     def __init__(self) -> None:
-        self._found: dict[str, list[int]] = {}
+        self._uuids: dict[int, str] = {}  # by pid, of the last look at every process
+        self._settled: frozenset[int] = frozenset()  # pids that were there at the look before, too
         self._at = float("-inf")
         self._one_look = threading.Lock()
 
-    def pid_of(self, uuid: str, files: Collection[str]) -> int | None:
-        """The process of a VM with this uuid and one of these disks (any, if there are none)."""
-        return next((pid for pid in self._pids(uuid) if _is_twin(pid, uuid, files)), None)
+    def of(self, uuid: str, files: Collection[str], *, derived: bool) -> Twin | None:
+        """A process that runs the VM with this uuid and these disks.
 
-    def home_of(self, uuid: str, vms: Path) -> Path | None:
-        """The directory below `vms` that a VM with this uuid runs in."""
-        homes = (Path(socket_of(pid)) for pid in self._pids(uuid))
-        return next((home for home in homes if home.parent == vms), None)
+        `derived`: the uuid was made from the name, so that another VM may have it, too.
+        """
+        for pid in self._pids(uuid):
+            words = _words(pid)
+            if uuid_of(words) != uuid or not (_same_disks(words, files) or not derived):
+                continue
+            if user_of(pid) == os.geteuid() or _has_opened(pid, files):
+                started = start_time(pid)
+                if started is not None:
+                    return Twin(Process(pid, started), socket_directory(words), tuple(words))
+        return None
 
     def _pids(self, uuid: str) -> list[int]:
+        """With this uuid, now: of most processes it is known since the last look at all of them."""
         with self._one_look:
+            present = [int(entry) for entry in os.listdir("/proc") if entry.isdigit()]
             if time.monotonic() - self._at > FRESH:
-                self._found, self._at = _look(), time.monotonic()
-            return self._found.get(uuid, [])
+                self._settled = frozenset(self._uuids).intersection(present)
+                self._uuids = {pid: _uuid(pid) for pid in present}
+                self._at = time.monotonic()
+            else:  # a young process may have executed another program since it was looked at
+                young = [pid for pid in present if pid not in self._settled]
+                self._uuids |= {pid: _uuid(pid) for pid in young}
+            return sorted(pid for pid in present if self._uuids.get(pid) == uuid)
 
 
-def socket_of(pid: int) -> str:
-    """The directory of the VM's QMP socket, by its command line; empty if it names none."""
-    words = _words(pid)
-    for flag, value in pairwise(words):
-        if flag == "-qmp":
-            return os.path.dirname(value.removeprefix("unix:").partition(",")[0])
-    return ""
+def taken_by(twin: Twin, runtime: Path) -> LockTaken:
+    """The error of a start in this runtime directory, while the VM runs already."""
+    pid, where = twin.process.pid, "" if twin.directory is None else f" in {twin.directory}"
+    owner = reconciler_of(pid, list(twin.command_line), lock_holders())
+    if owner is None:
+        hint = f"end that process first: `kill {pid}`"
+    elif os.path.realpath(owner) == os.path.realpath(runtime):
+        hint = (f"it was started here, and cannot be recognised: end it with `kill {pid}`, or name "
+                "its program in hypervisor.allowed")
+    else:
+        hint = (f"it belongs to the reconciler of {owner}: stop or remove the domain there, or set "
+                "paths.runtime to that directory")
+    return LockTaken(f"process {pid} runs a VM with this uuid{where}", pid=pid, hint=hint)
 
 
-def _is_twin(pid: int, uuid: str, files: Collection[str]) -> bool:
-    if _uuid_of(pid) != uuid:
-        return False
-    options = {option for word in _words(pid) for option in word.split(",")}
-    return not files or any(f"file={file}" in options for file in files)
+class Turn:
+    """The right to start the VM of one uuid: one reconciler of a user at a time has it.
+
+    It lasts from the last look at other processes until the process is there.
+
+    A byte of a file of the user is locked; without such a file, only the look protects.
+    """
+
+    def __init__(self, uuid: str) -> None:
+        self._uuid = uuid
+        self._handle: int | None = None
+        self._over = False
+        self._changing = threading.Lock()  # it may be given back while a thread waits for it
+
+    def take(self) -> None:
+        """Wait for it (blocking); raises LockTaken."""
+        handle = _lock_file()
+        if handle is None:
+            return
+        end = time.monotonic() + PATIENCE
+        while not _lock_byte(handle, self._uuid):
+            if time.monotonic() > end:
+                os.close(handle)
+                message = "another reconciler is starting a VM with this uuid"
+                raise LockTaken(message, hint="it is attempted again")
+            time.sleep(_POLL)
+        with self._changing:
+            if self._over:
+                os.close(handle)
+            else:
+                self._handle = handle
+
+    def end(self) -> None:
+        """Give it back; once is enough."""
+        with self._changing:
+            self._over = True
+            handle, self._handle = self._handle, None
+        if handle is not None:
+            os.close(handle)
 
 
-def _look() -> dict[str, list[int]]:
+def _lock_file() -> int | None:
+    """In a directory that is the same for all reconcilers of a user, whatever they are given."""
     user = os.geteuid()
-    found: dict[str, list[int]] = {}
-    with os.scandir("/proc") as entries:
-        for entry in entries:
-            if entry.name.isdigit():
-                uuid = _uuid_of(int(entry.name))
-                with suppress(OSError):
-                    if uuid and entry.stat().st_uid == user:
-                        found.setdefault(uuid, []).append(int(entry.name))
-    return found
+    path = "/run/stratovirt-reconciler.starts" if user == 0 else (
+        f"/dev/shm/stratovirt-reconciler-{user}.starts")  # noqa: S108  # its owner is checked
+    try:
+        handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+    except OSError:
+        return None
+    found = os.fstat(handle)
+    if found.st_uid == user and stat.S_ISREG(found.st_mode):
+        return handle
+    os.close(handle)
+    return None
 
 
-def _uuid_of(pid: int) -> str:
+def _lock_byte(handle: int, uuid: str) -> bool:
+    """Lock the byte of this uuid, for the open file description; whether it was free."""
+    place = int.from_bytes(hashlib.sha256(uuid.encode()).digest()[:7])
+    wanted = struct.pack("hhqqi4x", fcntl.F_WRLCK, os.SEEK_SET, place, 1, 0)
+    try:
+        fcntl.fcntl(handle, fcntl.F_OFD_SETLK, wanted)
+    except (BlockingIOError, PermissionError):
+        return False
+    except OSError:
+        return True  # a file system without such locks
+    return True
+
+
+def _same_disks(words: Iterable[str], files: Collection[str]) -> bool:
+    """Whether a command line has one of these disks; true where one of the two has none."""
+    theirs = {option.removeprefix("file=") for flag, value in pairwise(words) if flag == "-drive"
+              and "if=pflash" not in value.split(",")
+              for option in value.split(",") if option.startswith("file=")}
+    return not files or not theirs or not theirs.isdisjoint(files)
+
+
+def _has_opened(pid: int, files: Collection[str]) -> bool:
+    """Whether a process has one of these files open, as far as this user may see that."""
+    wanted = set()
+    for file in files:
+        with suppress(OSError):
+            found = os.stat(file)
+            wanted.add((found.st_dev, found.st_ino))
+    with suppress(OSError):
+        for number in os.listdir(f"/proc/{pid}/fd"):
+            with suppress(OSError):
+                found = os.stat(f"/proc/{pid}/fd/{number}")
+                if (found.st_dev, found.st_ino) in wanted:
+                    return True
+    return False
+
+
+def _uuid(pid: int) -> str:
     words = _words(pid)
-    if "-uuid" not in words[:-1] or not {"-qmp", "-mon"} & set(words):
-        return ""
-    return words[words.index("-uuid") + 1].lower()
+    return uuid_of(words) if "-qmp" in words or "-mon" in words else ""
 
 
 def _words(pid: int) -> list[str]:
     try:
         with open(f"/proc/{pid}/cmdline", "rb", buffering=0) as file:
-            data = file.read(1 << 16)
+            data = file.read(_LONGEST)
     except OSError:
         return []
     return os.fsdecode(data).split("\0") if b"-uuid" in data else []

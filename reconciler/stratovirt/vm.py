@@ -24,6 +24,7 @@ from reconciler.stratovirt.hotplug_client import EventWaiters, HotplugClient, sa
 from reconciler.stratovirt.observation import EndedBy, ExitEvidence, Vm, VmState, ptys
 from reconciler.stratovirt.prepare import HostResources, prepare, release
 from reconciler.stratovirt.qmp_session import QmpSession
+from reconciler.stratovirt.recognition import Programs, executable_of, find
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -72,6 +73,7 @@ class Shared:
     oom_kills: OomKills
     spawn: Spawn
     limits: Limits = Limits()
+    programs: Programs = Programs()
     reached: Reached = nothing
 
 
@@ -92,6 +94,7 @@ class VirtualMachine:
         self.process: process.Process | None = None
         self._listener = listener
         self._limits = shared.limits
+        self._programs = shared.programs
         self._spawn = shared.spawn
         self._unlocked = unlocked
         self._end_watch: asyncio.Task[None] | None = None
@@ -116,7 +119,7 @@ class VirtualMachine:
             if found is None and process.locked(self.home) and not self._reassigned():
                 if self.record is None or self.record.pid is None:
                     self.record = self._load()  # `reconciler adopt` may have written it
-                found = self._find()
+                found = find(self.home, self.record, self._programs)
             kept = self.record
             if found is None and kept is not None and kept.foreign and (
                     kept.boot_id == record.boot_id()):
@@ -124,12 +127,6 @@ class VirtualMachine:
             if found is not None:
                 self._follow(found)
         return self.process is not None
-
-    def _find(self) -> process.Process | None:
-        kept = self.record
-        if kept is None:
-            return process.find(self.home, None, None)
-        return process.find(self.home, kept.pid, kept.started, foreign=kept.foreign)
 
     def occupied(self) -> bool:
         """Whether any process holds the lock of this directory."""
@@ -243,7 +240,9 @@ class VirtualMachine:
             await self.stop(StopMode.FORCE, 0.0)
             message = f"the VM did not answer QMP within {self._limits.start:g} s: {error}"
             raise StartFailed(message) from error
-        self.update_record(Point.NOTE_UP, pending_action="")
+        # Only now: a script that is configured as the program has executed it by now.
+        executable = "" if self.process is None else executable_of(self.process.pid)
+        self.update_record(Point.NOTE_UP, pending_action="", executable=executable)
 
     async def pause(self) -> None:
         """Stop the vCPUs; raises QmpError."""

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
 
 import pytest
 
 from reconciler.stratovirt import process
 from tests.cli.test_import import foreign
-from tests.simulated.site import ready
+from tests.simulated.site import Site, ready
 
 
 def home(site):
@@ -156,3 +157,47 @@ def test_rule_4_what_looks_like_a_variable_is_kept_as_it_stands(site):
         assert not site.events("domain.starting")
         assert log in site.verb("explain", "web9", "-o", "json").stdout
         assert "/$$${X}$${HOME}.log'" in site.verb("explain", "web9", "--xml").stdout
+
+
+def test_rule_1_a_vm_of_another_reconciler_is_not_adopted(idle, tmp_path):
+    (tmp_path / "two").mkdir()
+    other = Site(tmp_path / "two")
+    other.start()
+    try:
+        other.drop()
+        pid = other.settled("running")["observed"]["pid"]
+        for more in ([], ["--force"]):
+            done = idle.verb("adopt", *more, str(pid))
+            assert done.returncode == 1
+            assert f"process {pid} is a VM of the reconciler of {other.path / 'run'}" in done.stderr
+        assert other.settled("running")["observed"]["pid"] == pid
+    finally:
+        other.close()
+
+
+def test_a_process_of_another_program_is_adopted_only_by_force(idle, tmp_path):
+    words = ["stratovirt", "-c", "sleep 60; true", "-name", "web9", "-machine", "q35", "-qmp",
+             f"unix:{tmp_path}/q,server,nowait"]
+    with subprocess.Popen(words, executable="/bin/bash") as other:
+        try:
+            idle.waits(lambda: process.command_line(other.pid)[:1] == ["stratovirt"], "its exec")
+            done = idle.verb("adopt", str(other.pid))
+            assert done.returncode == 1
+            assert "bash, which is neither hypervisor.path nor in hypervisor.allowed" in done.stderr
+            assert "--force" in done.stderr
+        finally:
+            other.kill()
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="starts a process of another user")
+def test_a_process_of_another_user_is_adopted_only_by_force(idle, tmp_path):
+    words = ["stratovirt", "-c", "sleep 60; true", "-name", "web9", "-machine", "q35", "-qmp",
+             f"unix:{tmp_path}/q,server,nowait"]
+    with subprocess.Popen(words, executable="/bin/bash", user=31337, cwd="/") as other:
+        try:
+            idle.waits(lambda: process.command_line(other.pid)[:1] == ["stratovirt"], "its exec")
+            done = idle.verb("adopt", str(other.pid))
+            assert done.returncode == 1
+            assert f"process {other.pid} is a process of user 31337" in done.stderr
+        finally:
+            other.kill()

@@ -1,10 +1,13 @@
 """Rule 1 holds for the whole host: whatever becomes of the runtime directory."""
 
+import os
 import shutil
+import subprocess
 
 import pytest
 
 from reconciler.settings import load
+from reconciler.stratovirt.command_line import qmp_argument
 from tests.simulated.site import Site, ready, reason
 
 
@@ -88,3 +91,24 @@ def test_domains_of_one_name_with_other_disks_are_not_the_same_vm(site, tmp_path
         assert other.settled("running")["uuid"] == uuid  # derived from the name
     finally:
         other.close()
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="starts a process of another user")
+def test_rule_1_a_forged_command_line_of_another_user_keeps_no_vm_from_starting(site):
+    site.drop(state="stopped")
+    uuid = site.settled("absent")["uuid"]
+    home = site.settings.runtime / "vms" / "a"
+    words = ["stratovirt", "-c", "sleep 100; true", "-name", "a", "-uuid", uuid, "-machine", "q35",
+             "-drive", f"file={site.path}/images/a.img,id=d", "-qmp", qmp_argument(home)]
+    with subprocess.Popen(words, executable="/bin/bash", user=31337, cwd="/") as other:
+        try:
+            site.kill()
+            site.drop(state="running")
+            site.start()
+            assert site.settled("running")["observed"]["pid"] != other.pid
+            value = site.until(lambda v: any(u["pid"] == other.pid for u in v["unmanaged"]))
+            found, = (u for u in value["unmanaged"] if u["pid"] == other.pid)
+            assert "process of user 31337" in found["reason"]
+            assert "adopt" not in found["reason"]
+        finally:
+            other.kill()

@@ -6,6 +6,7 @@ import subprocess
 import sys
 
 from reconciler.stratovirt.binary import SIMULATOR
+from tests.simulated.site import ready
 
 
 def test_rule_5_an_unmanaged_stratovirt_is_listed_and_left_alone(site, tmp_path):
@@ -33,3 +34,20 @@ def test_rule_5_an_unmanaged_stratovirt_is_listed_and_left_alone(site, tmp_path)
     finally:
         other.kill()
         other.wait()
+
+
+def test_a_vm_of_ours_is_not_called_unmanaged_after_a_restart(site):
+    for name in ("a", "b", "c"):
+        site.drop(name)
+    for name in ("a", "b", "c"):
+        site.settled("running", name)
+    site.kill()
+    seen = []
+    site.start()
+
+    def all_found(value):
+        seen.extend(value["unmanaged"])
+        return len(value["domains"]) == 3 and all(map(ready, value["domains"]))
+
+    site.until(all_found)
+    assert seen == []

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 from dataclasses import replace
 
 import pytest
@@ -38,7 +39,8 @@ def collector(tmp_path, kills):
 
 def test_the_record_keeps_the_number_of_oom_kills_at_the_start(collector):
     assert collector.begin(ME, Record("a", "u")) == Record(
-        "a", "u", pid=ME.pid, started=ME.started, cgroup=group_of(ME.pid), oom_kills=4)
+        "a", "u", pid=ME.pid, started=ME.started, cgroup=group_of(ME.pid), oom_kills=4,
+        uid=os.geteuid(), executable=os.path.realpath(sys.executable))
     assert collector.begin(ME, None) is None
 
 

@@ -13,7 +13,7 @@ FULL = Record(
     read_with={"arch": "x86_64"}, file="a.xml", taps=("tap0",), attached=("tap1",),
     ports={2: Place(0, 1, 3)}, vcpus=2, foreign=True, updated=True, uncertain=True,
     host_devices=("0000:03:00.0",),
-    cgroup="/vms", oom_kills=5)
+    cgroup="/vms", oom_kills=5, uid=0, executable="/usr/bin/stratovirt")
 ON_DISK = {
     "name": "a", "uuid": "u", "generation": 4, "boot_id": "boot", "pid": 7, "started": 8,
     "started_at": "2024-05-06T07:08:09Z", "intent": "stop",
@@ -22,7 +22,7 @@ ON_DISK = {
     "ports": {"2": {"bus": 0, "slot": 1, "function": 3, "multifunction": False}},
     "vcpus": 2, "foreign": True,
     "updated": True, "uncertain": True, "host_devices": ["0000:03:00.0"], "cgroup": "/vms",
-    "oom_kills": 5}
+    "oom_kills": 5, "uid": 0, "executable": "/usr/bin/stratovirt"}
 OLDEST = {"name": "a", "uuid": "u", "places": {}, "taps": []}  # keys that every version wrote
 
 

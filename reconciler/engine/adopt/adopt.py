@@ -16,14 +16,22 @@ from reconciler.domain.devices import RootPort
 from reconciler.domain.model import InvalidDomain
 from reconciler.domain.numbers import identity
 from reconciler.engine.adopt.recognise_running import TakenOver, changed_by_defaults, take_over
-from reconciler.engine.composition import given, read_file, reading_host
+from reconciler.engine.composition import given, programs_of, read_file, reading_host
 from reconciler.errors import UsageError
 from reconciler.report.events import timestamp
 from reconciler.sources.directory import Directory
 from reconciler.sources.kinds import configured_class
 from reconciler.sources.listing import DEFAULTS
 from reconciler.stratovirt import process, record
+from reconciler.stratovirt.binary import arguments_of, find
 from reconciler.stratovirt.command_line import MONITOR_SOCKET, QMP_SOCKET
+from reconciler.stratovirt.recognition import (
+    executable_of,
+    lock_holders,
+    reconciler_of,
+    user_of,
+)
+from reconciler.stratovirt.unmanaged import user_name
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -32,14 +40,18 @@ if TYPE_CHECKING:
     from reconciler.settings import Settings
 
 
-def prepare(settings: Settings, pid: int) -> TakenOver:
-    """Whether it can be adopted; raises UsageError where it cannot, and says what helps."""
+def prepare(settings: Settings, pid: int, *, force: bool = False) -> TakenOver:
+    """Whether it can be adopted; raises UsageError where it cannot, and says what helps.
+
+    `force`: also a process of another user, or of another program than those of the configuration.
+    """
     source = configured_class(settings)
     if not source.writable:
         raise UsageError(f"the domain files come from {source.configured(settings)}, and adopt "
                          "writes one", reason="Refused",
                          hint=f"`reconciler import {pid}` prints it: to be adopted, run the "
                               "reconciler on a directory first, and commit the file afterwards")
+    _check_whose(settings, pid, force=force)
     found = take_over(settings, pid)
     try:
         changed = changed_by_defaults(settings, found.text) if not found.problems else ()
@@ -68,6 +80,38 @@ def prepare(settings: Settings, pid: int) -> TakenOver:
     return found
 
 
+def _check_whose(settings: Settings, pid: int, *, force: bool) -> None:
+    """What a process says of itself must not make this user start it again with other's files."""
+    argv = process.command_line(pid)
+    if not argv:
+        return  # reported as one that does not exist
+    owner = reconciler_of(pid, argv, lock_holders())
+    if owner is not None and os.path.realpath(owner) != os.path.realpath(settings.runtime):
+        raise UsageError(f"process {pid} is a VM of the reconciler of {owner}", reason="Conflict",
+                         hint="remove its domain there first (`state='stopped'` ends the VM)")
+    user = user_of(pid)
+    hint = (f"`reconciler adopt --force --dry-run {pid}` lists the files that it has; without "
+            "--dry-run it is adopted")
+    if not force and user != os.geteuid():
+        raise UsageError(f"process {pid} is a process of {user_name(user)}", reason="Refused",
+                         hint=hint)
+    if not force and arguments_of(
+            argv, reading_host(settings).emulators) is not None and not programs_of(
+            settings, find(settings)).configured(pid, argv):
+        raise UsageError(f"process {pid} executes {executable_of(pid) or 'an unknown file'}, which "
+                         "is neither hypervisor.path nor in hypervisor.allowed", reason="Refused",
+                         hint=hint)
+
+
+def files_of(found: TakenOver) -> list[str]:
+    """What an adopted VM has of the host, and would be started with again."""
+    domain = found.domain
+    return sorted({f"{r.kind} {r.value}" for r in domain.exclusive_resources()
+                   if r.value.startswith("/")}
+                  | {f"file {need.path}" for need in domain.required_files()}
+                  | {f"monitor {path}" for path in found.monitors})
+
+
 def adopt(settings: Settings, pid: int, found: TakenOver) -> None:
     """Take its lock, and say which process it is; the file is still to be put (cli/adopt.py)."""
     home, started = _home(settings, found.domain), process.start_time(pid)
@@ -92,7 +136,8 @@ def _record(settings: Settings, domain: Domain, pid: int, started: int) -> recor
         read_with=reading_host(settings).keep(), file=f"{domain.name}.xml", foreign=True,
         ports={d.index: d.place for d in domain.devices
                if isinstance(d, RootPort) and d.place is not None},
-        vcpus=domain.current_vcpus or domain.vcpus, updated=True)
+        vcpus=domain.current_vcpus or domain.vcpus, updated=True, uid=user_of(pid),
+        executable=executable_of(pid))
 
 
 def _name_monitors(home: Path, monitors: tuple[str, ...]) -> None:

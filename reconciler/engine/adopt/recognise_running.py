@@ -30,6 +30,7 @@ from reconciler.host import hugepages, links
 from reconciler.stratovirt import binary, process
 from reconciler.stratovirt.qmp import Qmp
 from reconciler.stratovirt.recognise import recognise
+from reconciler.stratovirt.recognition import home_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -99,7 +100,7 @@ def _without(words: list[str], ours: Sequence[str]) -> list[str]:
 
 
 def _surroundings(settings: Settings, pid: int, words: list[str]) -> ImportContext:
-    home = process.home_of(words, settings.runtime / "vms")
+    home = home_of(words, settings.runtime / "vms")
     directory = Path("/")
     with suppress(OSError):  # another user's process; most have no relative paths
         directory = Path(os.readlink(f"/proc/{pid}/cwd"))

@@ -30,7 +30,7 @@ from reconciler.engine.decide.gather import decide, hold_in_force
 from reconciler.engine.decide.inputs import STARTS, Now, Plan, Step, Verb, Vm, VmState
 from reconciler.engine.decide.state import DomainRecord, DomainState, Running
 from reconciler.engine.decide.transition import transition
-from reconciler.errors import NameTaken, QmpError
+from reconciler.errors import LockTaken, NameTaken, QmpError
 from reconciler.failpoints import Point
 from reconciler.stratovirt.observation import classify
 
@@ -370,6 +370,8 @@ class DomainController:
                                                 self._state)
         except FAILURES as error:
             self._outcome(failure(step.verb, error, self._environment.now()))
+            if isinstance(error, LockTaken):
+                self._prerequisites.await_end_of(error.pid)
             return None
 
     def _move_home(self, domain: Domain) -> None:

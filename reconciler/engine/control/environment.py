@@ -14,7 +14,6 @@ from reconciler.domain.devices import Interface
 from reconciler.domain.model import InvalidDomain
 from reconciler.engine.control.work_queue import PrioritySemaphore
 from reconciler.engine.decide.inputs import Now
-from reconciler.errors import LockTaken
 from reconciler.failpoints import Point, nothing
 from reconciler.host import files, links
 from reconciler.host.helper import Helper
@@ -22,7 +21,7 @@ from reconciler.host.names import Names
 from reconciler.host.workers import Call, Worker
 from reconciler.stratovirt.capabilities import Capabilities, program_identity
 from reconciler.stratovirt.prepare import check, needed_files, off_network
-from reconciler.stratovirt.twins import Twins, socket_of
+from reconciler.stratovirt.twins import Twins, taken_by
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Iterable
@@ -150,13 +149,10 @@ class Environment:
 
     def check_alone(self, domain: Domain) -> None:
         """No VM of the same uuid runs anywhere on the host (blocking); raises LockTaken."""
-        pid = self.twins.pid_of(domain.uuid, {
-            r.value for r in domain.exclusive_resources() if r.kind in (READ, *WRITTEN)})
-        if pid is not None:
-            where = socket_of(pid)
-            message = f"process {pid} runs a VM with this uuid" + (f" in {where}" if where else "")
-            raise LockTaken(message, hint="end it there, or set paths.runtime to where it was "
-                                          "started")
+        files = {r.value for r in domain.exclusive_resources() if r.kind in (READ, *WRITTEN)}
+        twin = self.twins.of(domain.uuid, files, derived="uuid" in dict(domain.origins))
+        if twin is not None:
+            raise taken_by(twin, self.settings.runtime)
 
     async def signature(self, worker: Worker, domain: Domain) -> tuple[object, ...]:
         """Changes with what the domain needs of the host: files, StratoVirt, bridges.

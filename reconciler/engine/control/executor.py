@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from contextlib import asynccontextmanager
+from contextlib import ExitStack, asynccontextmanager
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -39,6 +39,7 @@ from reconciler.stratovirt.prepare import (
     release,
     released_on_failure,
 )
+from reconciler.stratovirt.twins import Turn
 from reconciler.units import timestamp
 
 if TYPE_CHECKING:
@@ -75,10 +76,12 @@ class Preparation:
     request: StartRequest
     resources: HostResources
     running: Running
+    turn: Turn
 
     def release(self) -> None:
         """Give back what was made for a start that is not launched."""
         release(self.resources)
+        self.turn.end()
 
 
 class Slot:
@@ -152,10 +155,15 @@ class Executor:
         running = Running(of_layout(domain, layout), stored, domain)
         before = state.last_known_good or (
             state.running.domain if state.running is not None else None)
-        calls = [Call(environment.check_alone, (domain,)), *self._variables(domain, before),
-                 Call(machine.prepare, (request,))]
-        *_, resources = await self.worker.run(calls, lambda results: release(results[-1]))
-        return Preparation(request, resources, running)
+        turn = Turn(domain.uuid)
+        calls = [Call(environment.check_alone, (domain,)),  # before anything is changed
+                 *self._variables(domain, before),
+                 Call(_prepare_alone, (machine, request, environment, turn))]
+        with ExitStack() as undo:
+            undo.callback(turn.end)
+            *_, resources = await self.worker.run(calls, lambda results: release(results[-1]))
+            undo.pop_all()
+        return Preparation(request, resources, running, turn)
 
     def _variables(self, domain: Domain, before: Domain | None) -> Iterator[Call]:
         """The file of the firmware's variables is that of this domain, and is there."""
@@ -184,6 +192,8 @@ class Executor:
                 machine.launch(prepared.request, prepared.resources, timestamp())
         except FAILURES as error:
             return failure(verb, error, self._environment.now())
+        finally:
+            prepared.turn.end()
         return Launched(self._environment.now())
 
     async def wait_until_up(self, machine: VirtualMachine, verb: Verb,
@@ -265,6 +275,16 @@ class Executor:
             return False
         waiting.result()
         return True
+
+
+def _prepare_alone(machine: VirtualMachine, request: StartRequest,
+                   environment: Environment, turn: Turn) -> HostResources:
+    """Make what the start needs, which takes its time; then look for a twin once more."""
+    resources = machine.prepare(request)
+    with released_on_failure(resources):
+        turn.take()
+        environment.check_alone(request.domain)
+    return resources
 
 
 def launch_begun(prepared: Preparation, home: str, now: Now) -> LaunchBegun:

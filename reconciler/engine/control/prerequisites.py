@@ -1,6 +1,7 @@
-"""While a domain's actions fail, a change of a file that it needs is worth an attempt at once.
+"""While a domain's actions fail, what it waits for is watched, and worth an attempt at once.
 
-inotify reports such a change of a local file system. Files of others are looked at now and then.
+A change of a file that it needs, or the end of a process that runs its VM elsewhere. inotify
+reports such a change of a local file system. Files of others are looked at now and then.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from reconciler.errors import HostError
 from reconciler.host.mounts import Mounts
 from reconciler.host.notify import nearest
 from reconciler.host.workers import Call
+from reconciler.stratovirt.process import Process, ended, start_time
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection
@@ -42,6 +44,19 @@ class PrerequisiteWatch:
         self._ends: list[Callable[[], None]] = []
         self._poll: asyncio.TimerHandle | None = None
         self._seen: tuple[object, ...] | None = None  # None: nothing failed, nothing is compared
+        self._awaited: asyncio.Task[None] | None = None  # the end of another process
+
+    def await_end_of(self, pid: int | None) -> None:
+        """The VM cannot be started while this process lives."""
+        started = None if pid is None else start_time(pid)
+        if pid is not None and started is not None and self._awaited is None:
+            self._awaited = self._environment.spawn(
+                self._until_ended(Process(pid, started)), f"end of process {pid}")
+
+    async def _until_ended(self, other: Process) -> None:
+        await ended(other)
+        self._awaited = None
+        self._changed()
 
     def look(self, *, remounted: bool = False) -> None:
         """Look at the files soon, if something failed.
@@ -113,6 +128,9 @@ class PrerequisiteWatch:
     def close(self) -> None:
         """End the watch."""
         self._seen = None
+        if self._awaited is not None:
+            self._awaited.cancel()
+            self._awaited = None
         self._end()
 
     def _end(self) -> None:

@@ -1,9 +1,9 @@
 """What is counted for a domain: failures, exits, drift, silence, and when to try again. Pure.
 
 Each function makes the next `Attempts` from what happened. The numbers are those of the field
-(systemd, Argo CD, Nomad): failed actions wait 1 s doubled to 5 min; the first crash 100 ms, further
-ones `restart/@delay` doubled to `@max-delay`; drift 2 s tripled to 300 s. Times are seconds on the
-boot-time clock.
+(systemd, Argo CD, Nomad): failed actions wait 1 s doubled to 5 min; after a lone crash the VM is
+started at once, after further ones it waits `restart/@delay` doubled to `@max-delay`; drift waits
+2 s tripled to 300 s. Times are seconds on the boot-time clock.
 """
 
 from __future__ import annotations
@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from reconciler.domain.policy import Policy
 
 STALLED_AFTER = 3  # failed attempts until a domain is Stalled; the attempts go on
-FIRST_CRASH_DELAY = 0.1
 _DRIFT = Backoff(2.0, 300.0, 3.0)
 _FAILURES_KEPT, _DRIFTS_KEPT = 10, 20  # times that are kept of each
 
@@ -120,8 +119,8 @@ def exited(attempts: Attempts, end: Exit, policy: Policy, *, jitter: float) -> A
 def _crash_delay(count: int, policy: Policy) -> float:
     if count > policy.restart_limit:
         return policy.restart_max_delay
-    if count == 1:
-        return FIRST_CRASH_DELAY
+    if count == 1:  # the cause of a lone crash is not known to come back
+        return 0.0
     return Backoff(policy.restart_delay, policy.restart_max_delay).delay(count - 1)
 
 

@@ -11,6 +11,7 @@ from reconciler.engine.daemon import Daemon
 from reconciler.host.cgroup import OomKills, group_of
 from reconciler.samples import firmware
 from reconciler.stratovirt import process
+from reconciler.stratovirt.recognition import Programs, find
 from tests.engine.making import Place, running, states, until
 
 
@@ -42,7 +43,7 @@ class Host(Place):
 
     def close(self):
         for home in self.vms.iterdir() if self.vms.exists() else ():
-            found = process.find(home, None, None)
+            found = find(home, None, Programs())
             if found is not None:
                 process.send_signal(found, signal.SIGKILL)
 

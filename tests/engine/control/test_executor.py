@@ -74,8 +74,10 @@ def released(monkeypatch):
 
 async def prepared(site, controller, step=START):
     state = controller.state
-    return await Executor(site.environment).prepare(
+    found = await Executor(site.environment).prepare(
         controller.machine, state.domain, state.record.definition, step, state)
+    found.turn.end()  # as its launch does
+    return found
 
 
 @pytest.mark.simulated_time

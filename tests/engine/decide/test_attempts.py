@@ -32,14 +32,14 @@ def test_failed_actions_wait_one_second_doubled_to_five_minutes():
     assert attempts.succeeded(book).failures.count == 0
 
 
-def test_crashes_wait_little_at_first_then_delay_doubled_then_the_longest():
+def test_a_lone_crash_waits_for_nothing_then_delay_doubled_then_the_longest():
     _, waits = exits(8)
-    assert waits == [0.1, 1.0, 2.0, 4.0, 8.0, 300.0, 300.0, 300.0]
+    assert waits == [0.0, 1.0, 2.0, 4.0, 8.0, 300.0, 300.0, 300.0]
 
 
 def test_old_crashes_count_no_more():
     _, waits = exits(4, gap=700.0)
-    assert waits == [0.1, 0.1, 0.1, 0.1]
+    assert waits == [0.0, 0.0, 0.0, 0.0]
 
 
 def test_pain_8_the_policy_decides_what_stays_down():

@@ -8,6 +8,7 @@ import json
 from reconciler.engine.decide.state import DomainRecord
 from reconciler.engine.records.leftovers import remove_leftovers
 from reconciler.engine.records.store import Store
+from reconciler.stratovirt.recognition import Programs
 
 
 def test_pain_16_files_that_were_being_written_and_directories_of_no_domain_go(tmp_path):
@@ -22,7 +23,7 @@ def test_pain_16_files_that_were_being_written_and_directories_of_no_domain_go(t
         path.write_text("x")
     with (vms / "locked" / "lock").open("r+") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        remove_leftovers(state, vms, {"a"})
+        remove_leftovers(state, vms, {"a"}, Programs())
     assert all(path.exists() for path in kept)
     assert not any(path.exists() for path in left)
     assert not (vms / "gone").exists()
