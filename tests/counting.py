@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+import threading
 from collections import Counter
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
@@ -40,7 +41,10 @@ def reads() -> Iterator[list[str]]:
 
 @contextmanager
 def calls(*functions: Callable) -> Iterator[Counter]:
-    """How often this thread calls these functions (no coroutine functions), by their names."""
+    """How often this thread, and those made from now on, call these functions, by their names.
+
+    Coroutine functions cannot be counted.
+    """
     found = Counter({function.__name__: 0 for function in functions})
     names = {function.__code__: function.__name__ for function in functions}
 
@@ -48,9 +52,11 @@ def calls(*functions: Callable) -> Iterator[Counter]:
         if event == "call" and frame.f_code in names:
             found[names[frame.f_code]] += 1
 
-    before = sys.getprofile()
+    before, before_in_threads = sys.getprofile(), threading.getprofile()
     sys.setprofile(seen)
+    threading.setprofile(seen)
     try:
         yield found
     finally:
         sys.setprofile(before)
+        threading.setprofile(before_in_threads)

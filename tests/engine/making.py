@@ -11,6 +11,7 @@ from reconciler.domain.reader import read_domain
 from reconciler.engine.composition import reading_host
 from reconciler.engine.daemon import Daemon
 from reconciler.engine.decide.inputs import Now
+from reconciler.host.workers import DaemonThreads
 from reconciler.report.events import Journal
 from reconciler.settings import load
 from reconciler.stratovirt.binary import simulator
@@ -86,6 +87,7 @@ class Place:
 @asynccontextmanager
 async def running(place: Place):
     """The daemon runs, as under `run`, until the end of the block."""
+    asyncio.get_running_loop().set_default_executor(DaemonThreads())
     daemon = place.make()
     task = asyncio.create_task(daemon.run())
     try:

@@ -9,7 +9,6 @@ import threading
 import pytest
 
 from reconciler import samples
-from reconciler.host.workers import DaemonThreads
 from tests.blocking import blocking
 from tests.engine.making import Place, running, until
 from tests.processes import ROOT
@@ -97,7 +96,6 @@ async def test_rule_2_without_room_for_a_thread_nothing_ends(place, monkeypatch)
             raise RuntimeError("can't start new thread")
         real(thread)
 
-    asyncio.get_running_loop().set_default_executor(DaemonThreads())
     async with running(place) as daemon:
         await elsewhere(place.drop, "a", "running")
         await until(daemon, lambda: [c.state.vm.state.value for c in daemon.domains] == ["running"])
