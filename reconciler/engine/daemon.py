@@ -40,7 +40,7 @@ from reconciler.engine.source.source_sync import SourceListeners, SourceSync
 from reconciler.engine.status.heartbeat import Heartbeat
 from reconciler.engine.status.publisher import Reported, StatusPublisher
 from reconciler.engine.tasks import Tasks
-from reconciler.engine.watches import HostWatch, UnmanagedWatch, watch_monitors
+from reconciler.engine.watches import HostWatch, UnmanagedWatch, shorten_logs, watch_monitors
 from reconciler.errors import ReconcilerError
 from reconciler.failpoints import nothing
 from reconciler.host.cgroup import OomKills
@@ -54,6 +54,7 @@ from reconciler.stratovirt import process, vm
 from reconciler.stratovirt.prepare import remove_stale_taps
 from reconciler.stratovirt.recognition import running_below
 from reconciler.stratovirt.record import boot_id
+from reconciler.stratovirt.stderr_log import LOGS, remove_others
 from reconciler.stratovirt.unmanaged import Search
 from reconciler.stratovirt.vm import Listener, VirtualMachine
 
@@ -146,7 +147,8 @@ class Daemon:
         limits = self._settings.reconcile
         shared = vm.Shared(self._notifier, self.oom_kills, self._tasks.spawn,
                            vm.Limits(limits.qmp_timeout, limits.start_timeout),
-                           self._programs, self.environment.reached)
+                           self._programs, self._settings.state / LOGS,
+                           self.environment.reached)
         return VirtualMachine(self.vms / name, uuid, listener, shared,
                               self._unlocked.pop(name, None))
 
@@ -167,6 +169,7 @@ class Daemon:
             tasks.spawn_essential(self.source.source.run(), "source")
             tasks.spawn_essential(self.source.run(), "reads the source")
             tasks.spawn_essential(self._heartbeat().run(), "heartbeat")
+            tasks.spawn_essential(shorten_logs(self._settings.state / LOGS), "logs")
             tasks.spawn_essential(watch_monitors(self.domains, self._settings.runtime), "monitors")
             tasks.spawn_essential(self._unmanaged.run(
                 self._changed_uuid, self.environment.resync, self.publisher.next), "unmanaged")
@@ -233,6 +236,8 @@ class Daemon:
         homes = {c.machine.home.name for c in self.domains} | {c.name for c in self.domains}
         await asyncio.to_thread(remove_leftovers, self._settings.state, self.vms, homes,
                                 self._programs)
+        await asyncio.to_thread(remove_others, self._settings.state / LOGS,
+                                {c.uuid for c in self.domains})
         self._host.start()
         for controller in self.domains:
             self.queue.wake(controller.uuid, Priority.RESYNC)

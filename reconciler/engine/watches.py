@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from reconciler.engine.decide.events import Priority
 from reconciler.host.netlink import LinkMonitor, MountMonitor
 from reconciler.stratovirt import monitors
+from reconciler.stratovirt.stderr_log import shorten_all
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -22,7 +23,17 @@ if TYPE_CHECKING:
     from reconciler.engine.domains import Domains
     from reconciler.stratovirt.unmanaged import Search, UnmanagedProcess
 
+BETWEEN_LOGS = 5.0  # seconds between looks at what VMs wrote to stderr: an event for each line
+# of a VM that writes without end would cost more
 FIRST_LOOK = 60.0  # seconds that a VM may take which does not answer at first
+
+
+async def shorten_logs(logs: Path) -> None:
+    """Keep what VMs write to stderr short; until cancelled."""
+    while True:
+        with suppress(OSError):  # there is no room for a thread
+            await asyncio.to_thread(shorten_all, logs)
+        await asyncio.sleep(BETWEEN_LOGS)
 
 
 async def watch_monitors(domains: Domains, runtime: Path) -> None:

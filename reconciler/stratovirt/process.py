@@ -24,6 +24,7 @@ from reconciler.backoff import Backoff
 from reconciler.errors import LockTaken, StartFailed
 from reconciler.failpoints import Point, nothing
 from reconciler.stratovirt.command_line import MONITOR_SOCKET, QMP_SOCKET
+from reconciler.stratovirt.stderr_log import STDERR, open_log
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -31,7 +32,6 @@ if TYPE_CHECKING:
     from reconciler.failpoints import Reached
 
 LOCK = "lock"
-STDERR = "stderr"
 LOCK_HOLDER = Path(__file__).with_name("lock_holder.py")
 UNLOCK_POLL = 0.001  # seconds; a lock holder exits within less than that after its VM
 # Seconds between attempts to open a pidfd while the process has no free file descriptor.
@@ -113,8 +113,9 @@ def _lock_owner(home: Path) -> int | None:
     return None
 
 
-def launch(program: Sequence[str], home: Path, reached: Reached = nothing) -> Process:
-    """Take the lock and start the program with it.
+def launch(program: Sequence[str], home: Path, reached: Reached = nothing,
+           log: Path | None = None) -> Process:
+    """Take the lock and start the program with it. `log`: the directory of its stderr.
 
     Raises LockTaken if another process holds the lock, StartFailed if the start fails.
     """
@@ -128,7 +129,7 @@ def launch(program: Sequence[str], home: Path, reached: Reached = nothing) -> Pr
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         for name in (QMP_SOCKET, MONITOR_SOCKET):
             (home / name).unlink(missing_ok=True)
-        with open(home / STDERR, "wb") as errors:
+        with open(open_log(log, home), "ab") as errors:
             reached(Point.LAUNCH)
             child = subprocess.Popen(program, stdin=subprocess.DEVNULL, stdout=errors,  # noqa: S603  # a list, never a shell
                                      stderr=errors, pass_fds=(handle,), start_new_session=True,

@@ -2,7 +2,7 @@
 
 The lock in a VM's directory keeps two starts in one runtime directory apart. This finds the VMs of
 other directories: of a reconciler with another `paths.runtime`, or of one whose directory was
-deleted. Two reconcilers may have domains of one name, and so of one uuid that was derived from it:
+deleted. Two reconcilers may have domains of one uuid, as one that was derived from the same name:
 these are the same VM only if they have a common disk, or one of them has none.
 
 A command line may be forged by any user: a process of another user counts only if it has opened one
@@ -24,6 +24,7 @@ from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from reconciler.errors import LockTaken
+from reconciler.stratovirt import record
 from reconciler.stratovirt.process import Process, start_time
 from reconciler.stratovirt.recognition import (
     lock_holders,
@@ -61,16 +62,15 @@ class Twins:
         self._at = float("-inf")
         self._one_look = threading.Lock()
 
-    def of(self, uuid: str, files: Collection[str], *, derived: bool) -> Twin | None:
-        """A process that runs the VM with this uuid and these disks.
-
-        `derived`: the uuid was made from the name, so that another VM may have it, too.
-        """
+    def of(self, uuid: str, files: Collection[str]) -> Twin | None:
+        """A process that runs the VM with this uuid and one of these disks."""
         for pid in self._pids(uuid):
             words = _words(pid)
-            if uuid_of(words) != uuid or not (_same_disks(words, files) or not derived):
+            if uuid_of(words) != uuid or not _same_disks(words, files):
                 continue
-            if user_of(pid) == os.geteuid() or _has_opened(pid, files):
+            ours = user_of(pid) == os.geteuid()
+            if (ours and not _of_another_domain(pid, words, uuid)) or (
+                    not ours and _has_opened(pid, files)):
                 started = start_time(pid)
                 if started is not None:
                     return Twin(Process(pid, started), socket_directory(words), tuple(words))
@@ -181,6 +181,13 @@ def _same_disks(words: Iterable[str], files: Collection[str]) -> bool:
               and "if=pflash" not in value.split(",")
               for option in value.split(",") if option.startswith("file=")}
     return not files or not theirs or not theirs.isdisjoint(files)
+
+
+def _of_another_domain(pid: int, words: list[str], uuid: str) -> bool:
+    """Whether its record says so: a domain that got another uuid keeps its process."""
+    home = socket_directory(words)
+    kept = record.load(home) if home is not None else None
+    return kept is not None and kept.pid == pid and kept.uuid != uuid
 
 
 def _has_opened(pid: int, files: Collection[str]) -> bool:

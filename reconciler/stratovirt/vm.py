@@ -25,6 +25,7 @@ from reconciler.stratovirt.observation import EndedBy, ExitEvidence, Vm, VmState
 from reconciler.stratovirt.prepare import HostResources, prepare, release
 from reconciler.stratovirt.qmp_session import QmpSession
 from reconciler.stratovirt.recognition import Programs, executable_of, find
+from reconciler.stratovirt.stderr_log import move
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -74,6 +75,7 @@ class Shared:
     spawn: Spawn
     limits: Limits = Limits()
     programs: Programs = Programs()
+    logs: Path | None = None  # where the directory of each VM's stderr is, by uuid
     reached: Reached = nothing
 
 
@@ -95,6 +97,7 @@ class VirtualMachine:
         self._listener = listener
         self._limits = shared.limits
         self._programs = shared.programs
+        self._logs = shared.logs
         self._spawn = shared.spawn
         self._unlocked = unlocked
         self._end_watch: asyncio.Task[None] | None = None
@@ -220,7 +223,7 @@ class VirtualMachine:
                                          made.hugepages))]
         self.record = kept
         try:
-            vm = process.launch(argv, self.home, self.reached)
+            vm = process.launch(argv, self.home, self.reached, self._log(self._uuid))
         except StartFailed:
             self._clean_up()
             raise
@@ -316,10 +319,19 @@ class VirtualMachine:
         if self.process is None and not process.locked(self.home) and not self._reassigned():
             self.reached(Point.FORGET_VM)
             shutil.rmtree(self.home, ignore_errors=True)
+            log = self._log(self._uuid)
+            if log is not None:
+                shutil.rmtree(log, ignore_errors=True)
             self.record = None
+
+    def _log(self, uuid: str) -> Path | None:
+        return None if self._logs is None else self._logs / uuid
 
     def change_uuid(self, uuid: str) -> None:
         """The domain has another uuid now; its process keeps running."""
+        before, after = self._log(self._uuid), self._log(uuid)
+        if before is not None and after is not None:
+            move(before, after, self.home)
         self._uuid = uuid
         self.update_record(Point.NOTE_UUID, uuid=uuid)
 

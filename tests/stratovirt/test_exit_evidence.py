@@ -12,8 +12,9 @@ import pytest
 from reconciler.host.cgroup import OomKills, group_of
 from reconciler.stratovirt.command_line import QMP_SOCKET
 from reconciler.stratovirt.exit_evidence import EvidenceCollector
-from reconciler.stratovirt.process import STDERR, Ended, Process, start_time
+from reconciler.stratovirt.process import Ended, Process, start_time
 from reconciler.stratovirt.record import Record
+from reconciler.stratovirt.stderr_log import STDERR
 
 ME = Process(os.getpid(), start_time(os.getpid()))
 KILLED = Ended(signal=signal.SIGKILL)

@@ -150,7 +150,7 @@ class Environment:
     def check_alone(self, domain: Domain) -> None:
         """No VM of the same uuid runs anywhere on the host (blocking); raises LockTaken."""
         files = {r.value for r in domain.exclusive_resources() if r.kind in (READ, *WRITTEN)}
-        twin = self.twins.of(domain.uuid, files, derived="uuid" in dict(domain.origins))
+        twin = self.twins.of(domain.uuid, files)
         if twin is not None:
             raise taken_by(twin, self.settings.runtime)
 
