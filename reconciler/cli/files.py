@@ -59,13 +59,19 @@ def edited(text: str, state: str) -> str:
 def put(path: Path, data: bytes) -> None:
     """Replace a file atomically; it is on disk afterwards."""
     fresh = path.with_name(f".{path.name}.new")
-    with fresh.open("wb") as file:
+    fresh.unlink(missing_ok=True)
+    with open(fresh, "xb", opener=_new) as file:
         file.write(data)
         file.flush()
+        if path.exists():
+            os.fchmod(file.fileno(), path.stat().st_mode & 0o7777)
         os.fsync(file.fileno())
-    if path.exists():
-        fresh.chmod(path.stat().st_mode & 0o7777)
     fresh.replace(path)
+
+
+def _new(path: str, flags: int) -> int:
+    """Never through a link that another user of the directory put there."""
+    return os.open(path, flags | os.O_NOFOLLOW, 0o666)
 
 
 def refuse_read_only(settings: Settings, instead: str) -> None:

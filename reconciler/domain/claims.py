@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 _IDENTITY = ("name", "uuid")
 # A file has one writer of any of these kinds, or any number of readers.
 READ = "read-only disk"
+READERS = (READ, "boot file")
 WRITTEN = ("writable disk", "nvram file", "writable loader", "socket or log file")
 
 
@@ -112,10 +113,10 @@ class Claims:
                  resource: ExclusiveResource) -> Iterator[tuple[str, ExclusiveResource]]:
         """Who else has what excludes it."""
         kinds: tuple[str, ...] = (resource.kind,)
-        if resource.kind == READ:
+        if resource.kind in READERS:
             kinds = WRITTEN
         elif resource.kind in WRITTEN:
-            kinds = (*WRITTEN, READ)
+            kinds = (*WRITTEN, *READERS)
         for kind in kinds:
             for other, theirs in self._holders.get((kind, resource.value), {}).items():
                 if other != key:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from reconciler.domain.claims import READ
+from reconciler.domain.claims import READERS
 from reconciler.domain.devices import (
     Balloon,
     Channel,
@@ -117,7 +117,7 @@ def _shared(node: Node, domain: Domain) -> None:
     files = [found for found in domain.exclusive_resources() if found.value.startswith("/")]
     for found in sorted(files, key=lambda found: found.line):
         other = seen.setdefault(found.value, found)
-        if other is not found and {found.kind, other.kind} != {READ}:
+        if other is not found and not {found.kind, other.kind} <= {*READERS}:
             node.report.add(found.line, node.path, f"{found.kind} {found.value} is also the "
                             f"{other.kind} of line {other.line}; accepted: twice only if both are "
                             "<readonly/>")

@@ -54,7 +54,8 @@ class Impact(StrEnum):
 class RequiredFile:
     """A file that must exist before the start. `kind`: file, block, file-or-block, character.
 
-    With `template` a missing file is not an error: it is copied from the template, once.
+    With `template` a missing file is not an error: it is copied from the template, once. The kinds
+    `socket` and `log` are made by StratoVirt, which replaces what is there: it must be its own.
     """
 
     path: str
@@ -164,6 +165,10 @@ class Device:
 
     def required_files(self) -> tuple[RequiredFile, ...]:
         """The files that must exist before the start."""
+        return ()
+
+    def made_files(self) -> tuple[RequiredFile, ...]:
+        """The sockets and log files that StratoVirt makes for it."""
         return ()
 
     def exclusive_resources(self) -> tuple[ExclusiveResource, ...]:
@@ -292,6 +297,10 @@ class Domain:
                                       line=lines.get("nvram", 0)))
         return (*found, *(need for device in self.devices for need in device.required_files()))
 
+    def made_files(self) -> tuple[RequiredFile, ...]:
+        """Every socket and log file that StratoVirt makes, and replaces what is there."""
+        return tuple(made for device in self.devices for made in device.made_files())
+
     def features(self) -> tuple[str, ...]:
         """The drivers that StratoVirt must be built with."""
         return tuple(sorted({name for device in self.devices if (name := device.feature)}))
@@ -306,6 +315,11 @@ class Domain:
         if self.boot.loader and not self.boot.loader_readonly:
             own.append(ExclusiveResource("writable loader", self.boot.loader,
                                          lines.get("loader", 0)))
+        read = {"kernel": self.boot.kernel, "initrd": self.boot.initrd,
+                "loader": self.boot.loader if self.boot.loader_readonly else None,
+                "nvram": self.boot.nvram_template}
+        own += (ExclusiveResource("boot file", path, lines.get(name, 0))
+                for name, path in read.items() if path)
         return (*own, *(claim for device in self.devices for claim in device.exclusive_resources()))
 
 

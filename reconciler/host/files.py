@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
+import socket
 import stat
 from contextlib import suppress
 from enum import Enum, auto
@@ -19,6 +21,7 @@ if TYPE_CHECKING:
     from reconciler.domain.model import RequiredFile
     from reconciler.failpoints import Reached
 
+LARGEST_TEMPLATE = 64 << 20  # bytes of a file that firmware variables are copied from
 _KINDS = {"file": stat.S_ISREG, "block": stat.S_ISBLK, "character": stat.S_ISCHR}
 _NAMES = {"file": "regular file", "block": "block device", "character": "character device"}
 
@@ -45,14 +48,72 @@ def make_variables(needs: Iterable[RequiredFile], reached: Reached = nothing) ->
     for need in needs:
         if need.template is None or os.path.exists(need.path):
             continue
-        fresh = _fresh(Path(need.path))
         try:
-            shutil.copyfile(need.template, fresh)
-            reached(Point.MAKE_NVRAM)
-            os.replace(fresh, need.path)
+            _copy_template(need.template, Path(need.path), reached)
         except OSError as error:
             message = f"{need.path}: cannot be created from {need.template}: {error.strerror}"
             raise HostError(message) from error
+
+
+def _copy_template(template: str, path: Path, reached: Reached) -> None:
+    """Never through a link that another user put where the copy is written."""
+    fresh = _fresh(path)
+    with open(template, "rb") as source:
+        found = os.fstat(source.fileno())
+        if not stat.S_ISREG(found.st_mode) or found.st_size > LARGEST_TEMPLATE:
+            message = f"{template}: not a regular file of up to {LARGEST_TEMPLATE >> 20} MiB"
+            raise HostError(message)
+        fresh.unlink(missing_ok=True)
+        with open(fresh, "wb", opener=_private) as copy:
+            shutil.copyfileobj(source, copy)
+    reached(Point.MAKE_NVRAM)
+    os.replace(fresh, path)
+
+
+def made_problem(need: RequiredFile) -> str:
+    """Why StratoVirt must not make a socket or a log file there: it would replace what is there."""
+    directory = os.path.dirname(need.path)
+    try:
+        found = os.lstat(need.path)
+    except FileNotFoundError:
+        return "" if os.path.isdir(directory) else f"{directory}: no such directory"
+    except OSError as error:
+        return f"{need.path}: {(error.strerror or 'not accessible').lower()}"
+    if need.kind == "log":
+        if need.path == os.devnull:
+            return ""
+        if stat.S_ISREG(found.st_mode) and found.st_size == 0:
+            return ""
+        what = "a file with contents" if stat.S_ISREG(found.st_mode) else "another kind of file"
+        return (f"{need.path}: {what} is there, which StratoVirt would overwrite; remove it, or "
+                "name another path")
+    if not stat.S_ISSOCK(found.st_mode):
+        return (f"{need.path}: something other than a socket is there, which StratoVirt would "
+                "delete; remove it, or name another path")
+    return f"{need.path}: another process listens there" if _is_listening(need.path) else ""
+
+
+def _is_listening(path: str) -> bool:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK) as client:
+        try:
+            client.connect(path)
+        except ConnectionRefusedError:
+            return False  # what a process that ended left
+        except OSError as error:
+            return error.errno != errno.EPROTOTYPE or _is_bound(path)
+    return True
+
+
+def _is_bound(path: str) -> bool:
+    """Of a datagram socket."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK) as client:
+        try:
+            client.connect(path)
+        except ConnectionRefusedError:
+            return False
+        except OSError:
+            return True
+    return True
 
 
 def signature(needs: Iterable[RequiredFile]) -> tuple[tuple[object, ...], ...]:
@@ -139,4 +200,4 @@ def sync_directory(directory: Path) -> None:
 
 
 def _private(path: str, flags: int) -> int:
-    return os.open(path, flags, 0o600)
+    return os.open(path, flags | os.O_NOFOLLOW, 0o600)

@@ -118,6 +118,14 @@ def test_a_file_of_another_encoding_is_edited_in_it_or_not_at_all(idle):
     assert idle.file().read_bytes() == data
 
 
+def test_a_file_is_put_through_no_link_of_another_user(tmp_path):
+    victim, path = tmp_path / "victim", tmp_path / "a.xml"
+    victim.write_text("precious")
+    (tmp_path / ".a.xml.new").symlink_to(victim)
+    put(path, b"new")
+    assert (victim.read_text(), path.read_text(), path.is_symlink()) == ("precious", "new", False)
+
+
 def test_create_checks_and_puts_the_file_under_the_domains_name(idle, tmp_path):
     new = tmp_path / "anything.xml"
     idle.drop("web1", "stopped")

@@ -9,7 +9,7 @@ import pytest
 from reconciler.domain.cross_file_checks import conflicts
 from reconciler.domain.lines import Line
 from reconciler.domain.policy import Dependency
-from tests.domain.making import DISK, disk, policy, read
+from tests.domain.making import DISK, disk, error, policy, read
 
 
 def domain(file: str, name: str, devices: str = "", uuid: str = "", os: str | None = None):
@@ -35,6 +35,29 @@ def test_the_later_of_two_conflicting_domains_is_reported_with_both_files_and_li
             assert {p.reason for p in found[new]} == {"Conflict"}
             assert (found[new][0].file, found[new][0].line) == (new, 2)
             assert f"{old}:2" in found[new][0].message
+
+
+FIRMWARE = ("<os><type arch='x86_64' machine='q35'>hvm</type><loader type='pflash' readonly='yes'>"
+            "/fw.fd</loader><nvram template='/vars.fd'>/{}.fd</nvram></os>")
+KERNEL = ("<os><type arch='x86_64' machine='q35'>hvm</type><kernel>/vmlinuz</kernel>"
+          "<initrd>/initrd</initrd></os>")
+
+
+@pytest.mark.parametrize(("os", "path"), [
+    (FIRMWARE, "/fw.fd"), (FIRMWARE, "/vars.fd"), (KERNEL, "/vmlinuz"), (KERNEL, "/initrd")])
+@pytest.mark.parametrize("writer", [
+    "<serial type='file'><source path='{}'/></serial>",
+    "<serial type='unix'><source mode='bind' path='{}'/></serial>",
+    "<disk type='file'><source file='{}'/><target dev='vdb' bus='virtio'/></disk>"])
+def test_what_a_vm_boots_from_is_written_by_no_vm(os, path, writer):
+    files = {name: domain(name, name, os=os.format(name)) for name in ("a", "b")}
+    assert conflicts(files, {}) == {}  # it is read by any number of them
+    files["z"] = domain("z", "z", disk("vda", "z.img") + writer.format(path))
+    found = conflicts(files, {"a": files["a"], "b": files["b"]})
+    assert set(found) == {"z"}
+    assert f"{path}' is also the boot file of" in found["z"][0].message
+    itself = error(name="a", os=os.format("a"), devices=DISK + writer.format(path))
+    assert f"{path} is also the" in itself.message
 
 
 def test_a_file_that_one_writes_another_cannot_even_read():

@@ -1,6 +1,7 @@
 """The files that a VM needs."""
 
 import os
+import socket
 import stat
 import tempfile
 from concurrent.futures import ProcessPoolExecutor
@@ -9,7 +10,15 @@ import pytest
 
 from reconciler.domain.model import RequiredFile
 from reconciler.errors import HostError
-from reconciler.host.files import Sync, check, make_variables, signature, write_whole
+from reconciler.host.files import (
+    LARGEST_TEMPLATE,
+    Sync,
+    check,
+    made_problem,
+    make_variables,
+    signature,
+    write_whole,
+)
 
 
 def said(*needs):
@@ -172,3 +181,70 @@ def test_a_file_that_cannot_be_written_leaves_the_old_one(tmp_path):
     with pytest.raises(OSError):
         write_whole(path, b"new")
     assert path.read_bytes() == b"old"
+
+
+# What StratoVirt makes, and replaces what is there
+
+
+def listening(path, kind=socket.SOCK_STREAM):
+    found = socket.socket(socket.AF_UNIX, kind)
+    found.bind(str(path))
+    if kind == socket.SOCK_STREAM:
+        found.listen()
+    return found
+
+
+@pytest.mark.parametrize(("make", "kind", "why"), [
+    (lambda path: None, "socket", ""), (lambda path: None, "log", ""),
+    (lambda path: path.touch(), "log", ""),
+    (lambda path: path.touch(), "socket", "something other than a socket is there"),
+    (lambda path: path.write_text("a disk"), "socket", "something other than a socket"),
+    (lambda path: path.write_text("a disk"), "log", "a file with contents is there"),
+    (lambda path: path.mkdir(), "log", "another kind of file is there"),
+    (lambda path: path.symlink_to("/dev/null"), "log", "another kind of file is there"),
+    (lambda path: path.symlink_to("/nowhere"), "socket", "something other than a socket"),
+    (os.mkfifo, "log", "another kind of file is there"),
+    (lambda path: listening(path).close(), "socket", ""),
+    (lambda path: listening(path, socket.SOCK_DGRAM).close(), "socket", "")])
+def test_what_another_process_made_is_never_replaced(tmp_path, make, kind, why):
+    path = tmp_path / "x"
+    make(path)
+    assert why in made_problem(RequiredFile(str(path), kind))
+    assert bool(why) is bool(made_problem(RequiredFile(str(path), kind)))
+
+
+@pytest.mark.parametrize("kind", [socket.SOCK_STREAM, socket.SOCK_DGRAM, socket.SOCK_SEQPACKET])
+def test_a_socket_that_is_in_use_is_never_replaced(tmp_path, kind):
+    with listening(tmp_path / "s", kind):
+        assert made_problem(RequiredFile(str(tmp_path / "s"), "socket")) == (
+            f"{tmp_path}/s: another process listens there")
+
+
+def test_where_something_is_made_there_is_a_directory():
+    assert made_problem(RequiredFile("/nowhere/s", "socket")) == "/nowhere: no such directory"
+    assert made_problem(RequiredFile("/dev/null", "log")) == ""
+
+
+def test_variables_are_made_of_a_small_regular_file_and_through_no_link(tmp_path):
+    large, victim, copy = tmp_path / "large", tmp_path / "victim", tmp_path / "copy.fd"
+    with large.open("wb") as file:
+        file.truncate(LARGEST_TEMPLATE + 1)
+    for template in (large, tmp_path, "/dev/zero"):
+        with pytest.raises(HostError, match="copy.fd|not a regular file"):
+            make_variables([RequiredFile(str(copy), template=str(template))])
+    victim.write_text("precious")
+    (tmp_path / ".copy.fd.new").symlink_to(victim)
+    (tmp_path / "template").write_text("new")
+    make_variables([RequiredFile(str(copy), template=str(tmp_path / "template"))])
+    assert (victim.read_text(), copy.read_text()) == ("precious", "new")
+    assert not copy.is_symlink()
+    assert stat.S_IMODE(copy.stat().st_mode) == 0o600
+
+
+def test_a_file_is_never_written_through_a_link(tmp_path):
+    victim, path = tmp_path / "victim", tmp_path / "status.json"
+    victim.write_text("precious")
+    (tmp_path / ".status.json.new").symlink_to(victim)
+    with pytest.raises(OSError, match="symbolic links"):
+        write_whole(path, b"new")
+    assert victim.read_text() == "precious"

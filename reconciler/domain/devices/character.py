@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, ClassVar
 
 from reconciler.domain.devices.virtio_serial import VirtioSerial
-from reconciler.domain.model import Device, ExclusiveResource
+from reconciler.domain.model import Device, ExclusiveResource, RequiredFile
 from reconciler.domain.read_context import ADDRESS, ALIAS_RULE, path
 from reconciler.domain.rules import (
     ANY,
@@ -90,6 +90,13 @@ def _claims(device: Serial | Console | Channel) -> tuple[ExclusiveResource, ...]
     return (ExclusiveResource("socket or log file", device.path, device.line),)
 
 
+def _made(device: Serial | Console | Channel) -> tuple[RequiredFile, ...]:
+    if device.path is None:
+        return ()
+    kind = "socket" if device.backend == "unix" else "log"
+    return (RequiredFile(device.path, kind, writable=True, line=device.line),)
+
+
 def _source(device: Serial | Console | Channel) -> XmlElement | None:
     mode = "bind" if device.backend == "unix" and device.path else None
     return build_if_set("source", mode=mode, path=device.path)
@@ -112,6 +119,10 @@ class Serial(Device):
     def exclusive_resources(self) -> tuple[ExclusiveResource, ...]:
         """A file or socket of the host is one VM's."""
         return _claims(self)
+
+    def made_files(self) -> tuple[RequiredFile, ...]:
+        """That file or socket."""
+        return _made(self)
 
     def to_xml(self) -> XmlElement:
         """Its <serial>."""
@@ -155,6 +166,10 @@ class Console(Device):
     def exclusive_resources(self) -> tuple[ExclusiveResource, ...]:
         """A file or socket of the host is one VM's."""
         return _claims(self)
+
+    def made_files(self) -> tuple[RequiredFile, ...]:
+        """That file or socket."""
+        return _made(self)
 
     def to_xml(self) -> XmlElement:
         """Its <console>."""
@@ -201,6 +216,10 @@ class Channel(Device):
     def exclusive_resources(self) -> tuple[ExclusiveResource, ...]:
         """A file or socket of the host is one VM's."""
         return _claims(self)
+
+    def made_files(self) -> tuple[RequiredFile, ...]:
+        """That file or socket."""
+        return _made(self)
 
     def to_xml(self) -> XmlElement:
         """Its <channel>."""

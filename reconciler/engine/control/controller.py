@@ -309,7 +309,7 @@ class DomainController:
         domain = self._state.domain
         if domain is None:
             return True
-        outcome = await self._executor.timed(verb, self._executor.check(domain))
+        outcome = await self._executor.timed(verb, self._executor.check(domain, self._state))
         if verb is Verb.UPDATE and isinstance(outcome, events.ActionDone):
             return True  # the changes themselves are still to be made
         return self._outcome(outcome)
@@ -347,7 +347,7 @@ class DomainController:
         if wanted is None:
             return False
         try:
-            await self._executor.check(wanted.domain)
+            await self._executor.check(wanted.domain, self._state)
         except FAILURES as error:
             self.apply(events.StartBegun(self._environment.now(), step, wanted))
             return self._outcome(failure(step.verb, error, self._environment.now()))

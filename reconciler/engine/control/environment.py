@@ -24,10 +24,10 @@ from reconciler.stratovirt.prepare import check, needed_files, off_network
 from reconciler.stratovirt.twins import Twins, taken_by
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine, Iterable
+    from collections.abc import Callable, Collection, Coroutine, Iterable
     from pathlib import Path
 
-    from reconciler.domain.model import Domain, ReadingHost
+    from reconciler.domain.model import Domain, ReadingHost, RequiredFile
     from reconciler.engine.decide.inputs import Hold, Surroundings
     from reconciler.engine.decide.state import (
         DecisionConfig,
@@ -127,12 +127,17 @@ class Environment:
         """For the files of one domain; `answered`: a call that had hung has ended."""
         return Worker(self.helper, answered)
 
-    async def check(self, worker: Worker, domain: Domain) -> None:
-        """All that a definition needs is there; raises HostError."""
+    async def check(self, worker: Worker, domain: Domain,
+                    own: Collection[RequiredFile] = ()) -> None:
+        """All that a definition needs is there; raises HostError.
+
+        `own`: sockets and logs that its VM made, which it may replace.
+        """
         needs = needed_files(domain, simulated=self.simulated)
         *problems, identity = await worker.run(
             [*(Call(files.problem, (need,), files.paths_of(need)) for need in needs),
-             self._look_at_program(domain)])
+             *(Call(files.made_problem, (need,), (need.path,)) for need in domain.made_files()
+               if need not in own), self._look_at_program(domain)])
         files.refuse(problems)
         await worker.call(self._check_host, domain, identity)
 
@@ -163,7 +168,7 @@ class Environment:
                    if isinstance(card, Interface) and card.bridge] if self.manage_taps else []
         return tuple(await worker.run(
             [*(Call(files.signature, ((need,),), files.paths_of(need))
-               for need in domain.required_files()),
+               for need in (*domain.required_files(), *domain.made_files())),
              self._look_at_program(domain), *(Call(links.is_bridge, (b,)) for b in bridges)]))
 
     def off_network(self, domain: Domain) -> tuple[str, ...]:

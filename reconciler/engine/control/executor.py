@@ -24,7 +24,7 @@ from reconciler.engine.decide.events import (
     LaunchBegun,
     Launched,
 )
-from reconciler.engine.decide.inputs import Verb
+from reconciler.engine.decide.inputs import Verb, VmState
 from reconciler.engine.decide.state import Running
 from reconciler.errors import HostError, HypervisorError, LockTaken, NameTaken, QmpError
 from reconciler.failpoints import Point
@@ -46,7 +46,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
     from pathlib import Path
 
-    from reconciler.domain.model import Domain
+    from reconciler.domain.model import Domain, RequiredFile
     from reconciler.engine.control.environment import Environment
     from reconciler.engine.control.work_queue import PrioritySemaphore
     from reconciler.engine.decide.events import Event, Priority
@@ -134,9 +134,9 @@ class Executor:
         finally:
             slot.leave()
 
-    async def check(self, domain: Domain) -> None:
+    async def check(self, domain: Domain, state: DomainState) -> None:
         """All that the definition needs is there; raises HostError."""
-        await self._environment.check(self.worker, domain)
+        await self._environment.check(self.worker, domain, made_before(state))
 
     async def prepare(self, machine: VirtualMachine, domain: Domain, stored: StoredDefinition,
                       step: Step, state: DomainState) -> Preparation:
@@ -285,6 +285,14 @@ def _prepare_alone(machine: VirtualMachine, request: StartRequest,
         turn.take()
         environment.check_alone(request.domain)
     return resources
+
+
+def made_before(state: DomainState) -> frozenset[RequiredFile]:
+    """What a VM of this domain made: its sockets while it runs, its logs since it came up once."""
+    running = state.running.domain.made_files() if state.running is not None else ()
+    logs = state.last_known_good.made_files() if state.last_known_good is not None else ()
+    up = running if state.vm.state is not VmState.ABSENT else ()
+    return frozenset((*up, *(made for made in (*running, *logs) if made.kind == "log")))
 
 
 def launch_begun(prepared: Preparation, home: str, now: Now) -> LaunchBegun:

@@ -97,7 +97,7 @@ class PrerequisiteWatch:
             await self._watch(domain)
 
     async def _watch(self, domain: Domain) -> None:
-        paths = {path for need in domain.required_files()
+        paths = {path for need in (*domain.required_files(), *domain.made_files())
                  for path in (need.path, need.template) if path}
         paths |= {word for word in self._environment.program_of(domain) if word.startswith("/")}
         try:
