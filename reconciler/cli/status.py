@@ -66,7 +66,20 @@ def _show(options: Namespace, settings: Settings) -> int:
 
 
 def _text(options: Namespace, settings: Settings) -> tuple[str, int]:
-    value = _ask(settings) or _load(settings.state / "status.json")
+    value = _ask(settings)
+    if value is not None:
+        return _report(options, settings, value)
+    file = settings.state / "status.json"
+    try:
+        return _report(options, settings, _load(file))
+    except (AttributeError, LookupError, TypeError, ValueError):
+        complain(f"{file} is damaged, or of another version of the reconciler",
+                 "`reconciler run` writes it again")
+        return "", ERROR
+
+
+def _report(options: Namespace, settings: Settings, value: dict[str, Any] | None
+            ) -> tuple[str, int]:
     if value is None:
         complain(f"no status in {settings.state}: the reconciler has never run here",
                  "start it with `reconciler run`")
@@ -86,7 +99,8 @@ def _text(options: Namespace, settings: Settings) -> tuple[str, int]:
     bad = value["source"]["conditions"][0]["status"] != "True" or (
         value["source"]["invalid"] if options.name is None else [])
     ready = all(d["conditions"][0]["status"] == "True" for d in domains)
-    return text, OK if ready and not bad else NO
+    unwritable = value["reconciler"].get("stateError")  # not in the status of older versions
+    return text, OK if ready and not bad and not unwritable else NO
 
 
 def _render(options: Namespace, value: dict[str, Any], domains: list[dict[str, Any]],
@@ -113,6 +127,8 @@ def _table(value: dict[str, Any], domains: list[dict[str, Any]], stale: str, *, 
     hypervisor = value["host"]["hypervisor"]
     if hypervisor["simulated"]:
         lines.append(paint("SIMULATED: no stratovirt on PATH, so no guest really runs", "yellow"))
+    if state_error := value["reconciler"].get("stateError"):
+        lines.append(paint(f"state: StateUnwritable: {state_error}", "red"))
     if wide and not details:
         lines.append(_from(value["source"]))
     source = value["source"]["conditions"][0]
@@ -244,17 +260,24 @@ def _ask(settings: Settings) -> dict[str, Any] | None:
 
 
 def _load(path: Path) -> dict[str, Any] | None:
+    """The content of a file; None if there is none. Raises ValueError if it is no JSON object."""
     try:
-        value: dict[str, Any] = json.loads(path.read_bytes())
-    except (OSError, ValueError):
+        value: object = json.loads(path.read_bytes())
+    except OSError:
         return None
+    if not isinstance(value, dict):
+        message = f"{path}: not a JSON object"
+        raise ValueError(message)
     return value
 
 
 def _stale(state: Path, value: dict[str, Any]) -> str:
     """Why the status may be outdated; empty while the reconciler is alive."""
-    beat = _load(state / "heartbeat.json") or {}
-    newest = max(value["generatedAt"], beat.get("at", ""))
+    try:
+        beat = _load(state / "heartbeat.json") or {}
+    except ValueError:
+        beat = {}  # damaged: the status itself has a time, too
+    newest = max(value["generatedAt"], str(beat.get("at", "")))
     every = float(str(value["reconciler"]["heartbeatEvery"]).removesuffix("s"))
     age = (datetime.now(UTC) - datetime.fromisoformat(newest)).total_seconds()
     if not _alive(int(value["reconciler"]["pid"])):
@@ -268,9 +291,10 @@ def _stale(state: Path, value: dict[str, Any]) -> str:
 
 
 def _alive(pid: int) -> bool:
-    from pathlib import Path
+    """Whether the process runs; one that ended and was not reaped by its parent does not."""
+    from reconciler.stratovirt.process import start_time
 
-    return Path(f"/proc/{pid}").exists()
+    return start_time(pid) is not None
 
 
 VERBS = (Verb("status", "show the state of every domain", _run, _arguments,

@@ -37,7 +37,8 @@ class Journal:
         self._path = path
         self._show = show
         self._rotate_at = rotate_at
-        self._sequence = _last_sequence(path)
+        self._mark = _mark(path)
+        self._sequence = max(_last_sequence(path), _marked(self._mark))
         self._file = self._open()
         if _torn(path):
             self._file.write("\n")
@@ -65,10 +66,21 @@ class Journal:
             self._append(json.dumps(line, default=str) + "\n", durable=durable)
             self.full = ""
         except OSError as error:
-            self.full = f"{self._path}: {error.strerror}"
+            self._failed(error)
         self._show(line)
         for listener in self._listeners:
             listener(line)
+
+    def retry(self) -> None:
+        """Write what a full disk did not take, if there is room by now; `full` says whether."""
+        try:
+            if self._file.closed:
+                self._file = self._open()
+            self._file.flush()
+            os.fdatasync(self._file.fileno())
+            self.full = ""
+        except OSError as error:
+            self._failed(error)
 
     def subscribe(self, listener: Callable[[dict[str, Any]], None]) -> None:
         """Call this with each event from now on, as it is written."""
@@ -78,6 +90,13 @@ class Journal:
         """Close the journal."""
         with suppress(OSError):  # a full disk, reported by `full` before
             self._file.close()
+
+    def _failed(self, error: OSError) -> None:
+        """Keep the number that was given out: after a kill the journal does not have it."""
+        self.full = f"{self._path}: {error.strerror}"
+        # Overwritten in place, which needs no room on most file systems.
+        with suppress(OSError), open(self._mark, "r+b") as file:
+            file.write(_number(self._sequence))
 
     def _folds(self, content: dict[str, Any]) -> int:
         """How often the same warning came in a row; 0 for the first one and for any other event."""
@@ -110,6 +129,29 @@ class Journal:
     def _open(self) -> TextIO:
         return open(self._path, "a", encoding="utf-8", opener=lambda path, flags: os.open(
             path, flags, 0o600))
+
+
+def _mark(path: Path) -> Path:
+    """The file for the last number that was given out while the journal could not be written.
+
+    It gets its block now: there may be none when it is needed.
+    """
+    mark = path.with_suffix(".seq")
+    with suppress(OSError):  # the journal itself reports a disk that is full already
+        if not mark.exists() or not mark.stat().st_size:
+            mark.write_bytes(_number(0))
+    return mark
+
+
+def _number(number: int) -> bytes:
+    return b"%020d\n" % number
+
+
+def _marked(mark: Path) -> int:
+    try:
+        return int(mark.read_bytes())
+    except (OSError, ValueError):
+        return 0
 
 
 def _torn(path: Path) -> bool:

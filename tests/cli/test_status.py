@@ -164,3 +164,30 @@ def test_pain_13_rule_9_a_reconciler_that_hangs_is_stale(idle, every):
         assert done.returncode == 3
         assert ": the reconciler may be hung" in done.stdout
         assert f"cannot write to {site.settings.state}" in done.stdout
+
+
+@pytest.mark.parametrize("content", [b"", b"{", b"[]", b"{}", b"null", b"\xff",
+                                     b'{"apiVersion": "reconciler/v9", "domains": {}}'])
+def test_a_status_of_another_shape_is_reported_in_a_sentence(site, content):
+    site.settings.state.mkdir(parents=True, exist_ok=True)
+    site.kill()
+    (site.settings.state / "status.json").write_bytes(content)
+    done = site.verb("status")
+    assert done.returncode == 2
+    assert "is damaged, or of another version" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_rule_9_a_reconciler_that_was_not_reaped_does_not_run(site):
+    site.drop()
+    site.settled("running")
+    site.kill()
+    file = site.settings.state / "status.json"
+    value = json.loads(file.read_bytes())
+    with subprocess.Popen([sys.executable, "-c", ""], stdout=subprocess.PIPE) as ended:
+        ended.stdout.read()  # it has ended, and is a zombie until it is waited for
+        value["reconciler"]["pid"] = ended.pid
+        file.write_text(json.dumps(value))
+        site_status = site.verb("status")
+    assert site_status.returncode == 3
+    assert "is not running" in site_status.stdout

@@ -81,7 +81,8 @@ def test_numbers_go_on_across_a_rotation_and_so_many_are_kept(path):
         sequence = it.shown[-1]["seq"]
     assert sequence == 40
     kept = sorted(os.listdir(path.parent))
-    assert kept == ["events.jsonl", *(f"events.jsonl.{n}" for n in range(1, KEPT + 1))]
+    assert kept == ["events.jsonl", *(f"events.jsonl.{n}" for n in range(1, KEPT + 1)),
+                        "events.seq"]
     files = [path, *(path.with_suffix(f".jsonl.{n}") for n in range(1, KEPT + 1))]
     numbers = [e["seq"] for file in reversed(files) for e in lines(file)]
     assert numbers == list(range(numbers[0], 41)[:len(numbers)])
@@ -174,6 +175,31 @@ def test_a_full_disk_stops_nothing_and_nothing_is_lost_when_there_is_room(path):
         it.write("d")
         assert it.full == ""
     assert [(e["seq"], e["event"]) for e in lines(path)] == [(1, "a"), (2, "b"), (3, "c"), (4, "d")]
+
+
+def test_no_number_is_given_out_twice_after_a_kill_on_a_full_disk(path):
+    with journal(path) as it:
+        it.write("a")
+        with full_disk(path):
+            for _ in range(5):
+                it.write("b", severity="info")
+            on_disk = path.read_bytes()  # all that a process that is killed now leaves
+    path.write_bytes(on_disk)
+    with journal(path) as again:
+        again.write("c")
+        assert again.shown[0]["seq"] == it.shown[-1]["seq"] + 1 == 7
+
+
+def test_what_a_full_disk_did_not_take_is_written_by_a_retry(path):
+    with journal(path) as it:
+        it.write("a")
+        with full_disk(path):
+            it.write("b")
+            it.retry()
+            assert it.full
+        it.retry()
+        assert it.full == ""
+        assert [e["event"] for e in lines(path)] == ["a", "b"]
 
 
 def test_a_full_disk_at_shutdown_does_not_raise(path):

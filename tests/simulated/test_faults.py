@@ -522,7 +522,13 @@ def test_rule_9_on_a_full_disk_the_status_is_asked_of_who_knows_and_all_is_kept_
     site.settled("paused")
     shown = site.verb("status", "-o", "json")
     assert json.loads(shown.stdout)["domains"][0]["observed"]["state"] == "paused"
+    site.until(lambda v: "No space left" in (v["reconciler"]["stateError"] or ""))
+    shown = site.verb("status")
+    assert shown.returncode == 1
+    assert "state: StateUnwritable: " in shown.stdout
     (place / "ballast").unlink()
+    site.until(lambda v: v["reconciler"]["stateError"] is None)
+    assert site.verb("status").returncode == 0
 
     def kept():  # without another word from anybody
         value = json.loads((place / "domains" / f"{uuid}.json").read_bytes())

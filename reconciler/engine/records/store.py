@@ -40,6 +40,7 @@ class Store:
         self._unsynced: set[str] = set()  # names of files
         self._syncing: set[str] = set()
         self._one_sync = threading.Lock()
+        self.problem = ""  # why the last sync failed; empty if it did not
         self._unreadable: dict[Path, str] = {}  # what was found damaged, and why
         self._hold_file = directory.parent / "hold.json"
         self._hold = self._load_hold()

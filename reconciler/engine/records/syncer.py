@@ -15,7 +15,6 @@ AFTER = 0.2  # seconds; many records that are saved in this time are synced toge
 
 async def keep_synced(store: Store, saved: asyncio.Event, journal: Journal) -> None:
     """Until cancelled; `saved` is set whenever there is something to sync."""
-    failed = False
     while True:
         await saved.wait()
         await asyncio.sleep(AFTER)
@@ -23,11 +22,11 @@ async def keep_synced(store: Store, saved: asyncio.Event, journal: Journal) -> N
         try:
             await asyncio.to_thread(store.sync)
         except OSError as error:
-            if not failed:
+            first, store.problem = not store.problem, str(error)
+            if first:
                 journal.write("state.unwritable", severity="error", reason="StateUnwritable",
                               error=str(error))
-            failed = True
             await asyncio.sleep(AGAIN)
             saved.set()
         else:
-            failed = False
+            store.problem = ""

@@ -75,6 +75,8 @@ class StatusPublisher:
         self._closed = False
         self.sequence = 0
         self.problem = ""
+        self._shown_error = ""
+        reported.environment.journal.subscribe(self._event)
 
     def changed(self, uuid: str = "") -> None:
         """The status of a domain is another one (or that of the source): write soon."""
@@ -99,12 +101,13 @@ class StatusPublisher:
     def write(self) -> None:
         """Write it now; a full disk is reported in the log, and it is written again later."""
         loop = asyncio.get_running_loop()
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
+        self._cancel()
         begun = time.perf_counter()
+        journal = self._reported.environment.journal
         self._judge_revision()
         self.sequence += 1
+        if journal.full:
+            journal.retry()
         try:
             self._reported.environment.reached(Point.STATUS)
             status.write(self._directory, self.value())
@@ -112,17 +115,37 @@ class StatusPublisher:
             self._reported.domains.save_again()
         except OSError as error:
             if not self.problem:
-                self._reported.environment.journal.write(
+                journal.write(
                     "state.unwritable", severity="error", reason="StateUnwritable",
                     error=str(error))
             self.problem = str(error)
-            if not self._closed:
-                self._timer = loop.call_later(WRITE_AGAIN, self.write)
+        written, self._shown_error = self._shown_error, self.state_error
+        if not self._closed and (self.state_error or written):
+            # Until the file on disk says that it is over, too.
+            self._cancel()
+            self._timer = loop.call_later(WRITE_AGAIN, self.write)
         self._next = loop.time() + SHARE * (time.perf_counter() - begun)
         for waiter in self._waiters:
             if not waiter.done():
                 waiter.set_result(None)
         self._waiters.clear()
+
+    @property
+    def state_error(self) -> str:
+        """Why the state directory does not take everything; empty while it does."""
+        environment = self._reported.environment
+        unsaved = "records of domains could not be saved" if environment.unsaved else ""
+        return self.problem or environment.journal.full or environment.store.problem or unsaved
+
+    def _event(self, _event: dict[str, Any]) -> None:
+        """Publish it when the journal cannot be written any more."""
+        if self._timer is None and self.state_error:
+            self.changed()
+
+    def _cancel(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
 
     def close(self) -> None:
         """Write the last status, and no more after it."""
@@ -162,6 +185,7 @@ class StatusPublisher:
     def _reconciler(self) -> dict[str, Any]:
         every = self._reported.environment.settings.reconcile.heartbeat
         return {"version": __version__, "pid": os.getpid(), "startedAt": self._started,
+                "stateError": self.state_error or None,
                 "watcher": "polling" if self._reported.source.source.polling else "inotify",
                 "heartbeatEvery": f"{every:g}s"}
 
