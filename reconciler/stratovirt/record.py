@@ -8,11 +8,12 @@ command line) take precedence over the record.
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from reconciler.domain.place import Place
 from reconciler.host.files import Sync, write_whole
+from reconciler.stored import from_stored, known_fields
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -84,11 +85,11 @@ def decode(value: dict[str, Any]) -> Record:
 
     Raises KeyError, TypeError, ValueError or AttributeError if the object is not a record.
     """
-    known = {field.name for field in fields(Record)}
-    given = {key: part for key, part in value.items() if key in known}
+    given = known_fields(Record, value)
     given["pending_action"] = value.get("intent", "")
-    given["places"] = {device: Place(**place) for device, place in value["places"].items()}
-    given["ports"] = {int(index): Place(**place)
+    given["places"] = {device: from_stored(Place, place)
+                       for device, place in value["places"].items()}
+    given["ports"] = {int(index): from_stored(Place, place)
                       for index, place in value.get("ports", {}).items()}
     given["taps"] = tuple(value["taps"])
     given["attached"] = tuple(value.get("attached", ()))

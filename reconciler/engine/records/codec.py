@@ -1,8 +1,8 @@
 """A domain's record as JSON, and back. The keys on disk are a format of their own.
 
 They do not change when a field of the code is renamed, and older versions of the reconciler read
-what this one wrote: they ignore keys that they do not know at the top level, and only there, so new
-ones are added there.
+what this one wrote. The oldest ignore keys that they do not know at the top level, and only there,
+so new ones are added there; this version ignores them everywhere.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from reconciler.domain.place import Place
 from reconciler.engine.decide.attempts import Attempts, RetryState
 from reconciler.engine.decide.inputs import Exit, ExitKind, Hold
 from reconciler.engine.decide.state import DomainRecord, StoredDefinition
+from reconciler.stored import from_stored
 
 
 def encode(record: DomainRecord) -> dict[str, Any]:
@@ -34,9 +35,9 @@ def decode(value: dict[str, Any]) -> DomainRecord:
         uuid=value["uuid"], name=value["name"], generation=value["generation"],
         definition=_definition(value["definition"]), last_known_good=_definition(value["good"]),
         attempts=_attempts_of(value["ledger"], value.get("silence")), boot_id=value["boot_id"],
-        places={key: Place(**place) for key, place in value["places"].items()},
+        places={key: from_stored(Place, place) for key, place in value["places"].items()},
         accepted_at=value.get("accepted_at", 0.0), prune_held=value.get("prune_held", False),
-        hold=Hold(**value["hold"]) if value["hold"] else None,
+        hold=from_stored(Hold, value["hold"]) if value["hold"] else None,
         last_healthy=value.get("well", ""), history=tuple(value.get("history", ())))
 
 
@@ -45,7 +46,7 @@ def _plain(value: StoredDefinition | Hold | None) -> dict[str, Any] | None:
 
 
 def _definition(value: dict[str, Any] | None) -> StoredDefinition | None:
-    return StoredDefinition(**value) if value else None
+    return from_stored(StoredDefinition, value) if value else None
 
 
 def _attempts(attempts: Attempts) -> dict[str, Any]:
@@ -76,9 +77,15 @@ def _attempts_of(value: dict[str, Any], silence: dict[str, Any] | None) -> Attem
         needs_restart_generation=value["not_live"], recreating_generation=value["recreating"],
         replaced_pid=value.get("replaced", 0), observed_generation=value["settled"],
         last_settled_state=value["in_force"], restarts=value["restarts"],
-        last_exit=Exit(**{**end, "kind": ExitKind(end["kind"])}) if end else None,
+        last_exit=_exit(end) if end else None,
         exits=dict(value.get("exits", {})))
 
 
 def _retry_state(value: dict[str, Any]) -> RetryState:
-    return RetryState(**{**value, "times": tuple(value["times"])})
+    return from_stored(RetryState, {**value, "times": tuple(value["times"])})
+
+
+def _exit(value: dict[str, Any]) -> Exit | None:
+    if value["kind"] not in set(ExitKind):
+        return None  # a newer version distinguishes more kinds
+    return from_stored(Exit, {**value, "kind": ExitKind(value["kind"])})
