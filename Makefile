@@ -3,11 +3,12 @@ BIN := .venv/bin
 # Tests run in this many processes. Many of them wait for other processes most of the time, so twice
 # the number of processors keeps these busy.
 JOBS ?= $(shell echo $$((2 * $$(nproc))))
-# For `make repeat`: how often. For `make mutants`: how many minutes at most.
+# For `make repeat`: how often. For `make mutants` and `make chaos`: how many minutes.
 TIMES ?= 10
 MINUTES ?= 30
+SEED ?= $(shell date +%s)
 
-.PHONY: setup run test check unit repeat failpoints kills mutants lowest hypervisor bench clean
+.PHONY: setup run test check unit repeat failpoints kills chaos mutants lowest hypervisor bench clean
 
 setup: .venv/ready
 
@@ -42,6 +43,11 @@ failpoints: setup
 # kill -9 of the reconciler at a thousand random steps; RECONCILER_SEED replays a run.
 kills: setup
 	RECONCILER_KILLS=$${RECONCILER_KILLS:-1000} $(BIN)/pytest -n 4 tests/simulated/test_kills.py
+
+# Everything at once for MINUTES, with many VMs; SEED replays a run.
+chaos: setup
+	RECONCILER_CHAOS_MINUTES=$(MINUTES) RECONCILER_CHAOS_VMS=50 RECONCILER_SEED=$(SEED) \
+		$(BIN)/pytest -n 3 tests/simulated/test_chaos.py
 
 .venv-mutation/ready: requirements.lock pyproject.toml
 	$(PYTHON) -m venv .venv-mutation

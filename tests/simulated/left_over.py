@@ -28,8 +28,9 @@ def left_over(site: Site, domains: set[str]) -> list[str]:
     found += [f"tap {tap}" for tap, name in taps.owned_by(f"{site.settings.runtime}/vms/").items()
               if not site.processes(name)]
     mine = str(site.path)
+    known = {*vms, *([site.reconciler.pid] if site.reconciler is not None else [])}
     for entry in os.listdir("/proc"):
-        if entry.isdigit() and int(entry) not in vms:
+        if entry.isdigit() and int(entry) not in known:
             line = process.command_line(int(entry))
             if any(mine in word for word in line) and process.start_time(int(entry)) is not None:
                 found.append(f"process {entry}: {line[:4]}")

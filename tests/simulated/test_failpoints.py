@@ -9,16 +9,14 @@ from __future__ import annotations
 
 import itertools
 import os
-import sys
 
 import pytest
 
 from reconciler.failpoints import KILL, Point
 from reconciler.samples import firmware
-from reconciler.stratovirt.binary import SIMULATOR
-from tests import processes
 from tests.host.test_taps import apart, ip
 from tests.simulated.failing import PAUSED, RUNNING, STOPPED, Action, Failing
+from tests.simulated.network import CARD, InThisNetwork, with_taps
 from tests.simulated.site import REAL
 
 pytestmark = pytest.mark.skipif(bool(REAL), reason="faults are the simulator's")
@@ -32,8 +30,7 @@ UUID = "<uuid>aaaaaaaa-0000-4000-8000-00000000000{}</uuid>"
 CHANNEL = ("<channel type='unix'><source mode='bind'/>"
            "<target type='virtio' name='org.qemu.guest_agent.0'/></channel>")
 SECOND = "<disk type='file'><source file='a2.img'/><target dev='vdb' bus='virtio'/></disk>"
-CARD = ("<interface type='bridge'><mac address='52:54:00:00:00:01'/><source bridge='br0'/>"
-        "<target dev='tap-a'/></interface>")
+WITH_CARD = CARD.format(name="a", number=1)
 
 
 def nothing(site):
@@ -148,12 +145,12 @@ ACTIONS = {
 # These need a network of their own.
 TAP_ACTIONS = {
     "start with a tap": Action((P.CREATE_TAP, P.ATTACH_TAP, P.SET_UP_TAP, P.LAUNCH, P.NOTE_UP),
-                               nothing, dropped(devices=CARD), {"a": RUNNING}, {}),
+                               nothing, dropped(devices=WITH_CARD), {"a": RUNNING}, {}),
     "removal with a tap": Action((P.REPORT_END, P.RELEASE, P.NOTE_END, P.FORGET_VM),
-                                 dropped(devices=CARD), removed, {}),
-    "another card": Action((P.NOTE_TAPS, P.CHANGE, P.NOTE_CHANGED), new, dropped(devices=CARD),
+                                 dropped(devices=WITH_CARD), removed, {}),
+    "another card": Action((P.NOTE_TAPS, P.CHANGE, P.NOTE_CHANGED), new, dropped(devices=WITH_CARD),
                            {"a": RUNNING}),
-    "tap off its bridge": Action((P.RECONNECT_TAPS,), dropped(devices=CARD),
+    "tap off its bridge": Action((P.RECONNECT_TAPS,), dropped(devices=WITH_CARD),
                                  lambda _: ip("link", "set", "tap-a", "nomaster"),
                                  {"a": RUNNING}),
 }
@@ -192,21 +189,9 @@ def fails_at_each(site, action, points, failure):
         site.close()
 
 
-class OnNetwork(Failing):
-    """Its hypervisor is the simulator, but has the taps of the network that the test is in."""
-
+class OnNetwork(InThisNetwork, Failing):
     def __init__(self, path):
-        self.program = path / "stratovirt"
-        self.program.write_text(f'#!/bin/sh\nexec {sys.executable} -I -S {SIMULATOR} "$@"\n')
-        self.program.chmod(0o700)
-        super().__init__(path, program=str(self.program))
-
-    def start(self):
-        self.reconciler = processes.start(self.words("run"), self.env, self.path / "log",
-                                          processes.HERE)
-
-    def verb(self, *words):
-        return processes.run(self.words(*words), self.env, 60, context=processes.HERE)
+        super().__init__(path, program=with_taps(path))
 
 
 @pytest.mark.parametrize(("action", "points", "failure"), [*cases(TAP_ACTIONS)])

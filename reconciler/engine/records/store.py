@@ -114,11 +114,13 @@ class Store:
         try:
             link.unlink(missing_ok=True)
             os.link(path, link)
+            link.replace(_kept(path))
         except FileNotFoundError:
             return True  # the first one
-        except OSError:
-            return False  # a file system without links
-        link.replace(_kept(path))
+        except OSError:  # a file system without links, or a full one
+            with suppress(OSError):
+                link.unlink(missing_ok=True)
+            return False
         return True
 
     def sync(self) -> None:
