@@ -68,6 +68,37 @@ def test_rule_6_another_file_that_is_written_brings_nothing_back(site):
     assert [e["domain"] for e in site.events("domain.starting")].count("a") == 1
 
 
+def noted(site):
+    """Two VMs, and a file that is no domain's; the reconciler does not run."""
+    site.put("notes.xml", b"<notes/>")
+    site.drop()
+    site.drop("b")
+    site.settled("running")
+    site.settled("running", "b")
+    site.until(lambda value: value["source"]["invalid"])
+    site.kill()
+
+
+def test_a_file_of_no_domain_that_was_there_before_keeps_no_removal_over_a_restart(site):
+    noted(site)
+    site.file("b").unlink()
+    site.start()
+    site.gone("b")
+    assert site.processes("b") == []
+    assert len(site.processes()) == 1
+
+
+def test_rule_6_one_that_was_changed_while_no_reconciler_ran_may_be_what_the_file_became(site):
+    noted(site)
+    site.put("notes.xml", b"<domain")
+    site.file("b").unlink()
+    pid, = site.processes("b")
+    site.start()
+    found = site.domain(lambda d: reason(d) == "Incomplete", "b")
+    assert "notes.xml does not show which domain it is of" in found["conditions"][0]["message"]
+    assert site.processes("b") == [pid]
+
+
 def result(value):
     """The result of the newest revision, or "" before the source reports that revision."""
     newest = value["source"]["history"][-1]

@@ -20,6 +20,7 @@ from reconciler.engine.source.absences import AbsenceTracker, Look
 from reconciler.engine.source.approvals import REWIND, Approval, approvals
 from reconciler.engine.source.loader import in_force
 from reconciler.engine.source.root_check import REPLACED, RootCheck
+from reconciler.engine.source.unclear import UnclearFiles
 from reconciler.errors import SourceError
 from reconciler.failpoints import Point
 from reconciler.sources.listing import DEFAULTS
@@ -85,7 +86,7 @@ class SourceSync:
         self._absences = AbsenceTracker(domains, self._rules)
         self._failures = 0
         self._unjudged: frozenset[str] = frozenset()
-        self._unclear: dict[str, float] = {}  # files that may be any domain's, since when
+        self._unclear = UnclearFiles(environment.settings.state / "unclear.json")
         self._reported: dict[tuple[str, str | None], str] = {}
         self._reported_held: dict[str, str] = {}
         self._root = RootCheck(source, domains)
@@ -185,7 +186,7 @@ class SourceSync:
         writing = rest is not None or bool(listing.unfinished)
         doubt = listing.doubt if rest is None else f"{DEFAULTS} is missing"
         reason = REPLACED if self._root.missing else "Incomplete"
-        self._absences.note(Look(present, doubt or self._root.doubt, self._unclear, writing,
+        self._absences.note(Look(present, doubt or self._root.doubt, self._unclear.since, writing,
                                  reason), now)
         self._absences.approve(approved)
         self._report_held()
@@ -281,7 +282,7 @@ class SourceSync:
             self._domains.accept(controller, DefinitionAccepted(
                 now, domain, self._stored(key, controller.state, definitions, listing)))
             present.add(domain.uuid)
-        unclear: dict[str, float] = {}
+        unclear: dict[str, bytes | None] = {}
         writing = self._owners_of_files(listing.unfinished)
         for rejected in definitions.rejected:
             owners = self._owners(rejected, present | writing)
@@ -292,8 +293,8 @@ class SourceSync:
             present |= owners
             self._report_rejected(rejected, bool(owners))
             if not owners and rejected.name is None and rejected.file != DEFAULTS:
-                unclear[rejected.file] = self._unclear.get(rejected.file, now.clock)
-        self._unclear = unclear
+                unclear[rejected.file] = listing.files.get(rejected.file)
+        self._unclear.note(unclear, now.clock)
         self.state = replace(self.state, rejected=definitions.rejected,
                              elsewhere=definitions.elsewhere)
         rejected_now = {(rejected.file, rejected.name) for rejected in definitions.rejected}
