@@ -292,7 +292,7 @@ def _stale(state: Path, value: dict[str, Any]) -> str:
 
 def _alive(pid: int) -> bool:
     """Whether the process runs; one that ended and was not reaped by its parent does not."""
-    from reconciler.stratovirt.process import start_time
+    from reconciler.host.start_time import start_time
 
     return start_time(pid) is not None
 

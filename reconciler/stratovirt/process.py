@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING
 from reconciler.backoff import Backoff
 from reconciler.errors import LockTaken, StartFailed
 from reconciler.failpoints import Point, nothing
+from reconciler.host.start_time import start_time
 from reconciler.stratovirt.command_line import MONITOR_SOCKET, QMP_SOCKET
 from reconciler.stratovirt.stderr_log import STDERR, open_log
 
@@ -55,19 +56,6 @@ class Ended:
 
     code: int | None = None
     signal: int | None = None
-
-
-def start_time(pid: int) -> int | None:
-    """Field 22 of /proc/PID/stat; None if there is no such process, or it is a zombie.
-
-    Raises OSError if that cannot be determined, for example without a free file descriptor.
-    """
-    try:
-        with open(f"/proc/{pid}/stat", "rb") as file:
-            fields = file.read().rpartition(b")")[2].split()
-    except (FileNotFoundError, ProcessLookupError):
-        return None
-    return None if fields[0] in (b"Z", b"X") else int(fields[19])
 
 
 def command_line(pid: int) -> list[str]:

@@ -15,10 +15,11 @@ from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from reconciler.host.start_time import start_time
 from reconciler.stratovirt import record
 from reconciler.stratovirt.binary import is_simulator
 from reconciler.stratovirt.command_line import qmp_argument
-from reconciler.stratovirt.process import LOCK, LOCK_HOLDER, Process, command_line, start_time
+from reconciler.stratovirt.process import LOCK, LOCK_HOLDER, Process, command_line
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator

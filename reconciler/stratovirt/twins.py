@@ -24,8 +24,9 @@ from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from reconciler.errors import LockTaken
+from reconciler.host.start_time import start_time
 from reconciler.stratovirt import record
-from reconciler.stratovirt.process import Process, start_time
+from reconciler.stratovirt.process import Process
 from reconciler.stratovirt.recognition import (
     lock_holders,
     reconciler_of,

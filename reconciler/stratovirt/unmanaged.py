@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
+from reconciler.host.start_time import start_time
 from reconciler.stratovirt import binary, process, record
 from reconciler.stratovirt.recognition import (
     executable_of,
@@ -93,7 +94,7 @@ def _recorded(vms: Path) -> set[int]:
     """The processes that a record beside a lock names: ours, though not looked at yet."""
     kept = (record.load(home) for home in (vms.iterdir() if vms.is_dir() else ()))
     return {one.pid for one in kept if one is not None and one.pid is not None
-            and process.start_time(one.pid) == one.started}
+            and start_time(one.pid) == one.started}
 
 
 def _is_vm(arguments: list[str]) -> bool:

@@ -18,6 +18,7 @@ from reconciler.domain.numbers import identity
 from reconciler.engine.adopt.recognise_running import TakenOver, changed_by_defaults, take_over
 from reconciler.engine.composition import given, programs_of, read_file, reading_host
 from reconciler.errors import UsageError
+from reconciler.host.start_time import start_time
 from reconciler.report.events import timestamp
 from reconciler.sources.directory import Directory
 from reconciler.sources.kinds import configured_class
@@ -114,7 +115,7 @@ def files_of(found: TakenOver) -> list[str]:
 
 def adopt(settings: Settings, pid: int, found: TakenOver) -> None:
     """Take its lock, and say which process it is; the file is still to be put (cli/adopt.py)."""
-    home, started = _home(settings, found.domain), process.start_time(pid)
+    home, started = _home(settings, found.domain), start_time(pid)
     if started is None:
         raise UsageError(f"no process {pid}", reason="NotFound")
     home.mkdir(parents=True, exist_ok=True, mode=0o700)

@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING
 from reconciler.errors import HostError
 from reconciler.host.mounts import Mounts
 from reconciler.host.notify import nearest
+from reconciler.host.start_time import start_time
 from reconciler.host.workers import Call
-from reconciler.stratovirt.process import Process, ended, start_time
+from reconciler.stratovirt.process import Process, ended
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection
