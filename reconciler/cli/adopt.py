@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING
 
-from reconciler.cli.terminal import paint
+from reconciler.cli.terminal import exact, paint
 from reconciler.cli.verb import OK, STALE, Verb
 from reconciler.errors import UsageError
 
@@ -38,7 +38,7 @@ def _run(options: Namespace, settings: Settings) -> int:
                     sys.stderr), file=sys.stderr)
     file = settings.domains / f"{found.domain.name}.xml"
     if options.dry_run:
-        print(found.for_a_file, end="")
+        exact(found.for_a_file.encode())
         return INCOMPLETE if found.left else OK
     if file.exists():
         raise UsageError(f"{file} already exists, and defines another domain", reason="Conflict")

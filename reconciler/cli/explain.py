@@ -6,7 +6,7 @@ import json
 import shlex
 from typing import TYPE_CHECKING, Any
 
-from reconciler.cli.terminal import exits, paint
+from reconciler.cli.terminal import exact, exits, paint
 from reconciler.cli.verb import NO, OK, Verb, with_name
 from reconciler.errors import UsageError
 from reconciler.report.requests import Request
@@ -40,7 +40,7 @@ def _run(options: Namespace, settings: Settings) -> int:
             raise UsageError(f"no valid file defines domain '{options.name}'", reason="NotFound",
                              hint="`reconciler validate` shows the errors in files") from None
     if options.xml:
-        print(value.get("xml", ""), end="")
+        exact(value.get("xml", "").encode())
         return OK if "xml" in value else NO
     print(json.dumps(value, indent=1) if options.output == "json" else _text(value))
     ready = value.get("plan", {}).get("conditions", [{"status": "True"}])[0]

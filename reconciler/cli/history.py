@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import json
-import sys
 from typing import TYPE_CHECKING
 
-from reconciler.cli.terminal import table
+from reconciler.cli.terminal import exact, table
 from reconciler.cli.verb import OK, Verb, with_name
 from reconciler.errors import UsageError
 from reconciler.units import nearest, show_revision
@@ -23,8 +22,7 @@ if TYPE_CHECKING:
 def _history(options: Namespace, settings: Settings) -> int:
     memory, entries = _load(settings, options.name)
     if options.show is not None:
-        sys.stdout.buffer.write(_text(settings, memory, _chosen(entries, options.show,
-                                                                memory.name)))
+        exact(_text(settings, memory, _chosen(entries, options.show, memory.name)))
     elif options.output == "json":
         print(json.dumps([entry.value for entry in entries], indent=1))
     else:

@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from reconciler.cli.terminal import paint
+from reconciler.cli.terminal import exact, paint
 from reconciler.cli.verb import NO, OK, STALE, Verb
 from reconciler.errors import UsageError
 
@@ -31,7 +31,7 @@ def _run(options: Namespace, settings: Settings) -> int:
 
     found = take_over(settings, options.pid)
     if options.output is None:
-        print(found.for_a_file, end="")
+        exact(found.for_a_file.encode())
     elif options.output.exists():
         raise UsageError(f"{options.output} already exists", hint="choose another file")
     else:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 import os
 import sys
+from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -30,7 +31,7 @@ from reconciler.cli import (
     validate,
     wait,
 )
-from reconciler.cli.terminal import complain
+from reconciler.cli.terminal import complain, screen
 from reconciler.cli.verb import ERROR, NO
 from reconciler.errors import ConfigError, ReconcilerError, UsageError
 
@@ -81,6 +82,11 @@ def parser() -> argparse.ArgumentParser:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one verb; returns the exit status."""
+    with redirect_stdout(screen(sys.stdout)), redirect_stderr(screen(sys.stderr)):
+        return _main(arguments)
+
+
+def _main(arguments: Sequence[str] | None) -> int:
     options = parser().parse_args(arguments)
     if options.verb is None:
         options.parser.print_help(sys.stderr)

@@ -11,7 +11,7 @@ import time
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from reconciler.cli.terminal import SHOWN, complain, exits, paint, table
+from reconciler.cli.terminal import SHOWN, complain, control, exits, paint, table
 from reconciler.cli.verb import DOMAINS, ERROR, NO, OK, STALE, Verb
 from reconciler.errors import UsageError
 from reconciler.report.requests import Request
@@ -50,8 +50,9 @@ def _run(options: Namespace, settings: Settings) -> int:
     while True:
         text, code = _text(options, settings)
         if text != last:
-            clear = "\033[2J\033[H" if sys.stdout.isatty() else ""
-            print(f"{clear}{text}", flush=True)
+            if sys.stdout.isatty():
+                control("\033[2J\033[H", sys.stdout)
+            print(text, flush=True)
             last = text
         if code == ERROR:
             return code

@@ -7,7 +7,9 @@ import sys
 import threading
 import time
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, TextIO
+from typing import TYPE_CHECKING, Any, TextIO, cast
+
+from reconciler.visible import visible, visible_line
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -15,6 +17,52 @@ if TYPE_CHECKING:
 _COLOURS = {"green": "32", "yellow": "33", "red": "31", "blue": "34", "dim": "2", "bold": "1"}
 SHOWN = {"absent": "shut off"}  # observed states whose name differs for users
 SLOW = 1.0  # seconds after which the user is shown what takes so long
+
+
+class Screen:
+    """A stream that shows text of others, and makes a terminal obey none of it."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    def __getattr__(self, name: str) -> Any:
+        """All else is the stream's own."""
+        return getattr(self._stream, name)
+
+    def write(self, text: str) -> int:
+        """Escaped; what the stream's encoding does not have is escaped, too."""
+        shown, encoding = visible(text), self._stream.encoding or "ascii"
+        try:
+            self._stream.write(shown)
+        except UnicodeEncodeError:
+            self._stream.write(shown.encode(encoding, "backslashreplace").decode(encoding))
+        return len(text)
+
+    def control(self, text: str) -> None:
+        """Sequences of our own, which the terminal shall obey."""
+        self._stream.write(text)
+        self._stream.flush()
+
+
+def screen(stream: TextIO) -> TextIO:
+    """The stream as all verbs write to it."""
+    return cast("TextIO", Screen(stream))
+
+
+def control(text: str, stream: TextIO) -> None:
+    """Let a terminal clear a line or the screen."""
+    if isinstance(stream, Screen):
+        stream.control(text)
+
+
+def exact(data: bytes) -> None:
+    """Write a document: byte for byte, but harmless to a terminal."""
+    sys.stdout.flush()
+    if sys.stdout.isatty():
+        sys.stdout.write(data.decode(errors="surrogateescape"))
+    else:
+        sys.stdout.buffer.write(data)
+        sys.stdout.buffer.flush()
 
 
 def coloured(stream: TextIO | None = None) -> bool:
@@ -31,6 +79,7 @@ def paint(text: str, colour: str, stream: TextIO | None = None) -> str:
 def table(heads: Sequence[str], rows: Sequence[Sequence[str]],
           colours: Sequence[Sequence[str | None]] = ()) -> str:
     """A table with columns as wide as their content; the last one is not padded."""
+    rows = [[visible_line(cell) for cell in row] for row in rows]
     widths = [max(len(row[i]) for row in (heads, *rows)) for i in range(len(heads))]
     lines = [paint("  ".join(h.ljust(w) for h, w in zip(heads, widths, strict=True)).rstrip(),
                    "bold")]
@@ -77,10 +126,11 @@ def progress(what: str) -> Iterator[None]:
     def turn() -> None:
         begun = time.monotonic()
         while not over.wait(SLOW if time.monotonic() - begun < SLOW else 0.2):
-            print(f"\r{what} … {time.monotonic() - begun:.0f} s ", end="", file=sys.stderr,
+            control("\r", sys.stderr)
+            print(f"{what} … {time.monotonic() - begun:.0f} s ", end="", file=sys.stderr,
                   flush=True)
         if time.monotonic() - begun >= SLOW:
-            print("\r\033[K", end="", file=sys.stderr, flush=True)
+            control("\r\033[K", sys.stderr)
 
     thread = threading.Thread(target=turn, daemon=True)
     thread.start()

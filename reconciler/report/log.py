@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import structlog
 
 from reconciler.units import show_revision
+from reconciler.visible import visible
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -68,4 +69,10 @@ def _shorten(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDic
         event["revision"] = show_revision(str(event["revision"]))
     for key in _NOT_FOR_PEOPLE:
         event.pop(key, None)
-    return event
+    return {key: _shown(value) for key, value in event.items()}
+
+
+def _shown(value: Any) -> Any:
+    """Texts may be of a guest, a file or another process."""
+    return visible(value) if isinstance(value, str) else (
+        [_shown(one) for one in value] if isinstance(value, list | tuple) else value)
