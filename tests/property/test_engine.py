@@ -7,6 +7,7 @@ of a domain, never stops one without evidence, and then does nothing more.
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import random
 import re
@@ -32,7 +33,7 @@ from reconciler.stratovirt.binary import Binary
 from reconciler.stratovirt.observation import ExitEvidence
 from tests.clock import SimulatedLoop
 from tests.property.world import MOST_MEMORY, ModelDaemon, World
-from tests.values import xml
+from tests.values import of_a_newer_version, xml
 
 ALL = "abc"
 NAMES = st.sampled_from(ALL)
@@ -50,6 +51,8 @@ DEVICES = st.sampled_from(["", "", CARD.replace("{link}", "up"), CARD.replace("{
                            SECOND, SECOND + CARD.replace("{link}", "down")])
 # More by RECONCILER_EXAMPLES=2000.
 EXAMPLES = int(os.environ.get("RECONCILER_EXAMPLES", "80"))
+MOVED = "moved-"
+LATER = ("silence", "accepted_at", "prune_held", "well", "history")  # keys that were added
 CONFIG = """
 source: {settle: 0s}
 paths: {runtime: run, state: state, images: images}
@@ -63,6 +66,12 @@ def differs(process, wanted):
     """Whether the process lacks anything that this definition wants of one."""
     return any(change.impact is not Impact.NONE
                for change in differences(process.domain, wanted))
+
+
+def of_an_older_version(path):
+    """Without the keys that were added to records later."""
+    value = json.loads(path.read_bytes())
+    path.write_text(json.dumps({key: part for key, part in value.items() if key not in LATER}))
 
 
 class Engine(RuleBasedStateMachine):
@@ -149,19 +158,24 @@ class Engine(RuleBasedStateMachine):
     def unclear(self) -> set[str]:
         """Names that a file which cannot be read may stand for."""
         valid = self.valid()
-        return {path.stem for path in (self.path / "domains").glob("*.xml")
+        return {path.stem.removeprefix(MOVED) for path in (self.path / "domains").glob("*.xml")
                 if path.name not in valid}
+
+    def file(self, name: str) -> Path:
+        """Where the file of a domain is now."""
+        moved = self.path / "domains" / f"{MOVED}{name}.xml"
+        return moved if moved.exists() else self.path / "domains" / f"{name}.xml"
 
     # What happens
 
     @rule(name=NAMES, state=STATES, memory=MEMORY, inner=INNER, devices=DEVICES, pause=PAUSES)
     def a_file_is_written(self, name, state, memory, inner, devices, pause):
-        self.write(f"{name}.xml", xml(name, state, memory, inner, devices.format(name=name)))
+        self.write(self.file(name).name, xml(name, state, memory, inner, devices.format(name=name)))
         self.let(pause)
 
     @rule(name=NAMES, state=STATES, pause=PAUSES)
     def a_state_is_edited(self, name, state, pause):
-        path = self.path / "domains" / f"{name}.xml"
+        path = self.file(name)
         if path.exists():
             self.write(path.name, re.sub(rb"state='\w+'", b"state='%s'" % state.encode(),
                                          path.read_bytes()))
@@ -169,7 +183,7 @@ class Engine(RuleBasedStateMachine):
 
     @rule(name=NAMES, devices=DEVICES, pause=PAUSES)
     def devices_are_edited(self, name, devices, pause):
-        path = self.path / "domains" / f"{name}.xml"
+        path = self.file(name)
         text = path.read_text() if path.exists() else ""
         if "</disk>" in text:
             head, tail = text.partition("</disk>")[0], text.partition("</devices>")[2]
@@ -179,11 +193,21 @@ class Engine(RuleBasedStateMachine):
 
     @rule(name=NAMES)
     def a_file_is_broken(self, name):
-        self.write(f"{name}.xml", b"<domain><name>" + name.encode())
+        self.write(self.file(name).name, b"<domain><name>" + name.encode())
+
+    @rule(name=NAMES, pause=PAUSES)
+    def a_file_gets_another_name(self, name, pause):
+        path = self.file(name)
+        if path.exists():
+            path.rename(path.with_name(path.name.removeprefix(MOVED) if MOVED in path.name
+                                       else f"{MOVED}{path.name}"))
+            self.note_files()
+            self.wake()
+            self.let(pause)
 
     @rule(name=NAMES)
     def a_file_goes(self, name):
-        (self.path / "domains" / f"{name}.xml").unlink(missing_ok=True)
+        self.file(name).unlink(missing_ok=True)
         self.note_files()
         self.wake()
 
@@ -245,9 +269,15 @@ class Engine(RuleBasedStateMachine):
                 (self.world.held.add if hold else self.world.held.discard)(name)
         self.runner.run(ask())
 
-    @rule()
-    def the_reconciler_is_killed_and_comes_back(self):
+    @rule(version=st.sampled_from(["same", "same", "newer", "older"]))
+    def the_reconciler_is_killed_and_comes_back(self, version):
+        """The records may be those of another version of the reconciler."""
         self.kill()
+        for path in self.settings.state.glob("domains/*.json"):
+            if version == "newer":
+                of_a_newer_version(path)
+            elif version == "older":
+                of_an_older_version(path)
         self.boot()
 
     def kill(self):

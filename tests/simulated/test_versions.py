@@ -21,10 +21,10 @@ from reconciler.stratovirt import process, record
 from reconciler.stratovirt.binary import SIMULATOR
 from tests.simulated.left_over import left_over
 from tests.simulated.site import REAL, Site, condition
+from tests.values import of_a_newer_version
 
 pytestmark = pytest.mark.skipif(bool(REAL), reason="the VMs of the older version are simulated")
 OLDEST = Path(__file__).parent / "oldest"
-UNKNOWN = {"added later": {"a": [1]}}
 
 
 @pytest.fixture
@@ -153,23 +153,6 @@ def test_what_is_written_can_be_read_by_the_oldest_version(site, pids):
     assert then.keys() <= now.keys()
     for key in ("places", "ports"):
         assert {frozenset(each) for each in now[key].values()} == {place}
-
-
-def of_a_newer_version(path):
-    """Unknown fields in every object that has fixed keys."""
-    value = json.loads(path.read_text())
-
-    def more(part):
-        if isinstance(part, list):
-            return [more(each) for each in part]
-        if not isinstance(part, dict):
-            return part
-        return {key: each if key in ("read_with", "exits") else
-                {name: {**place, **UNKNOWN} for name, place in each.items()}
-                if key in ("places", "ports") else more(each)
-                for key, each in part.items()} | UNKNOWN
-
-    path.write_text(json.dumps(more(value)))
 
 
 def test_rule_2_a_downgrade_to_this_version_changes_nothing(site):
