@@ -63,7 +63,11 @@ def _text(value: dict[str, Any]) -> str:
         lines += _places(value["tree"])
         free = ", ".join(f"pcie.{n}" for n in value["rootPorts"]["freeForHotPlug"]) or "none"
         lines.append(f"  free for hot plug: {free}")
-        lines.append(paint("\nCommand line", "bold"))
+        running = value.get("runningCommandLine")
+        if running is not None and running != value["commandLine"]:
+            lines.append(paint("\nCommand line of the running process", "bold"))
+            lines.append(_command(running))
+        lines.append(paint("\nCommand line of the next start", "bold"))
         lines.append(_command(value["commandLine"]))
     return "\n".join(lines)
 

@@ -136,10 +136,13 @@ def _table(value: dict[str, Any], domains: list[dict[str, Any]], stale: str, *, 
     if source["status"] != "True":
         lines.append(paint(f"source: {source['reason']}: {source['message']}", "red"))
     heads = ["NAME", "STATE", "WANTED", "READY", "REASON", "AGE"]
-    heads += ["PID", "MEMORY", "CPUS", "CONSOLE", "RESTARTS", "FILE"] if wide else []
+    restarted = any(domain["restarts"]["total"] for domain in domains)
+    heads += ["PID", "MEMORY", "CPUS", "CONSOLE", "RESTARTS", "FILE"] if wide else (
+        ["RESTARTS"] if restarted else [])
     rows, colours = [], []
     for domain in domains:
-        rows.append(_row(domain, wide=wide))
+        more = [str(domain["restarts"]["total"])] if restarted and not wide else []
+        rows.append([*_row(domain, wide=wide), *more])
         colours.append([None, None, None, _COLOURS.get(domain["status"]),
                         *([None] * (len(heads) - 4))])
     lines.append(table(heads, rows, colours) if rows else "no domains")

@@ -20,11 +20,25 @@ def test_the_command_line_is_the_one_that_runs(shared):
     assert json.loads(done.stdout)["commandLine"] == process.command_line(shared.processes("a")[0])
 
 
+def test_the_running_command_line_is_shown_where_it_differs(site):
+    site.drop()
+    pid = site.settled("running")["observed"]["pid"]
+    assert "running process" not in site.verb("explain", "a").stdout
+    site.drop(memory=256, inner="<r:update policy='manual'/>")
+    site.domain(lambda d: d["pending"])
+    value = json.loads(site.verb("explain", "a", "-o", "json").stdout)
+    assert value["runningCommandLine"] == process.command_line(pid)
+    said = site.verb("explain", "a").stdout
+    assert said.index("Command line of the running process") < said.index("-m 128m") < (
+        said.index("Command line of the next start")) < said.index("-m 256m")
+
+
 def test_people_read_the_story_the_definition_and_the_places(shared):
     done = shared.verb("explain", "a")
     assert done.returncode == 0
     for said in ("a from a.xml (sha256:", "wanted    running", "decision  nothing to do now",
-                 "Definition, with all defaults", "free for hot plug: pcie.", "Command line",
+                 "Definition, with all defaults", "free for hot plug: pcie.",
+                 "Command line of the next start",
                  "  -m 128m \\\n"):
         assert said in done.stdout
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -10,7 +11,7 @@ import sys
 import pytest
 import yaml
 
-from tests.simulated.site import REAL, ROOT
+from tests.simulated.site import REAL, ROOT, ready
 
 
 def test_the_table(shared):
@@ -25,6 +26,18 @@ def test_the_table(shared):
         ["s", "shut", "off", "stopped", "True"]]
     assert "\033" not in done.stdout  # no colours in a pipe
     assert len({line.index("True") for line in lines[1:]}) == 1  # columns
+
+
+def test_restarts_are_in_the_table_as_soon_as_there_are_any(site):
+    site.drop()
+    site.drop("b", "stopped")
+    pid = site.settled("running")["observed"]["pid"]
+    os.kill(pid, signal.SIGKILL)
+    site.domain(lambda d: d["restarts"]["total"] == 1 and ready(d))
+    head, *rows = [line.split() for line in site.verb("status").stdout.splitlines()
+                   if line.startswith(("NAME", "a ", "b "))]
+    assert head[-2:] == ["AGE", "RESTARTS"]
+    assert [row[-1] for row in rows] == ["1", "0"]
 
 
 def test_the_wide_table_has_more(shared):

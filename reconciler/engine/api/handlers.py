@@ -21,6 +21,7 @@ from reconciler.engine.status.gauges import gauges
 from reconciler.errors import ReconcilerError, UsageError
 from reconciler.report.metrics import CONTENT_TYPE
 from reconciler.report.requests import PlainText, Request
+from reconciler.stratovirt.process import command_line
 from reconciler.units import nearest, seconds
 
 if TYPE_CHECKING:
@@ -160,6 +161,8 @@ class Handlers:
                  "stopsBy": stops_by(stopping(
                      domain, running.domain if running else None, environment.settings.arch)),
                  "nextLook": again and round(max(0.0, again - environment.clocks().clock), 3)}
+        if state.vm.pid is not None:
+            value["runningCommandLine"] = command_line(state.vm.pid) or None
         if domain is not None and stored is not None:
             # With the lines of its own text, which tells what was written from what was filled in.
             own = environment.read(stored) or domain
