@@ -177,11 +177,13 @@ def _lock_byte(handle: int, uuid: str) -> bool:
 
 
 def _same_disks(words: Iterable[str], files: Collection[str]) -> bool:
-    """Whether a command line has one of these disks; true where one of the two has none."""
+    """Whether a command line has one of these disks, by whichever path; or one of them has none."""
     theirs = {option.removeprefix("file=") for flag, value in pairwise(words) if flag == "-drive"
               and "if=pflash" not in value.split(",")
               for option in value.split(",") if option.startswith("file=")}
-    return not files or not theirs or not theirs.isdisjoint(files)
+    if not files or not theirs or not theirs.isdisjoint(files):
+        return True
+    return not set(map(os.path.realpath, theirs)).isdisjoint(map(os.path.realpath, files))
 
 
 def _of_another_domain(pid: int, words: list[str], uuid: str) -> bool:

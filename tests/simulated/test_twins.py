@@ -56,19 +56,23 @@ def test_rule_1_another_runtime_directory_is_refused_while_vms_run_in_the_old_on
     site.settled("running")
 
 
-def test_rule_1_a_vm_of_another_reconciler_with_the_same_uuid_is_not_started_again(site, tmp_path):
+@pytest.mark.parametrize("path", ["", "link/"])
+def test_rule_1_a_vm_of_another_reconciler_with_the_same_uuid_is_not_started_again(
+        site, tmp_path, path):
     shared = (f"<disk type='file'><source file='{tmp_path}/shared.img'/>"
               "<target dev='vdb' bus='virtio'/><readonly/></disk>")
     (tmp_path / "shared.img").write_bytes(b"x" * 4096)
     site.drop(devices=shared)
     pid = site.settled("running")["observed"]["pid"]
+    (tmp_path / "link").symlink_to(tmp_path)
+    theirs = shared.replace("shared.img", f"{path}shared.img")
     (tmp_path / "two").mkdir()
     other = Site(tmp_path / "two")
     other.start()
     try:
         other.drop("b")  # a name and disks of its own
         other.settled("running", "b")
-        other.drop(devices=shared)
+        other.drop(devices=theirs)
         found = other.domain(lambda d: reason(d) in ("Conflict", "BackOff") and not ready(d))
         assert f"process {pid} runs a VM with this uuid in {site.path / 'run' / 'vms' / 'a'}" in (
             found["conditions"][0]["message"])
