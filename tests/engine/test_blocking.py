@@ -9,6 +9,7 @@ import threading
 import pytest
 
 from reconciler import samples
+from reconciler.stratovirt.recognition import Programs, running_below
 from tests.blocking import blocking
 from tests.engine.making import Place, running, until
 from tests.processes import ROOT
@@ -35,7 +36,9 @@ class RealPlace(Place):
 
 @pytest.fixture
 def place(tmp_path):
-    return RealPlace(tmp_path)
+    yield RealPlace(tmp_path)
+    for vm in running_below(tmp_path / "run" / "vms", Programs()):
+        os.kill(vm.process.pid, signal.SIGKILL)
 
 
 async def elsewhere(function, *arguments, **more):
