@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+from contextlib import suppress
 from http import HTTPStatus
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode
 
-from reconciler.errors import ReconcilerError, UsageError
+from reconciler.errors import ConfigError, ReconcilerError, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -22,6 +24,26 @@ class Unreachable(ReconcilerError):
     reason = "Unreachable"
 
 
+def socket_of(settings: Settings) -> Path:
+    """The command socket of the reconciler of this state directory, wherever it runs.
+
+    A user's shell, cron and a container may have another XDG_RUNTIME_DIR, or none. Raises
+    ConfigError without one, if the state directory does not know where its reconciler runs.
+    """
+    try:
+        configured = settings.api_socket
+        if configured.exists():
+            return configured
+    except ConfigError:
+        configured = None
+    with suppress(OSError, ValueError, TypeError, KeyError):  # there was none yet
+        kept = json.loads((settings.state / "runtime.json").read_bytes())
+        found = Path(kept["runtime"]) / "api.sock"
+        if configured is None or found.exists():
+            return found
+    return settings.api_socket if configured is None else configured
+
+
 def ask(settings: Settings, request: Request, *arguments: str, limit: float = 30.0,
         query: Mapping[str, str] | None = None) -> Any:
     """The reconciler's answer; `arguments` fill the placeholders of the request's path.
@@ -33,20 +55,21 @@ def ask(settings: Settings, request: Request, *arguments: str, limit: float = 30
     if query:
         target += f"?{urlencode(query)}"
     from reconciler.cli.connection import exchange
+    socket = socket_of(settings)
     try:
-        status, body = exchange(settings.api_socket, request.method, target, limit)
+        status, body = exchange(socket, request.method, target, limit)
         value = json.loads(body)
     except (FileNotFoundError, ConnectionRefusedError) as error:
-        raise Unreachable(f"no reconciler is running on {settings.runtime}",
+        raise Unreachable(f"no reconciler is running on {socket.parent}",
                           hint="start it with `reconciler run`") from error
     except PermissionError as error:
-        raise Unreachable(f"{settings.api_socket}: permission denied",
+        raise Unreachable(f"{socket}: permission denied",
                           hint="use the account that runs the reconciler") from error
     except TimeoutError as error:
         raise Unreachable(f"the reconciler did not answer within {limit:g} s",
                           hint="`reconciler events` shows its last actions") from error
     except (OSError, ValueError) as error:
-        raise Unreachable(f"{settings.api_socket}: {error}") from error
+        raise Unreachable(f"{socket}: {error}") from error
     if status != HTTPStatus.OK:
         raise UsageError(value.get("error", "refused"), reason=value.get("reason"),
                          hint=value.get("hint", ""))

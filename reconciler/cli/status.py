@@ -252,10 +252,10 @@ def _age(moment: str) -> str:
 
 def _ask(settings: Settings) -> dict[str, Any] | None:
     """The status from the running reconciler: status.json may be outdated on a full disk."""
-    if not settings.api_socket.exists():
-        return None
-    from reconciler.cli.client import Unreachable, ask
+    from reconciler.cli.client import Unreachable, ask, socket_of
 
+    if not socket_of(settings).exists():
+        return None
     try:
         value: dict[str, Any] = ask(settings, Request.STATUS, limit=PATIENCE)
     except (Unreachable, UsageError):

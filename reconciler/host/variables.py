@@ -9,8 +9,9 @@ when two domains exchange their names.
 
 from __future__ import annotations
 
+import fcntl
 import os
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
 from reconciler.errors import HostError
@@ -18,6 +19,7 @@ from reconciler.failpoints import Point, nothing
 from reconciler.host.files import Sync, write_whole
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
     from reconciler.failpoints import Reached
@@ -31,16 +33,28 @@ def follow(uuid: str, file: Path, before: Path | None, reached: Reached = nothin
 
     Blocking; raises HostError.
     """
+    marks = file.parent.with_name(f"{file.parent.name}{_MARKS}")
     try:
-        _follow(uuid, file, before, reached)
+        marks.mkdir(parents=True, exist_ok=True, mode=0o700)
+        with _locked(marks):
+            _follow(marks, uuid, file, before, reached)
     except OSError as error:
         message = f"{file}: its variables cannot be renamed: {error.strerror}"
         raise HostError(message) from error
 
 
-def _follow(uuid: str, file: Path, before: Path | None, reached: Reached) -> None:
-    marks = file.parent.with_name(f"{file.parent.name}{_MARKS}")
-    marks.mkdir(parents=True, exist_ok=True, mode=0o700)
+@contextmanager
+def _locked(marks: Path) -> Iterator[None]:
+    """Two domains that exchange their names are prepared at the same time, by two threads."""
+    handle = os.open(marks, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(handle)
+
+
+def _follow(marks: Path, uuid: str, file: Path, before: Path | None, reached: Reached) -> None:
     own = _marked(marks, uuid, file.parent) or _unmarked(before)
     if own is not None and own != file and own.exists():
         if file.exists():

@@ -8,8 +8,10 @@ import sys
 
 import pytest
 
+from reconciler.cli.client import socket_of
 from reconciler.cli.main import VERBS, main
-from tests.simulated.site import ROOT
+from reconciler.errors import ConfigError
+from tests.simulated.site import ROOT, condition
 
 SLOW = ("structlog", "lxml", "watchdog", "h11", "asyncinotify", "asyncio", "hypothesis")
 NAMES = sorted(verb.name for verb in VERBS)
@@ -136,3 +138,38 @@ def test_a_wrong_duration_is_an_error_of_usage(capsys, words):
         main([*words, "--timeout", "1x"])
     assert caught.value.code == 2
     assert "'1x' is not a duration (accepted: 500ms, 10s, 5m, 1h, 2d)" in capsys.readouterr().err
+
+
+def test_verbs_with_another_runtime_directory_reach_the_reconciler(site):
+    """As in a shell with another XDG_RUNTIME_DIR: the state directory is the same."""
+    site.drop()
+    site.settled("running")
+    other = site.path / "other.yaml"
+    other.write_text(site.config.read_text().replace("runtime: run,", "runtime: elsewhere,"))
+
+    def verb(*words):
+        return subprocess.run([sys.executable, "-m", "reconciler", "-c", str(other), *words],
+                              cwd=ROOT, capture_output=True, text=True, check=False)
+
+    assert verb("status").returncode == 0
+    assert verb("hold", "a").returncode == 0
+    site.domain(lambda d: condition(d, "Held"))
+    site.kill()
+    assert "no reconciler is running on" in verb("hold", "a").stderr
+
+
+def test_without_a_runtime_directory_verbs_ask_where_the_reconciler_was(site, tmp_path):
+    """As in cron: there is no XDG_RUNTIME_DIR, and root's own directory is not the question."""
+
+    class Nowhere:
+        state = site.settings.state
+
+        @property
+        def api_socket(self):
+            raise ConfigError("XDG_RUNTIME_DIR is not set")
+
+    site.until(bool)
+    assert socket_of(Nowhere()) == site.settings.api_socket
+    Nowhere.state = tmp_path / "none"
+    with pytest.raises(ConfigError):
+        socket_of(Nowhere())

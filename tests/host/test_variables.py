@@ -1,7 +1,9 @@
 """Firmware variables stay with their uuid."""
 
 import itertools
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from threading import Barrier
 
 import pytest
 
@@ -96,3 +98,26 @@ def test_a_kill_at_any_step_of_an_exchange_takes_no_variables(tmp_path, step, ne
     for uuid in sorted(files, key=lambda uuid: uuid != next_is):  # the next reconciler
         follow(uuid, after[uuid], None)
     assert contents(tmp_path) == {"a_VARS.fd": "of 2", "b_VARS.fd": "of 1"}
+
+
+def test_two_domains_that_exchange_their_names_at_the_same_moment_each_keep_their_own(tmp_path):
+    """Each is prepared by a thread of its own."""
+    names = {"1": "a", "2": "b"}
+    for uuid, name in names.items():
+        file = tmp_path / f"{name}_VARS.fd"
+        file.write_text(f"of {uuid}")
+        follow(uuid, file, None)
+    with ThreadPoolExecutor(2) as threads:
+        for _ in range(200):
+            names = {"1": names["2"], "2": names["1"]}
+            together = Barrier(2)
+
+            def prepare(uuid, together=together, names=names):
+                together.wait()
+                file = tmp_path / f"{names[uuid]}_VARS.fd"
+                follow(uuid, file, None)
+                follow(uuid, file, None)
+
+            list(threads.map(prepare, names))
+            assert {uuid: (tmp_path / f"{name}_VARS.fd").read_text()
+                    for uuid, name in names.items()} == {"1": "of 1", "2": "of 2"}

@@ -185,7 +185,7 @@ class Handlers:
     async def _sync(self, call: Call) -> dict[str, Any]:
         """Read the source now; with `wait`, until all (or this one) is Ready or Stalled."""
         wait, name = _seconds(call.query.get("wait", "0")), call.query.get("name")
-        before = self.source.state.looks
+        before = self.source.begun  # one that is under way may have read the files already
         self.source.ask()
         with suppress(TimeoutError):  # a file that does not answer; the look at it goes on
             async with asyncio.timeout(FILES_WAIT):
@@ -204,7 +204,7 @@ class Handlers:
                 "waitingFor": sorted(self._unsettled(name))}
 
     def _looking(self, before: int) -> bool:
-        return self.source.state.looks == before or self.source.source.busy
+        return self.source.state.looks <= before or self.source.source.busy
 
     def _unsettled(self, name: str | None) -> list[str]:
         states = [c.state for c in self.domains]

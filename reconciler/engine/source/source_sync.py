@@ -56,7 +56,7 @@ class SourceState:
     unfinished: frozenset[str] = frozenset()  # files of the last look that are being written
     complete: bool = False  # a complete listing was seen
     attempted: bool = False  # the source was looked at, and was read or failed
-    looks: int = 0  # how many looks there were, with any outcome
+    looks: int = 0  # the number of the last look that ended, with any outcome
     handled: int = 0  # how many of them read the source
 
 
@@ -77,6 +77,7 @@ class SourceSync:
         prune = environment.settings.prune
         self.source = source
         self.state = SourceState()
+        self.begun = 0  # looks that have begun
         self._loader = loader
         self._environment = environment
         self._domains = domains
@@ -147,15 +148,16 @@ class SourceSync:
 
     async def look(self) -> float:
         """One look; returns seconds until the next is due."""
-        attempt = timestamp()
+        attempt, self.begun = timestamp(), self.begun + 1
+        number = self.begun
         try:
             listing = await self.source.look()
             if listing is not None:
                 await self._read_ahead(listing)
         except SourceError as error:
-            self._looked(attempt)
+            self._looked(attempt, number)
             return self._source_failed(error)
-        self._looked(attempt)
+        self._looked(attempt, number)
         return self._environment.resync() if listing is None else self._take(listing)
 
     async def _read_ahead(self, listing: Listing) -> None:
@@ -166,8 +168,8 @@ class SourceSync:
         except OSError as error:  # there is no room for a thread
             raise SourceError(f"the files cannot be read: {error.strerror}") from error
 
-    def _looked(self, attempt: str) -> None:
-        self.state = replace(self.state, last_attempt=attempt, looks=self.state.looks + 1)
+    def _looked(self, attempt: str, number: int) -> None:
+        self.state = replace(self.state, last_attempt=attempt, looks=number)
 
     def _take(self, listing: Listing) -> float:
         now = self._environment.now()

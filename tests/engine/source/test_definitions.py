@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 
 import pytest
@@ -146,3 +147,31 @@ async def test_line_numbers_are_those_of_the_file_also_after_a_restart(place):
         daemon.domains.add(kept)
         await look(daemon)
         assert [w.line for w in state_of(daemon).domain.warnings] == before
+
+
+async def test_a_look_that_was_under_way_is_not_the_one_that_a_user_asks_for(place):
+    """`git push && reconciler sync --wait`: the look must have begun after the push."""
+    place.drop("a")
+    async with looking(place) as daemon:
+        source = daemon.source
+        real, go_on = source.source, asyncio.Event()
+
+        class Slow:
+            def __getattr__(self, name):
+                return getattr(real, name)
+
+            async def look(self):
+                listing = await real.look()
+                await go_on.wait()
+                return listing
+
+        source.source = Slow()
+        under_way = asyncio.create_task(source.look())
+        while source.begun == source.state.looks:
+            await asyncio.sleep(0)
+        asked = source.begun
+        go_on.set()
+        await under_way
+        assert source.state.looks <= asked
+        await source.look()
+        assert source.state.looks > asked
